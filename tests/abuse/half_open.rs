@@ -98,7 +98,8 @@ async fn check_beside_idle_connections(first_bytes: &str) {
     assert!(opener.wait().await.expect("the exit status of `idle_connections`").success());
     let after = resident(&emulator);
     println!(
-        "{IDLE_CONNECTIONS} connections, {first_bytes}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
+        "{IDLE_CONNECTIONS} connections, {first_bytes}: resident {before} B before, {during} B during \
+         ({descriptors} descriptors), {after} B after"
     );
     assert!(during < before + MAX_GROWTH, "{before} B before, {during} B during");
     assert!(descriptors < IDLE_CONNECTIONS / 3, "{descriptors} descriptors");

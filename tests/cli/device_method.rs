@@ -14,7 +14,8 @@ use super::running::Running;
 const SCRIPT: &str = r#"#!/bin/sh
 payload=$(cat)
 case "$1" in
-    echo) printf '{"payload": %s, "name": "%s", "secret": "%s"}' "$payload" "$HUBWARD_METHOD" "$IOTHUB_DEVICE_CONNECTION_STRING$IOTHUB_CONNECTION_STRING$PROVISIONING_CONNECTION_STRING" ;;
+    echo) printf '{"payload": %s, "name": "%s", "secret": "%s"}' "$payload" "$HUBWARD_METHOD" \
+        "$IOTHUB_DEVICE_CONNECTION_STRING$IOTHUB_CONNECTION_STRING$PROVISIONING_CONNECTION_STRING" ;;
     fail) echo '{"why": "full"}'; exit 3 ;;
     quiet) ;;
     words) echo no json ;;

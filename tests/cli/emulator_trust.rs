@@ -14,12 +14,14 @@ const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",
         "python3",
-        "python3 -c 'import http.client,ssl,sys; http.client.HTTPSConnection(\"localhost\", int(sys.argv[1]), context=ssl.create_default_context()).request(\"GET\", \"/\")' $PORT",
+        "python3 -c 'import http.client,ssl,sys; http.client.HTTPSConnection(\"localhost\", int(sys.argv[1]), \
+         context=ssl.create_default_context()).request(\"GET\", \"/\")' $PORT",
     ),
     (
         "node",
         "node",
-        "node -e 'require(\"https\").get(\"https://localhost:\" + process.argv[1] + \"/\", () => process.exit(0)).on(\"error\", () => process.exit(1))' $PORT",
+        "node -e 'require(\"https\").get(\"https://localhost:\" + process.argv[1] + \"/\", \
+         () => process.exit(0)).on(\"error\", () => process.exit(1))' $PORT",
     ),
     ("curl", "curl", "curl -sS -o /dev/null https://localhost:$PORT/"),
     ("java", "javac", "java $PROBE/Probe.java $PORT"),
@@ -63,7 +65,8 @@ async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
             continue;
         }
         // The probe must not use certificates that the environment of the test names.
-        let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE JAVA_TOOL_OPTIONS\n";
+        let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE \
+                     JAVA_TOOL_OPTIONS\n";
         let untrusted = sh(&format!("{clean}{probe}"), &variables).await;
         assert_ne!(untrusted.code, Some(0), "{kind} trusts the emulator before the lines run");
         let printed = trust(&["--data-dir", &data_dir, "--for", kind, "--shell", "sh"]).await;
@@ -139,8 +142,27 @@ fn debian_root(folder: &Path) -> String {
     root.to_str().expect("a path that is text").to_owned()
 }
 
+/// A script that runs the lines on the store below `root`.
+fn below(root: &str, lines: &Value) -> String {
+    let options = [
+        ("--certsconf", "etc/ca-certificates.conf"),
+        ("--certsdir", "usr/share/ca-certificates"),
+        ("--localcertsdir", "usr/local/share/ca-certificates"),
+        ("--etccertsdir", "etc/ssl/certs"),
+        ("--hooksdir", "etc/ca-certificates/update.d"),
+    ];
+    let options: String = options.iter().map(|(option, path)| format!(" {option} {root}/{path}")).collect();
+    let lines = lines.as_array().expect("a list").iter().map(|it| it.as_str().expect("a line"));
+    let lines = lines.map(|it| {
+        let line = it.strip_prefix("sudo ").expect("the lines need root");
+        let line = line.replace(" /usr/local/", &format!(" {root}/usr/local/"));
+        line.replace("update-ca-certificates", &format!("/usr/sbin/update-ca-certificates{options}"))
+    });
+    std::iter::once("set -e".to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn install_and_uninstall_change_the_certificate_store_of_debian() {
+async fn the_lines_for_debian_change_its_store_and_undo_it() {
     if !Path::new("/usr/sbin/update-ca-certificates").exists() {
         println!("not run, update-ca-certificates is not installed");
         return;
@@ -157,30 +179,19 @@ async fn install_and_uninstall_change_the_certificate_store_of_debian() {
     let bundle = Path::new(&root).join("etc/ssl/certs/ca-certificates.crt");
     let probe = format!("curl -sS -o /dev/null --cacert {} https://localhost:{}/", bundle.display(), port(&ready));
 
-    let install = ["--data-dir", &data_dir, "--root", &root, "--install"];
-    let unconfirmed = trust(&[&install[..], &["-o", "json"]].concat()).await.last().expect("an error");
-    assert_eq!((&unconfirmed["exitCode"], &unconfirmed["hint"]), (&json!(2), &json!("confirm with --yes")));
-    assert!(!bundle.exists());
-    for already in [false, true] {
-        let installed = trust(&[&install[..], &["--yes"]].concat()).await;
-        assert_eq!(installed.code, Some(0), "{}", installed.stderr_text());
-        assert_eq!(installed.stdout_text().contains("already trusts"), already, "{}", installed.stdout_text());
-    }
+    let recipes = trust(&["--data-dir", &data_dir, "--for", "os", "-o", "json"]).await.last().expect("a result");
+    let debian = &recipes["recipes"][0];
     let pem = std::fs::read_to_string(ready["caFile"].as_str().expect("a path")).expect("a file");
-    assert!(std::fs::read_to_string(&bundle).expect("the bundle").contains(pem.trim()));
-    assert_eq!(sh(&probe, &[]).await.code, Some(0));
-
-    let uninstall = ["--root", &root, "--uninstall", "--yes"];
-    let removed = trust(&uninstall).await;
-    assert!(
-        removed.code == Some(0) && removed.stdout_text().contains("does not trust it any more"),
-        "{}",
-        removed.stderr_text()
-    );
-    let left = std::fs::read_to_string(&bundle).expect("the bundle");
-    assert!(!left.contains(pem.trim()) && left.contains(other.trim()));
-    assert_ne!(sh(&probe, &[]).await.code, Some(0));
-    assert!(trust(&uninstall).await.stdout_text().contains("does not hold it"));
+    // The other authority stays in the bundle.
+    for (part, code) in [("lines", 0), ("undo", 60)] {
+        let changed = sh(&below(&root, &debian[part]), &[]).await;
+        assert_eq!(changed.code, Some(0), "{part}: {}", changed.stderr_text());
+        let text = std::fs::read_to_string(&bundle).expect("the bundle");
+        assert!(text.contains(other.trim()), "{part}");
+        assert_eq!(text.contains(pem.trim()), part == "lines", "{part}");
+        let probed = sh(&probe, &[]).await;
+        assert_eq!(probed.code, Some(code), "{part}: {}", probed.stderr_text());
+    }
     running.interrupt().await;
 }
 
@@ -195,11 +206,7 @@ async fn errors_of_trust_name_the_cause() {
         (&["--data-dir", &data_dir][..], 1, "start the emulator once"),
         (&["--admin", "http://127.0.0.1:1"], 3, "hubward emulator"),
         (&["--data-dir", invalid], 1, "is not the certificate of an emulator"),
-        (&["--install", "--uninstall"], 2, "cannot be used with"),
         (&["--for", "perl"], 2, "perl"),
-        (&["--root", invalid], 2, "--install"),
-        (&["--root", invalid, "--install", "--data-dir", &data_dir], 1, "start the emulator once"),
-        (&["--root", invalid, "--uninstall", "--yes"], 2, "Debian"),
     ] {
         let ran = trust(&[arguments, &["--output", "json"]].concat()).await;
         let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));

@@ -18,18 +18,6 @@ const OUTPUT: Option<i32> = Some(12);
 /// Exit code if the reader has closed the pipe: docs/cli.md.
 const CLOSED_PIPE: Option<i32> = Some(141);
 
-/// A stdout to which every write fails.
-fn full() -> Stdio {
-    File::options().write(true).open("/dev/full").expect("Linux has /dev/full").into()
-}
-
-/// A pipe whose read end is closed.
-fn closed_pipe() -> Stdio {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    writer.into()
-}
-
 /// Each command, with arguments that make it print something. `~` stands for a space, `SEED` and `KEY` for files.
 /// The order matters, because some commands change the output of later ones.
 const COMMANDS: &[(&str, &str)] = &[
@@ -106,6 +94,21 @@ const NO_BODY: &[&str] = &[
     "hub module-identity delete",
 ];
 
+/// A key of 64 bytes, like the keys that the services generate.
+const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
+
+/// A stdout to which every write fails.
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").expect("Linux has /dev/full").into()
+}
+
+/// A pipe whose read end is closed.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
 /// An emulator with an entity of every kind, devices that answer methods, and the variables that devices and
 /// operators need.
 struct Setup {
@@ -179,9 +182,6 @@ impl Setup {
         Invocation::hubward(arguments.iter().map(String::as_str)).vars(&self.variables).vars(&[data_dir])
     }
 }
-
-/// A key of 64 bytes, like the keys that the services generate.
-const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
 
 #[tokio::test]
 async fn the_list_contains_every_command() {

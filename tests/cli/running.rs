@@ -8,15 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+/// If a command neither prints a line nor ends within this time, the test fails.
+const HANG: Duration = Duration::from_secs(60);
+
 /// A running command whose output is read line by line. Dropping the value kills the command.
 pub(crate) struct Running {
     child: Child,
     /// `None` once the test has closed its end of the pipe.
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
-
-/// If a command neither prints a line nor ends within this time, the test fails.
-const HANG: Duration = Duration::from_secs(60);
 
 impl Running {
     pub(crate) fn start(invocation: Invocation) -> Self {

@@ -21,12 +21,12 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     enrollments(&export, ledger)?;
     registrations(&export, ledger)?;
     if !ledger.of(Kind::Twin).is_empty() {
-        twin(&get(&format!("/twins/localhost/{DEVICE}")).await?, ledger)?;
+        twin(&get(&format!("/hubs/localhost/twins/{DEVICE}")).await?, ledger)?;
     }
     let mut bodies = BTreeSet::new();
     let mut from = 0;
     loop {
-        let page = get(&format!("/telemetry/localhost?from={from}")).await?;
+        let page = get(&format!("/api/telemetry/localhost?format=json&from={from}")).await?;
         let messages = page["messages"].as_array().ok_or_else(|| format!("not a page: {page}"))?;
         for message in messages {
             let offset = message["offset"].as_u64();

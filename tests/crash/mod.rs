@@ -23,6 +23,9 @@ use tokio::time::{sleep, timeout};
 use self::ledger::Ledger;
 use self::process::Process;
 
+/// With a broken emulator the test fails after this time instead of hanging.
+const HANG: Duration = Duration::from_secs(60);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_loses_nothing_that_was_acknowledged() {
     let (rounds, mut rng) = choices();
@@ -96,6 +99,3 @@ fn choices() -> (u64, Rng) {
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }
-
-/// With a broken emulator the test fails after this time instead of hanging.
-const HANG: Duration = Duration::from_secs(60);

@@ -23,6 +23,9 @@ const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 /// acknowledged.
 pub(super) const MESSAGES: u64 = 40;
 
+/// Limit of one registration. A client keeps retrying after the emulator was killed.
+const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
+
 /// Creates the devices that the writers need, and starts the writers.
 pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> JoinSet<()> {
     let admin = process.admin();
@@ -91,7 +94,7 @@ async fn twins(admin: String, ledger: Ledger) {
         let number = ledger.next(Kind::Twin, DEVICE);
         let values = json!({ "a": number, "b": number });
         let patch = json!({ "tags": values, "properties": { "desired": values } });
-        let answer = send(&admin, &format!("PATCH /twins/localhost/{DEVICE}"), "", Some(&patch)).await;
+        let answer = send(&admin, &format!("PATCH /hubs/localhost/twins/{DEVICE}"), "", Some(&patch)).await;
         let Ok((status, twin)) = answer else { return };
         assert_eq!(status, 200, "{twin}");
         ledger.acknowledge(Kind::Twin, DEVICE, twin["version"].as_u64());
@@ -172,6 +175,3 @@ async fn messages(admin: String, ledger: Ledger) {
 fn value(variables: &[(String, String)], name: &str) -> Option<String> {
     variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
 }
-
-/// Limit of one registration. A client keeps retrying after the emulator was killed.
-const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);

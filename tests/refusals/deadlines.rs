@@ -104,12 +104,12 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+const HUB: &str = "hub.example";
+
 /// Redirects the hub's name to another port than that of the DPS.
 fn redirect_hub(scene: &mut Scene, port: u16) {
     scene.add_arguments(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }
-
-const HUB: &str = "hub.example";
 
 /// The fault point at which the emulator accepts a connection of this transport.
 const fn accept_point(kind: TransportKind) -> Point {

@@ -179,13 +179,13 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+/// The name of a hub at another address than the DPS.
+const OTHER_HUB: &str = "hub.example";
+
 fn refuse_login(scene: &mut Scene, code: u8) {
     scene.fault_always(Point::HubConnect, Fault::Connack(code));
     scene.add_arguments(["--messages", "1"]);
 }
-
-/// The name of a hub at another address than the DPS.
-const OTHER_HUB: &str = "hub.example";
 
 enum Trusted {
     Yes,

@@ -22,6 +22,30 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+const SUCCESS: Expected = Expected {
+    exit_code: 0,
+    stage: None,
+    endpoint: Endpoint::None,
+    fault: "",
+    hint: "",
+    service_code: None,
+    tracking_id: Some(false),
+    message: "",
+};
+
+const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: SUCCESS, except: &[] };
+
+const ONLY_MQTT: &[(TransportKind, &str)] =
+    &[(TransportKind::Https, "HTTPS has no login, no subscription and no acknowledgement")];
+
+const ONLY_WEBSOCKET: &[(TransportKind, &str)] = &[
+    (TransportKind::Https, "HTTPS does not upgrade to WebSocket"),
+    (TransportKind::Mqtt, "plain MQTT does not upgrade to WebSocket"),
+];
+
+/// The device in every scene.
+const DEVICE: &str = "dev-1";
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -65,27 +89,6 @@ enum Endpoint {
     HubNamed(&'static str),
 }
 
-const SUCCESS: Expected = Expected {
-    exit_code: 0,
-    stage: None,
-    endpoint: Endpoint::None,
-    fault: "",
-    hint: "",
-    service_code: None,
-    tracking_id: Some(false),
-    message: "",
-};
-
-const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: SUCCESS, except: &[] };
-
-const ONLY_MQTT: &[(TransportKind, &str)] =
-    &[(TransportKind::Https, "HTTPS has no login, no subscription and no acknowledgement")];
-
-const ONLY_WEBSOCKET: &[(TransportKind, &str)] = &[
-    (TransportKind::Https, "HTTPS does not upgrade to WebSocket"),
-    (TransportKind::Mqtt, "plain MQTT does not upgrade to WebSocket"),
-];
-
 /// An emulator, and the command that will connect to it.
 struct Scene {
     kind: TransportKind,
@@ -96,9 +99,6 @@ struct Scene {
     keep: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }
-
-/// The device in every scene.
-const DEVICE: &str = "dev-1";
 
 impl Scene {
     async fn new(kind: TransportKind, cloud: fn(Builder) -> Builder) -> Self {

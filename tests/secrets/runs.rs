@@ -11,18 +11,6 @@ use tokio::task::JoinSet;
 
 use super::scanner::Scanner;
 
-/// One run.
-#[derive(Clone, Copy)]
-struct Case {
-    name: &'static str,
-    cloud: fn(Builder) -> Builder,
-    arrange: fn(&Emulator),
-    arguments: &'static [&'static str],
-    /// Runs with the key of another device.
-    wrong_key: bool,
-    exit_code: i32,
-}
-
 const SUCCESS: Case = Case {
     name: "success",
     cloud: |it| it,
@@ -89,6 +77,18 @@ const CASES: &[Case] = &[
 
 /// The output formats and log level of the runs.
 const OUTPUTS: [&[&str]; 2] = [&["--output", "json", "--log", "trace"], &["--output", "text", "--log", "trace"]];
+
+/// One run.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    cloud: fn(Builder) -> Builder,
+    arrange: fn(&Emulator),
+    arguments: &'static [&'static str],
+    /// Runs with the key of another device.
+    wrong_key: bool,
+    exit_code: i32,
+}
 
 impl Case {
     async fn run(self, kind: TransportKind) {

@@ -8,6 +8,9 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+/// Far longer than every `--timeout` in a test, and shorter than the limit of the test runner.
+const LIMIT: Duration = Duration::from_secs(90);
+
 /// A command line. Its environment holds no variables of the programs under test and no proxy settings.
 #[derive(Debug)]
 pub struct Invocation {
@@ -119,15 +122,12 @@ impl Invocation {
     }
 }
 
-/// Far longer than every `--timeout` in a test, and shorter than the limit of the test runner.
-const LIMIT: Duration = Duration::from_secs(90);
-
 impl Ran {
     /// The JSON lines on stdout.
     ///
     /// # Errors
-    /// If a line is not JSON or has no version or type, or if the last line is not the only `result` or `error`. The text
-    /// shows the line.
+    /// If a line is not JSON or has no version or type, or if the last line is not the only `result` or `error`. The
+    /// text shows the line.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
         let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();

@@ -10,6 +10,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// How long a task waits before it reopens its connection.
+const REOPEN_DELAY: Duration = Duration::from_secs(1);
+
 /// Idle connections. A task reopens each connection when the peer closes it, but only after all connections have been
 /// open once; otherwise reopened connections could keep the others from opening. Dropping the value closes them.
 #[derive(Debug)]
@@ -82,6 +85,3 @@ async fn until_closed(mut stream: TcpStream) {
     let mut buffer = [0; 64];
     while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
 }
-
-/// How long a task waits before it reopens its connection.
-const REOPEN_DELAY: Duration = Duration::from_secs(1);

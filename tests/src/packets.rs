@@ -5,6 +5,15 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+/// A PINGREQ.
+pub const PINGREQ: &[u8] = b"\xc0\x00";
+
+/// A PINGRESP.
+pub const PINGRESP: &[u8] = b"\xd0\x00";
+
+/// A DISCONNECT.
+pub const DISCONNECT: &[u8] = b"\xe0\x00";
+
 /// The types of packets.
 pub mod kind {
     /// CONNECT.
@@ -244,15 +253,6 @@ pub fn connack(session_present: bool, code: u8) -> Vec<u8> {
 pub fn suback(id: u16, codes: &[u8]) -> Vec<u8> {
     packet(0x90, &[&id.to_be_bytes(), codes].concat())
 }
-
-/// A PINGREQ.
-pub const PINGREQ: &[u8] = b"\xc0\x00";
-
-/// A PINGRESP.
-pub const PINGRESP: &[u8] = b"\xd0\x00";
-
-/// A DISCONNECT.
-pub const DISCONNECT: &[u8] = b"\xe0\x00";
 
 fn text(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("a text of at most 65,535 bytes");

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
+/// Source: [doc] hub-device documentation of security messages; vector `telemetry-security`.
+const SECURITY: &str = "urn:azureiot:Security:SecurityAgent:1";
+
 /// Client ID and user name. Ours are equal to Python's, and the emulator parses those of every SDK to the inputs.
 pub(super) fn connect(vector: &Vector) -> Sides {
     let identity = identity(vector, vector.text("host"));
@@ -230,6 +233,3 @@ fn wire_names(vector: &Vector) -> Vec<(&str, Option<&str>)> {
         })
         .collect()
 }
-
-/// Source: [doc] hub-device documentation of security messages; vector `telemetry-security`.
-const SECURITY: &str = "urn:azureiot:Security:SecurityAgent:1";

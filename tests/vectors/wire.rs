@@ -43,9 +43,12 @@ fn logins() {
     }
     // With a PnP model and a product. `[sdk]` node does not encode the model ID, others do.
     for username in [
-        "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1&DeviceClientType=acme%2F2.1",
-        "contoso.azure-devices.net/d1/?api-version=2020-09-30&DeviceClientType=acme%2F2.1&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1",
-        "contoso.azure-devices.net/d1/?api-version=2020-09-30&DeviceClientType=acme%2f2.1&model-id=dtmi%3acom%3aexample%3aThermostat%3b1",
+        "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1\
+         &DeviceClientType=acme%2F2.1",
+        "contoso.azure-devices.net/d1/?api-version=2020-09-30&DeviceClientType=acme%2F2.1\
+         &model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1",
+        "contoso.azure-devices.net/d1/?api-version=2020-09-30&DeviceClientType=acme%2f2.1\
+         &model-id=dtmi%3acom%3aexample%3aThermostat%3b1",
     ] {
         let read = HubUsername::parse(username).expect("a user name");
         assert_eq!(read.model_id.as_deref(), Some("dtmi:com:example:Thermostat;1"), "{username}");
@@ -54,7 +57,8 @@ fn logins() {
     let ours = HubUsername::new(device()).user_agent(Some("acme/2.1".into()));
     assert_eq!(
         ours.model_id(Some("dtmi:com:example:Thermostat;1".into())).encode(),
-        "contoso.azure-devices.net/d1/?api-version=2021-04-12&DeviceClientType=acme%2F2.1&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1"
+        "contoso.azure-devices.net/d1/?api-version=2021-04-12&DeviceClientType=acme%2F2.1\
+         &model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1"
     );
 }
 
@@ -147,7 +151,8 @@ fn topics_from_a_hub() {
 /// The message of the documentation's example, in both directions.
 #[test]
 fn a_message_from_the_cloud() {
-    let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v";
+    let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
+                 &iothub-ack=full&k=v";
     let read = CloudToDeviceTopic::parse(&device(), topic).expect("the topic");
     assert_eq!(read.encode(&device().device), topic);
     let message = IncomingMessage::new("hello", read.bag);

@@ -22,18 +22,6 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Runs every step, even after a failure, so that one run shows all problems.
-pub(crate) fn test() -> ExitCode {
-    let mut outcomes = Vec::new();
-    for (name, step) in STEPS {
-        println!("\n== {name}");
-        let start = now();
-        outcomes.push(Outcome { name, passed: step(), took: now() - start });
-    }
-    println!("\n{}", summary(&outcomes));
-    if outcomes.iter().all(|it| it.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
 /// Builds with fewer features, which a build of the whole workspace never compiles.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
@@ -46,6 +34,21 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward-cli", "https,service"),
 ];
 
+/// Programs that some tests run. They are built first, so that no test spends its time limit on building them.
+const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
+
+/// Runs every step, even after a failure, so that one run shows all problems.
+pub(crate) fn test() -> ExitCode {
+    let mut outcomes = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let start = now();
+        outcomes.push(Outcome { name, passed: step(), took: now() - start });
+    }
+    println!("\n{}", summary(&outcomes));
+    if outcomes.iter().all(|it| it.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn features() -> bool {
     let builds = REDUCED_BUILDS.map(|(package, features)| {
         let parts = ["clippy", "--package", package, "--no-default-features", "--features", features];
@@ -53,9 +56,6 @@ fn features() -> bool {
     });
     builds.into_iter().all(|it| it)
 }
-
-/// Programs that some tests run. They are built first, so that no test spends its time limit on building them.
-const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
 
 fn tests() -> bool {
     if !PROGRAMS.iter().all(|program| cargo(["build"].iter().chain(*program).copied())) {

@@ -1,4 +1,4 @@
-//! One run: a warm-up, then the elapsed time and processor time for a number of acknowledged messages.
+//! One run of one client: a warm-up, then the elapsed time and processor time for a number of acknowledged messages.
 
 use std::time::Duration;
 
@@ -6,6 +6,31 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::cpu;
+
+/// Payload length in bytes.
+pub(crate) const PAYLOAD: usize = 256;
+
+/// A measured client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Client {
+    /// Hand-written frames; counts acknowledgements only.
+    #[value(skip)]
+    Bound,
+    /// hubward over MQTT.
+    Mqtt,
+    /// hubward over MQTT in WebSocket frames.
+    MqttWs,
+}
+
+impl Client {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Mqtt => "mqtt",
+            Self::MqttWs => "mqtt-ws",
+        }
+    }
+}
 
 /// The work of one run, the same for every client.
 #[derive(Debug, Clone)]

@@ -5,9 +5,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::cores::Cores;
-use crate::measure::{Load, Sample, median};
+use crate::measure::{Client, Load, PAYLOAD, Sample, median};
 use crate::sink::Style;
-use crate::telemetry::{Client, PAYLOAD};
 
 /// The window that [`Report::check`] checks.
 pub(crate) const CHECKED_WINDOW: usize = 100;

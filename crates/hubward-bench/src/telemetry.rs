@@ -14,12 +14,9 @@ use crate::bound::Bound;
 use crate::connector::Connector;
 use crate::cores::{self, Cores};
 use crate::hubward_client::HubwardClient;
-use crate::measure::{Load, Sample, Stopwatch};
+use crate::measure::{Client, Load, PAYLOAD, Sample, Stopwatch};
 use crate::report::{Report, Row};
 use crate::sink::{SinkProcess, Style};
-
-/// Payload length in bytes.
-pub(crate) const PAYLOAD: usize = 256;
 
 const DEVICE: &str = "bench-device";
 
@@ -47,28 +44,6 @@ pub(crate) struct Options {
     /// Processor cores of client and sink
     #[arg(long, value_enum, default_value_t = Cores::Apart)]
     pub(crate) cores: Cores,
-}
-
-/// A measured client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Client {
-    /// Hand-written frames; counts acknowledgements only.
-    #[value(skip)]
-    Bound,
-    /// hubward over MQTT.
-    Mqtt,
-    /// hubward over MQTT in WebSocket frames.
-    MqttWs,
-}
-
-impl Client {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bound => "bound",
-            Self::Mqtt => "mqtt",
-            Self::MqttWs => "mqtt-ws",
-        }
-    }
 }
 
 /// Measures everything; calls `at_round` when a round begins.

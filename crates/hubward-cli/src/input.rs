@@ -10,6 +10,14 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::stop::reading;
 
+/// More than the largest message, so that the check of the message can report the size; a wrong file must not
+/// fill the memory.
+const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
+
+/// The limit of the admin port for an import.
+#[cfg(feature = "emulator")]
+const STATE_MOST: u64 = 64 << 20;
+
 /// Number of results of a list.
 #[cfg(feature = "service")]
 #[derive(Debug, clap::Args)]
@@ -140,14 +148,6 @@ pub(crate) fn unique_id() -> String {
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
-
-/// More than the largest message, so that the check of the message can report the size; a wrong file must not
-/// fill the memory.
-const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
-
-/// The limit of the admin port for an import.
-#[cfg(feature = "emulator")]
-const STATE_MOST: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Reads a key from a file, standard input, the environment, or the command line.
+//! Reads a key from a file, standard input, the environment, or the command line; generates a key.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::stop::reading;
+
+/// No key or token is nearly as long; a wrong file must not fill the memory.
+const MOST: u64 = 64 * 1024;
 
 /// Options for the device's key. At most one is allowed; without one, the key comes from the environment.
 #[derive(Debug, Args)]
@@ -112,6 +115,13 @@ pub(crate) fn from_file_or_text(
     Ok(None)
 }
 
+/// A new random key in base64.
+#[cfg(feature = "service")]
+pub(crate) fn new_key() -> Result<String, Failure> {
+    let key = hubward::SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
+    Ok(key.expose_base64().to_string())
+}
+
 /// The text of a key file; `-` is standard input.
 pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     read_secret_file("key", file)
@@ -161,9 +171,6 @@ fn read_most(source: impl std::io::Read) -> std::io::Result<Option<Zeroizing<Str
     source.take(MOST + 1).read_to_string(&mut text)?;
     Ok((text.len() as u64 <= MOST).then_some(text))
 }
-
-/// No key or token is nearly as long; a wrong file must not fill the memory.
-const MOST: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,5 @@
 //! The command `hubward`: parses the arguments, calls the façade, prints text or JSON, and sets the exit code.
 
-#[cfg(feature = "emulator")]
-mod admin;
 #[cfg(feature = "service")]
 mod az_args;
 #[cfg(feature = "emulator")]
@@ -10,10 +8,13 @@ mod commands;
 #[cfg(feature = "emulator")]
 mod confirm;
 mod duration;
+mod environment;
 mod exit_code;
 mod failure;
 mod input;
 mod keys;
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod local_emulator;
 mod log;
 mod output;
 mod process_group;
@@ -34,6 +35,7 @@ use std::io::Write as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use clap_complete::Shell;
 
+use crate::environment::variable;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
@@ -201,21 +203,6 @@ fn format_from_env() -> Result<Format, Failure> {
             .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is not one of text, json, table, tsv"))),
     }
 }
-
-/// The value of an environment variable; an empty one counts as not set.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    hubward::vars::read(name)
-}
-
-/// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.
-#[cfg(any(feature = "emulator", feature = "service"))]
-pub(crate) const DPS_LOGIN: &str = "PROVISIONING_CONNECTION_STRING";
-/// The variable that holds the login of a policy of a hub. Source: `[sdk]` samples of the service SDKs.
-#[cfg(any(feature = "emulator", feature = "service"))]
-pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
-/// The variable that holds the URL of an emulator's admin port.
-#[cfg(any(feature = "emulator", feature = "service"))]
-pub(crate) const EMULATOR_ADMIN: &str = "HUBWARD_EMULATOR_ADMIN";
 
 /// Prints clap's error about the arguments, or the text for `--help` or `--version`.
 fn explain(error: &clap::Error) -> ExitCode {

@@ -7,15 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::process::{Child, Command};
 
-/// A program started with [`start`] that has not ended. Dropping the value kills its process group.
-#[derive(Debug)]
-pub(crate) struct ProcessGroup(Option<i32>);
-
 /// The process groups of all programs that have not ended.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Whether this process is about to exit: then a program that starts late is killed at once.
 static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// A program started with [`start`] that has not ended. Dropping the value kills its process group.
+#[derive(Debug)]
+pub(crate) struct ProcessGroup(Option<i32>);
 
 /// Starts a program in a process group of its own. This can take long if the file of the program is on a disk that
 /// does not answer, so it happens in a thread of its own.

@@ -10,6 +10,9 @@ use crate::failure::Failure;
 use crate::input;
 use crate::keys::{KeySource, read_key_file};
 
+/// The user agent that services see.
+pub(crate) const USER_AGENT: &str = concat!("hubward-cli/", env!("CARGO_PKG_VERSION"));
+
 /// The DPS, and the identity to register.
 #[derive(Debug, Args)]
 pub(crate) struct DpsArgs {
@@ -27,7 +30,8 @@ pub(crate) struct DpsArgs {
     /// File with the enrollment group's key in base64; `-` reads standard input.
     ///
     /// The command derives the device's key from it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
     pub(crate) group_key_file: Option<PathBuf>,
     /// JSON payload for a custom allocation; `@FILE` reads a file.
     #[arg(long, value_name = "JSON")]
@@ -111,9 +115,6 @@ impl NetworkArgs {
         connect_to.splice(0..0, self.connect_to.iter().cloned());
     }
 }
-
-/// The user agent that services see.
-pub(crate) const USER_AGENT: &str = concat!("hubward-cli/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {

@@ -26,8 +26,8 @@ impl Service {
     /// The environment variable for the connection string.
     pub(crate) const fn variable(self) -> &'static str {
         match self {
-            Self::Dps => crate::DPS_LOGIN,
-            Self::Hub => crate::HUB_LOGIN,
+            Self::Dps => crate::environment::DPS_LOGIN,
+            Self::Hub => crate::environment::HUB_LOGIN,
         }
     }
 
@@ -96,7 +96,8 @@ pub(crate) struct LoginArgs {
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
     connect_to: Vec<DialOverride>,
     /// Time limit for each request, including its retries.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = crate::duration::parse_positive, global = true)]
     pub(crate) request_timeout: Duration,
 }
 
@@ -152,10 +153,10 @@ impl LoginArgs {
 
     /// The authorities to trust and the rules for dialing, from the arguments and the variables.
     pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<DialOverride>), Failure> {
-        let rules = crate::variable(vars::CONNECT_TO).map(|it| DialOverride::parse_list(&it)).transpose();
+        let rules = crate::environment::variable(vars::CONNECT_TO).map(|it| DialOverride::parse_list(&it)).transpose();
         let mut connect_to =
             rules.map_err(|error| Failure::usage(format!("{}: {error}", vars::CONNECT_TO)))?.unwrap_or_default();
-        let mut ca_file = crate::variable(vars::CA_FILE).map(PathBuf::from);
+        let mut ca_file = crate::environment::variable(vars::CA_FILE).map(PathBuf::from);
         let network = NetworkArgs { ca_file: self.ca_file.clone(), connect_to: self.connect_to.clone() };
         network.apply(&mut ca_file, &mut connect_to);
         Ok((ca_file, connect_to))
@@ -193,7 +194,7 @@ impl LoginArgs {
                 service.variable()
             );
             ("--login".to_owned(), Zeroizing::new(login.expose().to_owned()))
-        } else if let Some(text) = crate::variable(service.variable()) {
+        } else if let Some(text) = crate::environment::variable(service.variable()) {
             (service.variable().to_owned(), Zeroizing::new(text))
         } else {
             return Err(self.no_login(service));
@@ -257,13 +258,13 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
         login: LoginArgs,
     }
-
-    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
     fn read(arguments: &[&str]) -> Result<Login, Failure> {
         let cli = Cli::parse_from(std::iter::once("hubward").chain(arguments.iter().copied()));

@@ -3,9 +3,9 @@
 use hubward_service::{AdminPort, DpsService, HubService, Method, ServiceLogin, ServiceOptions};
 use serde_json::Value;
 
-use crate::EMULATOR_ADMIN;
-use crate::exit_code::ExitCode;
+use crate::environment::{EMULATOR_ADMIN, variable};
 use crate::failure::Failure;
+use crate::local_emulator::{self, admin_port, running_or_default};
 use crate::service_login::{LoginArgs, Service};
 
 /// A service that is ready for requests.
@@ -63,11 +63,11 @@ impl LoginArgs {
 
     /// The emulator that `--emulator` selects, or the variable if there is no login; otherwise `None`.
     async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
-        let by_variable = || crate::variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
+        let by_variable = || variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
         let (by, url) = match &self.emulator {
             Some(Some(url)) => ("--emulator", url.clone()),
-            Some(None) => by_variable().unwrap_or_else(|| ("the emulator on this machine", running())),
-            None if self.is_given() || crate::variable(service.variable()).is_some() => return Ok(None),
+            Some(None) => by_variable().unwrap_or_else(|| ("the emulator on this machine", running_or_default(None))),
+            None if self.is_given() || variable(service.variable()).is_some() => return Ok(None),
             None => match by_variable() {
                 Some(named) => named,
                 None => return Ok(None),
@@ -130,21 +130,10 @@ fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option
 
 fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
     let options = ServiceOptions::new().deadline(args.request_timeout);
-    AdminPort::new(url, &options).map_err(|error| {
-        Failure::usage(format!("{by}: {error}"))
-            .hint("use the URL that the emulator prints at its start, such as http://127.0.0.1:8480")
+    admin_port(url, &options).map_err(|mut failure| {
+        failure.messages[0] = format!("{by}: {}", failure.messages[0]);
+        failure
     })
-}
-
-/// The URL of the emulator that runs with the default data directory, otherwise that of the default port.
-fn running() -> String {
-    #[cfg(feature = "emulator")]
-    if let Some(running) =
-        crate::commands::emulator::data_dir(None).ok().and_then(|it| crate::commands::emulator::Running::with(&it))
-    {
-        return running.admin;
-    }
-    "http://127.0.0.1:8480".to_owned()
 }
 
 impl Reached<HubService> {
@@ -154,9 +143,11 @@ impl Reached<HubService> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));
         }
-        let named = crate::variable(EMULATOR_ADMIN).map(|url| at(EMULATOR_ADMIN, &url, args)).transpose()?;
+        let named = variable(EMULATOR_ADMIN).map(|url| at(EMULATOR_ADMIN, &url, args)).transpose()?;
         if !is_azure(&self.host) {
-            return named.map_or_else(|| at("the emulator on this machine", &running(), args), Ok).map(Some);
+            return named
+                .map_or_else(|| at("the emulator on this machine", &running_or_default(None), args), Ok)
+                .map(Some);
         }
         // A hub of an emulator may have the name of a hub in Azure.
         let Some(admin) = named else { return Ok(None) };
@@ -173,14 +164,8 @@ fn is_azure(host: &str) -> bool {
 }
 
 /// Adds a hint if no emulator answers.
-pub(crate) fn absent(mut failure: Failure) -> Failure {
-    if failure.exit_code == ExitCode::Network {
-        failure.hint = Some(format!(
-            "start an emulator: hubward emulator; or name the admin port of a running one: --emulator=URL, \
-             {EMULATOR_ADMIN}"
-        ));
-    }
-    failure
+pub(crate) fn absent(failure: Failure) -> Failure {
+    local_emulator::absent(failure, "--emulator=URL")
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use crate::output::{Event, Outcome, Output};
 use crate::spinner::Spinner;
 use crate::tally::{FEED, Tally, wind_speed};
 
+/// How long closing the client may wait for acknowledgements.
+pub(crate) const FLUSH: Duration = Duration::from_secs(5);
+
 /// The telemetry to send after the registration.
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
@@ -102,9 +105,6 @@ async fn send(
     tracing::debug!(in_time, "all messages are answered, or the deadline has passed");
     tally.into_result(telemetry.messages, &client)
 }
-
-/// How long closing the client may wait for acknowledgements.
-pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
 impl Telemetry {
     fn feed(&self) -> mpsc::Receiver<Message> {

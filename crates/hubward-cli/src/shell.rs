@@ -58,3 +58,17 @@ impl Shell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_posix_shell() {
+        for (word, expected) in
+            [("dev-1", "dev-1"), ("it's", r"'it'\''s'"), ("", "''"), ("a b", "'a b'"), ("$x", "'$x'")]
+        {
+            assert_eq!(Shell::Sh.word(word), expected);
+        }
+    }
+}

@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Receives Ctrl-C and SIGTERM. Create it before a command prints that it is ready, so that a program which
-/// reads that line can stop the command immediately.
-pub(crate) struct Stop(watch::Receiver<bool>);
-
 /// Whether the process has received a signal.
 static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 /// Whether the thread runs. Without it a signal ends the process; with it the command decides.
 static LISTENS: Mutex<bool> = Mutex::new(false);
+
+/// Receives Ctrl-C and SIGTERM. Create it before a command prints that it is ready, so that a program which
+/// reads that line can stop the command immediately.
+pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
     /// Listens for signals from now on, until the process ends.

@@ -12,6 +12,10 @@ use crate::output::{Event, Output};
 /// Capacity of the channel between the producer of messages and the client.
 pub(crate) const FEED: usize = 16;
 
+/// Maximum number of unresolved receipts. The loop prefers enqueueing to handling acknowledgements; at this
+/// number it handles acknowledgements first, even if a fast hub always leaves room in the queue.
+const IN_HAND: usize = 2048;
+
 /// The default message: the text of Microsoft's sample.
 pub(crate) fn wind_speed(number: usize) -> Message {
     Message::new(format!("test wind speed {number}"))
@@ -107,7 +111,3 @@ async fn enqueue(client: &HubClient, message: Option<&Message>) -> Result<hubwar
         None => std::future::pending().await,
     }
 }
-
-/// Maximum number of unresolved receipts. The loop prefers enqueueing to handling acknowledgements; at this
-/// number it handles acknowledgements first, even if a fast hub always leaves room in the queue.
-const IN_HAND: usize = 2048;

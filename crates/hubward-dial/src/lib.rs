@@ -6,10 +6,16 @@
 //!   has none, a bundled set replaces them. A CA file replaces both.
 //! * A [`DialOverride`] changes only the address that is dialed. The certificate must still match the original
 //!   host name.
+//!
+//! # Features
+//!
+//! * `hyper`: `HyperConnector`, with which hyper's client uses a [`TcpDialer`]. Not a default feature.
 
 mod dial_override;
 mod endpoint;
 mod error;
+#[cfg(feature = "hyper")]
+mod hyper_connector;
 mod progress;
 mod proxy;
 mod stream;
@@ -20,6 +26,8 @@ mod trust;
 pub use dial_override::{DialOverride, DialOverrideError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};
+#[cfg(feature = "hyper")]
+pub use hyper_connector::HyperConnector;
 pub use progress::{DialProgress, DialStep};
 pub use proxy::unused_proxy_variable;
 /// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.

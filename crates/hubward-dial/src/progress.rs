@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+const STEPS: [DialStep; 4] = [DialStep::Connect, DialStep::Tls, DialStep::Upgrade, DialStep::Done];
+
 /// The current step of a dialer's latest dial. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct DialProgress(Arc<AtomicU8>);
@@ -46,8 +48,6 @@ impl DialProgress {
         self.0.store(step as u8, Ordering::Relaxed);
     }
 }
-
-const STEPS: [DialStep; 4] = [DialStep::Connect, DialStep::Tls, DialStep::Upgrade, DialStep::Done];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 
+/// Maximum size in bytes of a CA file: about 20 times the list of a browser.
+const CA_FILE_MAX: u64 = 4 << 20;
+
 /// The certificate authorities that TLS connections trust. The default is the system's authorities, or a bundled
 /// set (Mozilla's) if the system has none, as in an empty container.
 ///
@@ -149,9 +152,6 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
     }
     Ok(pem)
 }
-
-/// Maximum size in bytes of a CA file: about 20 times the list of a browser.
-const CA_FILE_MAX: u64 = 4 << 20;
 
 fn system_roots(found: CertificateResult) -> RootCertStore {
     for error in &found.errors {

@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+const ALWAYS: (i32, i32) = (2000, 2100);
+const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
+
 /// A certificate authority for one test.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -66,9 +69,6 @@ impl Server {
         .await
     }
 }
-
-const ALWAYS: (i32, i32) = (2000, 2100);
-const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
 /// Accepts one connection on a free port and passes it to `handle`.
 async fn serve<F: Future<Output = ()> + Send + 'static>(handle: impl FnOnce(TcpStream) -> F + Send + 'static) -> u16 {

@@ -4,8 +4,8 @@
 use bytes::BytesMut;
 use serde_json::Value;
 
-use crate::mqtt::codec::{Incoming, Outgoing, decode};
-pub use crate::service::fuzzing::{enrollment, headers};
+use crate::doors::mqtt::codec::{Incoming, Outgoing, decode};
+pub use crate::services::api::fuzzing::{enrollment, headers};
 
 /// The result of decoding one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +45,10 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
 /// after the query changes nothing.
 #[must_use]
 pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
-    let row = crate::service::query_of(text, document);
-    assert_eq!(crate::service::query_of(text, document), row, "asked again, it says the same");
+    let row = crate::services::api::hub::query_of(text, document);
+    assert_eq!(crate::services::api::hub::query_of(text, document), row, "asked again, it says the same");
     if text.chars().count() < 8190 {
-        assert_eq!(crate::service::query_of(&format!(" {text}\n"), document), row);
+        assert_eq!(crate::services::api::hub::query_of(&format!(" {text}\n"), document), row);
     }
     row
 }

@@ -40,48 +40,30 @@
 //!
 //! hubward is an independent project, not a Microsoft product.
 
-mod admission;
-mod builder;
-mod choices;
-mod clock;
-mod dps;
-mod emulator;
-mod enroll;
-mod error;
-mod fault;
+mod doors;
 #[doc(hidden)]
 pub mod fuzzing;
-mod http;
-mod hub;
-mod journal;
-mod listen;
-mod mqtt;
-mod new_file;
-mod ready;
-mod serve;
-mod service;
-mod shared;
-mod socket;
-mod store;
-mod tls;
-mod wire_id;
+mod handle;
+mod services;
+mod state;
 
-pub use builder::{Builder, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, SERVICE_RETRY_AFTER};
-pub use emulator::Emulator;
-pub use enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
-pub use error::StartError;
-pub use fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
-pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
-pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
-pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};
+pub use doors::tls::{BadCertificate, CaError};
+pub use handle::builder::{Builder, SERVICE_RETRY_AFTER};
+pub use handle::emulator::Emulator;
+pub use handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
+pub use handle::error::StartError;
+pub use services::hub::{CloudToDevice, Expiry, Invocation, InvokeError, MethodResult, SendProblem, TwinProblem};
+pub use services::ready::Ready;
+pub use state::disk::{StateError, StateLost};
+pub use state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
+pub use state::journal::{Event, EventKind, EventLog, EventReader, EventSource};
+pub use state::model::{
+    Ack, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, DeviceStatus,
+    DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
+    SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
+};
 /// Writes a file as a whole or not at all, readable only by its owner. Replaces an existing file. For the program
 /// `hubward`.
 #[doc(hidden)]
-pub use new_file::replace as replace_file;
-pub use ready::Ready;
-pub use store::{
-    Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,
-    ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned, SeedAuthentication, SeedDevice, SeedError, SeedModule,
-    SeedProperties, SeedRegistration, SeedReport, StateError, StateLost, TwinView,
-};
-pub use tls::{BadCertificate, CaError};
+pub use state::new_file::replace as replace_file;
+pub use state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{ClientConfig, DialProgress, DialStep, Endpoint, TcpDialer};
+use hubward_dial::{ClientConfig, DialProgress, DialStep, Endpoint, HyperConnector, TcpDialer};
 use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
 use hubward_proto::limits;
@@ -20,7 +20,7 @@ use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::connector::{Connector, Tracked};
+use crate::tracked::Tracked;
 use crate::{answer, failure};
 
 /// Maximum size in bytes of the status line and headers of an answer.
@@ -29,7 +29,7 @@ const HEAD_MAX: usize = 64 * 1024;
 /// A client of DPS over HTTPS, for one endpoint. Keeps one connection open between requests.
 pub struct HttpsDps {
     endpoint: Endpoint,
-    client: Client<Tracked<HttpsConnector<Connector>>, Full<Bytes>>,
+    client: Client<Tracked<HttpsConnector<HyperConnector>>, Full<Bytes>>,
     progress: DialProgress,
     /// The stage of the latest request.
     request_stage: Stage,
@@ -49,7 +49,7 @@ impl HttpsDps {
     pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
         let progress = tcp.progress().clone();
-        let inner = HttpsConnector::new(Connector(tcp), tls, true, resolver);
+        let inner = HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver);
         let connector = Tracked { inner, progress: progress.clone() };
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)

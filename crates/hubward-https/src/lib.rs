@@ -28,9 +28,9 @@
 //!   contains it.
 
 mod answer;
-mod connector;
 mod dps;
 mod failure;
+mod tracked;
 
 pub use dps::HttpsDps;
 // Types in this crate's public API.

@@ -18,8 +18,16 @@ const TOKEN: &str = "SharedAccessSignature sr=0ne00000000%2Fregistrations%2Fdevi
                      &sig=cGxlYXNlIGRvIG5vdCBzaG93IG1lIHRvIGFueWJvZHk%3D&se=1700003600&skn=registration";
 const ASSIGNING: &str =
     r#"{"operationId":"4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d","status":"assigning"}"#;
-const ASSIGNED: &str = r#"{"operationId":"4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d","status":"assigned","registrationState":{"registrationId":"device1","createdDateTimeUtc":"2024-01-02T03:04:05.1234567Z","assignedHub":"contoso.azure-devices.net","deviceId":"device1","status":"assigned","substatus":"initialAssignment","lastUpdatedDateTimeUtc":"2024-01-02T03:04:05.9876543Z","etag":"IjYx"}}"#;
-const UNAUTHORIZED: &str = r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Unauthorized","timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#;
+const ASSIGNED: &str = concat!(
+    r#"{"operationId":"4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d","status":"assigned","#,
+    r#""registrationState":{"registrationId":"device1","createdDateTimeUtc":"2024-01-02T03:04:05.1234567Z","#,
+    r#""assignedHub":"contoso.azure-devices.net","deviceId":"device1","status":"assigned","#,
+    r#""substatus":"initialAssignment","lastUpdatedDateTimeUtc":"2024-01-02T03:04:05.9876543Z","etag":"IjYx"}}"#
+);
+const UNAUTHORIZED: &str = concat!(
+    r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Unauthorized","#,
+    r#""timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#
+);
 
 fn register() -> Register {
     Register::new(IdScope::new("0ne00000000").expect("scope"), RegistrationId::new("device1").expect("id"))

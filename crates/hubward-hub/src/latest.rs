@@ -18,6 +18,9 @@ pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 /// does not count, such as empty objects and the `null`s of an array.
 pub(crate) const JSON_MAX: usize = 4 * limits::TWIN_PROPERTIES_MAX;
 
+const DESIRED: &str = "the set of desired properties";
+const DESIRED_JSON: &str = "the JSON of desired properties";
+
 /// The newest known state.
 #[derive(Debug, Default)]
 pub(crate) struct Latest(Mutex<Known>);
@@ -114,9 +117,6 @@ pub(crate) const fn check_json(json: usize) -> Result<(), ProtoError> {
     }
     Ok(())
 }
-
-const DESIRED: &str = "the set of desired properties";
-const DESIRED_JSON: &str = "the JSON of desired properties";
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,9 @@ use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
 
+// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
+const _: () = assert!(size_of::<Command>() <= 16);
+
 /// A command from a handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -23,9 +26,6 @@ pub(crate) enum Command {
     /// Ends the client, at this moment at the latest.
     Close(Box<Instant>),
 }
-
-// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
-const _: () = assert!(size_of::<Command>() <= 16);
 
 /// State that the handles and the task share.
 pub(crate) struct Shared {

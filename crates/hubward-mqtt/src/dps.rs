@@ -23,6 +23,15 @@ use crate::packet::{Message, QoS};
 use crate::session::{Acknowledge, Event, Session};
 use crate::{SessionOptions, TAG_MAX};
 
+/// The tag of the subscription, which is the first request of a connection.
+const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
+
+/// Source: `[sdk]` azure-iot-sdk-python asks for the same.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Maximum time to close a connection.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
 /// # Behavior
@@ -335,12 +344,3 @@ fn username(request: &Register) -> String {
     let version = request.client_version.clone();
     DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }
-
-/// The tag of the subscription, which is the first request of a connection.
-const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
-
-/// Source: `[sdk]` azure-iot-sdk-python asks for the same.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// Maximum time to close a connection.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -9,7 +9,11 @@
 //!
 //! /// Sends one registration. A dialer that opens TLS streams makes this MQTT; one that opens WebSockets
 //! /// makes it MQTT over WebSocket. Nothing else differs.
-//! async fn register(dialer: Arc<dyn Dialer>, device: &Register, token: &SasToken) -> Result<DpsReply, TransportError> {
+//! async fn register(
+//!     dialer: Arc<dyn Dialer>,
+//!     device: &Register,
+//!     token: &SasToken,
+//! ) -> Result<DpsReply, TransportError> {
 //!     let kind = TransportKind::Mqtt;
 //!     let endpoint = Endpoint::new("global.azure-devices-provisioning.net", kind.default_port());
 //!     let mut dps = MqttDps::new(kind, endpoint, dialer);

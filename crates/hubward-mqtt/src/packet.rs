@@ -12,6 +12,11 @@ pub(crate) use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{self, Packet};
 use rumqttc::mqttbytes::{Error, check};
 
+const CONNACK: u8 = 0x20;
+const PUBACK: u8 = 0x40;
+const SUBACK: u8 = 0x90;
+const PINGRESP: u8 = 0xd0;
+
 /// A packet from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
@@ -137,11 +142,6 @@ pub(crate) fn pingreq(out: &mut BytesMut) -> Result<(), ProtoError> {
 pub(crate) fn disconnect(out: &mut BytesMut) -> Result<(), ProtoError> {
     append(out, |out| v4::Disconnect.write(out))
 }
-
-const CONNACK: u8 = 0x20;
-const PUBACK: u8 = 0x40;
-const SUBACK: u8 = 0x90;
-const PINGRESP: u8 = 0xd0;
 
 /// Appends a complete packet. On an error, leaves `out` unchanged.
 fn append(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Result<usize, Error>) -> Result<(), ProtoError> {

@@ -20,6 +20,13 @@ use crate::login::Login;
 use crate::packet::{self, Incoming, Message, QoS};
 use crate::twin_requests::TwinRequestKind;
 
+/// The first deadline of the timer, before the core sets one. Also the upper limit of `silence`.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Number of bytes that one poll reads before it lets other tasks run. The events of one poll are in memory
+/// at once and are larger than these bytes.
+const READ_AT_ONCE: usize = 256 * 1024;
+
 /// An event of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -460,10 +467,3 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
-
-/// The first deadline of the timer, before the core sets one. Also the upper limit of `silence`.
-const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// Number of bytes that one poll reads before it lets other tasks run. The events of one poll are in memory
-/// at once and are larger than these bytes.
-const READ_AT_ONCE: usize = 256 * 1024;

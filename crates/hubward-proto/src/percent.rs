@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Encodes all characters except `A-Z a-z 0-9 - . _ ~`, with upper-case hexadecimal digits.
 ///
 /// Source: RFC 3986, section 2.3; vectors `telemetry-*`, `sas-odd-*`.
@@ -15,5 +17,3 @@ pub(crate) fn encode(text: &str) -> PercentEncode<'_> {
 pub(crate) fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
-
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -4,6 +4,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+const HOST_NAME: &str = "HostName";
+const DEVICE_ID: &str = "DeviceId";
+const MODULE_ID: &str = "ModuleId";
+const GATEWAY_HOST_NAME: &str = "GatewayHostName";
+const KEY_NAME: &str = "SharedAccessKeyName";
+const KEY: &str = "SharedAccessKey";
+const SIGNATURE: &str = "SharedAccessSignature";
+const X509: &str = "x509";
+const KNOWN: [&str; 8] = [HOST_NAME, DEVICE_ID, MODULE_ID, GATEWAY_HOST_NAME, KEY_NAME, KEY, SIGNATURE, X509];
+
 /// A connection string of a device, a module or a service policy.
 ///
 /// ```
@@ -138,16 +148,6 @@ pub enum ConnectionStringError {
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
 }
-
-const HOST_NAME: &str = "HostName";
-const DEVICE_ID: &str = "DeviceId";
-const MODULE_ID: &str = "ModuleId";
-const GATEWAY_HOST_NAME: &str = "GatewayHostName";
-const KEY_NAME: &str = "SharedAccessKeyName";
-const KEY: &str = "SharedAccessKey";
-const SIGNATURE: &str = "SharedAccessSignature";
-const X509: &str = "x509";
-const KNOWN: [&str; 8] = [HOST_NAME, DEVICE_ID, MODULE_ID, GATEWAY_HOST_NAME, KEY_NAME, KEY, SIGNATURE, X509];
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@
 //! use hubward_sas::{SasToken, SharedKey, UnixSeconds};
 //!
 //! // The key of a device in an enrollment group is derived from the group's key.
-//! let group = SharedKey::from_base64("8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==")?;
+//! let group = SharedKey::from_base64(
+//!     "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==",
+//! )?;
 //! let device = group.derive("sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6");
 //! assert_eq!(device.expose_base64().as_str(), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
 //!

@@ -16,6 +16,14 @@ use crate::{SIGNATURE_LEN, SharedKey, UnixSeconds};
 /// Microsoft's own server-side verifier (Azure/iotedge) uses the same constant.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5 * 60);
 
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
+const SCHEME: &str = "SharedAccessSignature";
+
+/// Encodes every character except those that RFC 3986 calls "unreserved".
+///
+/// Source: `[sdk]` Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A shared access signature: grants access to a resource until an expiry time, signed with a [`SharedKey`].
 ///
 /// Wiped from memory when dropped. `Debug` shows the resource, the expiry and the policy, never the signature.
@@ -245,14 +253,6 @@ pub enum TokenError {
     #[error("the expiry of the SAS token is not a number of seconds since 1970")]
     Expiry,
 }
-
-/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
-const SCHEME: &str = "SharedAccessSignature";
-
-/// Encodes every character except those that RFC 3986 calls "unreserved".
-///
-/// Source: `[sdk]` Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)

@@ -8,6 +8,12 @@ use std::time::{Duration, SystemTime};
 use hubward_dial::TlsFault;
 use hubward_proto::Fault;
 
+const OF_POLICY: &str = "check the host, the policy and its key, and the permissions of the policy";
+/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same of DPS.
+const OF_TOKEN: &str = "check the host and the token: the token may have expired; its resource must be \
+    https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
+    IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
+
 /// Why a call failed. A message reads well after "failed to …" and does not repeat its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -279,12 +285,6 @@ impl Refused {
         (by >= TOLERATED).then(|| format!("the clock of this machine is {} s {direction} the service's", by.as_secs()))
     }
 }
-
-const OF_POLICY: &str = "check the host, the policy and its key, and the permissions of the policy";
-/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same of DPS.
-const OF_TOKEN: &str = "check the host and the token: the token may have expired; its resource must be \
-    https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
-    IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
 
 /// Shortens a peer's text for an error: one line of at most 400 characters, without control characters.
 pub(crate) fn one_line(text: &str) -> String {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::error::ServiceError;
 
+/// The first wait if the service sends no `Retry-After`. It doubles after each attempt.
+const FIRST: Duration = Duration::from_millis(250);
+
 /// Whether a request changes something at the service. This decides whether a retry is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -12,9 +15,6 @@ pub(crate) enum Effect {
     /// The request changes something. After a lost answer, the service may already have carried it out.
     Changes,
 }
-
-/// The first wait if the service sends no `Retry-After`. It doubles after each attempt.
-const FIRST: Duration = Duration::from_millis(250);
 
 /// How long to wait before the attempt after number `attempt` (the first is 1); `None` means not to retry.
 /// `jitter` is a fraction in units of 1/256.

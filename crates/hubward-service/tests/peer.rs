@@ -227,7 +227,10 @@ async fn pages_are_requested_until_the_last_one() {
 async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0"}"#;
     let dps = r#"{"errorCode":404201,"trackingId":"t-1","message":"no such\nenrollment","timestampUtc":"2024"}"#;
-    let bulk = r#"{"isSuccessful":false,"errors":[{"deviceId":"d1","errorCode":409001,"errorStatus":"exists"}],"warnings":[]}"#;
+    let bulk = concat!(
+        r#"{"isSuccessful":false,"errors":[{"deviceId":"d1","errorCode":409001,"errorStatus":"exists"}],"#,
+        r#""warnings":[]}"#
+    );
     let script = [
         answer("404 Not Found", "iothub-errorcode: DeviceNotFound\r\ndate: Tue, 24 Nov 2026 02:00:00 GMT\r\n", named),
         answer("404 Not Found", "", dps),

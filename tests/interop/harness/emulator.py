@@ -93,7 +93,7 @@ class Emulator:
         """Yields all telemetry of a hub. Reads it page by page."""
         offset = 0
         while True:
-            _, page = self.admin("GET", f"telemetry/{hub}?from={offset}")
+            _, page = self.admin("GET", f"api/telemetry/{hub}?format=json&from={offset}")
             if not page["messages"]:
                 return
             yield from page["messages"]
@@ -163,8 +163,9 @@ class Cloud:
         self._module_id = module_id
         self._deadline = time.monotonic() + time_limit
         self.is_module = module_id is not None
-        path = f"{cases.FIRST_HUB}/{device_id}"
-        self._path = f"{path}/modules/{module_id}" if self.is_module else path
+        path = f"{device_id}/modules/{module_id}" if self.is_module else device_id
+        self._twin = f"hubs/{cases.FIRST_HUB}/twins/{path}"
+        self._messages = f"messages/{cases.FIRST_HUB}/{path}"
 
     def telemetry(self, count):
         """Waits for this number of messages from the device or module, and returns them."""
@@ -180,26 +181,26 @@ class Cloud:
         return found
 
     def twin(self):
-        return self._ok("GET", f"twins/{self._path}")
+        return self._ok("GET", self._twin)
 
     def patch_twin(self, patch):
-        return self._ok("PATCH", f"twins/{self._path}", patch)
+        return self._ok("PATCH", self._twin, patch)
 
     def call(self, name, payload, seconds=30):
         """Invokes a method. Returns the HTTP status and the body."""
         body = {"methodName": name, "payload": payload, "responseTimeoutInSeconds": seconds}
-        return self._emulator.admin("POST", f"methods/{self._path}", body, timeout=seconds + 10)
+        return self._emulator.admin("POST", f"{self._twin}/methods", body, timeout=seconds + 10)
 
     def send(self, body, properties, **system):
         """Sends a message to the device, or to an input of the module."""
         message = {"body": body, "properties": properties, **system}
         if self.is_module:
             message["inputName"] = self.INPUT
-        self._ok("POST", f"messages/{self._path}", message)
+        self._ok("POST", self._messages, message)
 
     def queued(self):
         """The messages in the queue of the device or module."""
-        return self._ok("GET", f"messages/{self._path}")["messages"]
+        return self._ok("GET", self._messages)["messages"]
 
     def wait_until_acknowledged(self):
         """Waits until the client has acknowledged every message."""

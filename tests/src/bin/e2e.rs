@@ -22,6 +22,12 @@ const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqt
   With a live service, it registers the given id, sends telemetry, reads the twin, reports the
   property hubwardConformance and removes it. It changes nothing else.";
 
+/// The number of variables for a live service.
+const REQUIRED: usize = 4;
+
+/// Far longer than any scenario takes. A scenario that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let choice = match Choice::parse(std::env::args().skip(1)) {
@@ -90,12 +96,6 @@ impl Choice {
         Ok(Some(Self { target, transports }))
     }
 }
-
-/// The number of variables for a live service.
-const REQUIRED: usize = 4;
-
-/// Far longer than any scenario takes. A scenario that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 struct Tally {

@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 use super::cloud::{Cloud, DPS_VERSION, HUB_VERSION, Service};
 use super::http::Reply;
 
+/// Largest number of concurrent deletions.
+const CONCURRENT_MAX: usize = 8;
+
 /// A resource that a run may have created.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Resource {
@@ -24,9 +27,6 @@ pub(super) enum Resource {
 /// The resources of a run. A question adds a resource before it creates it.
 #[derive(Debug, Default)]
 pub(super) struct CreatedResources(Mutex<BTreeSet<Resource>>);
-
-/// Largest number of concurrent deletions.
-const CONCURRENT_MAX: usize = 8;
 
 impl CreatedResources {
     pub(super) fn add(&self, resource: Resource) {

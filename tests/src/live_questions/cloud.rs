@@ -30,6 +30,15 @@ pub(super) const POLICIES: [(&str, &str); 4] = [
     ("registryReadWrite", "IOTHUB_CONNECTION_STRING_REGISTRYREADWRITE"),
 ];
 
+/// Largest number of concurrent TLS handshakes. A service drops a handshake that takes too long.
+const DIALS: usize = 16;
+
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How often the run repeats a throttled request.
+const THROTTLED_MAX: usize = 20;
+
 /// A service API and the policy that the run uses.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -61,15 +70,6 @@ pub(super) struct Cloud {
     /// Limits the number of concurrent TLS handshakes.
     dials: Semaphore,
 }
-
-/// Largest number of concurrent TLS handshakes. A service drops a handshake that takes too long.
-const DIALS: usize = 16;
-
-/// Longest wait for an answer.
-const ANSWER: Duration = Duration::from_secs(60);
-
-/// How often the run repeats a throttled request.
-const THROTTLED_MAX: usize = 20;
 
 impl Cloud {
     /// Reads the variables that `hubward emulator env` prints, or that the user sets for a live hub.

@@ -2,6 +2,9 @@
 
 use super::record::{Answer, Finding};
 
+/// Placeholder for an observation that only the other cloud has.
+const ABSENT: &str = "(not observed)";
+
 /// One observation that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
@@ -10,9 +13,6 @@ pub(super) struct Difference {
     pub(super) live: String,
     pub(super) emulator: String,
 }
-
-/// Placeholder for an observation that only the other cloud has.
-const ABSENT: &str = "(not observed)";
 
 /// The differences, in the order of questions and observations. An observation that a run did not ask for does not
 /// count.

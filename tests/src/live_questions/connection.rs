@@ -12,6 +12,12 @@ use super::asker::Asker;
 use super::normal::literal;
 use crate::packets::{self, Connect, Packet, Publish, kind};
 
+/// How long a question waits for a packet. After that, silence is the service's answer.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
+/// Largest number of unread packets.
+const QUEUE: usize = 1024;
+
 /// The values of a device's CONNECT.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
@@ -34,12 +40,6 @@ pub(super) struct Connection {
     /// Whether the service kept a session.
     pub(super) session_present: bool,
 }
-
-/// How long a question waits for a packet. After that, silence is the service's answer.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
-
-/// Largest number of unread packets.
-const QUEUE: usize = 1024;
 
 /// The result of waiting for a packet.
 enum Received {

@@ -5,6 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+/// Largest head, in bytes.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Largest body, in bytes.
+const BODY_MAX: usize = 4 * 1024 * 1024;
+
 /// The answer to a request, or the reason why there is none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
@@ -17,12 +23,6 @@ pub(super) struct Reply {
     /// The body, without its framing.
     pub(super) body: Vec<u8>,
 }
-
-/// Largest head, in bytes.
-const HEAD_MAX: usize = 64 * 1024;
-
-/// Largest body, in bytes.
-const BODY_MAX: usize = 4 * 1024 * 1024;
 
 impl Reply {
     const fn without_answer(no_answer: &'static str) -> Self {

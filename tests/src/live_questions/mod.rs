@@ -90,7 +90,9 @@ async fn ask_and_report(cloud: &Arc<Cloud>, reference: &Reference, options: &Opt
     let answers = tokio::select! {
         answers = both => Some(answers),
         signal = ended_by_signal() => {
-            print_line(format_args!("{signal}: deletes everything that the run created; another signal stops the deletion"));
+            print_line(format_args!(
+                "{signal}: deletes everything that the run created; another signal stops the deletion"
+            ));
             None
         }
     };
@@ -103,7 +105,10 @@ async fn ask_and_report(cloud: &Arc<Cloud>, reference: &Reference, options: &Opt
     let problems = tokio::select! {
         problems = cleanup::delete_created(cloud) => problems,
         _ = ended_by_signal() => {
-            print_error(format_args!("resources whose ids begin with {} may still exist; delete them by hand", cloud.prefix));
+            print_error(format_args!(
+                "resources whose ids begin with {} may still exist; delete them by hand",
+                cloud.prefix
+            ));
             return INTERRUPTED;
         }
     };

@@ -85,6 +85,6 @@ fn cut(text: &str) -> String {
     if text.len() <= TEXT_MAX {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(TEXT_MAX);
+    let end = (0..=TEXT_MAX).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
     format!("{}… ({} bytes)", &text[..end], text.len())
 }

@@ -3,21 +3,6 @@
 
 use super::packages::Package;
 
-/// One line of the table.
-struct Arrow {
-    /// The exact text of the line in the document.
-    text: &'static str,
-    from: &'static [&'static str],
-    to: To,
-}
-
-enum To {
-    /// Only these crates of the workspace.
-    Only(&'static [&'static str]),
-    /// Every crate of the workspace.
-    All,
-}
-
 const ARROWS: [Arrow; 13] = [
     Arrow {
         text: "cli → façade, emulator, service, fleet",
@@ -88,6 +73,21 @@ const DEVICE_SIDE: [&str; 7] = [
     "hubward-outbox",
     "hubward-fleet",
 ];
+
+/// One line of the table.
+struct Arrow {
+    /// The exact text of the line in the document.
+    text: &'static str,
+    from: &'static [&'static str],
+    to: To,
+}
+
+enum To {
+    /// Only these crates of the workspace.
+    Only(&'static [&'static str]),
+    /// Every crate of the workspace.
+    All,
+}
 
 /// Checks every dependency between crates of the workspace.
 pub(super) fn check(packages: &[Package], architecture: &str) -> Vec<String> {

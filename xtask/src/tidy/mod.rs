@@ -5,11 +5,18 @@
 
 mod arrows;
 mod bans;
+mod cycles;
 mod decisions;
+mod floors;
+mod imports;
+mod layout;
 mod lockfile;
 mod manifests;
+mod order;
 mod packages;
+mod readmes;
 mod sources;
+mod tokens;
 mod vectors;
 
 use std::fs;
@@ -64,6 +71,12 @@ fn findings() -> Result<Vec<String>, String> {
     findings.extend(manifests::check(&packages));
     findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
     findings.extend(sources::check(&files));
+    findings.extend(readmes::check(&files));
+    findings.extend(cycles::check(&files));
+    findings.extend(floors::check(&files, architecture));
+    findings.extend(layout::check(files.iter().map(|it| it.path.as_str())));
+    findings.extend(files.iter().flat_map(order::check));
+    findings.extend(files.iter().flat_map(sources::check_width));
     let index = text("docs/README.md").unwrap_or_default();
     findings.extend(decisions::check(files.iter().map(|it| it.path.as_str()), &[index, architecture]));
     Ok(findings)

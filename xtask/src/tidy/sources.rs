@@ -7,6 +7,10 @@ use super::File;
 /// Maximum number of lines of a file without a reason in its header.
 const LONG: usize = 800;
 
+/// Maximum number of characters in a line of Rust. rustfmt has the same limit, but leaves long literals, attributes and
+/// comments as they are.
+const WIDE: usize = 120;
+
 /// The words that introduce the reason for a long file.
 const LONG_REASON: &str = "long because";
 
@@ -71,6 +75,19 @@ fn check_one(file: &File) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Checks the width of the lines of a file, if it is Rust.
+pub(super) fn check_width(file: &File) -> Vec<String> {
+    if !file.path.ends_with(".rs") {
+        return Vec::new();
+    }
+    let wide = (1..).zip(file.text.lines()).filter(|(_, line)| line.chars().count() > WIDE);
+    let finding = |(number, line): (usize, &str)| {
+        let width = line.chars().count();
+        format!("{}:{number}: the line has {width} characters; break it after at most {WIDE}", file.path)
+    };
+    wide.map(finding).collect()
 }
 
 /// Whether the header comment gives a reason for the file's length.
@@ -141,6 +158,16 @@ mod tests {
         ] {
             assert_eq!(check_text(path, format!("rustls::{TLS_BUILDER}()")).len(), usize::from(found), "{path}");
         }
+    }
+
+    #[test]
+    fn finds_lines_that_are_too_wide() {
+        let check = |path: &str, text: String| check_width(&File { path: path.to_owned(), text });
+        let fits = "é".repeat(WIDE);
+        assert_eq!(check("a.rs", format!("{fits}\n{fits}\n")), Vec::<String>::new());
+        let findings = check("a.rs", format!("{fits}\n// {fits}"));
+        assert_eq!(findings, ["a.rs:2: the line has 123 characters; break it after at most 120"]);
+        assert_eq!(check("a.md", format!("{fits}.")), Vec::<String>::new());
     }
 
     #[test]

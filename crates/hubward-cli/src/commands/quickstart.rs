@@ -13,6 +13,12 @@ use crate::output::{Event, Outcome, Output};
 use crate::session::{self, Telemetry};
 use crate::stop::Stop;
 
+const DEVICE: &str = "dev-1";
+const MESSAGES: usize = 10;
+
+/// The Retry-After of the local DPS. The service sends 3 s.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hubward quickstart
@@ -75,9 +81,3 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
     emulator.shutdown().await;
     Ok(ExitCode::Ok)
 }
-
-const DEVICE: &str = "dev-1";
-const MESSAGES: usize = 10;
-
-/// The Retry-After of the local DPS. The service sends 3 s.
-const RETRY_AFTER: Duration = Duration::from_secs(1);

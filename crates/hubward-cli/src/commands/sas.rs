@@ -17,7 +17,8 @@ pub(crate) enum SasCommand {
     /// Sign a SAS token and print it.
     #[command(after_help = "Examples:
   hubward sas token --resource contoso.azure-devices.net/devices/dev-1 --symmetric-key-file dev-1.key
-  hubward sas token --resource 0ne00123ABC/registrations/dev-1 --policy registration --symmetric-key-stdin < dev-1.key")]
+  hubward sas token --resource 0ne00123ABC/registrations/dev-1 --policy registration \
+   --symmetric-key-stdin < dev-1.key")]
     Token(TokenArgs),
     /// Derive a device's key from the key of its enrollment group and print it.
     #[command(after_help = "Example:

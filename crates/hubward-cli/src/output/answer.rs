@@ -12,6 +12,12 @@ use super::{Format, Output};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
+/// Longer names do not widen the column of names.
+const WIDE: usize = 40;
+
+/// Printed in place of a key.
+pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
+
 /// An answer, ready to be shown in any format.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -119,9 +125,6 @@ fn described(value: &Value, reveal: bool) -> String {
     lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-/// Longer names do not widen the column of names.
-const WIDE: usize = 40;
-
 fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
@@ -146,9 +149,6 @@ fn is_key(member: &str) -> bool {
     matches!(member, "primaryKey" | "secondaryKey")
 }
 
-/// Printed in place of a key.
-pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
-
 fn not_json(error: &serde_json::Error) -> Failure {
     let message = format!("the answer of the service is not JSON: {error}");
     Failure::new(ExitCode::Protocol, "service-answer", hubward::Fault::Peer.to_string(), message)
@@ -160,7 +160,10 @@ mod tests {
     use super::*;
 
     const COLUMNS: &[Column] = &[("Id", "/registrationId"), ("Status", "/provisioningStatus")];
-    const BODY: &str = r#"{"provisioningStatus" : "enabled","registrationId":"dev-1","attestation":{"symmetricKey":{"primaryKey":"c2VjcmV0"}},"nothing":null,"iotHubs":["a","b"]}"#;
+    const BODY: &str = concat!(
+        r#"{"provisioningStatus" : "enabled","registrationId":"dev-1","#,
+        r#""attestation":{"symmetricKey":{"primaryKey":"c2VjcmV0"}},"nothing":null,"iotHubs":["a","b"]}"#
+    );
 
     #[test]
     fn text_hides_keys_unless_requested_and_json_keeps_the_body() {

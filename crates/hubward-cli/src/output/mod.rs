@@ -34,6 +34,9 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
+/// How long to wait for a reader that does not read after the end of a command; used at most twice.
+const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// The format of the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -287,9 +290,6 @@ impl Output {
         writer.give_up_when_stalled(STALL_TIMEOUT).await;
     }
 }
-
-/// How long to wait for a reader that does not read after the end of a command; used at most twice.
-const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 fn shown(text: &str) -> String {
     visible::visible_lines(text).into_owned()

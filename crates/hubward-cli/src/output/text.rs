@@ -54,7 +54,8 @@ pub(super) fn assigned(device_id: &str, hub: &str, state: &RegistrationState) ->
     let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
     let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), |it| visible(&it.to_string()));
     format!(
-        "The complete registration result is\n  device id  {device_id}\n  hub        {hub}\n  substatus  {substatus}\n  payload    {payload}"
+        "The complete registration result is\n  device id  {device_id}\n  hub        {hub}\n  \
+         substatus  {substatus}\n  payload    {payload}"
     )
 }
 

@@ -4,6 +4,19 @@ use std::borrow::Cow;
 
 use hubward::text::is_hidden;
 
+/// Texts that try to command a terminal, for the tests of whatever prints foreign text.
+#[cfg(test)]
+pub(crate) const HOSTILE: &[&str] = &[
+    "\u{1b}[2J\u{1b}]0;title\u{7}",
+    "\u{9b}31mred\u{9d}0;title\u{9c}",
+    "back\u{8}space\u{7f}delete",
+    "line\nanother\r\nthird\u{85}fourth\u{2028}fifth\u{2029}sixth",
+    "\u{202a}a\u{202b}b\u{202c}c\u{202d}d\u{202e}e",
+    "\u{2066}a\u{2067}b\u{2068}c\u{2069}d",
+    "\u{200e}a\u{200f}b\u{061c}c",
+    "tab\tnul\0end",
+];
+
 /// Makes text from a peer safe to print within a line: replaces every character that could control a
 /// terminal, end the line, or change the order of the text next to it with a space.
 pub(crate) fn visible(text: &str) -> String {
@@ -45,19 +58,6 @@ fn with_spaces(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
 }
-
-/// Texts that try to command a terminal, for the tests of whatever prints foreign text.
-#[cfg(test)]
-pub(crate) const HOSTILE: &[&str] = &[
-    "\u{1b}[2J\u{1b}]0;title\u{7}",
-    "\u{9b}31mred\u{9d}0;title\u{9c}",
-    "back\u{8}space\u{7f}delete",
-    "line\nanother\r\nthird\u{85}fourth\u{2028}fifth\u{2029}sixth",
-    "\u{202a}a\u{202b}b\u{202c}c\u{202d}d\u{202e}e",
-    "\u{2066}a\u{2067}b\u{2068}c\u{2069}d",
-    "\u{200e}a\u{200f}b\u{061c}c",
-    "tab\tnul\0end",
-];
 
 /// Whether text as a whole is what a terminal may see.
 #[cfg(test)]

@@ -11,6 +11,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+/// Most bytes that wait for the reader. A text of any size is accepted while fewer bytes wait.
+pub(crate) const QUEUE_MAX: usize = 256 << 10;
+
+/// An animation is not drawn while more bytes than this wait.
+const FRAME_MAX: usize = 1 << 10;
+
+/// Bytes in one write, which a pipe accepts at once. A reader that reads less within a period counts as stalled.
+const PART: usize = 4 << 10;
+
 /// A handle of the thread. Cheap to clone; the thread ends with the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer(Arc<Shared>);
@@ -52,12 +61,6 @@ struct Progress {
     written: u64,
     failure: Option<WriteError>,
 }
-
-/// Most bytes that wait for the reader. A text of any size is accepted while fewer bytes wait.
-pub(crate) const QUEUE_MAX: usize = 256 << 10;
-
-/// An animation is not drawn while more bytes than this wait.
-const FRAME_MAX: usize = 1 << 10;
 
 impl Writer {
     /// Starts the thread. Writes to `target` may block without a time limit.
@@ -246,9 +249,6 @@ impl Shared {
         }
     }
 }
-
-/// Bytes in one write, which a pipe accepts at once. A reader that reads less within a period counts as stalled.
-const PART: usize = 4 << 10;
 
 /// Writes and flushes the whole text. Retries if another program has made the descriptor non-blocking.
 fn write(target: &mut impl Write, mut text: &[u8]) -> io::Result<()> {

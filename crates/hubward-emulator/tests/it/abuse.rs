@@ -124,9 +124,11 @@ async fn slow_clients_of_every_kind_delay_no_other_client() {
         }
     }
     #[cfg(feature = "admin")]
-    for bytes in
-        [&b""[..], b"GET /hea", b"PATCH /twins/localhost/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"]
-    {
+    for bytes in [
+        &b""[..],
+        b"GET /hea",
+        b"PATCH /hubs/localhost/twins/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+    ] {
         for _ in 0..8 {
             slow.push(("admin", Slow::open(&emulator, emulator.admin_addr(), false, bytes).await));
         }
@@ -264,7 +266,7 @@ async fn more_connections_than_slots_keep_no_client_from_the_admin_port() {
     let kinds = [
         &b""[..],
         b"GET /hea",
-        b"PATCH /twins/localhost/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        b"PATCH /hubs/localhost/twins/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
           Content-Length: 9\r\n\r\n{",
         b"POST /api/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
           Content-Length: 9\r\n\r\n{",

@@ -230,7 +230,8 @@ async fn status_clock_and_disconnect_requests_work() {
     ] {
         let length = body.len();
         let request = format!(
-            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         );
         let reply = http(&mut stream, &request).await.expect("an answer");
         assert_eq!((reply.status, reply.header("allow")), (status, allow), "{request}");

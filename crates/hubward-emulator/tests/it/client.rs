@@ -17,6 +17,10 @@ use tokio_rustls::client::TlsStream;
 /// Only makes a test fail instead of hang if the emulator is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+pub(crate) const CLEAN: u8 = 0x02;
+
+pub(crate) const QOS1: u8 = 0b0010;
+
 pub(crate) async fn patient<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("an answer within the time limit")
 }
@@ -110,8 +114,6 @@ pub(crate) async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::
 
 // ---- MQTT ----
 
-pub(crate) const CLEAN: u8 = 0x02;
-
 pub(crate) fn string(text: &str) -> Vec<u8> {
     let mut bytes = u16::try_from(text.len()).expect("short").to_be_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
@@ -166,8 +168,6 @@ pub(crate) fn publish(flags: u8, topic: &str, id: u16, body: &[u8]) -> Vec<u8> {
     rest.extend_from_slice(body);
     packet(0x30 | flags, &rest)
 }
-
-pub(crate) const QOS1: u8 = 0b0010;
 
 pub(crate) fn subscribe(id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
     let mut rest = id.to_be_bytes().to_vec();

@@ -62,8 +62,9 @@ async fn registers_polls_and_looks_up_on_one_connection() {
     assert_eq!((&state["assignedHub"], &state["deviceId"]), (&json!("localhost"), &json!("dev-1")));
 
     let lookup = format!(
-        "POST /{}/registrations/dev-1?api-version=2019-03-31 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\
-         Content-Type: application/json\r\nContent-Length: 26\r\n\r\n{{\"registrationId\":\"dev-1\"}}",
+        "POST /{}/registrations/dev-1?api-version=2019-03-31 HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: {authorization}\r\nContent-Type: application/json\r\n\
+         Content-Length: 26\r\n\r\n{{\"registrationId\":\"dev-1\"}}",
         emulator.id_scope()
     );
     assert_eq!(ask(&mut stream, &lookup).await.json(), state);

@@ -22,7 +22,10 @@ async fn emulator() -> (Emulator, Operator) {
 #[tokio::test]
 async fn a_twin_that_is_created_with_its_device_has_not_changed() {
     let (_emulator, mut operator) = emulator().await;
-    let body = r#"[{"id":"bulkDeviceWithTwin1109223729","importMode":"create","status":"enabled","properties":{"desired":{"user":"userA"}}}]"#;
+    let body = concat!(
+        r#"[{"id":"bulkDeviceWithTwin1109223729","importMode":"create","status":"enabled","#,
+        r#""properties":{"desired":{"user":"userA"}}}]"#
+    );
     let reply = operator.ask("POST /devices", "", body).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, r#"{"isSuccessful":true,"errors":[],"warnings":[]}"#));
     let twin = operator.ok("GET /twins/bulkDeviceWithTwin1109223729", "", &Value::Null).await;
@@ -155,7 +158,8 @@ async fn etags_and_their_refusals_are_as_recorded() {
     assert_eq!(new, old + 1, "343060356 became 343060357");
     let refused = operator.ask("PUT /devices/d1", &if_match(&first), r#"{"deviceId":"d1"}"#).await;
     let said = format!(
-        "ErrorCode:PreconditionFailed;Precondition failed: Device version did not match, existingVersion:{new} newVersion:{old}"
+        "ErrorCode:PreconditionFailed;Precondition failed: Device version did not match, \
+         existingVersion:{new} newVersion:{old}"
     );
     assert_eq!((refused.status, refused.json()["Message"].as_str()), (412, Some(said.as_str())));
 

@@ -100,7 +100,8 @@ async fn a_message_has_the_documented_form_and_its_puback_completes_it() {
     assert_eq!(emulator.send_to_device("LOCALHOST", "d1", message).as_deref(), Ok("m1"));
     let message = got(&mut stream).await;
     // Typed from the protocol notes.
-    let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v";
+    let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
+                 &iothub-ack=full&k=v";
     assert_eq!((message.topic.as_str(), message.body.as_str(), message.duplicate), (topic, "hello", false));
     assert_eq!(waiting(&emulator), [("m1".to_owned(), CloudMessageState::Invisible, 1)]);
     assert_eq!(emulator.device(HUB, "d1").expect("the device").cloud_to_device_message_count, 1);

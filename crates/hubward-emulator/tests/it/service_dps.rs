@@ -144,8 +144,8 @@ async fn a_group_is_created_used_and_deleted() {
     let key = created["attestation"]["symmetricKey"]["secondaryKey"].as_str().expect("a key");
     let key = SharedKey::from_base64(key).expect("a generated key").derive("sn-1");
     let register = format!(
-        "PUT /{}/registrations/sn-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\
-         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+        "PUT /{}/registrations/sn-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
         emulator.id_scope(),
         dps_token(&emulator, &key, "sn-1")
     );
@@ -296,8 +296,8 @@ async fn records_are_shown_listed_and_deleted() {
     let mut device = tls(&emulator, emulator.https_addr()).await;
     for (id, key) in [("sn-1", line.primary_key().derive("sn-1")), ("single", single.primary_key().clone())] {
         let register = format!(
-            "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\
-             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+            "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
             emulator.id_scope(),
             dps_token(&emulator, &key, id)
         );

@@ -21,8 +21,8 @@ async fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> (u16, Value
     while reply.status == 202 {
         let operation = reply.json()["operationId"].as_str().expect("an operation").to_owned();
         let poll = format!(
-            "GET /{scope}/registrations/{id}/operations/{operation}?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
-             Authorization: {authorization}\r\n\r\n"
+            "GET /{scope}/registrations/{id}/operations/{operation}?api-version=2021-06-01 HTTP/1.1\r\n\
+             Host: localhost\r\nAuthorization: {authorization}\r\n\r\n"
         );
         reply = http(&mut stream, &poll).await.expect("an answer");
     }

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::client::{Reply, Tls, http, now, tls};
 
+pub(crate) const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+pub(crate) const SECONDARY: &str = "EBESExQVFhcYGRobHB0eHw==";
+
 /// A client with the key of a policy.
 pub(crate) struct Operator {
     stream: Tls,
@@ -83,9 +86,6 @@ pub(crate) fn if_match(etag: &str) -> String {
 pub(crate) fn no(status: u16, name: &str) -> (u16, String) {
     (status, name.to_owned())
 }
-
-pub(crate) const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODw==";
-pub(crate) const SECONDARY: &str = "EBESExQVFhcYGRobHB0eHw==";
 
 /// A device in the form that the service's SDKs send.
 pub(crate) fn device(id: &str) -> Value {

@@ -76,7 +76,10 @@ async fn a_bulk_request_changes_many_identities() {
     ]);
     assert_eq!(operator.ok("POST /devices", "", &rest).await, done);
     let tags = json!([
-        { "id": "d1", "importMode": "updateTwinIfMatchETag", "twinETag": twin["etag"], "tags": { "site": null, "b": 2 } },
+        {
+            "id": "d1", "importMode": "updateTwinIfMatchETag", "twinETag": twin["etag"],
+            "tags": { "site": null, "b": 2 },
+        },
     ]);
     assert_eq!(operator.ok("POST /devices", "", &tags).await, done);
     let statuses: Vec<String> = emulator.devices().iter().map(|it| format!("{} {}", it.device_id, it.status)).collect();
@@ -130,7 +133,8 @@ async fn a_twin_that_was_read_can_be_sent_back_in_every_mode() {
     for mode in ["updateTwin", "updateTwinIfMatchETag", "update", "createOrUpdate"] {
         let read = operator.ok("GET /twins/d1", "", &Value::Null).await;
         let item = json!({
-            "id": "d1", "importMode": mode, "twinETag": read["etag"], "tags": read["tags"], "properties": read["properties"],
+            "id": "d1", "importMode": mode, "twinETag": read["etag"],
+            "tags": read["tags"], "properties": read["properties"],
         });
         let done = operator.ok("POST /devices", "", &json!([item])).await;
         assert_eq!(done["isSuccessful"], true, "{mode}: {done}");
@@ -145,7 +149,10 @@ async fn keys_are_regenerated() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     operator.ok("PUT /devices/d1", "", &device("d1")).await;
-    let ask = |ids: &[&str], key: &str| json!({ "policyKey": key, "devices": ids.iter().map(|it| json!({ "id": it })).collect::<Vec<_>>() });
+    let ask = |ids: &[&str], key: &str| {
+        let devices: Vec<Value> = ids.iter().map(|it| json!({ "id": it })).collect();
+        json!({ "policyKey": key, "devices": devices })
+    };
     let line = "POST /devices/keys/regenerate?api-version=2024-03-31";
     let done = operator.ok(line, "", &ask(&["d1"], "primaryKey")).await;
     assert_eq!((&done["policyKey"], &done["errors"]), (&json!("primaryKey"), &json!([])));

@@ -274,7 +274,8 @@ async fn the_admin_port_has_the_same_api_without_a_token() {
     ] {
         let length = body.len();
         let request = format!(
-            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         );
         let reply = crate::client::http(&mut stream, &request).await.expect("an answer");
         assert_eq!(reply.status, status, "{line}: {}", reply.body);

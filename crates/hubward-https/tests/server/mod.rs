@@ -18,6 +18,8 @@ pub(crate) const HOST: &str = "global.azure-devices-provisioning.net";
 /// The answers that a server sends on one connection, in order.
 pub(crate) type Script = Vec<Answer>;
 
+pub(crate) const GOOD: Shown = Shown { name: HOST, years: (2000, 2100), trusted: true };
+
 /// One answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -45,8 +47,6 @@ pub(crate) struct Shown {
     /// Whether the client trusts the certificate's authority.
     pub(crate) trusted: bool,
 }
-
-pub(crate) const GOOD: Shown = Shown { name: HOST, years: (2000, 2100), trusted: true };
 
 pub(crate) struct Server {
     pub(crate) dps: HttpsDps,

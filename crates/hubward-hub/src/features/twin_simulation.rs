@@ -25,29 +25,6 @@ const SEEDS: u64 = 2_000;
 /// Number of deliberate actions in one run.
 const ACTIONS: usize = 60;
 
-#[test]
-fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
-    let mut seen = BTreeMap::new();
-    let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().expect("a number"));
-    if let Some(seed) = number("HUBWARD_SEED") {
-        World::new(seed, &mut seen).run();
-        return;
-    }
-    let seeds = number("HUBWARD_SEEDS").unwrap_or(SEEDS);
-    for seed in 0..seeds {
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| World::new(seed, &mut seen).run()));
-        if let Err(panic) = run {
-            eprintln!("seed {seed} fails; run it alone with HUBWARD_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-    if seeds >= SEEDS {
-        for wanted in COVERED {
-            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} happened too rarely: {seen:#?}");
-        }
-    }
-}
-
 /// Maximum lag of a copy of the twin. A greater lag would look to the client like a twin that was created
 /// again.
 const LAG_MS: u64 = 4_900;
@@ -76,6 +53,29 @@ const COVERED: &[&str] = &[
     "not sent",
     "unknown",
 ];
+
+#[test]
+fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
+    let mut seen = BTreeMap::new();
+    let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("HUBWARD_SEED") {
+        World::new(seed, &mut seen).run();
+        return;
+    }
+    let seeds = number("HUBWARD_SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| World::new(seed, &mut seen).run()));
+        if let Err(panic) = run {
+            eprintln!("seed {seed} fails; run it alone with HUBWARD_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+    if seeds >= SEEDS {
+        for wanted in COVERED {
+            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} happened too rarely: {seen:#?}");
+        }
+    }
+}
 
 type Seen = BTreeMap<&'static str, u64>;
 

@@ -9,6 +9,11 @@ use hubward_dial::{ByteStream, DialError, Dialer, Endpoint, Opened};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
+pub(crate) const CONNACK: &[u8] = b"\x20\x02\x00\x00";
+pub(crate) const PINGREQ: &[u8] = b"\xc0\x00";
+pub(crate) const PINGRESP: &[u8] = b"\xd0\x00";
+pub(crate) const DISCONNECT: &[u8] = b"\xe0\x00";
+
 /// Gives one end of a pipe to the client and the other to the test.
 #[derive(Debug)]
 pub(crate) struct TestDialer {
@@ -145,11 +150,6 @@ impl Peer {
         self.stream.read(&mut [0]).await.expect("a pipe") == 0
     }
 }
-
-pub(crate) const CONNACK: &[u8] = b"\x20\x02\x00\x00";
-pub(crate) const PINGREQ: &[u8] = b"\xc0\x00";
-pub(crate) const PINGRESP: &[u8] = b"\xd0\x00";
-pub(crate) const DISCONNECT: &[u8] = b"\xe0\x00";
 
 /// Encodes a PUBLISH of a server, at QoS 1 if it has an id.
 pub(crate) fn publish(id: Option<u16>, topic: &str, body: &[u8]) -> Vec<u8> {

@@ -227,7 +227,8 @@ mod tests {
         let operation: RegistrationOperation = serde_json::from_str(
             r#"{"operationId":"4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d","status":"assigned",
              "registrationState":{"registrationId":"d1","createdDateTimeUtc":"2024-01-02T03:04:05.1234567Z",
-              "assignedHub":"contoso.azure-devices.net","deviceId":"d1","status":"assigned","substatus":"initialAssignment",
+              "assignedHub":"contoso.azure-devices.net","deviceId":"d1","status":"assigned",
+              "substatus":"initialAssignment",
               "lastUpdatedDateTimeUtc":"2024-01-02T03:04:05.9876543Z","etag":"IjYx","x509":{}}}"#,
         )
         .expect("the documented answer");

@@ -7,6 +7,10 @@ use crate::{OperationId, ProtoError};
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 pub const RESPONSE_FILTER: &str = "$dps/registrations/res/#";
 
+const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=";
+const OPERATION: &str = "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=";
+const RESPONSE: &str = "$dps/registrations/res/";
+
 /// The topic to which a device publishes its registration.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
@@ -122,10 +126,6 @@ impl ResponseTopic {
         })
     }
 }
-
-const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=";
-const OPERATION: &str = "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=";
-const RESPONSE: &str = "$dps/registrations/res/";
 
 #[cfg(test)]
 mod tests {

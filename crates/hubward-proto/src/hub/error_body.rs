@@ -72,11 +72,17 @@ mod tests {
     fn parses_every_form_and_never_fails() {
         for (body, expected) in [
             (
-                r#"{"errorCode":429001,"trackingId":"t-1","message":"Slow down","timestampUtc":"2022-10-19T16:47:22Z"}"#,
+                concat!(
+                    r#"{"errorCode":429001,"trackingId":"t-1","message":"Slow down","#,
+                    r#""timestampUtc":"2022-10-19T16:47:22Z"}"#
+                ),
                 error_body(Some(429_001), Some("Slow down"), Some("t-1")),
             ),
             (
-                r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae\",\"message\":\"offline\"}","ExceptionMessage":""}"#,
+                concat!(
+                    r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae\",\"message\":\"offline\"}","#,
+                    r#""ExceptionMessage":""}"#
+                ),
                 error_body(Some(404_103), Some("offline"), Some("95ae")),
             ),
             (

@@ -4,6 +4,9 @@ use crate::hub::{HubIdentity, PropertyBag};
 use crate::percent::{decode, encode};
 use crate::{DeviceId, ProtoError};
 
+const DEVICE_BOUND: &str = "/messages/devicebound/";
+const INPUTS: &str = "/inputs/";
+
 /// The topic of a cloud-to-device message: `devices/{id}/messages/devicebound/{bag}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
@@ -69,9 +72,6 @@ impl ModuleInputTopic {
         Ok(Self { input, bag: PropertyBag::parse(bag)? })
     }
 }
-
-const DEVICE_BOUND: &str = "/messages/devicebound/";
-const INPUTS: &str = "/inputs/";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,10 @@
 
 use crate::ProtoError;
 
+const TWIN_GET: &str = "$iothub/twin/GET/?$rid=";
+const TWIN_REPORTED: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
+const METHOD_RESPONSE: &str = "$iothub/methods/res/";
+
 /// The topic to which a device publishes a request for its twin: `$iothub/twin/GET/?$rid={id}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
@@ -96,10 +100,6 @@ fn request_id(rest: Option<&str>) -> Option<String> {
     let id = rest?.split('&').next().filter(|it| !it.is_empty())?;
     Some(id.to_owned())
 }
-
-const TWIN_GET: &str = "$iothub/twin/GET/?$rid=";
-const TWIN_REPORTED: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
-const METHOD_RESPONSE: &str = "$iothub/methods/res/";
 
 #[cfg(test)]
 mod tests {

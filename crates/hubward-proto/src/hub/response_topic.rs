@@ -4,6 +4,10 @@
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
+const TWIN_RESPONSE: &str = "$iothub/twin/res/";
+const TWIN_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+const METHOD_REQUEST: &str = "$iothub/methods/POST/";
+
 /// The topic of a twin response:
 /// `$iothub/twin/res/{status}/?$rid={id}[&$version={version}]`.
 ///
@@ -122,10 +126,6 @@ impl MethodRequestTopic {
 fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
     rest.strip_prefix('?')?.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
 }
-
-const TWIN_RESPONSE: &str = "$iothub/twin/res/";
-const TWIN_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
-const METHOD_REQUEST: &str = "$iothub/methods/POST/";
 
 #[cfg(test)]
 mod tests {

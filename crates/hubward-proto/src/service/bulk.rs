@@ -105,7 +105,8 @@ mod tests {
     fn parses_and_encodes_the_documented_result() {
         let done = BulkResult { is_successful: true, errors: Vec::new() };
         assert_eq!(serde_json::to_string(&done).expect("JSON"), r#"{"isSuccessful":true,"errors":[]}"#);
-        let text = json!({"isSuccessful": false, "errors": [{"registrationId": "d1", "errorCode": 409_000, "errorStatus": "x"}]});
+        let error = json!({"registrationId": "d1", "errorCode": 409_000, "errorStatus": "x"});
+        let text = json!({"isSuccessful": false, "errors": [error]});
         let result: BulkResult = serde_json::from_value(text.clone()).expect("the documented JSON");
         assert_eq!(serde_json::to_value(&result).expect("JSON"), text);
         let query: QuerySpecification =

@@ -1,20 +1,18 @@
 //! The HTTP client of this crate: connections with or without TLS, and their errors.
 
-mod connector;
 mod failure;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{ClientConfig, TcpDialer};
+use hubward_dial::{ClientConfig, HyperConnector, TcpDialer};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use self::connector::Connector;
 pub(crate) use self::failure::{of_body, of_request};
 
 /// Maximum size in bytes of the status line and headers of an answer.
@@ -24,19 +22,19 @@ const HEAD_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) enum Http {
     /// Without TLS: the admin port of an emulator.
-    Plain(Client<Connector, Full<Bytes>>),
+    Plain(Client<HyperConnector, Full<Bytes>>),
     /// With TLS.
-    Secure(Client<HttpsConnector<Connector>, Full<Bytes>>),
+    Secure(Client<HttpsConnector<HyperConnector>, Full<Bytes>>),
 }
 
 impl Http {
     pub(crate) fn plain(tcp: TcpDialer) -> Self {
-        Self::Plain(builder().build(Connector(tcp)))
+        Self::Plain(builder().build(HyperConnector::new(tcp)))
     }
 
     pub(crate) fn secure(tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
-        Self::Secure(builder().build(HttpsConnector::new(Connector(tcp), tls, true, resolver)))
+        Self::Secure(builder().build(HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver)))
     }
 
     /// Sends a request once. Reconnects only if the idle connection turns out to be closed before any byte of the

@@ -6,6 +6,8 @@ use crate::live_questions::asker::{Asker, Device};
 use crate::live_questions::connection::{Connection, SILENCE};
 use crate::live_questions::normal::shape;
 
+const RESPONSES: &str = "$iothub/twin/res/#";
+
 /// The answer to a report.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -16,8 +18,6 @@ pub(super) struct Report {
     /// The shape of the body.
     pub(super) body: String,
 }
-
-const RESPONSES: &str = "$iothub/twin/res/#";
 
 pub(super) async fn large(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;

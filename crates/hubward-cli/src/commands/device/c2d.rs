@@ -11,6 +11,11 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
+/// Number of messages that a hub sends before it waits until one is completed.
+///
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
+const UNCOMPLETED_MAX: u64 = 16;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum C2dCommand {
     /// Print each message, then complete it.
@@ -104,8 +109,3 @@ async fn show(
     }
     Ok(())
 }
-
-/// Number of messages that a hub sends before it waits until one is completed.
-///
-/// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
-const UNCOMPLETED_MAX: u64 = 16;

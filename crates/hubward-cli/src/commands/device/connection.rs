@@ -19,6 +19,20 @@ use crate::provisioning::{DpsArgs, NetworkArgs, USER_AGENT};
 use crate::session::{self, FLUSH};
 use crate::spinner::Spinner;
 
+const DPS_FLAGS: [&str; 8] = [
+    "dps_host",
+    "id_scope",
+    "registration_id",
+    "symmetric_key_file",
+    "symmetric_key_stdin",
+    "symmetric_key",
+    "group_key_file",
+    "payload",
+];
+
+/// The shortest token lifetime that the hub client can renew in time.
+const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectionArgs {
@@ -54,17 +68,6 @@ pub(super) struct ConnectionArgs {
     timeout: Duration,
 }
 
-const DPS_FLAGS: [&str; 8] = [
-    "dps_host",
-    "id_scope",
-    "registration_id",
-    "symmetric_key_file",
-    "symmetric_key_stdin",
-    "symmetric_key",
-    "group_key_file",
-    "payload",
-];
-
 fn keep_alive(text: &str) -> Result<Duration, String> {
     let duration = crate::duration::parse_positive(text)?;
     if duration.subsec_nanos() != 0 || duration > limits::KEEP_ALIVE_MAX {
@@ -80,9 +83,6 @@ fn token_lifetime(text: &str) -> Result<Duration, String> {
     }
     Ok(duration)
 }
-
-/// The shortest token lifetime that the hub client can renew in time.
-const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
 
 /// How to connect to the hub; all files and variables are already read.
 #[derive(Debug)]
@@ -131,14 +131,14 @@ impl ConnectionArgs {
         if self.dps.is_given() {
             return Ok(None);
         }
-        Ok(crate::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
+        Ok(crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
     }
 
     fn hub_settings(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
         let variable = |name: &str| match name {
             vars::CONNECTION_STRING => Some(text.to_string()),
-            vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::variable(name)),
-            name => crate::variable(name),
+            vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
+            name => crate::environment::variable(name),
         };
         // Parse it separately first: this error names the wrong part and its fault.
         HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;

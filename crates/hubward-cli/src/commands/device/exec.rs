@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::failure::Failure;
 use crate::process_group::{self, ProcessGroup};
 
+/// How long the output of a program is still read after the program has ended.
+const READ_AFTER_EXIT: Duration = Duration::from_millis(500);
+
 /// The program to run for each call.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
@@ -179,9 +182,6 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
     Ok(CallResult { status: 500, body, problem: Some(problem) })
 }
 
-/// How long the output of a program is still read after the program has ended.
-const READ_AFTER_EXIT: Duration = Duration::from_millis(500);
-
 impl CallResult {
     fn failed(status: i32, problem: String) -> Self {
         let body = serde_json::json!({ "error": problem }).to_string().into_bytes();
@@ -193,11 +193,11 @@ impl CallResult {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     fn shell(script: &str, limit: Duration) -> Program {
         Program::find(Path::new("sh"), &["-c".into(), script.into(), "sh".into()], limit).expect("a shell exists")
     }
-
-    const LONG: Duration = Duration::from_secs(60);
 
     async fn call(script: &str, payload: &str) -> (i32, String, bool) {
         let CallResult { status, body, problem } = shell(script, LONG).call("reboot", payload.as_bytes()).await;

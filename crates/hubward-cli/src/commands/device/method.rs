@@ -20,6 +20,9 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
+/// How much longer than its program the client lets a call take.
+const GRACE: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MethodCommand {
     /// Run a program for each call.
@@ -73,9 +76,6 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, F
     let calls = server.calls.load(Ordering::Relaxed);
     Ok(online.finish(&[("calls", calls)], output).await)
 }
-
-/// How much longer than its program the client lets a call take.
-const GRACE: Duration = Duration::from_secs(5);
 
 fn serve(server: &Arc<Server>, names: &[String], hub: &HubClient) -> Result<(), Unsupported> {
     let handler = |server: Arc<Server>| {

@@ -19,6 +19,10 @@ use crate::session::FLUSH;
 use crate::stop::Stop;
 use crate::tally::{FEED, Tally};
 
+/// One byte more than the longest message and its line end: a longer line is cut here, and the client refuses
+/// it as too large.
+const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hubward device send 21.5 --property unit=C --property room=attic
@@ -260,10 +264,6 @@ fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mp
     });
     Ok(fed)
 }
-
-/// One byte more than the longest message and its line end: a longer line is cut here, and the client refuses
-/// it as too large.
-const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
 
 fn paced(mut feed: mpsc::Receiver<Message>, interval: Option<Duration>) -> mpsc::Receiver<Message> {
     let Some(interval) = interval else { return feed };

@@ -18,7 +18,8 @@ pub(super) struct DeviceKeyArgs {
     #[arg(long, value_name = "ID", visible_alias = "rid")]
     registration_id: RegistrationId,
     /// Name of the group; the command reads its key from the service.
-    #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"], conflicts_with_all = ["key_file", "key"])]
+    #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"],
+          conflicts_with_all = ["key_file", "key"])]
     enrollment_id: Option<String>,
     /// File with the group's key in base64, to work offline; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "key")]

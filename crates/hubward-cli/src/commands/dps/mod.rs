@@ -104,9 +104,8 @@ enum GroupCommand {
     #[command(after_help = "Example:\n  hubward dps enrollment-group list --output table")]
     List(show::ListArgs),
     /// Change the given settings of a group; the other settings stay.
-    #[command(
-        after_help = "Example:\n  hubward dps enrollment-group update --enrollment-id line-7 --provisioning-status disabled"
-    )]
+    #[command(after_help = "Example:
+  hubward dps enrollment-group update --enrollment-id line-7 --provisioning-status disabled")]
     Update(Box<update::UpdateGroup>),
     /// Delete a group; the identities of its devices stay at their hubs.
     #[command(after_help = "Example:\n  hubward dps enrollment-group delete --enrollment-id line-7")]

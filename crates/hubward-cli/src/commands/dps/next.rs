@@ -11,6 +11,9 @@ use crate::service_login::{LoginArgs, Service};
 use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
+/// The column of an enrollment that contains the primary key, counted from 1.
+const PRIMARY_KEY: usize = 7;
+
 /// The lines that follow the enrollment in text mode. They work in a shell without any of hubward's variables;
 /// only a secret login must be set there.
 pub(super) fn steps(
@@ -53,7 +56,7 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
         }
         None => {
             lines.extend(network(shell, login)?);
-            (device_host(&reached.host), crate::variable(vars::ID_SCOPE))
+            (device_host(&reached.host), crate::environment::variable(vars::ID_SCOPE))
         }
     };
     // No service API returns the ID scope.
@@ -148,9 +151,6 @@ fn export_key(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
         Shell::Pwsh | Shell::Cmd => format!("$env:{} = {command}", hubward::vars::SYMMETRIC_KEY),
     }
 }
-
-/// The column of an enrollment that contains the primary key, counted from 1.
-const PRIMARY_KEY: usize = 7;
 
 #[cfg(test)]
 mod tests {

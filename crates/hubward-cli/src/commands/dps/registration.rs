@@ -8,6 +8,17 @@ use crate::failure::Failure;
 use crate::input::TopArgs;
 use crate::output::{self, Answer, Column};
 
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+const COLUMNS: &[Column] = &[
+    ("RegistrationId", "/registrationId"),
+    ("Status", "/status"),
+    ("AssignedHub", "/assignedHub"),
+    ("DeviceId", "/deviceId"),
+    ("Substatus", "/substatus"),
+    ("ErrorCode", "/errorCode"),
+    ("LastUpdated", "/lastUpdatedDateTimeUtc"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum OfEnrollment {
     /// Show the registration record of the device.
@@ -81,14 +92,3 @@ async fn delete(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
     context.dps().await?.delete_registration(id).await?;
     Ok(context.output.answer(&Answer::done(format!("deleted the registration of {id}"))).await)
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-const COLUMNS: &[Column] = &[
-    ("RegistrationId", "/registrationId"),
-    ("Status", "/status"),
-    ("AssignedHub", "/assignedHub"),
-    ("DeviceId", "/deviceId"),
-    ("Substatus", "/substatus"),
-    ("ErrorCode", "/errorCode"),
-    ("LastUpdated", "/lastUpdatedDateTimeUtc"),
-];

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::data_dir::data_dir;
-use super::ready_file::Running;
 use crate::cloud;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{Running, data_dir};
 use crate::output::{Event, Outcome, Output};
 use crate::shell::Shell;
 

@@ -1,16 +1,12 @@
 //! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C, and the commands for a running one.
 
-mod data_dir;
 mod env;
-mod ready_file;
+mod private_file;
 mod serve;
 mod state;
 mod trust;
 
 use clap::{Args, Subcommand};
-
-pub(crate) use self::data_dir::data_dir;
-pub(crate) use self::ready_file::Running;
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -47,7 +43,7 @@ enum EmulatorCommand {
     #[command(after_help = "Examples:
   hubward emulator trust                             # all programs
   eval \"$(hubward emulator trust --for node,curl)\"   # in this shell
-  sudo hubward emulator trust --install --data-dir ~/.local/share/hubward/emulator")]
+  hubward emulator trust --for os                    # the lines for a machine, with sudo")]
     Trust(trust::TrustArgs),
     /// Show the addresses and the contents of a running emulator.
     #[command(after_help = "Examples:

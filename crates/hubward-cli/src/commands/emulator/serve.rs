@@ -8,15 +8,19 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
-use super::data_dir::data_dir;
-use super::ready_file::ReadyFile;
-use crate::admin::ADMIN_PORT;
 use crate::cloud;
+use crate::environment;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{ADMIN_PORT, ReadyFile, data_dir};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
 use crate::stop::Stop;
+
+const DEVICE: &str = "dev-1";
+
+/// Printed after an admin address that is not on loopback.
+const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
 /// Each option has an environment variable, for containers and pipelines.
 #[derive(Debug, Args)]
@@ -57,7 +61,8 @@ pub(super) struct StartArgs {
     #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Use port 443 for HTTPS and WebSocket, as Microsoft's SDKs do; may need root.
-    #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS", value_parser = BoolishValueParser::new())]
+    #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS",
+          value_parser = BoolishValueParser::new())]
     standard_ports: bool,
     /// Host name of a hub; repeat or separate by commas [default: localhost]
     #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
@@ -183,19 +188,14 @@ fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Ve
     variables.map(cloud::owned).map_err(|error| Failure::local_with_causes(&error))
 }
 
-const DEVICE: &str = "dev-1";
-
-/// Printed after an admin address that is not on loopback.
-const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
-
 /// The logins for operators.
 fn operator(emulator: &Emulator) -> Vec<(String, String)> {
     let ready = emulator.ready();
     let hub = ready.hubs.first().and_then(|it| emulator.hub_connection_string(it));
     let logins = [
-        (crate::DPS_LOGIN, Some(emulator.dps_connection_string())),
-        (crate::HUB_LOGIN, hub),
-        (crate::EMULATOR_ADMIN, Some(ready.admin)),
+        (environment::DPS_LOGIN, Some(emulator.dps_connection_string())),
+        (environment::HUB_LOGIN, hub),
+        (environment::EMULATOR_ADMIN, Some(ready.admin)),
     ];
     logins.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -7,14 +7,25 @@ use hubward_emulator::{Emulator, Seed};
 use hubward_service::{AdminPort, Method, RawValue, ServiceError};
 use serde_json::{Value, json};
 
-use super::data_dir::data_dir;
-use super::ready_file::{Running, write_private};
-use crate::admin::{AdminArgs, absent};
+use super::private_file::write_private;
 use crate::cloud;
 use crate::confirm::confirm;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{AdminArgs, Running, data_dir};
 use crate::output::{Answer, Column, Event, Output};
+
+/// The order of the columns is a documented interface: see docs/cli.md.
+const HUBS: &[Column] = &[
+    ("Hub", "/hub"),
+    ("Devices", "/devices"),
+    ("Modules", "/modules"),
+    ("Connected", "/connected"),
+    ("Telemetry", "/telemetry"),
+];
+
+/// The order of the columns is a documented interface: see docs/cli.md.
+const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -115,15 +126,6 @@ pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCod
     Ok(output.answer(&answer).await)
 }
 
-/// The order of the columns is a documented interface: see docs/cli.md.
-const HUBS: &[Column] = &[
-    ("Hub", "/hub"),
-    ("Devices", "/devices"),
-    ("Modules", "/modules"),
-    ("Connected", "/connected"),
-    ("Telemetry", "/telemetry"),
-];
-
 fn described(status: &Value) -> String {
     let text = |path: &str| match status.pointer(path) {
         Some(Value::String(text)) => text.clone(),
@@ -220,9 +222,6 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
     Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await)
 }
 
-/// The order of the columns is a documented interface: see docs/cli.md.
-const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
-
 pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode, Failure> {
     let source = args.at.source().await?;
     let of = match &source {
@@ -257,5 +256,5 @@ async fn end_settled(emulator: Emulator) -> Result<(), Failure> {
 }
 
 fn failed_call(error: ServiceError) -> Failure {
-    absent(error.into())
+    AdminArgs::absent(error.into())
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::device_identity::set;
-use super::renew_key::new_key;
+use super::member_path::set;
 use crate::failure::Failure;
-use crate::keys::{Secret, from_file_or_text};
+use crate::keys::{Secret, from_file_or_text, new_key};
 
 /// The methods of `az iot hub device-identity create --auth-method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -11,13 +11,15 @@ use hubward_service::model::{CloudMessage, DeliveryAck};
 use hubward_service::{HubService, Method, RawValue};
 use serde_json::{Map, Value, json};
 
-use super::monitor::quoted;
+use super::az_command::AzCommand;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
 use crate::service_reach::{Reached, absent};
+
+const COLUMNS: &[Column] = &[("Message", "/messageId")];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum C2dMessageCommand {
@@ -108,14 +110,6 @@ pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> 
     let sent: Box<RawValue> =
         admin.call::<Value>(Method::POST, path).json(&body).verbatim().await.map_err(|error| absent(error.into()))?;
     args.tell(sent.get(), output).await
-}
-
-const COLUMNS: &[Column] = &[("Message", "/messageId")];
-
-/// The error for a command that the real service offers over AMQP only.
-pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
-    let message = format!("{} offers this over AMQP only, which hubward does not support", reached.host);
-    Failure::unsupported(message).hint(format!("{command}; with the emulator: --emulator"))
 }
 
 impl SendArgs {
@@ -210,30 +204,21 @@ impl SendArgs {
     }
 
     /// The equivalent `az` command, with the options that `az` has.
-    fn az_command(&self, host: &str) -> String {
-        let name = host.split('.').next().unwrap_or(host);
-        let mut words = vec!["az iot device c2d-message send".to_owned(), format!("--hub-name {}", quoted(name))];
-        words.push(format!("--device-id {}", quoted(&self.device_id)));
+    fn az_command(&self, host: &str) -> AzCommand {
         let file = self.data_file_path.as_ref().map(|it| it.display().to_string());
         let properties = (!self.properties.is_empty()).then(|| self.properties.join(";"));
-        let ack = self.ack.map(|it| it.word().to_owned());
-        for (flag, value) in [
-            ("--data", &self.data),
-            ("--data-file-path", &file),
-            ("--props", &properties),
-            ("--ack", &ack),
-            ("--message-id", &self.message_id),
-            ("--correlation-id", &self.correlation_id),
-            ("--user-id", &self.user_id),
-            ("--content-type", &self.content_type),
-            ("--content-encoding", &self.content_encoding),
-            ("--expiry-time-utc", &self.expiry_time_utc),
-        ] {
-            if let Some(value) = value {
-                words.push(format!("{flag} {}", quoted(value)));
-            }
-        }
-        words.join(" ")
+        AzCommand::new("iot device c2d-message send", host)
+            .option("--device-id", Some(&self.device_id))
+            .option("--data", self.data.as_deref())
+            .option("--data-file-path", file.as_deref())
+            .option("--props", properties.as_deref())
+            .option("--ack", self.ack.map(Ack::word))
+            .option("--message-id", self.message_id.as_deref())
+            .option("--correlation-id", self.correlation_id.as_deref())
+            .option("--user-id", self.user_id.as_deref())
+            .option("--content-type", self.content_type.as_deref())
+            .option("--content-encoding", self.content_encoding.as_deref())
+            .option("--expiry-time-utc", self.expiry_time_utc.as_deref())
     }
 }
 

@@ -7,12 +7,28 @@ use serde_json::{Value, json};
 
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
+use super::member_path::{assignment, set};
 use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
+
+/// The maximum number of devices that the registry returns.
+const MAX_DEVICES: u16 = 1000;
+/// The command that lists all devices.
+const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
+
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+pub(super) const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Status", "/status"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Messages", "/cloudToDeviceMessageCount"),
+    ("Last activity", "/lastActivityTime"),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceIdentityCommand {
@@ -188,11 +204,6 @@ async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     Answer::of(body.get(), COLUMNS, false)
 }
 
-/// The maximum number of devices that the registry returns.
-const MAX_DEVICES: u16 = 1000;
-/// The command that lists all devices.
-const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
-
 fn top(text: &str) -> Result<u16, String> {
     let top = text.parse().ok().filter(|it| (1..=MAX_DEVICES).contains(it));
     top.ok_or_else(|| format!("the registry lists 1 to {MAX_DEVICES} devices; to list more: {ALL}"))
@@ -241,59 +252,5 @@ impl SettingArgs {
             set(device, "capabilities.iotEdge", json!(edge))?;
         }
         self.auth.apply(device)
-    }
-}
-
-/// Parses `path=value`.
-pub(super) fn assignment(text: &str) -> Result<(&str, Value), Failure> {
-    let (path, value) = text
-        .split_once('=')
-        .filter(|(path, _)| !path.trim().is_empty())
-        .ok_or_else(|| Failure::usage(format!("--set {text}: write PATH=VALUE, such as status=disabled")))?;
-    Ok((path.trim(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
-}
-
-/// Sets a member by its path, creating objects along the path.
-pub(super) fn set(record: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
-    let mut place = record;
-    for name in path.split('.') {
-        if place.is_null() {
-            *place = json!({});
-        }
-        let Value::Object(members) = place else {
-            return Err(Failure::usage(format!("cannot set {path}: the parent of `{name}` is not an object")));
-        };
-        place = members.entry(name).or_insert(Value::Null);
-    }
-    *place = value;
-    Ok(())
-}
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-pub(super) const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Status", "/status"),
-    ("Connection", "/connectionState"),
-    ("Authentication", "/authentication/type"),
-    ("Messages", "/cloudToDeviceMessageCount"),
-    ("Last activity", "/lastActivityTime"),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_member_can_be_set_by_its_path() {
-        let mut device = json!({"status": "enabled", "authentication": null});
-        for text in ["status=disabled", "statusReason=3", "authentication.symmetricKey.primaryKey=a=b", "x={\"y\":1}"] {
-            let (path, value) = assignment(text).expect("an assignment");
-            set(&mut device, path, value).expect("a place");
-        }
-        let expected = json!({"status": "disabled", "statusReason": 3, "x": {"y": 1},
-            "authentication": {"symmetricKey": {"primaryKey": "a=b"}}});
-        assert_eq!(device, expected);
-        assert!(assignment("status").is_err() && assignment("=x").is_err());
-        assert!(set(&mut device, "status.x", json!(1)).is_err());
     }
 }

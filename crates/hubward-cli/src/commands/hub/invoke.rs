@@ -12,6 +12,8 @@ use crate::input;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
 
+const COLUMNS: &[Column] = &[("Status", "/status"), ("Payload", "/payload")];
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
@@ -44,7 +46,8 @@ struct MethodArgs {
     #[arg(long, visible_alias = "mp", value_name = "JSON", default_value = "{}")]
     method_payload: String,
     /// Seconds to wait for the answer of the device (5 to 300).
-    #[arg(long, visible_alias = "to", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=300))]
+    #[arg(long, visible_alias = "to", value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(5..=300))]
     timeout: u64,
     /// Seconds to wait until the device connects; at most --timeout [default: --timeout]
     #[arg(long, visible_alias = "cto", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=300))]
@@ -78,5 +81,3 @@ async fn run(who: Target<'_>, args: &MethodArgs, login: &LoginArgs, output: &Out
     let text = format!("{} {}", result["status"], result["payload"]);
     Ok(output.answer(&Answer::of(body.get(), COLUMNS, true)?.text(text)).await)
 }
-
-const COLUMNS: &[Column] = &[("Status", "/status"), ("Payload", "/payload")];

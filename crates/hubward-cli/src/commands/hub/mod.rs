@@ -1,10 +1,12 @@
 //! `hubward hub`: commands for operators of a hub, named as in `az iot hub`; one file each.
 
 mod auth_args;
+mod az_command;
 mod c2d;
 mod connection_string;
 mod device_identity;
 mod invoke;
+mod member_path;
 mod module_identity;
 mod monitor;
 mod query;

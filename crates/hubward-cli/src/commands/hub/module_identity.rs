@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
-use super::device_identity::{assignment, set};
+use super::member_path::{assignment, set};
 use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;
@@ -15,6 +15,16 @@ use crate::failure::Failure;
 use crate::input::TopArgs;
 use crate::output::{self, Answer, Column, Output};
 use crate::service_login::LoginArgs;
+
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Module", "/moduleId"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Managed by", "/managedBy"),
+    ("Last activity", "/lastActivityTime"),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ModuleIdentityCommand {
@@ -194,13 +204,3 @@ async fn changed(
     let (changed, etag) = edited("the module", &read, etag, change)?;
     one(hub.create_module(&Module::new(device, module)).json(&changed).if_match(&etag), COLUMNS, show_keys).await
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Module", "/moduleId"),
-    ("Connection", "/connectionState"),
-    ("Authentication", "/authentication/type"),
-    ("Managed by", "/managedBy"),
-    ("Last activity", "/lastActivityTime"),
-];

@@ -8,7 +8,7 @@ use hubward_service::{AdminPort, EventStream, ServerEvent, ServiceError};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::c2d::refused;
+use super::az_command::AzCommand;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Output, visible};
@@ -55,7 +55,8 @@ pub(super) struct MonitorArgs {
     #[arg(long, short, visible_alias = "to", value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
     /// Properties to show in text; JSON always contains all of them.
-    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0.., value_delimiter = ',', ignore_case = true)]
+    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0..,
+          value_delimiter = ',', ignore_case = true)]
     properties: Vec<Properties>,
 }
 
@@ -92,7 +93,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
 /// The admin port, and the name of the hub there.
 async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, String), Failure> {
     let reached = login.reach_hub().await?;
-    let admin = reached.admin(login).await?.ok_or_else(|| refused(&reached, &args.az_command(&reached.host)))?;
+    let admin = reached.admin(login).await?.ok_or_else(|| args.az_command(&reached.host).instead_of(&reached.host))?;
     Ok((admin, reached.host))
 }
 
@@ -187,23 +188,12 @@ impl MonitorArgs {
         query
     }
 
-    fn az_command(&self, host: &str) -> String {
-        let name = host.split('.').next().unwrap_or(host);
-        let mut words = format!("az iot hub monitor-events --hub-name {}", quoted(name));
-        for (flag, value) in [("--device-id", &self.device_id), ("--module-id", &self.module_id)] {
-            if let Some(value) = value {
-                words.push_str(&format!(" {flag} {}", quoted(value)));
-            }
-        }
-        words.push_str(&format!(" --timeout {}", self.timeout));
-        words
+    fn az_command(&self, host: &str) -> AzCommand {
+        AzCommand::new("iot hub monitor-events", host)
+            .option("--device-id", self.device_id.as_deref())
+            .option("--module-id", self.module_id.as_deref())
+            .option("--timeout", Some(&self.timeout.to_string()))
     }
-}
-
-/// A word quoted for a shell.
-pub(super) fn quoted(word: &str) -> String {
-    let is_plain = !word.is_empty() && word.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.:/@%+,=".contains(&it));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -221,14 +211,5 @@ mod tests {
         let all = line(&message, &[Properties::All]);
         assert_eq!(all, "d1/m: 21.5  [2J\n  $.mid=1\n  iothub-enqueuedtime=t\n  flag=null\n  k=v");
         assert_eq!(line(&json!({"deviceId": "d1", "bodyBase64": "/wA="}), &[]), "d1: base64 /wA=");
-    }
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        for (word, expected) in
-            [("dev-1", "dev-1"), ("it's", r"'it'\''s'"), ("", "''"), ("a b", "'a b'"), ("$x", "'$x'")]
-        {
-            assert_eq!(quoted(word), expected);
-        }
     }
 }

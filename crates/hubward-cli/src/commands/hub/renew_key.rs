@@ -1,12 +1,12 @@
 //! `device-identity renew-key`, `module-identity renew-key`: replaces keys, such as one that was disclosed.
 
 use clap::{Args, ValueEnum};
-use hubward::SharedKey;
 use serde_json::{Value, json};
 
-use super::device_identity::set;
+use super::member_path::set;
 use super::shared::{EtagArgs, ShowKeys};
 use crate::failure::Failure;
+use crate::keys::new_key;
 
 /// What to do with the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,10 +53,4 @@ impl RenewArgs {
         };
         set(identity, "authentication.symmetricKey", json!({ "primaryKey": primary, "secondaryKey": secondary }))
     }
-}
-
-/// A new random key.
-pub(super) fn new_key() -> Result<String, Failure> {
-    let key = SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
-    Ok(key.expose_base64().to_string())
 }

@@ -36,7 +36,8 @@ pub(super) struct TokenArgs {
     #[arg(long, visible_alias = "pn", value_name = "NAME")]
     policy_name: Option<String>,
     /// Validity of the token in seconds, starting now.
-    #[arg(long, visible_alias = "du", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, visible_alias = "du", value_name = "SECONDS", default_value_t = 3600,
+          value_parser = clap::value_parser!(u64).range(1..))]
     duration: u64,
     #[command(flatten)]
     key: KeyArgs,
@@ -44,7 +45,8 @@ pub(super) struct TokenArgs {
     ///
     /// The connection string may be that of a policy, a device or a module. Other users can see it in the list
     /// of processes.
-    #[arg(long, visible_alias = "cs", value_name = "CONNSTR", conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
+    #[arg(long, visible_alias = "cs", value_name = "CONNSTR",
+          conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
     connection_string: Option<Secret>,
 }
 
@@ -54,7 +56,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
         tracing::warn!(
             "--connection-string is on the command line, where other users of this machine can read it; prefer \
              --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
-            crate::HUB_LOGIN
+            crate::environment::HUB_LOGIN
         );
         return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await);
     }

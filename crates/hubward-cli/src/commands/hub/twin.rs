@@ -5,13 +5,23 @@ use hubward_service::model::TwinPatch;
 use hubward_service::{HubService, Target};
 use serde_json::{Value, json};
 
-use super::device_identity::{assignment, set};
+use super::member_path::{assignment, set};
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, object, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
+
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+pub(super) const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Module", "/moduleId"),
+    ("Status", "/status"),
+    ("Connection", "/connectionState"),
+    ("Version", "/version"),
+    ("Tags", "/tags"),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceTwinCommand {
@@ -162,13 +172,3 @@ async fn ask(hub: &HubService, who: Target<'_>, change: Option<Change<'_>>) -> R
     };
     one(call, COLUMNS, false).await
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-pub(super) const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Module", "/moduleId"),
-    ("Status", "/status"),
-    ("Connection", "/connectionState"),
-    ("Version", "/version"),
-    ("Tags", "/tags"),
-];

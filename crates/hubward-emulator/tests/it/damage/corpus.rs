@@ -2,17 +2,17 @@
 
 use fastrand::Rng;
 
-/// A damaged file with a description of the damage.
-pub(super) struct Damaged {
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
-}
-
 /// The page size of the file.
 const PAGE: usize = 4096;
 
 /// Size of the header, which holds the pointers of two commits.
 const HEADER: usize = 320;
+
+/// A damaged file with a description of the damage.
+pub(super) struct Damaged {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
 
 /// All damaged variants of a file; `earlier` is the same file some commits before.
 pub(super) fn of(whole: &[u8], earlier: &[u8]) -> Vec<Damaged> {

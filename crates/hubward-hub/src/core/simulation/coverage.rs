@@ -2,81 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// The states of a client. Finer than the core's own phases: an attempt of a renewal is not the same as one
-/// after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    Waiting,
-    Opening,
-    Login,
-    Up,
-    /// While the token is replaced in place.
-    Renewing,
-    /// The steps of a renewal by reconnect.
-    Draining,
-    Disconnecting,
-    Reopening,
-    Relogin,
-    /// The orderly disconnect at the end of the client.
-    FinalDisconnect,
-    Ended,
-}
-
-use At::*;
-
 const STATES: [At; 11] =
     [Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect, Ended];
-
-/// The failures and events that can happen at an inconvenient moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The peer closed, or the connection was reset.
-    Cut,
-    /// No server listens, or no route exists.
-    Unreachable,
-    /// A certificate that is not trusted.
-    Tls,
-    /// The WebSocket upgrade was refused, with a time to wait.
-    Upgrade,
-    /// No token could be signed.
-    NoToken,
-    /// CONNACK 5.
-    RefusedPermanently,
-    /// CONNACK 3.
-    RefusedTemporarily,
-    /// No answer came until the client's own timer.
-    Hang,
-    /// The expected event came late.
-    Late,
-    /// A half-open connection: the transport reached its limit of silence.
-    Silence,
-    /// Pings are answered, acknowledgements are not.
-    Overdue,
-    AckRepeated,
-    AckOutOfOrder,
-    AckOfNothing,
-    /// The connection cannot carry a message.
-    Unsendable,
-    /// An unacknowledged message is sent again.
-    SentAgain,
-    /// The hub has forgotten the session.
-    SessionLost,
-    /// The client suspects another client with the same identity.
-    Duplicate,
-    SubscriptionRefused,
-    /// A renewal becomes due.
-    Renewal,
-    /// The machine slept, or its clock was set.
-    ClockJump,
-    ExpiredUnsent,
-    ExpiredInFlight,
-    Queued,
-    Close,
-    Drop,
-    Abort,
-}
-
-use Kind::*;
 
 const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin];
 const NOT_ENDED: &[At] =
@@ -131,6 +58,79 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Drop, &STATES, ""),
     (Abort, NOT_ENDED, "a driver that has ended does nothing when it is dropped"),
 ];
+
+/// The states of a client. Finer than the core's own phases: an attempt of a renewal is not the same as one
+/// after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Waiting,
+    Opening,
+    Login,
+    Up,
+    /// While the token is replaced in place.
+    Renewing,
+    /// The steps of a renewal by reconnect.
+    Draining,
+    Disconnecting,
+    Reopening,
+    Relogin,
+    /// The orderly disconnect at the end of the client.
+    FinalDisconnect,
+    Ended,
+}
+
+use At::*;
+
+/// The failures and events that can happen at an inconvenient moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The peer closed, or the connection was reset.
+    Cut,
+    /// No server listens, or no route exists.
+    Unreachable,
+    /// A certificate that is not trusted.
+    Tls,
+    /// The WebSocket upgrade was refused, with a time to wait.
+    Upgrade,
+    /// No token could be signed.
+    NoToken,
+    /// CONNACK 5.
+    RefusedPermanently,
+    /// CONNACK 3.
+    RefusedTemporarily,
+    /// No answer came until the client's own timer.
+    Hang,
+    /// The expected event came late.
+    Late,
+    /// A half-open connection: the transport reached its limit of silence.
+    Silence,
+    /// Pings are answered, acknowledgements are not.
+    Overdue,
+    AckRepeated,
+    AckOutOfOrder,
+    AckOfNothing,
+    /// The connection cannot carry a message.
+    Unsendable,
+    /// An unacknowledged message is sent again.
+    SentAgain,
+    /// The hub has forgotten the session.
+    SessionLost,
+    /// The client suspects another client with the same identity.
+    Duplicate,
+    SubscriptionRefused,
+    /// A renewal becomes due.
+    Renewal,
+    /// The machine slept, or its clock was set.
+    ClockJump,
+    ExpiredUnsent,
+    ExpiredInFlight,
+    Queued,
+    Close,
+    Drop,
+    Abort,
+}
+
+use Kind::*;
 
 /// How often each kind happened in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -353,7 +353,9 @@ impl HubConnection for Connection {
                 cx.waker().wake_by_ref();
             }
         }
-        while let Some((number, what)) = hub.outgoing.pop_front_if(|_| self.ready) {
+        while self.ready
+            && let Some((number, what)) = hub.outgoing.pop_front()
+        {
             if number == self.number {
                 if let Downstream::Message(delivery) = &what {
                     self.ack_order.extend(delivery.lock.map(|it| (it, false)));

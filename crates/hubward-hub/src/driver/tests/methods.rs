@@ -73,7 +73,13 @@ async fn every_call_gets_one_response_and_the_client_continues() {
     let large = "x".repeat(limits::METHOD_PAYLOAD_MAX - 2);
     for (number, (name, payload, status, body)) in [
         ("double", "21", 200, "42"),
-        ("double", "\"x\"", 400, "{\"error\":\"the payload is not what was expected: invalid type: string \\\"x\\\", expected i32 at line 1 column 3\"}"),
+        (
+            "double",
+            "\"x\"",
+            400,
+            "{\"error\":\"the payload is not what was expected: invalid type: string \\\"x\\\", \
+             expected i32 at line 1 column 3\"}",
+        ),
         ("double", "{", 400, "{\"error\":\"the payload is not JSON\"}"),
         ("optional", "", 200, "null"),
         ("optional", "null", 200, "null"),

@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::TwinError;
 
+/// Number of bytes that may wait or be in flight.
+const BYTES: usize = 16 * 1024 * 1024;
+
 /// Nearly the largest message.
 fn large() -> Message {
     Message::new(vec![b'x'; 256_000])
 }
-
-/// Number of bytes that may wait or be in flight.
-const BYTES: usize = 16 * 1024 * 1024;
 
 #[tokio::test(start_paused = true)]
 async fn large_messages_fill_the_queue_before_their_number_does() {

@@ -4,6 +4,23 @@ use bytes::Bytes;
 
 use crate::ProtoError;
 
+const MESSAGE_ID: &str = "iothub-messageid";
+const CORRELATION_ID: &str = "iothub-correlationid";
+const USER_ID: &str = "iothub-userid";
+const ACK: &str = "iothub-ack";
+const CONTENT_TYPE: &str = "iothub-contenttype";
+const CONTENT_ENCODING: &str = "iothub-contentencoding";
+const EXPIRY: &str = "iothub-expiry";
+
+/// Source: `[sdk]` azure-iot-sdk-c, iothubtransporthttp.c, for what a device receives.
+const CONTENT_TYPE_C: &str = "contenttype";
+const CONTENT_ENCODING_C: &str = "contentencoding";
+
+const SYSTEM: [&str; 7] = [MESSAGE_ID, CORRELATION_ID, USER_ID, ACK, CONTENT_TYPE, CONTENT_ENCODING, EXPIRY];
+
+/// Source: RFC 9110, section 5.6.2, without upper case.
+const NAME: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+
 /// A cloud-to-device message: its body, and the properties that HTTP sends as headers.
 ///
 /// No specification describes this request. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for path, version
@@ -181,23 +198,6 @@ impl CloudMessage {
         Ok(message)
     }
 }
-
-const MESSAGE_ID: &str = "iothub-messageid";
-const CORRELATION_ID: &str = "iothub-correlationid";
-const USER_ID: &str = "iothub-userid";
-const ACK: &str = "iothub-ack";
-const CONTENT_TYPE: &str = "iothub-contenttype";
-const CONTENT_ENCODING: &str = "iothub-contentencoding";
-const EXPIRY: &str = "iothub-expiry";
-
-/// Source: `[sdk]` azure-iot-sdk-c, iothubtransporthttp.c, for what a device receives.
-const CONTENT_TYPE_C: &str = "contenttype";
-const CONTENT_ENCODING_C: &str = "contentencoding";
-
-const SYSTEM: [&str; 7] = [MESSAGE_ID, CORRELATION_ID, USER_ID, ACK, CONTENT_TYPE, CONTENT_ENCODING, EXPIRY];
-
-/// Source: RFC 9110, section 5.6.2, without upper case.
-const NAME: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
 
 #[cfg(test)]
 mod tests {

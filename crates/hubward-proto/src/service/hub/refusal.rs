@@ -4,6 +4,54 @@ use serde_json::{Value, json};
 
 use crate::hub::ErrorBody;
 
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
+const CODES: [(u32, &str); 44] = [
+    (400_000, "GenericBadRequest"),
+    (400_001, "InvalidProtocolVersion"),
+    (400_003, "InvalidOperation"),
+    (400_004, "ArgumentInvalid"),
+    (400_005, "ArgumentNull"),
+    (400_006, "IotHubFormatError"),
+    (400_011, "DeviceDefinedMultipleTimes"),
+    (400_013, "BulkRegistryOperationFailure"),
+    (400_027, "ConnectionForcefullyClosedOnNewConnection"),
+    (401_001, "IotHubNotFound"),
+    (401_002, "IotHubUnauthorizedAccess"),
+    (401_003, "IotHubUnauthorized"),
+    (403_001, "IotHubSuspended"),
+    (403_002, "IotHubQuotaExceeded"),
+    (403_003, "JobQuotaExceeded"),
+    (403_004, "DeviceMaximumQueueDepthExceeded"),
+    (403_006, "DeviceMaximumActiveFileUploadLimitExceeded"),
+    (403_012, "DeviceDisabled"),
+    (403_100, "DeviceModelMaxPropertiesExceeded"),
+    (403_101, "DeviceModelMaxIndexablePropertiesExceeded"),
+    (403_800, "DeviceMaximumInflightMethodExceeded"),
+    (404_001, "DeviceNotFound"),
+    (404_002, "JobNotFound"),
+    (404_010, "ModuleNotFound"),
+    (404_103, "DeviceNotOnline"),
+    (404_104, "DeviceConnectionClosedRemotely"),
+    (409_001, "DeviceAlreadyExists"),
+    (409_002, "LinkCreationConflict"),
+    (409_301, "ModuleAlreadyExistsOnDevice"),
+    (412_001, "PreconditionFailed"),
+    (412_002, "DeviceMessageLockLost"),
+    (413_001, "MessageTooLarge"),
+    (413_002, "TooManyDevices"),
+    (413_003, "TooManyModulesOnDevice"),
+    (415_000, "GenericUnsupportedMediaType"),
+    (429_000, "GenericTooManyRequests"),
+    (429_001, "ThrottlingException"),
+    (429_002, "ThrottleBacklogLimitExceeded"),
+    (429_003, "ThrottlingBacklogTimeout"),
+    (500_001, "ServerError"),
+    (500_008, "GenericTimeout"),
+    (503_001, "ServiceUnavailable"),
+    (503_003, "PartitionNotFound"),
+    (504_101, "GatewayTimeout"),
+];
+
 /// The details of a refusal: an answer of a hub with a status of 400 or more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,54 +159,6 @@ pub fn code_of(name: &str) -> Option<u32> {
     CODES.iter().find_map(|(code, it)| it.eq_ignore_ascii_case(name).then_some(*code))
 }
 
-/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
-const CODES: [(u32, &str); 44] = [
-    (400_000, "GenericBadRequest"),
-    (400_001, "InvalidProtocolVersion"),
-    (400_003, "InvalidOperation"),
-    (400_004, "ArgumentInvalid"),
-    (400_005, "ArgumentNull"),
-    (400_006, "IotHubFormatError"),
-    (400_011, "DeviceDefinedMultipleTimes"),
-    (400_013, "BulkRegistryOperationFailure"),
-    (400_027, "ConnectionForcefullyClosedOnNewConnection"),
-    (401_001, "IotHubNotFound"),
-    (401_002, "IotHubUnauthorizedAccess"),
-    (401_003, "IotHubUnauthorized"),
-    (403_001, "IotHubSuspended"),
-    (403_002, "IotHubQuotaExceeded"),
-    (403_003, "JobQuotaExceeded"),
-    (403_004, "DeviceMaximumQueueDepthExceeded"),
-    (403_006, "DeviceMaximumActiveFileUploadLimitExceeded"),
-    (403_012, "DeviceDisabled"),
-    (403_100, "DeviceModelMaxPropertiesExceeded"),
-    (403_101, "DeviceModelMaxIndexablePropertiesExceeded"),
-    (403_800, "DeviceMaximumInflightMethodExceeded"),
-    (404_001, "DeviceNotFound"),
-    (404_002, "JobNotFound"),
-    (404_010, "ModuleNotFound"),
-    (404_103, "DeviceNotOnline"),
-    (404_104, "DeviceConnectionClosedRemotely"),
-    (409_001, "DeviceAlreadyExists"),
-    (409_002, "LinkCreationConflict"),
-    (409_301, "ModuleAlreadyExistsOnDevice"),
-    (412_001, "PreconditionFailed"),
-    (412_002, "DeviceMessageLockLost"),
-    (413_001, "MessageTooLarge"),
-    (413_002, "TooManyDevices"),
-    (413_003, "TooManyModulesOnDevice"),
-    (415_000, "GenericUnsupportedMediaType"),
-    (429_000, "GenericTooManyRequests"),
-    (429_001, "ThrottlingException"),
-    (429_002, "ThrottleBacklogLimitExceeded"),
-    (429_003, "ThrottlingBacklogTimeout"),
-    (500_001, "ServerError"),
-    (500_008, "GenericTimeout"),
-    (503_001, "ServiceUnavailable"),
-    (503_003, "PartitionNotFound"),
-    (504_101, "GatewayTimeout"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,12 +170,18 @@ mod tests {
 
     #[test]
     fn parses_both_documented_bodies() {
-        let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0-TimeStamp:10/18/2022 20:50:39"}"#;
+        let named = concat!(
+            r#"{"Message":"ErrorCode:DeviceNotFound;d1","#,
+            r#""ExceptionMessage":"Tracking ID:aeec-G:0-TimeStamp:10/18/2022 20:50:39"}"#
+        );
         let expected = make_refusal("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
         assert_eq!(HubRefusal::parse(Some("DeviceNotFound"), named.as_bytes()), expected);
         assert_eq!(HubRefusal::parse(None, named.as_bytes()), expected);
 
-        let nested = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae-TimeStamp:10/19/2022 16:47:22\",\"message\":\"offline\",\"timestampUtc\":\"2022-10-19T16:47:22.0203257Z\"}","ExceptionMessage":""}"#;
+        let nested = concat!(
+            r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae-TimeStamp:10/19/2022 16:47:22\","#,
+            r#"\"message\":\"offline\",\"timestampUtc\":\"2022-10-19T16:47:22.0203257Z\"}","ExceptionMessage":""}"#
+        );
         let mut expected = make_refusal("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
         expected.timestamp = Some("2022-10-19T16:47:22.0203257Z".into());
         assert_eq!(HubRefusal::parse(Some("DeviceNotOnline"), nested.as_bytes()), expected);

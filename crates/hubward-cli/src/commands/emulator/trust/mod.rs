@@ -1,7 +1,6 @@
-//! `hubward emulator trust`: makes other programs trust the emulator's certificates.
+//! `hubward emulator trust`: prints the lines that make other programs trust the emulator's certificates.
 
 mod recipes;
-mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +9,18 @@ use hubward_service::{Method, RawValue};
 use serde_json::{Value, json};
 
 use self::recipes::Recipe;
-use super::data_dir::data_dir;
-use super::ready_file::Running;
-use crate::admin::{AdminArgs, absent};
-use crate::confirm::confirm;
+
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{AdminArgs, Running, data_dir, default_admin_url};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const NAME: &str = "hubward emulator CA ";
+/// Number of hexadecimal digits of the key's hash that follow the name.
+const TAG: usize = 8;
+const UNKNOWN: &str = "the emulator's certificate authority";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
@@ -27,22 +30,6 @@ pub(crate) struct TrustArgs {
     /// Shell that the lines are for; lines for an OS store are always for that OS.
     #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
     shell: Shell,
-    /// Add the CA to the OS store of this machine; asks first, needs root.
-    ///
-    /// Every program that uses the store then trusts the CA. On Windows run it as Administrator.
-    #[arg(long, conflicts_with_all = ["uninstall", "programs"])]
-    install: bool,
-    /// Remove the CA from the OS store of this machine; asks first, needs root.
-    #[arg(long, conflicts_with = "programs")]
-    uninstall: bool,
-    /// Do not ask for confirmation.
-    #[arg(long, short)]
-    yes: bool,
-    /// With --install or --uninstall: root of another system in Debian's layout.
-    ///
-    /// For example the root of an image that is being built.
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
     #[command(flatten)]
     at: AdminArgs,
 }
@@ -62,28 +49,7 @@ enum Program {
 }
 
 pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, Failure> {
-    if args.root.is_some() && !args.install && !args.uninstall {
-        return Err(Failure::usage("--root needs --install or --uninstall"));
-    }
-    if args.uninstall {
-        let store = store::Store::here(args.root.as_deref())?;
-        store.check_rights()?;
-        confirm(&format!("Remove the emulator's certificate authority from {}?", store.name()), args.yes)?;
-        return done(output, "uninstalled", &store.uninstall()?).await;
-    }
     let ca = Ca::find(&args.at).await?;
-    if args.install {
-        let store = store::Store::here(args.root.as_deref())?;
-        store.check_rights()?;
-        let question = format!(
-            "Every program of this machine that uses {} will trust {}, whose key is next to {}. Continue?",
-            store.name(),
-            ca.name,
-            ca.file.display()
-        );
-        confirm(&question, args.yes)?;
-        return done(output, "installed", &store.install(&ca)?).await;
-    }
     let wanted = |it: &Recipe| args.programs.is_empty() || args.programs.contains(&it.program);
     let recipes: Vec<Recipe> = recipes::all(&ca, args.shell).into_iter().filter(wanted).collect();
     if output.is_text() {
@@ -92,15 +58,6 @@ pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, F
         let recipes: Vec<Value> = recipes.iter().map(Recipe::json).collect();
         let facts = json!({ "caFile": ca.file, "caName": ca.name, "recipes": recipes });
         output.tell(&Event::Facts(&facts)).await;
-    }
-    Ok(ExitCode::Ok)
-}
-
-async fn done(output: &Output, what: &str, text: &str) -> Result<ExitCode, Failure> {
-    if output.is_text() {
-        output.line(text).await;
-    } else {
-        output.tell(&Event::Facts(&json!({ what: true }))).await;
     }
     Ok(ExitCode::Ok)
 }
@@ -132,7 +89,6 @@ fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
 struct Ca {
     /// The file with its certificate, or the file that `fetch` will write.
     file: PathBuf,
-    pem: String,
     /// Its common name.
     name: String,
     /// The command that downloads the certificate from an emulator whose files are on another machine.
@@ -149,12 +105,11 @@ impl Ca {
         let folder = data_dir(at.data_dir.as_deref())?;
         let file = folder.join("ca.pem");
         match std::fs::read_to_string(&file) {
-            Ok(pem) => Self::read(file, pem, None),
+            Ok(pem) => Self::read(file, &pem, None),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => match Running::with(&folder) {
                 Some(running) => Self::of_running(at, &running.admin).await,
                 None if at.data_dir.is_none() => {
-                    let url = format!("http://127.0.0.1:{}", crate::admin::ADMIN_PORT);
-                    Self::of_running(at, &url).await.map_err(|_| missing(&folder))
+                    Self::of_running(at, &default_admin_url()).await.map_err(|_| missing(&folder))
                 }
                 None => Err(missing(&folder)),
             },
@@ -165,13 +120,13 @@ impl Ca {
     async fn of_running(at: &AdminArgs, url: &str) -> Result<Self, Failure> {
         let port = AdminArgs::at(url)?;
         let health: Box<RawValue> =
-            port.call(Method::GET, "/health").await.map_err(|error| absent(Failure::from(error)))?;
+            port.call(Method::GET, "/health").await.map_err(|error| AdminArgs::absent(error.into()))?;
         let health: Value = serde_json::from_str(health.get()).unwrap_or_default();
         let named = health["emulator"]["caFile"].as_str().map(PathBuf::from);
         let file = named
             .ok_or_else(|| Failure::local(format!("{url} is not an emulator: its health report names no CA file")))?;
         if let Ok(pem) = std::fs::read_to_string(&file) {
-            return Self::read(file, pem, None);
+            return Self::read(file, &pem, None);
         }
         // The emulator runs in a container or as another user: this user cannot read its file, but can reach
         // its admin port.
@@ -180,19 +135,19 @@ impl Ca {
         let url = url.trim().trim_end_matches('/');
         let fetch = format!("curl -fsS {url}/ca.pem -o {}", here.display());
         match std::fs::read_to_string(&here) {
-            Ok(pem) => Self::read(here, pem, Some(fetch)),
+            Ok(pem) => Self::read(here, &pem, Some(fetch)),
             Err(_) if at.data_dir.is_some() => Err(missing(&file)),
-            Err(_) => Ok(Self { file: here, pem: String::new(), name: UNKNOWN.to_owned(), fetch: Some(fetch) }),
+            Err(_) => Ok(Self { file: here, name: UNKNOWN.to_owned(), fetch: Some(fetch) }),
         }
     }
 
-    fn read(file: PathBuf, pem: String, fetch: Option<String>) -> Result<Self, Failure> {
+    fn read(file: PathBuf, pem: &str, fetch: Option<String>) -> Result<Self, Failure> {
         if pem.matches(BEGIN).count() != 1 || pem.contains("PRIVATE KEY") {
             return Err(Failure::local(format!("{} is not the certificate of an emulator", file.display()))
                 .hint("move the file away; the emulator writes it again at its next start"));
         }
-        let name = common_name(&pem).unwrap_or_else(|| UNKNOWN.to_owned());
-        Ok(Self { file, pem, name, fetch })
+        let name = common_name(pem).unwrap_or_else(|| UNKNOWN.to_owned());
+        Ok(Self { file, name, fetch })
     }
 }
 
@@ -210,9 +165,3 @@ fn common_name(pem: &str) -> Option<String> {
     let tag = der.get(at + NAME.len()..at + NAME.len() + TAG)?;
     tag.iter().all(u8::is_ascii_hexdigit).then(|| format!("{NAME}{}", String::from_utf8_lossy(tag)))
 }
-
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const NAME: &str = "hubward emulator CA ";
-/// Number of hexadecimal digits of the key's hash that follow the name.
-const TAG: usize = 8;
-const UNKNOWN: &str = "the emulator's certificate authority";

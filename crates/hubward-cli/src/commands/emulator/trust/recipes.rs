@@ -72,9 +72,7 @@ fn os(ca: &Ca) -> Vec<Recipe> {
                 line("sudo update-ca-certificates"),
             ],
         )
-        .note(
-            "Alpine (untested): run `apk add ca-certificates` first. `hubward emulator trust --install` does the same.",
-        )
+        .note("Alpine (untested): run `apk add ca-certificates` first.")
         .undo([
             line("sudo rm /usr/local/share/ca-certificates/hubward-emulator.crt"),
             line("sudo update-ca-certificates --fresh"),
@@ -130,7 +128,8 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
     let store = ca.file.with_file_name("truststore.p12");
     let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
     let import = format!(
-        "keytool -importcert -noprompt -alias hubward-emulator -file {file} -keystore {} -storetype PKCS12 -storepass changeit",
+        "keytool -importcert -noprompt -alias hubward-emulator -file {file} -keystore {} -storetype PKCS12 \
+         -storepass changeit",
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");

@@ -1,0 +1,49 @@
+//! The equivalent `az` command, for what a hub in Azure offers over AMQP only.
+
+use crate::failure::Failure;
+use crate::shell::Shell;
+
+/// A command line of `az`, to paste into a POSIX shell.
+#[derive(Debug)]
+pub(super) struct AzCommand(String);
+
+impl AzCommand {
+    /// `az`, the words of the command, and the name of the hub with this host name.
+    pub(super) fn new(command: &str, host: &str) -> Self {
+        let name = host.split('.').next().unwrap_or(host);
+        Self(format!("az {command}")).option("--hub-name", Some(name))
+    }
+
+    /// Adds an option that has a value.
+    pub(super) fn option(mut self, flag: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.0.push_str(&format!(" {flag} {}", Shell::Sh.word(value)));
+        }
+        self
+    }
+
+    /// The error for a command that the hub with this host name offers over AMQP only.
+    pub(super) fn instead_of(self, host: &str) -> Failure {
+        Failure::unsupported(format!("{host} offers this over AMQP only, which hubward does not support"))
+            .hint(format!("{}; with the emulator: --emulator", self.0))
+    }
+}
+
+impl From<AzCommand> for String {
+    fn from(command: AzCommand) -> Self {
+        command.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_and_missing_ones_left_out() {
+        let command = AzCommand::new("iot hub monitor-events", "a.azure-devices.net")
+            .option("--device-id", Some("it's"))
+            .option("--module-id", None);
+        assert_eq!(command.0, r"az iot hub monitor-events --hub-name a --device-id 'it'\''s'");
+    }
+}

@@ -1,0 +1,16 @@
+//! The environment variables that this program reads besides those of the façade.
+
+/// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const DPS_LOGIN: &str = "PROVISIONING_CONNECTION_STRING";
+/// The variable that holds the login of a policy of a hub. Source: `[sdk]` samples of the service SDKs.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
+/// The variable that holds the URL of an emulator's admin port.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const EMULATOR_ADMIN: &str = "HUBWARD_EMULATOR_ADMIN";
+
+/// The value of an environment variable; an empty one counts as not set.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.trim().is_empty())
+}

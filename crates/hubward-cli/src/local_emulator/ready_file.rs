@@ -1,0 +1,89 @@
+//! The file `ready.json` in the data directory. A running emulator writes it so that other commands can find
+//! the emulator.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// The name of the file in the data directory.
+const FILE: &str = "ready.json";
+
+/// Names and values of environment variables.
+type Variables = [(String, String)];
+
+/// The emulator writes the file once all its ports are open. Dropping the value removes the file.
+pub(crate) struct ReadyFile(PathBuf);
+
+impl ReadyFile {
+    /// Writes the file into the data directory.
+    pub(crate) fn write(
+        data_dir: &Path,
+        ready: &Value,
+        variables: &Variables,
+        operator: &Variables,
+    ) -> Result<Self, Failure> {
+        let path = data_dir.join(FILE);
+        let file = json!({ "ready": ready, "variables": variables, "operator": operator });
+        hubward_emulator::replace_file(&path, file.to_string().as_bytes())
+            .map_err(|error| Failure::local(format!("{} cannot be written: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        // The user may have removed the file already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A running emulator, as its file describes it.
+pub(crate) struct Running {
+    /// The settings of a device that can register.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The logins for operators.
+    pub(crate) operator: Vec<(String, String)>,
+    /// The URL of the admin port.
+    pub(crate) admin: String,
+}
+
+impl Running {
+    /// The emulator that runs with this data directory, if any. An emulator that was killed leaves its file
+    /// behind, so this also checks that the admin port accepts connections.
+    pub(crate) fn with(data_dir: &Path) -> Option<Self> {
+        let text = std::fs::read(data_dir.join(FILE)).ok()?;
+        let mut file: Value = serde_json::from_slice(&text).ok()?;
+        let admin = file["ready"]["admin"].as_str().filter(|it| answers(it))?.to_owned();
+        let variables = serde_json::from_value(file["variables"].take()).ok()?;
+        let operator = serde_json::from_value(file["operator"].take()).unwrap_or_default();
+        Some(Self { variables, operator, admin })
+    }
+}
+
+/// Whether a program listens at the admin address.
+fn answers(admin: &str) -> bool {
+    let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
+    address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// The program owns its file, so it replaces a symbolic link with this name.
+    #[test]
+    fn a_symbolic_link_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (victim, path) = (folder.path().join("victim"), folder.path().join(FILE));
+        std::fs::write(&victim, "precious").expect("written");
+        std::os::unix::fs::symlink(&victim, &path).expect("linked");
+        let file = ReadyFile::write(folder.path(), &json!({}), &[], &[]).expect("written");
+        assert!(path.exists() && !path.is_symlink());
+        assert_eq!(std::fs::read_to_string(&victim).expect("there"), "precious");
+        drop(file);
+        assert!(!path.exists() && !path.is_symlink() && victim.exists());
+    }
+}

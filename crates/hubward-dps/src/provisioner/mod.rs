@@ -1,0 +1,272 @@
+//! The driver: carries out the steps of the registration flow, and keeps the transport and the credential.
+
+use std::fmt;
+use std::time::Duration;
+
+use hubward_proto::dps::{DpsReply, Register, Registration, RegistrationEnd, RetryPolicy, SAS_POLICY, Step};
+use hubward_proto::{OperationId, dps::Assignment};
+use hubward_transport::{Credential, DpsTransport, Stage, TransportError, UnixSeconds, clock};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::ProvisionError;
+
+/// Longer than any request takes, and within the range of every clock.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Time limit for the orderly close.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Registers one device, once.
+#[must_use]
+pub struct Provisioner {
+    transport: Box<dyn DpsTransport>,
+    request: Register,
+    credential: Credential,
+    deadline: Option<Duration>,
+    attempt_timeout: Duration,
+    token_lifetime: Duration,
+    retry: RetryPolicy,
+    operation: Option<OperationId>,
+    progress: Option<Watcher>,
+}
+
+type Watcher = Box<dyn FnMut(&Progress<'_>) + Send>;
+
+/// The current step of a registration, for a progress display.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// The provisioner sends the registration.
+    Registering,
+    /// The service is looking for a hub; the next poll comes after this wait.
+    Assigning {
+        /// The wait until the next poll.
+        wait: Duration,
+    },
+    /// The provisioner asks for the status of the operation.
+    Polling {
+        /// The operation.
+        operation: &'a OperationId,
+    },
+    /// A request failed; the next attempt comes after this wait.
+    Retrying {
+        /// The failure.
+        error: &'a TransportError,
+        /// The wait until the next attempt.
+        wait: Duration,
+    },
+}
+
+impl Provisioner {
+    /// Default of [`Provisioner::attempt_timeout`].
+    pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// Default of [`Provisioner::token_lifetime`]. The provisioner uses the token for minutes at most.
+    pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+    /// Makes a provisioner that registers `request` over `transport`.
+    pub fn new(transport: Box<dyn DpsTransport>, request: Register, credential: Credential) -> Self {
+        Self {
+            transport,
+            request,
+            credential,
+            deadline: None,
+            attempt_timeout: Self::ATTEMPT_TIMEOUT,
+            token_lifetime: Self::TOKEN_LIFETIME,
+            retry: RetryPolicy::default(),
+            operation: None,
+            progress: None,
+        }
+    }
+
+    /// Sets the deadline of the whole registration, counted from the start of [`Provisioner::run`]. Without
+    /// one, only the retry policy ends a registration, and the provisioner polls without end while the service
+    /// answers `assigning`.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets how long a single request may take, including the time to connect.
+    pub const fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
+        self.attempt_timeout = attempt_timeout;
+        self
+    }
+
+    /// Sets the lifetime of the token. Use at least a minute, since clocks differ.
+    pub const fn token_lifetime(mut self, token_lifetime: Duration) -> Self {
+        self.token_lifetime = token_lifetime;
+        self
+    }
+
+    /// Sets how often the provisioner retries, and how long it waits.
+    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Continues an operation that an earlier run started, instead of registering again.
+    pub fn resume(mut self, operation: OperationId) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    /// Calls `callback` at each step. It must not block.
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
+        self.progress = Some(Box::new(callback));
+        self
+    }
+
+    /// The host and port of the service, for messages.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.transport.endpoint()
+    }
+
+    /// Registers, waits, polls and retries until the device has a hub or it is certain that it will not get
+    /// one.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; its `fault()` names the party that has to act, and `is_retryable()` says whether a
+    /// later attempt may succeed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection. The service may continue to assign; a later registration then
+    /// finds the result.
+    pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
+        let started = Instant::now();
+        // If the clock cannot represent the deadline, there is none.
+        let deadline = self.deadline.and_then(|it| started.checked_add(it));
+        let mut flow = Registration::new(self.retry.clone(), deadline.map(Instant::into_std));
+        if let Some(operation) = self.operation.take() {
+            flow = flow.resume(operation);
+        }
+        let result = self.drive(&mut flow, deadline).await;
+        // An orderly close is optional: it gets a short time, within the deadline.
+        let close_until = Instant::now() + CLOSE_LIMIT;
+        let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
+        result
+    }
+
+    async fn drive(
+        &mut self,
+        flow: &mut Registration,
+        deadline: Option<Instant>,
+    ) -> Result<Assignment, ProvisionError> {
+        let mut failures = Failures::default();
+        loop {
+            let now = Instant::now();
+            match flow.step(now.into_std()) {
+                Step::Register => {
+                    self.report(&Progress::Registering);
+                    let reply = self.attempt(None, deadline).await?;
+                    self.on_reply(flow, reply, &mut failures);
+                }
+                Step::Poll(operation) => {
+                    self.report(&Progress::Polling { operation: &operation });
+                    let reply = self.attempt(Some(&operation), deadline).await?;
+                    self.on_reply(flow, reply, &mut failures);
+                }
+                Step::WaitUntil(moment) => {
+                    let wait = moment.saturating_duration_since(now.into_std());
+                    match &failures.error {
+                        Some(error) => self.report(&Progress::Retrying { error, wait }),
+                        None => self.report(&Progress::Assigning { wait }),
+                    }
+                    sleep_until(moment.into()).await;
+                }
+                Step::End(end) => return self.end(end, failures),
+                step => unreachable!("every step of the flow is handled: {step:?}"),
+            }
+        }
+    }
+
+    /// Makes one request within its time limit. The outer error ends the registration; the inner one goes to
+    /// the flow.
+    async fn attempt(
+        &mut self,
+        operation: Option<&OperationId>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<DpsReply, TransportError>, ProvisionError> {
+        let started = Instant::now();
+        let until = started + self.attempt_timeout.min(A_YEAR);
+        let until = deadline.map_or(until, |it| it.min(until));
+        let expiry = UnixSeconds::from_system_time(clock::now()).saturating_add(self.token_lifetime);
+        let (request, transport) = (&self.request, &mut self.transport);
+        let exchange = async {
+            let token = self.credential.token(&request.sas_resource(), expiry, Some(SAS_POLICY)).await?;
+            Ok(match operation {
+                None => transport.register(request, Some(&token)).await,
+                Some(operation) => transport.operation_status(request, operation, Some(&token)).await,
+            })
+        };
+        timeout_at(until, exchange).await.unwrap_or_else(|_| {
+            let requested = if operation.is_some() { Stage::Poll } else { Stage::Register };
+            let stage = self.transport.stage().unwrap_or(requested);
+            Ok(Err(TransportError::Timeout { endpoint: self.transport.endpoint(), stage, after: until - started }))
+        })
+    }
+
+    fn on_reply(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, failures: &mut Failures) {
+        let now = Instant::now().into_std();
+        match reply {
+            Ok(reply) => {
+                tracing::debug!(endpoint = self.transport.endpoint(), retry_after = ?reply.retry_after, "DPS answered");
+                *failures = Failures::default();
+                flow.on_reply(now, fastrand::f64(), Ok(&reply));
+            }
+            Err(error) => {
+                tracing::debug!(error = error.chain(), "a request to DPS failed");
+                flow.on_reply(now, fastrand::f64(), Err(error.failure()));
+                *failures = Failures { attempts: failures.attempts + 1, error: Some(error) };
+            }
+        }
+    }
+
+    fn end(&self, end: RegistrationEnd, failures: Failures) -> Result<Assignment, ProvisionError> {
+        let endpoint = self.transport.endpoint();
+        let Failures { attempts, error } = failures;
+        match (end, error) {
+            (RegistrationEnd::Assigned(assignment), _) => Ok(*assignment),
+            (RegistrationEnd::Rejected { status, state }, _) => {
+                Err(ProvisionError::Rejected { endpoint, status, state })
+            }
+            (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
+            // The flow gives up only after a failure, and that is the last error.
+            (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
+                Err(ProvisionError::Transport { attempts, out_of_time, source })
+            }
+            // The last failure explains more than the deadline does.
+            (RegistrationEnd::Deadline, Some(source)) => {
+                Err(ProvisionError::Transport { attempts, out_of_time: true, source })
+            }
+            (_, _) => Err(ProvisionError::Deadline { endpoint, after: self.deadline.unwrap_or_default() }),
+        }
+    }
+
+    fn report(&mut self, progress: &Progress<'_>) {
+        if let Some(callback) = &mut self.progress {
+            callback(progress);
+        }
+    }
+}
+
+impl fmt::Debug for Provisioner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioner")
+            .field("transport", &self.transport)
+            .field("request", &self.request)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The failures since the last successful response.
+#[derive(Debug, Default)]
+struct Failures {
+    attempts: u32,
+    error: Option<TransportError>,
+}
+
+#[cfg(test)]
+mod tests;

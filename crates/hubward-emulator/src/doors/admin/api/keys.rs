@@ -1,0 +1,24 @@
+//! `GET /api/keys`: the connection strings of the service APIs. They are secrets that the admin port gives to every
+//! client that can reach it.
+
+use serde_json::{Value, json};
+
+use crate::services::cloud::Cloud;
+use crate::services::policies;
+
+pub(super) fn show(cloud: &Cloud) -> Value {
+    let policies = policies::all(cloud);
+    let shown: Vec<Value> = policies
+        .iter()
+        .map(|it| {
+            json!({
+                "host": it.host,
+                "service": if it.is_dps { "dps" } else { "hub" },
+                "policy": it.name,
+                "rights": it.rights,
+                "connectionString": it.connection_string(),
+            })
+        })
+        .collect();
+    json!({ "policies": shown })
+}

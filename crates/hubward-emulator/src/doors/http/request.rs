@@ -1,0 +1,62 @@
+//! Reads bodies of requests within a size and a time limit.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::timeout;
+
+use super::Cut;
+
+/// Time limit for a body.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Number of bytes beyond the size limit that are read and discarded.
+const READ_BEYOND: usize = 4 * 1024 * 1024;
+
+/// The body is larger than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+/// Reads a whole body.
+pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, TooLarge>, Cut> {
+    in_time(read_within(body, max, true)).await
+}
+
+/// Reads a whole body and discards it. For requests that are refused anyway: a client that is still sending might
+/// not read the response.
+pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Cut> {
+    Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
+}
+
+async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Cut> {
+    match timeout(LONGEST, reading).await {
+        Ok(Ok(result)) => Ok(result),
+        // The client closed the connection, or is too slow.
+        Ok(Err(_)) | Err(_) => Err(Cut),
+    }
+}
+
+/// Reads a body. A body that is too large is read too, up to a second limit, so that the client can read the response.
+async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
+    let max_read = max.saturating_add(READ_BEYOND);
+    if body.size_hint().lower() > max_read as u64 {
+        return Ok(Err(TooLarge));
+    }
+    let mut kept = BytesMut::new();
+    let mut length: usize = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > max_read {
+            break;
+        }
+        if length > max {
+            kept = BytesMut::new();
+        } else if keep {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok(if length > max { Err(TooLarge) } else { Ok(kept.freeze()) })
+}

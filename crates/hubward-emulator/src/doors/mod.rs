@@ -1,0 +1,16 @@
+//! The ways into an emulator: listeners, TLS, HTTP, WebSocket, MQTT, the admin API and the portal. Each door translates
+//! bytes into calls of the services, and answers back.
+
+mod accept;
+#[cfg(feature = "admin")]
+pub(crate) mod admin;
+pub(crate) mod admission;
+pub(crate) mod dps_https;
+pub(crate) mod http;
+pub(crate) mod https;
+pub(crate) mod listen;
+pub(crate) mod mqtt;
+pub(crate) mod serve;
+mod service_https;
+pub(crate) mod socket;
+pub(crate) mod tls;

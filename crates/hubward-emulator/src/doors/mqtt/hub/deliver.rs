@@ -1,0 +1,77 @@
+//! Delivery of messages to a device or module over its connection.
+
+use hubward_proto::hub::TopicFilter;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::session::HubSession;
+use crate::doors::mqtt::codec::{Outgoing, Publish};
+use crate::doors::mqtt::{Closed, Connection};
+use crate::state::model::{Acknowledged, Delivery, PACKET_ID_MAX};
+
+impl HubSession<'_> {
+    /// Publishes queued messages, up to the maximum number of unacknowledged ones. Does nothing until the client has
+    /// subscribed.
+    ///
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That
+    /// messages from before the first SUBSCRIBE are delivered too is a `[guess]`.
+    pub(super) async fn deliver<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+    ) -> Result<(), Closed> {
+        // Set again below. Otherwise a lock that has ended would trigger this function over and over.
+        self.release = None;
+        let Some(qos) = self.messages_qos() else { return Ok(()) };
+        loop {
+            let Some(Delivery { post, packet_id, duplicate }) = self.device.next_message(qos) else { break };
+            connection.queue(&Outgoing::Publish(Publish {
+                topic: post.topic.clone(),
+                body: post.body.clone(),
+                qos,
+                packet_id: if qos == 0 { 0 } else { packet_id },
+                retain: false,
+                duplicate: qos > 0 && duplicate,
+            }));
+            if connection.is_full() {
+                connection.flush().await?;
+            }
+        }
+        self.release = self.device.next_release();
+        Ok(())
+    }
+
+    /// Handles a PUBACK. Returns whether its packet id is one of cloud-to-device messages. More messages may be sent
+    /// afterwards.
+    ///
+    /// A PUBACK that comes before that of an earlier message is ignored.
+    ///
+    /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
+    /// RequestAckPairProcessor.cs.
+    pub(super) fn message_acknowledged(&self, packet_id: u16) -> bool {
+        if packet_id > PACKET_ID_MAX {
+            return false;
+        }
+        let device = &self.device.login().identity;
+        match self.device.complete_message(packet_id) {
+            Some(Acknowledged::Completed) => self.look.notify_one(),
+            Some(Acknowledged::OutOfOrder) => {
+                tracing::warn!(%device, packet_id, "a PUBACK is ignored: an earlier message needs one first");
+            }
+            Some(Acknowledged::Unknown) | None => {
+                tracing::debug!(%device, packet_id, "a PUBACK is ignored: no message in flight has its packet id");
+            }
+        }
+        true
+    }
+
+    /// The highest QoS of the client's subscriptions to messages; `None` if it has none.
+    fn messages_qos(&self) -> Option<u8> {
+        let identity = &self.device.login().identity;
+        // These characters are allowed in an id but not in a topic.
+        if identity.client_id().contains(['#', '+']) {
+            return None;
+        }
+        let wanted = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
+        let filters = self.filters.filters.iter();
+        filters.filter(|(it, _)| TopicFilter::parse(identity, it) == Ok(wanted)).map(|(_, qos)| *qos).max()
+    }
+}

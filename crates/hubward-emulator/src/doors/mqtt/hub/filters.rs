@@ -1,0 +1,7 @@
+//! The topic filters that a hub looks for.
+
+/// Prefix of the filters for changes of desired properties.
+pub(super) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";
+
+/// Prefix of the filters for calls of direct methods.
+pub(super) const CALLS: &str = "$iothub/methods/POST/";

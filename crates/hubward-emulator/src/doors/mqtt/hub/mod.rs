@@ -1,0 +1,15 @@
+//! A hub over MQTT: translates packets into calls of the hub's services, and back.
+
+mod calls;
+mod delayed;
+mod deliver;
+mod filters;
+mod login;
+mod method;
+mod outbox;
+mod outgoing;
+mod publish;
+mod session;
+mod twin;
+
+pub(super) use session::serve;

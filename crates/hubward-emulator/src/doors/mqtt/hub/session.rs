@@ -1,0 +1,289 @@
+//! One MQTT connection to a hub, from CONNECT to its end.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hubward_proto::hub::{HubUsername, TopicFilter};
+use hubward_proto::limits::SUBSCRIPTIONS_MAX;
+use hubward_sas::EXPIRY_GRACE;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::calls::Calls;
+use super::delayed::Delayed;
+use super::filters::{CALLS, NOTICES};
+use super::login::{self, Checked};
+use super::outbox::Outbox;
+use crate::doors::admission::ConnectionEntry;
+use crate::doors::mqtt::codec::{Connect, Incoming, Outgoing};
+use crate::doors::mqtt::{
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MAX, apply_connect_fault, end_of, refuse,
+    run, session,
+};
+use crate::services::cloud::Cloud;
+use crate::services::faults;
+use crate::services::hub::{DeviceConnection, Login};
+use crate::state::clock::Clock;
+use crate::state::fault::{Fault, Point};
+use crate::state::journal::{EventKind, EventSource, Note};
+use crate::state::model::{Key, Push, Session, Subscriptions};
+
+/// Serves a connection whose user name is not one for DPS.
+pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    cloud: &Arc<Cloud>,
+    connection: &mut Connection<S>,
+    connect: Connect,
+    entry: &Arc<ConnectionEntry>,
+) -> End {
+    let checked = cloud.store.read(|state| login::check(state, &connect, cloud.clock.unix()));
+    if let Some(end) = apply_connect_fault(cloud, connection, Point::HubConnect, &connect, checked.is_ok()).await {
+        return end;
+    }
+    let Checked { request, login, will } = match checked {
+        Ok(checked) => checked,
+        Err(why) => return reject_connect(cloud, connection, &connect, why),
+    };
+    // Only a device that may connect acquires a slot. Its own older connection may hold the last one.
+    cloud.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
+    let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
+    let (device, started) = match DeviceConnection::begin(cloud, &request, !connect.clean_session, resume) {
+        Ok(started) => started,
+        Err(why) => return reject_connect(cloud, connection, &connect, why),
+    };
+    let identity = &device.login().identity;
+    let session_present = started.kept.is_some();
+    tracing::info!(device = %identity, session_present, "a device is connected");
+    if !device.login().has_version {
+        tracing::warn!(device = %identity, "the user name has no api-version: only telemetry works");
+    }
+    device.note(EventKind::Connected, None);
+    connection.allow(PACKET_MAX);
+    connection.queue(&Outgoing::Connack { session_present, code: 0 });
+    let expired = cloud.clock.after(device.login().expiry.saturating_add(EXPIRY_GRACE));
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended: started.ended, expired };
+    let mut session = HubSession {
+        cloud,
+        device: &device,
+        filters: started.kept.unwrap_or_default(),
+        pushes: started.pushes,
+        look: started.look,
+        release: None,
+        outbox: Outbox::default(),
+        delayed: Delayed::default(),
+        calls: Calls::default(),
+    };
+    // Messages may be queued for the filters of the kept session.
+    session.look.notify_one();
+    let why = run(connection, &mut session, bounds).await;
+    drop(session);
+
+    tracing::info!(device = %identity, %why, "a device is disconnected");
+    device.note(EventKind::Disconnected, Some(why.to_string()));
+    match will.filter(|_| !matches!(why, Closed::Disconnected)) {
+        Some((message, qos)) => device.end_with_will(message, qos),
+        None => drop(device),
+    }
+    end_of(&why)
+}
+
+/// Continues the session that an earlier connection left, without the filters that the login may not use.
+fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
+    let mut kept = kept;
+    if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
+        session.filters.retain(|(filter, _)| !is_for_versions(filter));
+    }
+    let subscriptions = kept.as_ref().map(subscriptions).unwrap_or_default();
+    (kept, subscriptions)
+}
+
+/// What the filters of a session subscribe to.
+fn subscriptions(session: &Session) -> Subscriptions {
+    Subscriptions { desired: session.hears(NOTICES).is_some(), methods: session.hears(CALLS).is_some() }
+}
+
+/// Refuses a CONNECT and records the reason. The client does not get the reason.
+fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
+    cloud: &Cloud,
+    connection: &mut Connection<S>,
+    connect: &Connect,
+    why: &str,
+) -> End {
+    tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
+    cloud.journal.note(refused(connect, why));
+    refuse(connection, NOT_AUTHORIZED)
+}
+
+/// The event of a refused CONNECT, with the identity that it claims.
+fn refused(connect: &Connect, why: &str) -> Note {
+    let note = Note::new(EventKind::Refused, EventSource::Hub).code(NOT_AUTHORIZED.into()).message(why);
+    match connect.username.as_deref().and_then(|it| HubUsername::parse(it).ok()) {
+        Some(HubUsername { identity, .. }) => note.hub(identity.host.as_str()).id(&identity.client_id()),
+        None => note.id(&connect.client_id),
+    }
+}
+
+pub(super) struct HubSession<'a> {
+    pub(super) cloud: &'a Cloud,
+    pub(super) device: &'a DeviceConnection<'a>,
+    pub(super) filters: Session,
+    pushes: mpsc::Receiver<Push>,
+    pub(super) look: Arc<Notify>,
+    /// When the next lock of a message ends. The message is published again then.
+    pub(super) release: Option<SystemTime>,
+    pub(super) outbox: Outbox,
+    pub(super) delayed: Delayed,
+    pub(super) calls: Calls,
+}
+
+/// Whether a filter needs an api-version in the user name: the filters of direct methods and of desired properties.
+///
+/// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
+/// wolfSSL/wolfMQTT, issue 38. For notices it is a `[guess]`.
+fn is_for_versions(filter: &str) -> bool {
+    filter.starts_with(CALLS) || filter.starts_with(NOTICES)
+}
+
+/// Waits until the emulator's clock shows a time; forever without one.
+async fn at(clock: &Clock, moment: Option<SystemTime>) {
+    match moment {
+        Some(moment) => clock.at(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until an instant; forever without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An event of a hub's connection that its client does not cause.
+pub(super) enum Event {
+    /// A publish for the client.
+    Push(Push),
+    /// A delayed packet is due.
+    Due,
+    /// The device's message queue in the store may have changed.
+    Look,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSession<'_> {
+    type Event = Event;
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            // The sender is dropped when the connection has to end; `ended` reports that.
+            Some(push) = self.pushes.recv() => Event::Push(push),
+            () = self.look.notified() => Event::Look,
+            () = until(self.delayed.due()) => Event::Due,
+            () = at(&self.cloud.clock, self.release) => Event::Look,
+        }
+    }
+
+    async fn event(&mut self, connection: &mut Connection<S>, event: Event) -> Result<(), Closed> {
+        match event {
+            Event::Push(Push::Desired { version, body }) => self.desired(connection, version, body),
+            Event::Push(Push::Method(call)) => self.call(connection, call),
+            Event::Due => self.send_due(connection).await,
+            Event::Look => self.deliver(connection).await,
+        }
+    }
+
+    async fn handle(&mut self, connection: &mut Connection<S>, packet: Incoming) -> Result<(), Closed> {
+        match packet {
+            Incoming::Publish(publish) => {
+                self.device.note_activity();
+                return self.publish(connection, publish).await;
+            }
+            Incoming::Subscribe(id, filters) => {
+                let refused = match self.take_fault(Point::HubSubscribe)? {
+                    Some(Fault::Suback128) => true,
+                    Some(Fault::Cut) => return Err(Closed::Fault),
+                    Some(Fault::Never) => return Ok(()),
+                    Some(Fault::Delay(time)) => {
+                        sleep(time).await;
+                        false
+                    }
+                    _ => false,
+                };
+                let grant = |it: &(String, u8)| if refused { FILTER_REFUSED } else { self.subscribe(&it.0, it.1) };
+                let codes: Vec<u8> = filters.iter().map(grant).collect();
+                if self.cloud.choices.close_on_refused_filter && !refused && codes.contains(&FILTER_REFUSED) {
+                    return Err(Closed::Violation("an unsupported filter, or more than five filters"));
+                }
+                if self.keep() {
+                    connection.queue(&Outgoing::Suback(id, codes));
+                    self.look.notify_one();
+                }
+            }
+            Incoming::Unsubscribe(id, filters) => {
+                for filter in filters {
+                    self.filters.remove(&filter);
+                }
+                if self.keep() {
+                    connection.queue(&Outgoing::Unsuback(id));
+                }
+            }
+            Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
+            // Within a connection, the hub never sends a publish again.
+            Incoming::Puback(id) => {
+                if !self.message_acknowledged(id) {
+                    self.outbox.acknowledged(connection, id);
+                }
+            }
+            Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
+            Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),
+            Incoming::Disconnect => return Err(Closed::Disconnected),
+        }
+        Ok(())
+    }
+}
+
+impl HubSession<'_> {
+    /// Takes the fault that is scripted for the current event. A fault that changes the device itself ends the
+    /// connection.
+    pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
+        let Login { hub, identity, .. } = self.device.login();
+        let client_id = identity.client_id();
+        match faults::take_of(self.cloud, point, &client_id, true) {
+            Some(Fault::TokenExpired) => Err(Closed::Expired),
+            Some(fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved)) => {
+                faults::apply_to_device(self.cloud, &fault, hub, &client_id);
+                Err(Closed::NotAllowed)
+            }
+            fault => Ok(fault),
+        }
+    }
+
+    /// Subscribes to a filter. Returns the granted QoS or a refusal.
+    ///
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
+    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`; see
+    /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
+    fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
+        let identity = &self.device.login().identity;
+        if TopicFilter::parse(identity, filter).is_err() {
+            tracing::info!(device = %identity, filter, "a filter is refused: hubs do not support it");
+            return FILTER_REFUSED;
+        }
+        if self.filters.granted(filter).is_none() && self.filters.filters.len() >= SUBSCRIPTIONS_MAX {
+            tracing::info!(device = %identity, filter, "a filter is refused: at most five are allowed");
+            return FILTER_REFUSED;
+        }
+        let granted = qos.min(1);
+        if self.device.login().has_version || !is_for_versions(filter) {
+            self.filters.set(filter, granted);
+        }
+        granted
+    }
+
+    /// Stores the filters. Returns false if the connection has to end: then the client must not get an
+    /// acknowledgement.
+    fn keep(&self) -> bool {
+        self.device.subscribed(subscriptions(&self.filters), &self.filters)
+    }
+}

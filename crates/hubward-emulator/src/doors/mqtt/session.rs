@@ -1,0 +1,148 @@
+//! The main loop of a connection after CONNACK, for DPS and hubs.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use hubward_proto::limits::KEEP_ALIVE_HARD_CAP;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::codec::Incoming;
+use super::{Closed, Connection, End};
+use crate::state::model::Why;
+
+/// The service behind a connection: DPS or a hub.
+pub(crate) trait Session<S> {
+    /// An event that the client does not cause, such as a message for it.
+    type Event: Send;
+
+    /// Handles one packet and queues the answers. They are sent when no more packets are buffered.
+    fn handle(
+        &mut self,
+        connection: &mut Connection<S>,
+        packet: Incoming,
+    ) -> impl Future<Output = Result<(), Closed>> + Send;
+
+    /// Waits for the next event; pends forever if the service has none. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Self::Event> + Send;
+
+    /// Handles an event as [`Session::handle`] handles a packet.
+    fn event(
+        &mut self,
+        connection: &mut Connection<S>,
+        event: Self::Event,
+    ) -> impl Future<Output = Result<(), Closed>> + Send;
+}
+
+/// Reasons other than the client's own packets that end a connection.
+pub(crate) struct Bounds<F> {
+    /// The keep-alive of the CONNECT, in seconds.
+    pub(crate) keep_alive: u16,
+    /// Receives a reason when another connection of the same identity, or an operator, ends this one.
+    pub(crate) ended: oneshot::Receiver<Why>,
+    /// Resolves when the token has expired.
+    pub(crate) expired: F,
+}
+
+/// Runs a connection to its end and returns why it ended.
+pub(crate) async fn run<S, F>(
+    connection: &mut Connection<S>,
+    session: &mut impl Session<S>,
+    bounds: Bounds<F>,
+) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    F: Future<Output = ()> + Send,
+{
+    let silence = allowed_silence(bounds.keep_alive);
+    let mut silent = Instant::now() + silence;
+    let (mut ended, mut expired) = (bounds.ended, pin!(bounds.expired));
+    loop {
+        if let Err(why) = connection.flush().await {
+            return why;
+        }
+        let packet = tokio::select! {
+            biased;
+            why = &mut ended => return closed(why.ok()),
+            () = &mut expired => return Closed::Expired,
+            // Events come before packets: otherwise a client that sends without a pause would never get any.
+            event = session.next() => match session.event(connection, event).await {
+                Ok(()) => continue,
+                Err(why) => return why,
+            },
+            // Only packets from the client restart its keep-alive.
+            packet = timeout_at(silent, connection.read()) => match packet {
+                Ok(Ok(packet)) => packet,
+                Ok(Err(why)) => return why,
+                Err(_) => return Closed::Silent,
+            },
+        };
+        silent = Instant::now() + silence;
+        let mut next = Some(packet);
+        while let Some(packet) = next.take() {
+            let handled = match session.handle(connection, packet).await {
+                Ok(()) if connection.is_full() => connection.flush().await,
+                other => other,
+            };
+            match handled.and_then(|()| connection.buffered()) {
+                Ok(None) => {}
+                Ok(packet) => match ended.try_recv() {
+                    Err(_) => next = packet,
+                    // The remaining buffered packets are not handled.
+                    Ok(why) => {
+                        let _ = connection.flush().await;
+                        return closed(Some(why));
+                    }
+                },
+                Err(Closed::Fault) => return Closed::Fault,
+                Err(why) => {
+                    // Answers to the packets before the faulty one are still sent, if possible.
+                    let _ = connection.flush().await;
+                    return why;
+                }
+            }
+        }
+    }
+}
+
+/// The reason as a [`Closed`]. `None` means that the store no longer lists the connection.
+const fn closed(why: Option<Why>) -> Closed {
+    match why {
+        Some(Why::TakenOver) => Closed::TakenOver,
+        Some(Why::Dropped) => Closed::Fault,
+        Some(Why::NotAllowed) | None => Closed::NotAllowed,
+    }
+}
+
+/// How to close a connection: gently, unless the client could not read more anyway or a fault cuts it.
+pub(crate) fn end_of(why: &Closed) -> End {
+    match why {
+        Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,
+        _ => End::Gently,
+    }
+}
+
+/// How long a client may be silent: 1.5 times the keep-alive, but at most the hard cap. A keep-alive of 0 means the
+/// hard cap.
+///
+/// Source: MQTT 3.1.1, section 3.1.2.10; `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default
+/// keep-alive time-out"; 0: `[sdk]` Azure/azure-iot-protocol-gateway.
+fn allowed_silence(keep_alive: u16) -> Duration {
+    match keep_alive {
+        0 => KEEP_ALIVE_HARD_CAP,
+        seconds => Duration::from_millis(1500 * u64::from(seconds)).min(KEEP_ALIVE_HARD_CAP),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_bounded() {
+        for (keep_alive, millis) in [(0, 1_767_000), (1, 1_500), (60, 90_000), (1177, 1_765_500), (65_535, 1_767_000)] {
+            assert_eq!(allowed_silence(keep_alive), Duration::from_millis(millis), "{keep_alive}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Accepts connections: a bounded number, each in its own task, with a time limit for the TLS handshake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::accept::{accept, hold};
+use super::{https, mqtt};
+use crate::doors::admission::{Admission, ConnectionEntry};
+use crate::doors::socket::Socket;
+use crate::services::cloud::Cloud;
+use crate::services::faults;
+use crate::state::fault::{Fault, Point};
+use crate::state::journal::{EventKind, EventSource, Note};
+
+/// Time limit of a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Number of connections that are evicted when no file descriptors are left.
+const EVICTED_AT_ONCE: usize = 16;
+
+/// The protocol of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Mqtt,
+    Https,
+}
+
+/// Serves the listeners with TLS.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Server {
+    /// Accepts connections. Dropping the future ends all of them.
+    pub(crate) async fn run(self, listener: TcpListener, protocol: Protocol) {
+        let mut connections = JoinSet::new();
+        loop {
+            // If the process runs out of file descriptors, evicting pending connections frees some.
+            let tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)).await;
+            let connection = self.admission.admit().await;
+            let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
+            connections.spawn(async move {
+                tokio::select! {
+                    // Boxed: the future is large, and idle connections never poll it far.
+                    () = Box::pin(server.connection(tcp, protocol, entry)) => {}
+                    () = connection.evicted() => tracing::debug!("a pending connection is evicted"),
+                }
+            });
+        }
+    }
+
+    async fn connection(self, tcp: TcpStream, protocol: Protocol, entry: Arc<ConnectionEntry>) {
+        let mut socket = Socket::new(tcp);
+        let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
+        match faults::take(&self.cloud, point) {
+            Some(Fault::Cut) => return,
+            Some(Fault::Never) => return hold(socket).await,
+            Some(Fault::Delay(time)) => sleep(time).await,
+            Some(Fault::Drip(every)) => socket.drip(every),
+            Some(Fault::CutAfter(bytes)) => socket.cut_after(bytes),
+            _ => {}
+        }
+        let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                // Often a client that does not trust the emulator's CA. This event is the only hint to that.
+                let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
+                self.cloud.journal.note(note.message(error.to_string()));
+                return tracing::debug!(%error, "a TLS handshake failed");
+            }
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        };
+        match protocol {
+            // Boxed: one of the two futures is much larger than the other.
+            Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, &entry)).await,
+            Protocol::Https => Box::pin(https::serve(self.cloud, stream, entry)).await,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The service APIs over HTTPS.
+
+mod dps;
+mod faults;
+mod hub;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use super::http::{Cut, Reply};
+use crate::services::api::{self, Authentication};
+use crate::services::cloud::Cloud;
+use faults::Api;
+
+#[cfg(feature = "admin")]
+pub(super) use hub::problem_reply;
+
+/// Maximum size of a body in bytes.
+const BODY_MAX: usize = 512 * 1024;
+
+const TOO_LARGE: &str = "The request is larger than 512 KB.";
+
+/// Whether a path belongs to a service API, or begins like one of its paths.
+pub(super) fn is_asked(path: &str) -> bool {
+    api::dps::is_asked(path) || api::hub::is_asked(path)
+}
+
+/// Processes a request from the network for a path that [`is_asked`] accepts.
+pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let path = request.uri().path().to_owned();
+    if api::hub::is_asked(&path) {
+        return faults::around(cloud, Api::of_hub(&path), hub::handle(cloud, None, &path, request)).await;
+    }
+    faults::around(cloud, Api::Dps, dps::handle(cloud, Authentication::Required, &path, request)).await
+}
+
+/// Processes a request of the admin port to DPS. `path` does not contain the mount point. The caller has authorized
+/// the request.
+#[cfg(feature = "admin")]
+pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+    dps::handle(cloud, Authentication::Done, path, request).await
+}
+
+/// Processes a request of the admin port to a hub, likewise.
+#[cfg(feature = "admin")]
+pub(super) async fn handle_hub(cloud: &Cloud, hub: &str, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+    hub::handle(cloud, Some(hub), path, request).await
+}
+
+/// Whether a path belongs to the service API of DPS, or begins like one of its paths.
+#[cfg(feature = "admin")]
+pub(super) fn is_for_dps(path: &str) -> bool {
+    api::dps::is_asked(path)
+}
+
+/// Whether a path belongs to the service API of a hub, or begins like one of its paths.
+#[cfg(feature = "admin")]
+pub(super) fn is_for_hub(path: &str) -> bool {
+    api::hub::is_asked(path)
+}

@@ -1,0 +1,124 @@
+//! The certificate authority: created at the first start, and kept in the data directory if there is one.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData as _, SerialNumber,
+};
+use ring::digest;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::state::clock::system_now;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A certificate authority that signs the emulator's leaf certificates.
+pub(crate) struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+    pem: String,
+}
+
+/// Why the certificate authority cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaError {
+    /// A file or directory cannot be created or read.
+    #[error("cannot use {path}", path = path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The file exists, but this emulator did not write it.
+    #[error(
+        "{path} is not a certificate authority of this emulator ({what}); move it away to get a new one",
+        path = path.display()
+    )]
+    Unusable {
+        /// The path.
+        path: PathBuf,
+        /// The cause, without any part of the key.
+        what: &'static str,
+    },
+    /// A certificate cannot be issued.
+    #[error("cannot issue a certificate")]
+    Make(#[from] rcgen::Error),
+}
+
+impl Ca {
+    /// Creates a CA that is not stored.
+    pub(crate) fn generate() -> Result<Self, CaError> {
+        Ok(Self::generate_with_key()?.0)
+    }
+
+    /// Creates a CA and returns it with its private key as PEM.
+    pub(super) fn generate_with_key() -> Result<(Self, String), CaError> {
+        let key = KeyPair::generate()?;
+        let params = params(&key);
+        let certificate = params.self_signed(&key)?;
+        let secret = key.serialize_pem();
+        let ca = Self { der: certificate.der().clone(), pem: certificate.pem(), issuer: Issuer::new(params, key) };
+        Ok((ca, secret))
+    }
+
+    /// The CA with this key and certificate.
+    pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
+        // The subject is derived from the key, so the certificate of another key has another subject, and the leaf
+        // certificates could not be verified.
+        Self { issuer: Issuer::new(params(&key), key), der, pem }
+    }
+
+    pub(crate) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    pub(crate) const fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+}
+
+impl std::fmt::Debug for Ca {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ca(..)")
+    }
+}
+
+/// The private key of a leaf, in rustls' form.
+pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
+}
+
+/// The subject contains the key id, so that two CAs never share a subject: clients that trust several CAs would try
+/// the wrong one.
+fn params(key: &KeyPair) -> CertificateParams {
+    let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
+    let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "hubward emulator (local, not Azure)");
+    params.distinguished_name.push(DnType::CommonName, format!("hubward emulator CA {tag}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.serial_number = Some(random_serial());
+    let now = system_now();
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + 3650 * DAY).into();
+    params
+}
+
+/// Sixteen random bytes, positive: OpenSSL refuses two certificates of one issuer with the same serial number.
+pub(super) fn random_serial() -> SerialNumber {
+    let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    SerialNumber::from(bytes)
+}

@@ -1,0 +1,155 @@
+//! The certificate authority in the data directory.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use rcgen::KeyPair;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::ca::{Ca, CaError};
+use super::leaf::{Names, mint};
+use crate::state::clock::system_now;
+use crate::state::new_file;
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+impl Ca {
+    /// Loads the CA of a directory, and creates it if there is none. If several emulators start at once, all get
+    /// the same CA.
+    ///
+    /// `ca-key.pem` (mode 0600, in a directory of mode 0700) contains key and certificate and is authoritative;
+    /// `ca.pem` is a copy of the certificate for clients.
+    pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
+        let file = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CaError::File { path, source }
+        };
+        make_directory(directory).map_err(file(directory))?;
+        let secret = directory.join("ca-key.pem");
+        let text = match fs::read_to_string(&secret) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (new, key) = Self::generate_with_key()?;
+                let text = format!("{key}{}", new.pem());
+                match new_file::create(&secret, |mut file| file.write_all(text.as_bytes())) {
+                    Ok(()) => text,
+                    // Another emulator created the file first; use that file.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        fs::read_to_string(&secret).map_err(file(&secret))?
+                    }
+                    Err(error) => return Err(file(&secret)(error)),
+                }
+            }
+            Err(error) => return Err(file(&secret)(error)),
+        };
+        warn_if_readable(&secret);
+        let ca = Self::parse(&secret, &text)?;
+        let public = directory.join("ca.pem");
+        if fs::read_to_string(&public).ok().as_deref() != Some(ca.pem()) {
+            new_file::replace(&public, ca.pem().as_bytes()).map_err(file(&public))?;
+        }
+        Ok((ca, public))
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, CaError> {
+        let unusable = |what| CaError::Unusable { path: path.to_owned(), what };
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it contains no private key"))?;
+        let key = KeyPair::try_from(&key).map_err(|_| unusable("its private key cannot be read"))?;
+        let der =
+            CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it contains no certificate"))?;
+        let at = text.find(CERTIFICATE).ok_or_else(|| unusable("it contains no certificate"))?;
+        let ca = Self::new(key, der, text[at..].to_owned());
+        ca.check().map_err(|()| unusable("key and certificate do not match, or the certificate has expired"))?;
+        Ok(ca)
+    }
+
+    /// Checks that a leaf of this CA can be verified with its certificate.
+    fn check(&self) -> Result<(), ()> {
+        use rustls::client::WebPkiServerVerifier;
+        use rustls::client::danger::ServerCertVerifier as _;
+
+        let names = Names::new(["localhost".to_owned()]);
+        let leaf = mint(self, &names.all, None).map_err(|_| ())?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der().clone()).map_err(|_| ())?;
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().map_err(|_| ())?;
+        let name = rustls::pki_types::ServerName::try_from("localhost").map_err(|_| ())?;
+        let now = system_now().duration_since(std::time::UNIX_EPOCH).map_err(|_| ())?;
+        let now = rustls::pki_types::UnixTime::since_unix_epoch(now);
+        verifier.verify_server_cert(&leaf.cert[0], &leaf.cert[1..], &name, &[], now).map(|_| ()).map_err(|_| ())
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn warn_if_readable(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = fs::metadata(path) {
+        let mode = std::os::unix::fs::MetadataExt::mode(&metadata);
+        if mode & 0o077 != 0 {
+            tracing::warn!(path = %path.display(), "other users can read the key of the emulator's CA");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn is_created_once_and_private() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let parent = tempfile::tempdir().expect("a directory");
+        let directory = parent.path().join("deep/data");
+        let (first, public) = Ca::open(&directory).expect("made");
+        let (second, _) = Ca::open(&directory).expect("kept");
+        assert_eq!(first.pem(), second.pem());
+        assert_eq!(fs::read_to_string(&public).expect("ca.pem"), first.pem());
+        let mode = |path: &Path| fs::metadata(path).expect("it exists").mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&directory.join("ca-key.pem")), 0o600);
+        assert!(!fs::read_to_string(public).expect("ca.pem").contains("PRIVATE"));
+        let names: Vec<_> = fs::read_dir(&directory).expect("the directory").map(|it| it.expect("entry")).collect();
+        assert_eq!(names.len(), 2, "no temporary file stays: {names:?}");
+    }
+
+    #[test]
+    fn emulators_that_start_at_once_share_a_ca() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let pems: Vec<String> = std::thread::scope(|scope| {
+            let open = || Ca::open(parent.path()).expect("opened").0.pem().to_owned();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|it| it.join().expect("no panic")).collect()
+        });
+        assert!(pems.iter().all(|it| *it == pems[0]));
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_not_its_own() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let (_, key) = Ca::generate_with_key().expect("one");
+        let other = Ca::generate().expect("other");
+        for (text, what) in [
+            (String::new(), "it contains no private key"),
+            (key.clone(), "it contains no certificate"),
+            (format!("{key}{}", other.pem()), "do not match"),
+        ] {
+            fs::write(parent.path().join("ca-key.pem"), &text).expect("written");
+            let error = Ca::open(parent.path()).expect_err(what).to_string();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The emulator's certificates: a CA, and a leaf for each of its names.
+
+mod ca;
+mod directory;
+mod leaf;
+mod resolver;
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+pub(crate) use ca::Ca;
+pub use ca::CaError;
+pub use leaf::BadCertificate;
+pub(crate) use leaf::Names;
+pub(crate) use resolver::Resolver;
+
+/// TLS 1.2 and 1.3 with the certificates of `resolver`.
+pub(crate) fn server_config(resolver: Resolver) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    Ok(Arc::new(config))
+}

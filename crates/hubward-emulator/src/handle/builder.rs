@@ -1,0 +1,419 @@
+//! Configures and starts an emulator.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubward_proto::dps::GLOBAL_HOST;
+use hubward_proto::{HubHost, IdScope};
+use hubward_sas::{KeyError, SharedKey};
+
+use super::error::StartError;
+use crate::doors::tls::BadCertificate;
+use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, settle};
+use crate::state::model::{Policy, Seed};
+
+/// How long the real service asks a device to wait between registration and poll.
+///
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
+pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
+
+pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Configures an emulator. Get one from [`Emulator::builder`](crate::Emulator::builder); every option has a default.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(crate) addresses: Option<Vec<IpAddr>>,
+    pub(crate) mqtt_port: u16,
+    pub(crate) https_port: u16,
+    #[cfg(feature = "admin")]
+    pub(crate) admin_port: u16,
+    #[cfg(feature = "admin")]
+    pub(crate) admin_address: Option<IpAddr>,
+    #[cfg(feature = "admin")]
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) hubs: Vec<String>,
+    pub(crate) id_scope: String,
+    pub(crate) dps_hosts: Vec<String>,
+    pub(crate) names: Vec<String>,
+    pub(crate) seed: Option<Seed>,
+    pub(crate) dev_keys: bool,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) polls_before_assigned: u32,
+    pub(crate) clock_ahead: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) telemetry_retention: usize,
+    pub(crate) certificate: Option<BadCertificate>,
+    pub(crate) rules: Rules,
+    pub(crate) close_on_refused_filter: bool,
+    pub(crate) shuffle: Option<u64>,
+    pub(crate) policy_keys: BTreeMap<Policy, (SharedKey, Option<SharedKey>)>,
+    pub(crate) dps_policy_key: Option<SharedKey>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            addresses: None,
+            mqtt_port: 0,
+            https_port: 0,
+            #[cfg(feature = "admin")]
+            admin_port: 0,
+            #[cfg(feature = "admin")]
+            admin_address: None,
+            #[cfg(feature = "admin")]
+            allowed_hosts: Vec::new(),
+            data_dir: None,
+            hubs: vec!["localhost".to_owned()],
+            id_scope: DEV_ID_SCOPE.to_owned(),
+            dps_hosts: vec![GLOBAL_HOST.to_owned()],
+            names: Vec::new(),
+            seed: None,
+            dev_keys: false,
+            retry_after: Some(Duration::ZERO),
+            polls_before_assigned: 1,
+            clock_ahead: Duration::ZERO,
+            max_connections: 10_000,
+            telemetry_retention: 100_000,
+            certificate: None,
+            rules: Rules::default(),
+            close_on_refused_filter: false,
+            shuffle: None,
+            policy_keys: BTreeMap::new(),
+            dps_policy_key: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Listens on these addresses instead of 127.0.0.1 and ::1 (and the loopback addresses that are names of hubs).
+    /// The admin port stays on loopback, see [`Builder::admin_address`].
+    #[must_use]
+    pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.addresses = Some(addresses.into_iter().collect());
+        self
+    }
+
+    /// Port of MQTT over TLS. The default, 0, selects a free port.
+    #[must_use]
+    pub const fn mqtt_port(mut self, port: u16) -> Self {
+        self.mqtt_port = port;
+        self
+    }
+
+    /// Port of HTTPS and MQTT over WebSocket. The default, 0, selects a free port.
+    #[must_use]
+    pub const fn https_port(mut self, port: u16) -> Self {
+        self.https_port = port;
+        self
+    }
+
+    /// Port of the plain-HTTP admin listener. The default, 0, selects a free port.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub const fn admin_port(mut self, port: u16) -> Self {
+        self.admin_port = port;
+        self
+    }
+
+    /// Address of the admin port, instead of 127.0.0.1 and ::1. The admin port asks for no password and returns
+    /// every key. If the address is not a loopback address, every client that reaches it controls the emulator.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub const fn admin_address(mut self, address: IpAddr) -> Self {
+        self.admin_address = Some(address);
+        self
+    }
+
+    /// Adds a name that requests to the admin port may have in `Host`, besides `localhost` and the addresses of the
+    /// port. The admin port refuses other names, so that no web page can reach it through a name of its own.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.allowed_hosts.push(name.into());
+        self
+    }
+
+    /// Keeps all state in this directory: the certificate authority, and everything else in `state.redb`. Creates
+    /// the directory with mode 0700. Only one emulator at a time can use it. The emulator acknowledges a change
+    /// only after it is on disk. Without a directory, all state is in memory and is lost at the end.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Names of the hubs, all linked to DPS; by default one hub, `localhost`. A device connects to its hub by this
+    /// name.
+    #[must_use]
+    pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.hubs = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The id scope; [`DEV_ID_SCOPE`](crate::DEV_ID_SCOPE) by default.
+    #[must_use]
+    pub fn id_scope(mut self, id_scope: impl Into<String>) -> Self {
+        self.id_scope = id_scope.into();
+        self
+    }
+
+    /// Adds a name of DPS, besides `global.azure-devices-provisioning.net`.
+    #[must_use]
+    pub fn dps_host(mut self, name: impl Into<String>) -> Self {
+        self.dps_hosts.push(name.into());
+        self
+    }
+
+    /// Adds names and addresses that the emulator presents certificates for, besides those of DPS and the hubs,
+    /// `localhost`, 127.0.0.1 and ::1.
+    #[must_use]
+    pub fn names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts with the contents of this seed.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts with the group [`DEV_GROUP`](crate::DEV_GROUP), whose keys are
+    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can then register with any registration id and the key derived
+    /// from it. [`Builder::start`] fails unless all addresses are loopback addresses.
+    #[must_use]
+    pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
+        self.dev_keys = dev_keys;
+        self
+    }
+
+    /// How long DPS asks a device to wait, in whole seconds. `None` omits Retry-After. The default is zero, so that
+    /// tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
+    #[must_use]
+    pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Number of polls that DPS answers with `assigning` before it returns the result; 1 by default.
+    #[must_use]
+    pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
+        self.polls_before_assigned = polls;
+        self
+    }
+
+    /// How far the emulator's clock is ahead of the system clock, so that tokens look old (at most a hundred
+    /// years).
+    #[must_use]
+    pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
+        self.clock_ahead = ahead;
+        self
+    }
+
+    /// Maximum number of connections that the MQTT and HTTPS ports serve at a time, counted together; 10,000 by
+    /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count;
+    /// the emulator accepts as many of these, but at most 2,048.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Maximum number of messages in the log of each hub; 100,000 by default. A log never holds more than 32 MiB.
+    #[must_use]
+    pub const fn telemetry_retention(mut self, messages: usize) -> Self {
+        self.telemetry_retention = messages;
+        self
+    }
+
+    /// Presents a certificate that clients must refuse.
+    #[must_use]
+    pub const fn certificate(mut self, bad: BadCertificate) -> Self {
+        self.certificate = Some(bad);
+        self
+    }
+
+    /// How long hubs keep a message to a device if its sender sets no expiry time; one hour by default. The real
+    /// service allows one minute to two days.
+    #[must_use]
+    pub const fn message_ttl(mut self, ttl: Duration) -> Self {
+        self.rules.ttl = ttl;
+        self
+    }
+
+    /// How long a delivered message to a device stays invisible until the hub redelivers it, if the device does not
+    /// acknowledge it; one minute by default.
+    #[must_use]
+    pub const fn message_lock(mut self, lock: Duration) -> Self {
+        self.rules.lock = lock;
+        self
+    }
+
+    /// Maximum number of deliveries of a message to a device. When its lock has ended this often without an
+    /// acknowledgement, the hub dead-letters it (`DeliveryCountExceeded`), as the documentation said until 2026. By
+    /// default hubs never do: according to the newer documentation only an explicit abandon counts, and MQTT has
+    /// none. The service allows 1 to 100. A connection that ends never counts.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
+    #[must_use]
+    pub const fn message_deliveries(mut self, most: u32) -> Self {
+        self.rules.max_deliveries = Some(most);
+        self
+    }
+
+    /// Whether DPS and hubs end the connection of a client that subscribes to a filter they do not support. By
+    /// default they refuse only the filter (SUBACK 0x80). Microsoft engineers have said that the services end the
+    /// connection; no public trace shows it.
+    ///
+    /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
+    #[must_use]
+    pub const fn close_on_refused_filter(mut self, close: bool) -> Self {
+        self.close_on_refused_filter = close;
+        self
+    }
+
+    /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and
+    /// the properties in the topic of a message to a device. The same seed and the same requests give the same
+    /// order. By default rows are in the order of ids, and properties in a fixed order.
+    ///
+    /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
+    /// others for topics.
+    #[must_use]
+    pub const fn shuffle(mut self, seed: u64) -> Self {
+        self.shuffle = Some(seed);
+        self.rules.shuffle = Some(seed);
+        self
+    }
+
+    /// The primary key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
+    #[must_use]
+    pub fn policy_key(mut self, key: SharedKey) -> Self {
+        for policy in [Policy::IotHubOwner, Policy::Device] {
+            self.policy_keys.insert(policy, (key.clone(), None));
+        }
+        self
+    }
+
+    /// The keys of a policy of every hub. Policies without configured keys get random ones, which are kept in the
+    /// data directory if there is one. See [`Emulator::policies`](crate::Emulator::policies).
+    #[must_use]
+    pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
+        self.policy_keys.insert(policy, (primary, Some(secondary)));
+        self
+    }
+
+    /// The primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS; random by
+    /// default. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
+    #[must_use]
+    pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
+        self.dps_policy_key = Some(key);
+        self
+    }
+
+    /// Validates the names. Returns the addresses to listen on.
+    pub(crate) fn check(&self) -> Result<Vec<IpAddr>, StartError> {
+        IdScope::new(self.id_scope.as_str())?;
+        let mut seen = std::collections::BTreeSet::new();
+        for hub in &self.hubs {
+            HubHost::new(hub.as_str())?;
+            if !seen.insert(hub.to_ascii_lowercase()) {
+                return Err(StartError::Hubs);
+            }
+        }
+        if seen.is_empty() {
+            return Err(StartError::Hubs);
+        }
+        let mut addresses = self.addresses.clone().unwrap_or_else(|| LOOPBACK.to_vec());
+        if self.addresses.is_none() {
+            let named = self.hubs.iter().filter_map(|it| it.parse::<IpAddr>().ok());
+            for address in named.filter(IpAddr::is_loopback) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        #[cfg(feature = "admin")]
+        let asked = addresses.iter().chain(&self.admin_address);
+        #[cfg(not(feature = "admin"))]
+        let asked = addresses.iter();
+        match asked.copied().find(|it| !it.is_loopback()) {
+            Some(address) if self.dev_keys => Err(StartError::DevKeys { address }),
+            _ if addresses.is_empty() => Err(StartError::NoAddress),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// Sets the keys of every policy: uses the configured keys first, then the keys in the state, then random keys.
+    pub(crate) fn settle_policies(&self, state: &mut State) -> Result<(), KeyError> {
+        for hub in &self.hubs {
+            for policy in Policy::ALL {
+                let given = self.policy_keys.get(&policy);
+                let given = (given.map(|it| &it.0), given.and_then(|it| it.1.as_ref()));
+                settle(&mut state.policies, hub_policy(hub, policy), given)?;
+            }
+        }
+        settle(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
+    }
+
+    /// The addresses of the admin port.
+    #[cfg(feature = "admin")]
+    pub(crate) fn admin_addresses(&self) -> Vec<IpAddr> {
+        self.admin_address.map_or_else(|| LOOPBACK.to_vec(), |it| vec![it])
+    }
+
+    /// All names that certificates may be issued for.
+    pub(crate) fn certificate_names(&self) -> Result<crate::doors::tls::Names, StartError> {
+        let fixed = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let named = self.dps_hosts.iter().chain(&self.hubs).chain(&self.names).cloned();
+        let names: Vec<String> = fixed.into_iter().chain(named).collect();
+        for name in &names {
+            let is_name = !name.is_empty()
+                && name.len() <= 253
+                && name.split('.').all(|label| {
+                    (1..=63).contains(&label.len())
+                        && label.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+                });
+            if !is_name && name.parse::<IpAddr>().is_err() {
+                return Err(StartError::Name { name: name.clone() });
+            }
+        }
+        Ok(crate::doors::tls::Names::new(names))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_invalid_options() {
+        let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
+        for (builder, message) in [
+            (Builder::default().id_scope("0ne 1"), "id scope `0ne 1` is not valid"),
+            (Builder::default().hubs(["a:1"]), "hub host name `a:1` is not valid"),
+            (Builder::default().hubs(["a", "A"]), "name one or more hubs"),
+            (Builder::default().hubs(Vec::<String>::new()), "name one or more hubs"),
+            (Builder::default().bind([]), "no address to listen on is configured"),
+            (Builder::default().bind([any]).dev_keys(true), "the development keys are only for loopback"),
+            #[cfg(feature = "admin")]
+            (Builder::default().admin_address(any).dev_keys(true), "the development keys are only for loopback"),
+        ] {
+            let error = builder.check().expect_err(message).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        let error = Builder::default().names(["a b"]).certificate_names().expect_err("a space").to_string();
+        assert!(error.starts_with("`a b` is not a host name"), "{error}");
+    }
+
+    #[test]
+    fn listens_on_the_addresses_of_its_hubs() {
+        let second: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+        let builder = Builder::default().hubs(["localhost", "127.0.0.2"]);
+        assert_eq!(builder.check().expect("valid"), [LOOPBACK[0], LOOPBACK[1], second]);
+        assert!(builder.certificate_names().expect("valid").all.contains("127.0.0.2"));
+    }
+}

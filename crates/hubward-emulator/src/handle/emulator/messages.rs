@@ -1,0 +1,56 @@
+//! Methods for messages to devices and modules.
+
+use super::Emulator;
+use crate::services;
+use crate::services::hub::{CloudToDevice, SendProblem};
+use crate::state::model::{CloudMessageView, FeedbackRecord};
+
+impl Emulator {
+    /// Sends a message to a device, whether it is connected or not. Returns the message id. The message stays in
+    /// the device's queue (at most 50 messages) until the device acknowledges it or it expires.
+    ///
+    /// # Errors
+    /// [`SendProblem`] with the code that the service would return.
+    pub fn send_to_device(&self, hub: &str, device_id: &str, message: CloudToDevice) -> Result<String, SendProblem> {
+        services::hub::send(&self.cloud, hub, device_id, None, message)
+    }
+
+    /// Sends a message to an input of a module, as the output of another module does. Returns the message id. The
+    /// rules for messages to devices apply.
+    ///
+    /// # Errors
+    /// [`SendProblem`] with the code that the service would return.
+    pub fn send_to_input(
+        &self,
+        hub: &str,
+        device_id: &str,
+        module_id: &str,
+        input: &str,
+        message: CloudToDevice,
+    ) -> Result<String, SendProblem> {
+        services::hub::send(&self.cloud, hub, device_id, Some((module_id, input)), message)
+    }
+
+    /// The messages in the queue of a device, or of a module if the id is `{device}/{module}`, in the order in
+    /// which they were sent. Includes messages that are delivered but not yet acknowledged.
+    #[must_use]
+    pub fn cloud_messages(&self, hub: &str, device_id: &str) -> Vec<CloudMessageView> {
+        services::hub::queued(&self.cloud, hub, device_id).unwrap_or_default()
+    }
+
+    /// Purges the queue of a device or module; returns the number of messages.
+    pub fn purge_messages(&self, hub: &str, device_id: &str) -> usize {
+        let now = self.cloud.clock.now();
+        let purged = self.cloud.store.change(|state| {
+            let hub = state.hub_mut(hub)?;
+            hub.queue(device_id, now, |queue, _| queue.purge(now))
+        });
+        purged.unwrap_or_default()
+    }
+
+    /// The outcomes of messages whose senders requested feedback, oldest first. A hub keeps 10,000.
+    #[must_use]
+    pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
+        services::hub::feedback(&self.cloud, hub).unwrap_or_default()
+    }
+}

@@ -1,0 +1,22 @@
+//! Methods to invoke direct methods.
+
+use super::Emulator;
+use crate::services::hub::{Invocation, InvokeError, MethodResult, invoke};
+
+impl Emulator {
+    /// Invokes a direct method of a device; a module is named `{device}/{module}`.
+    ///
+    /// # Errors
+    /// [`InvokeError`]. A response with an error status is not an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the response; the device may have received the call.
+    pub async fn invoke_method(
+        &self,
+        hub: &str,
+        device_id: &str,
+        invocation: Invocation,
+    ) -> Result<MethodResult, InvokeError> {
+        invoke(&self.cloud, hub, device_id, invocation).await
+    }
+}

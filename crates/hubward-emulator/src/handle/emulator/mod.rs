@@ -1,0 +1,148 @@
+//! The handle of a running emulator.
+
+mod devices;
+mod enrollments;
+mod faults;
+mod messages;
+mod methods;
+mod modules;
+mod policies;
+mod state;
+mod twins;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::services::cloud::Cloud;
+use crate::services::maintenance;
+use crate::services::ready::Ready;
+use crate::state::journal::EventLog;
+
+/// A running emulator. Dropping it closes every listener and connection.
+#[derive(Debug)]
+pub struct Emulator {
+    pub(super) cloud: Arc<Cloud>,
+    /// The listeners; each one owns its connections.
+    pub(super) tasks: JoinSet<()>,
+    /// The listeners of the admin port. They end by themselves when `Cloud::closing` is set.
+    pub(super) admin: JoinSet<()>,
+    /// Holds the CA file of an emulator without a data directory.
+    pub(super) scratch: Option<TempDir>,
+}
+
+impl Emulator {
+    /// Ends every connection and listener. Waits until the ports are free and the state is written.
+    pub async fn shutdown(mut self) {
+        // Streams of the admin port end cleanly; all other connections are cut.
+        self.cloud.closing.send_replace(true);
+        while let Some(task) = self.admin.join_next().await {
+            drop(task);
+        }
+        self.tasks.shutdown().await;
+        if let Some(disk) = self.cloud.store.disk() {
+            disk.close();
+            disk.closed().await;
+        }
+        drop(self.scratch.take());
+    }
+
+    /// Endpoints and names, as one line of JSON for scripts that wait until the emulator is ready.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        Ready::new(&self.cloud.info)
+    }
+
+    /// The first address of MQTT over TLS.
+    #[must_use]
+    pub fn mqtt_addr(&self) -> SocketAddr {
+        self.cloud.info.mqtt[0]
+    }
+
+    /// The first address of HTTPS and MQTT over WebSocket.
+    #[must_use]
+    pub fn https_addr(&self) -> SocketAddr {
+        self.cloud.info.https[0]
+    }
+
+    /// The first address of the plain-HTTP admin listener.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.cloud.info.admin[0]
+    }
+
+    /// The id scope.
+    #[must_use]
+    pub fn id_scope(&self) -> &str {
+        &self.cloud.info.id_scope
+    }
+
+    /// Names of the hubs.
+    #[must_use]
+    pub fn hubs(&self) -> &[String] {
+        &self.cloud.info.hubs
+    }
+
+    /// The certificate to trust, as PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.cloud.info.ca_pem
+    }
+
+    /// Path of the file with the certificate to trust. Without a data directory, the emulator deletes the file when
+    /// it ends.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        &self.cloud.info.ca_file
+    }
+
+    /// The log of events: registrations, refusals and their reasons, faults that happened.
+    #[must_use]
+    pub fn events(&self) -> EventLog {
+        self.cloud.journal.clone()
+    }
+
+    /// Counts all changes except telemetry, so that a test can wait for one.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.cloud.store.revision()
+    }
+
+    /// Waits until `condition` returns `Some`. Calls `condition` now and after every change except telemetry; a
+    /// fault that happens is a change. Has no time limit of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn wait_until<T>(&self, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
+        let mut changes = self.changes();
+        loop {
+            changes.mark_unchanged();
+            if let Some(found) = condition(self) {
+                return found;
+            }
+            // `self` owns the sender, so the channel cannot be closed.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). This takes effect
+    /// at once: tokens age, also those of open connections; messages to devices expire, and their locks end.
+    pub fn clock_ahead(&self, ahead: Duration) {
+        maintenance::move_clock(&self.cloud, ahead);
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(disk) = self.cloud.store.disk() {
+            // Changes that are queued are still written.
+            disk.close();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The policies of the service APIs and their connection strings.
+
+use super::Emulator;
+use crate::services::policies;
+use crate::state::model::{Policy, PolicyView};
+
+impl Emulator {
+    /// The service connection string of DPS: its name, the policy `provisioningserviceowner` and its key, which is
+    /// a secret. A connection string cannot contain a port.
+    #[must_use]
+    pub fn dps_connection_string(&self) -> String {
+        let policies = policies::all(&self.cloud);
+        policies.iter().find(|it| it.is_dps).map(PolicyView::connection_string).unwrap_or_default()
+    }
+
+    /// The service connection string of a hub: its name, the policy `iothubowner` and its key, which is a secret. A
+    /// connection string cannot contain a port. `None` if there is no such hub.
+    #[must_use]
+    pub fn hub_connection_string(&self, hub: &str) -> Option<String> {
+        let policies = policies::all(&self.cloud);
+        let owner = policies
+            .iter()
+            .find(|it| !it.is_dps && it.host.eq_ignore_ascii_case(hub) && it.name == Policy::IotHubOwner.name());
+        owner.map(PolicyView::connection_string)
+    }
+
+    /// The policies of all hubs and of DPS, with their keys.
+    #[must_use]
+    pub fn policies(&self) -> Vec<PolicyView> {
+        policies::all(&self.cloud)
+    }
+}

@@ -1,0 +1,69 @@
+//! Methods for twins from the cloud side.
+
+use serde_json::Value;
+
+use super::Emulator;
+use crate::services::hub::{TwinProblem, change_twin, note_twin_update};
+use crate::state::model::{Change, TwinView, twin_view};
+
+/// In these methods, `{device}/{module}` as the device id names a module.
+impl Emulator {
+    /// The twin of a device or module, as the service returns it; `None` if there is no such device or module.
+    #[must_use]
+    pub fn twin(&self, hub: &str, device_id: &str) -> Option<TwinView> {
+        self.cloud.store.read(|state| twin_view(state, hub, device_id))
+    }
+
+    /// Merges a patch into the desired properties: `null` removes a property, and properties not named stay
+    /// unchanged. The hub notifies a connected device that subscribes to changes. Returns the new version.
+    ///
+    /// # Errors
+    /// [`TwinProblem`]; nothing is changed then.
+    pub fn patch_desired(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
+        let change = Change::Merge(object(patch, "desired")?);
+        self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
+    }
+
+    /// Replaces all desired properties, as a `PUT` of the service does. The hub sends a connected device that
+    /// subscribes to changes all of them, and `null` for each removed one. Returns the new version.
+    ///
+    /// # Errors
+    /// [`TwinProblem`]; nothing is changed then.
+    pub fn replace_desired(&self, hub: &str, device_id: &str, desired: Value) -> Result<u64, TwinProblem> {
+        let change = Change::Replace(object(desired, "desired")?);
+        self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
+    }
+
+    /// Merges a patch into the tags, which the device cannot see. Returns the new version of the twin.
+    ///
+    /// # Errors
+    /// [`TwinProblem`]; nothing is changed then.
+    pub fn patch_tags(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
+        let change = Change::Merge(object(patch, "tags")?);
+        self.change_twin(hub, device_id, Some(&change), None).map(|(_, version)| version)
+    }
+
+    /// Returns the versions of the desired properties and of the twin.
+    fn change_twin(
+        &self,
+        hub: &str,
+        device_id: &str,
+        tags: Option<&Change>,
+        desired: Option<&Change>,
+    ) -> Result<(u64, u64), TwinProblem> {
+        let now = self.cloud.clock.now();
+        let (version, whole) = self.cloud.store.change(|state| {
+            let version = change_twin(state, hub, device_id, tags, desired, now, |_| Ok::<(), TwinProblem>(()))?;
+            Ok::<_, TwinProblem>((version, state.device(hub, device_id).map_or(0, |it| it.twin.version())))
+        })?;
+        note_twin_update(&self.cloud, hub, device_id, version);
+        Ok((version, whole))
+    }
+}
+
+fn object(value: Value, part: &'static str) -> Result<serde_json::Map<String, Value>, TwinProblem> {
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(TwinProblem::NotAnObject { part }),
+    }
+}

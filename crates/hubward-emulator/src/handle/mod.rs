@@ -1,0 +1,7 @@
+//! What a test or a program uses: the builder and the handle of a running emulator.
+
+pub(crate) mod builder;
+pub(crate) mod emulator;
+pub(crate) mod enroll;
+pub(crate) mod error;
+mod start;

@@ -1,0 +1,90 @@
+//! Generates new keys for several identities.
+
+use hubward_proto::service::SymmetricKeys;
+use hubward_sas::SharedKey;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::identity::{self, find};
+use super::problem::Problem;
+use super::{Done, read};
+use crate::services::cloud::Cloud;
+use crate::services::hub::Code;
+use crate::state::journal::{EventKind, EventSource, Note};
+use crate::state::model::State;
+use crate::state::wire_id;
+
+/// Source: `[guess]` the same number as in other bulk requests.
+const MOST: usize = 100;
+
+/// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    policy_key: String,
+    devices: Vec<Subject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subject {
+    id: String,
+    module_id: Option<String>,
+}
+
+/// Generates a new primary or secondary key for each identity. Returns 200, or 207 if some and 400 if all
+/// identities are refused.
+///
+/// Source: `[sdk]` azure-iot-cli-extension, tests. The format of an error is a `[guess]` from that of other bulk
+/// requests, and so is that both keys are returned.
+pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<Done, Problem> {
+    let Request { policy_key, devices } = read(body, b'{')?;
+    let primary = match policy_key.as_str() {
+        "primaryKey" => true,
+        "secondaryKey" => false,
+        _ => return Err(Problem::invalid("policyKey must be primaryKey or secondaryKey.")),
+    };
+    if !(1..=MOST).contains(&devices.len()) {
+        return Err(Problem::new(Code::TooManyDevices, "The request must have one to 100 identities."));
+    }
+    let (mut rotated, mut errors) = (Vec::new(), Vec::new());
+    cloud.store.change(|state| {
+        for Subject { id, module_id } in devices {
+            let client_id = identity::client_id(&id, module_id.as_deref());
+            match client_id.and_then(|it| renew(state, hub, &it, primary)) {
+                Ok(SymmetricKeys { primary_key, secondary_key }) => rotated.push(json!({
+                    "id": id, "moduleId": module_id, "primaryKey": primary_key, "secondaryKey": secondary_key,
+                })),
+                Err(problem) => errors.push(json!({
+                    "deviceId": id, "moduleId": module_id,
+                    "errorCode": problem.code, "errorStatus": problem.message, "operation": "regenerateKey",
+                })),
+            }
+        }
+    });
+    for done in &rotated {
+        let id = done["id"].as_str().unwrap_or_default();
+        let module_id = done["moduleId"].as_str().filter(|it| !it.is_empty());
+        let client_id = module_id.map_or_else(|| id.to_owned(), |it| format!("{id}/{it}"));
+        let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(&client_id);
+        cloud.journal.note(note.message(format!("a new {policy_key}")));
+    }
+    let status = match (rotated.is_empty(), errors.is_empty()) {
+        (_, true) => 200,
+        (false, false) => 207,
+        (true, false) => 400,
+    };
+    let body: Value = json!({ "policyKey": policy_key, "errors": errors, "rotatedKeys": rotated });
+    Ok(Done { status, ..Done::json(&body) })
+}
+
+fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result<SymmetricKeys, Problem> {
+    find(state, hub, client_id)?;
+    let key = SharedKey::generate()
+        .map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))?;
+    let device = state.device_mut(hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+    *(if primary { &mut device.keys.primary } else { &mut device.keys.secondary }) = key;
+    device.etag = wire_id::identity_etag();
+    let text = |key: &SharedKey| key.expose_base64().to_string();
+    Ok(SymmetricKeys { primary_key: text(&device.keys.primary), secondary_key: text(&device.keys.secondary) })
+}

@@ -1,0 +1,106 @@
+//! Twins: get, patch, replace.
+
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use super::{Done, IfMatch, check_twin_etag};
+use crate::services::cloud::Cloud;
+use crate::services::hub::{TwinProblem, change_twin, note_twin_update};
+use crate::state::model::{Change, TwinView, twin_view};
+
+/// Returns the twin of a device or module.
+///
+/// Source: `[seen]` recordings of azure-sdk-for-net: no header `ETag`, here and after a change.
+pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<Done, Problem> {
+    cloud.store.read(|state| {
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
+        Ok(Done::json(&view))
+    })
+}
+
+/// Patches tags and desired properties, or replaces both; returns the whole twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
+/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. That the same holds for
+/// desired properties is a `[guess]`.
+pub(super) fn change(
+    cloud: &Cloud,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    body: &[u8],
+    replace: bool,
+) -> Result<Done, Problem> {
+    let body: Value = super::read(body, b'{')?;
+    let changes = Changes::read(&body, replace)?;
+    Ok(Done::json(&apply(cloud, hub, client_id, if_match, &changes)?))
+}
+
+/// Changes a twin, and returns the changed twin.
+fn apply(
+    cloud: &Cloud,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    changes: &Changes,
+) -> Result<TwinView, Problem> {
+    let now = cloud.clock.now();
+    let Changes { tags, desired } = changes;
+    let fits = |etag: &str| check_twin_etag(if_match, client_id, etag);
+    let (version, view) = cloud.store.change(|state| {
+        state.device(hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
+        let version = change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, fits)?;
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
+        Ok::<_, Problem>((version, view))
+    })?;
+    note_twin_update(cloud, hub, client_id, version);
+    Ok(view)
+}
+
+/// The changes in a body. Members other than tags and desired properties are ignored.
+struct Changes {
+    tags: Option<Change>,
+    desired: Option<Change>,
+}
+
+impl Changes {
+    /// A replacement removes a part that is absent or `null`. In a patch, an absent part does not change, and
+    /// `null` removes all desired properties.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". That `null` for
+    /// the tags of a patch changes nothing is a `[guess]`.
+    fn read(body: &Value, replace: bool) -> Result<Self, TwinProblem> {
+        let tags = object(body.get("tags"), "tags")?.cloned();
+        let properties = object(body.get("properties"), "properties")?;
+        let desired = properties.and_then(|it| it.get("desired"));
+        let none = desired.is_some_and(Value::is_null);
+        let desired = object(desired, "desired")?.cloned().map(without_own_names);
+        Ok(if replace {
+            let all = |part: Option<Map<String, Value>>| Some(Change::Replace(part.unwrap_or_default()));
+            Self { tags: all(tags), desired: all(desired) }
+        } else {
+            let desired = if none { Some(Change::Replace(Map::new())) } else { desired.map(Change::Merge) };
+            Self { tags: tags.map(Change::Merge), desired }
+        })
+    }
+}
+
+/// The desired properties of a body without `$metadata` and `$version`, which belong to the hub. A client can
+/// therefore send back a twin that it has read.
+///
+/// Source: `[seen]` recordings of azure-sdk-for-net, which send back what they have read.
+pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
+    for name in ["$metadata", "$version"] {
+        desired.remove(name);
+    }
+    desired
+}
+
+/// `null` counts as absent, because some clients write it for absent members.
+fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a Map<String, Value>>, TwinProblem> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(map)),
+        Some(_) => Err(TwinProblem::NotAnObject { part }),
+    }
+}

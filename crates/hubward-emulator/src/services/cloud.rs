@@ -1,0 +1,111 @@
+//! The emulated cloud: what the services work on.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+#[cfg(test)]
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::services::access::Access;
+use crate::services::dps::Registrar;
+use crate::state::choices::Choices;
+use crate::state::clock::Clock;
+use crate::state::fault::Faults;
+#[cfg(test)]
+use crate::state::fault::Moves;
+use crate::state::journal::EventLog;
+use crate::state::store::{Beginning, Store};
+use crate::state::telemetry::TelemetryLog;
+
+/// The state, the clock, the journal and the settings of an emulator. All connections share it.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) faults: Faults,
+    pub(crate) registrar: Registrar,
+    pub(crate) journal: EventLog,
+    /// Becomes true when the emulator shuts down. Endless streams end then.
+    pub(crate) closing: watch::Sender<bool>,
+    /// The telemetry logs, by the hub's name in lower case. The set of hubs never changes.
+    pub(crate) logs: BTreeMap<String, TelemetryLog>,
+    /// The host names of DPS and the hubs, which the service APIs and the HTTPS port check.
+    pub(crate) access: Access,
+    pub(crate) info: Arc<Info>,
+    pub(crate) beginning: Beginning,
+    pub(crate) choices: Choices,
+}
+
+impl Cloud {
+    /// Returns when the emulator shuts down.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives in `self`.
+        let _ = closing.wait_for(|it| *it).await;
+    }
+}
+
+/// Facts about a running emulator, such as its names and addresses. They never change.
+#[derive(Debug)]
+pub(crate) struct Info {
+    pub(crate) id_scope: String,
+    pub(crate) hubs: Vec<String>,
+    pub(crate) dps_hosts: Vec<String>,
+    pub(crate) mqtt: Vec<SocketAddr>,
+    pub(crate) https: Vec<SocketAddr>,
+    /// Empty without the feature `admin`.
+    pub(crate) admin: Vec<SocketAddr>,
+    pub(crate) ca_pem: String,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) dev_keys: bool,
+}
+
+#[cfg(test)]
+impl Cloud {
+    /// An emulator without listeners, with one hub `localhost` and a device `d1` that has this key.
+    pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
+        use crate::state::model::{Device, KeyPair, State};
+
+        let mut state = State::new(["localhost"]);
+        let keys = KeyPair { primary: key.clone(), secondary: key.clone() };
+        let device = Device::new(keys, crate::state::clock::system_now());
+        state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
+        let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
+        let journal = EventLog::new(Arc::clone(&clock));
+        Arc::new(Self {
+            journal: journal.clone(),
+            closing: watch::Sender::new(false),
+            registrar: Registrar {
+                journal,
+                moves: Moves::default(),
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                id_scope: "0ne1".into(),
+                retry_after: None,
+                polls_before_assigned: 0,
+            },
+            store,
+            clock,
+            faults: Faults::default(),
+            logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
+            access: Access::new(&[], &["localhost".to_owned()], &[]),
+            beginning: Beginning::default(),
+            choices: Choices::default(),
+            info: Arc::new(Info {
+                id_scope: "0ne1".into(),
+                hubs: vec!["localhost".into()],
+                dps_hosts: Vec::new(),
+                mqtt: Vec::new(),
+                https: Vec::new(),
+                admin: Vec::new(),
+                ca_pem: String::new(),
+                ca_file: PathBuf::new(),
+                dev_keys: false,
+            }),
+        })
+    }
+}

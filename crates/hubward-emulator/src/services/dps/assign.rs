@@ -1,0 +1,172 @@
+//! The effects of a registration: the assigned hub, the device identity and the registration record.
+
+use std::time::SystemTime;
+
+use hubward_proto::dps::{AssignmentStatus, RegistrationState, Substatus};
+use hubward_proto::service::{AllocationPolicy, EnrollmentSettings};
+use serde_json::{Value, json};
+
+use super::admit::{Admitted, Caller};
+use super::allocate::allocate;
+use crate::state::clock::timestamp;
+use crate::state::model::{Assigned, Device, Record, State, Twin};
+use crate::state::wire_id;
+
+/// Registers an admitted device: writes its record, and its identity into the hub's registry.
+///
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration
+/// `substatus`: a device that moves is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
+/// registration has a creation date of its own. That an existing identity of the same id gets the new keys
+/// and keeps its status is a `[guess]`; so is that a failed registration leaves the device at its hub,
+/// and that a device that no longer exists at its old hub starts with a new twin.
+pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
+    let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
+    let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
+    let assignment = assigned.as_ref().map(|it| (it.hub.as_str(), it.device_id.as_str()));
+    // A changed deviceId of the enrollment takes effect only after the record has been deleted.
+    let device_id = assignment.map_or(device_id, |(_, device)| device.to_owned());
+    let mut result = RegistrationState::default();
+    result.registration_id = Some(caller.registration_id.to_string());
+    result.created_date_time_utc = Some(timestamp(now));
+    result.last_updated_date_time_utc = Some(timestamp(now));
+    result.etag = Some(wire_id::record_etag());
+
+    let policy = settings.reprovision_policy.unwrap_or_default();
+    let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
+    // DPS calls the webhook of a custom allocation at every registration, whatever the reprovisioning policy.
+    let is_custom =
+        settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
+    let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
+    let moved = admitted.moved_to.as_deref().filter(|it| linked.contains(it));
+    let hub = match moved.or_else(|| stays.map(|(hub, _)| hub)) {
+        Some(hub) => Ok(hub.to_owned()),
+        None => allocate(caller.registration_id.as_str(), &settings, &linked),
+    };
+    let mut now_assigned = None;
+    match hub {
+        Err(no_hub) => {
+            tracing::info!(registration_id = %caller.registration_id, code = no_hub.code, "DPS assigns no hub");
+            result.status = Some(AssignmentStatus::Failed);
+            result.error_code = Some(no_hub.code);
+            result.error_message = Some(no_hub.message);
+        }
+        Ok(hub) => {
+            let from = assignment.map(|(old, _)| old.to_owned()).filter(|old| *old != hub);
+            result.substatus = Some(match from {
+                None => settle(state, &hub, &device_id, &settings, admitted, now),
+                Some(old) => relocate(state, (&old, &hub), &device_id, &settings, admitted, now),
+            });
+            tracing::info!(registration_id = %caller.registration_id, hub, device_id, "DPS assigns a hub");
+            result.status = Some(AssignmentStatus::Assigned);
+            result.assigned_hub = Some(hub.clone());
+            result.device_id = Some(device_id.clone());
+            result.payload = answer_payload;
+            result.symmetric_key = group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
+            now_assigned = Some(Assigned { hub, device_id });
+        }
+    }
+    let assigned = now_assigned.or(assigned);
+    let record = Record { state: result, group, received_payload: payload, assigned };
+    state.records.insert(caller.key(), record);
+}
+
+/// The settings that the enrollment has for the device.
+struct Plan {
+    settings: EnrollmentSettings,
+    device_id: String,
+    /// The group's name in its original letter case.
+    group: Option<String>,
+    answer_payload: Option<Value>,
+}
+
+fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
+    let registration_id = caller.registration_id.to_string();
+    Some(match &admitted.group {
+        Some(name) => {
+            let entry = state.groups.get(name)?;
+            Plan {
+                settings: entry.model.settings.clone(),
+                device_id: registration_id,
+                group: Some(entry.model.enrollment_group_id.clone()),
+                answer_payload: entry.answer_payload.clone(),
+            }
+        }
+        None => {
+            let entry = state.individuals.get(&caller.key())?;
+            Plan {
+                settings: entry.model.settings.clone(),
+                device_id: entry.model.device_id.clone().unwrap_or(registration_id),
+                group: None,
+                answer_payload: entry.answer_payload.clone(),
+            }
+        }
+    })
+}
+
+/// Creates the device at its hub, for a first assignment or one to the same hub again. A device that exists there
+/// keeps its twin and gets the keys of the enrollment.
+///
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension,
+/// integration tests: a device that the hub knows already is `reprovisionedToInitialAssignment`.
+fn settle(
+    state: &mut State,
+    hub: &str,
+    device_id: &str,
+    settings: &EnrollmentSettings,
+    admitted: &Admitted,
+    now: SystemTime,
+) -> Substatus {
+    let Some(hub) = state.hub_mut(hub) else { return Substatus::InitialAssignment };
+    match hub.devices.get_mut(device_id) {
+        None => {
+            hub.devices.insert(device_id.to_owned(), new_device(settings, admitted, now));
+            return Substatus::InitialAssignment;
+        }
+        Some(device) if device.keys != admitted.keys => {
+            device.keys = admitted.keys.clone();
+            device.etag = wire_id::identity_etag();
+        }
+        Some(_) => {}
+    }
+    Substatus::ReprovisionedToInitialAssignment
+}
+
+/// Moves a device to another hub, with or without its twin. If the new hub has a device of the same id, that is
+/// overwritten except for its status.
+fn relocate(
+    state: &mut State,
+    (from, to): (&str, &str),
+    device_id: &str,
+    settings: &EnrollmentSettings,
+    admitted: &Admitted,
+    now: SystemTime,
+) -> Substatus {
+    let migrates = settings.reprovision_policy.unwrap_or_default().migrate_device_data;
+    let old = state.remove_device(from, device_id).filter(|_| migrates);
+    let substatus = if old.is_some() { Substatus::DeviceDataMigrated } else { Substatus::DeviceDataReset };
+    let mut fresh = new_device(settings, admitted, now);
+    if let Some(old) = old {
+        (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
+    }
+    // A client that is connected to the new hub under this id has seen another twin.
+    state.close_device(to, device_id);
+    if let Some(hub) = state.hub_mut(to) {
+        match hub.devices.get_mut(device_id) {
+            None => {
+                hub.devices.insert(device_id.to_owned(), fresh);
+            }
+            Some(device) => {
+                (device.keys, device.etag) = (fresh.keys, fresh.etag);
+                (device.initial_twin, device.twin) = (fresh.initial_twin, fresh.twin);
+            }
+        }
+    }
+    substatus
+}
+
+/// A new device with the initial twin of its enrollment.
+fn new_device(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
+    let twin = Twin::new(settings.initial_twin.as_ref(), &timestamp(now));
+    let initial_twin = settings.initial_twin.clone();
+    Device { initial_twin, twin, ..Device::new(admitted.keys.clone(), now) }
+}

@@ -1,0 +1,29 @@
+//! A device that is connected to DPS.
+
+use tokio::sync::oneshot;
+
+use super::admit::Caller;
+use crate::state::model::{Key, Subscriptions, Why};
+use crate::state::store::Store;
+
+/// A connection of a registration id. The store lists it until this is dropped.
+pub(crate) struct DpsConnection<'a> {
+    store: &'a Store,
+    key: Key,
+    number: u64,
+}
+
+impl<'a> DpsConnection<'a> {
+    /// Lists a new connection and ends an older one. The receiver gets a reason when the new connection has to end.
+    pub(crate) fn begin(store: &'a Store, caller: &Caller) -> (Self, oneshot::Receiver<Why>) {
+        let key = Key::Dps(caller.key());
+        let channels = store.change(|state| state.live.begin(key.clone(), Subscriptions::default()));
+        (Self { store, key, number: channels.number }, channels.ended)
+    }
+}
+
+impl Drop for DpsConnection<'_> {
+    fn drop(&mut self) {
+        self.store.change(|state| state.live.end(&self.key, self.number));
+    }
+}

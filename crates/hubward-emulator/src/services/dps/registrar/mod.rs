@@ -1,0 +1,217 @@
+//! The three requests of the DPS device API, independent of the transport.
+
+use std::sync::Arc;
+
+use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState, Substatus};
+use hubward_proto::{OperationId, limits};
+
+use super::admit::{Admitted, Caller, Denial, admit};
+use super::answer::{Answer, Refusal};
+use super::assign::assign;
+use crate::state::clock::Clock;
+use crate::state::fault::Moves;
+use crate::state::journal::{EventKind, EventLog, EventSource, Note};
+use crate::state::model::{Operation, State, too_many_levels};
+use crate::state::store::Store;
+use crate::state::wire_id;
+
+/// DPS without its transports.
+#[derive(Debug)]
+pub(crate) struct Registrar {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) journal: EventLog,
+    /// Devices that a scripted fault moved to another hub than their enrollments name.
+    pub(crate) moves: Moves,
+    pub(crate) id_scope: String,
+    /// The Retry-After of 202 responses, in seconds.
+    pub(crate) retry_after: Option<u64>,
+    /// Number of polls that get `assigning` as response.
+    pub(crate) polls_before_assigned: u32,
+}
+
+impl Registrar {
+    /// Registers a device. The status is 202 even for a device that is assigned already, and 200 only for a disabled
+    /// one.
+    pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> Answer {
+        let now = self.clock.now();
+        let registered = self.store.change(|state| {
+            let admitted = self.admit(state, caller)?;
+            let registration = read_body(caller, body)?;
+            if !admitted.enabled {
+                let why = "the enrollment is disabled";
+                let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
+                return Ok((disabled(caller), note.message(why)));
+            }
+            assign(state, caller, &admitted, registration.payload, now);
+            let id = wire_id::operation_id();
+            let operation = Operation::new(caller.key(), self.polls_before_assigned);
+            state.operations.insert(id.clone(), operation);
+            Ok((self.assigning(id, None), outcome(state, caller)))
+        });
+        self.answer(
+            caller,
+            registered.map(|(answer, note)| {
+                self.journal.note(note);
+                answer
+            }),
+        )
+    }
+
+    /// Returns the status of a registration.
+    pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> Answer {
+        self.answer(
+            caller,
+            self.store.change(|state| {
+                let admitted = self.admit(state, caller)?;
+                if !admitted.enabled {
+                    return Ok(disabled(caller));
+                }
+                let id = operation_id.to_string();
+                let unknown = || Refusal::not_found("The registration operation was not found.");
+                let operation = state.operations.of(&id, &caller.key()).ok_or_else(unknown)?;
+                if operation.polls_left > 0 {
+                    operation.polls_left -= 1;
+                    let mut so_far = RegistrationState::default();
+                    so_far.registration_id = Some(caller.registration_id.to_string());
+                    so_far.status = Some(AssignmentStatus::Assigning);
+                    return Ok(self.assigning(id, Some(so_far)));
+                }
+                let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
+                let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
+                let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
+                Ok(Answer::operation(200, &operation, None))
+            }),
+        )
+    }
+
+    /// Returns the result of an earlier registration.
+    pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> Answer {
+        self.answer(
+            caller,
+            self.store.read(|state| {
+                self.admit(state, caller)?;
+                read_body(caller, body)?;
+                let record = state.records.get(&caller.key());
+                let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
+                Ok(Answer::json(200, &shown(caller, &record.state)))
+            }),
+        )
+    }
+
+    /// The response for a refusal.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Answer {
+        Answer::error(refusal, self.clock.now())
+    }
+
+    /// The response for an expired token, for a scripted fault.
+    pub(crate) fn expired(&self, caller: &Caller) -> Answer {
+        let why = "the token has expired (a scripted fault)".to_owned();
+        self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
+    }
+
+    /// Whether a request is for the id scope of this DPS.
+    pub(crate) fn is_own_scope(&self, caller: &Caller) -> bool {
+        caller.is_of(&self.id_scope)
+    }
+
+    /// Why requests of a device are refused; `None` if it may send requests.
+    pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
+        self.store.read(|state| self.admit(state, caller).err())
+    }
+
+    /// Records a denial and returns its response.
+    pub(crate) fn deny(&self, caller: &Caller, Denial { refusal, why }: Denial) -> Answer {
+        tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
+        let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
+        self.journal.note(note.code(refusal.code).message(why));
+        self.refuse(&refusal)
+    }
+
+    fn answer(&self, caller: &Caller, result: Result<Answer, Denial>) -> Answer {
+        result.unwrap_or_else(|denial| self.deny(caller, denial))
+    }
+
+    fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Denial> {
+        let admitted = admit(state, &self.id_scope, caller, self.clock.unix())?;
+        Ok(Admitted { moved_to: self.moves.of(&caller.key()), ..admitted })
+    }
+
+    fn assigning(&self, operation_id: String, registration_state: Option<RegistrationState>) -> Answer {
+        let status = AssignmentStatus::Assigning;
+        let operation = RegistrationOperation { operation_id, status, registration_state };
+        Answer::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
+    }
+}
+
+/// The outcome of a registration, for the journal.
+fn outcome(state: &State, caller: &Caller) -> Note {
+    let id = caller.registration_id.as_str();
+    let record = state.records.get(&caller.key());
+    let assigned = record.and_then(|it| Some((it.state.assigned_hub.as_deref()?, it.state.device_id.as_deref()?)));
+    let (Some(record), Some((hub, device))) = (record, assigned) else {
+        let failed = Note::new(EventKind::RegistrationFailed, EventSource::Dps).id(id);
+        let Some(record) = record else { return failed.message("its enrollment no longer exists") };
+        let failed = failed.message(record.state.error_message.as_deref().unwrap_or_default());
+        return match record.state.error_code {
+            Some(code) => failed.code(code),
+            None => failed,
+        };
+    };
+    let how = record.state.substatus.as_ref().map_or_else(String::new, ToString::to_string);
+    let message = if device == id { how } else { format!("{how}, as {device}") };
+    Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
+}
+
+/// The registration as a device gets it. Older versions of the API do not have the substatus for a device
+/// that its hub already knows.
+///
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: the value is returned from version
+/// 2019-04-15 on, `initialAssignment` before.
+fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
+    let mut state = state.clone();
+    if state.substatus == Some(Substatus::ReprovisionedToInitialAssignment) && *caller.api_version < *"2019-04-15" {
+        state.substatus = Some(Substatus::InitialAssignment);
+    }
+    state
+}
+
+/// The response for a disabled enrollment.
+///
+/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
+fn disabled(caller: &Caller) -> Answer {
+    let status = AssignmentStatus::Disabled;
+    let mut state = RegistrationState::default();
+    state.registration_id = Some(caller.registration_id.to_string());
+    state.status = Some(status.clone());
+    let operation = RegistrationOperation { operation_id: String::new(), status, registration_state: Some(state) };
+    Answer::operation(200, &operation, None)
+}
+
+/// Parses the body of a request.
+///
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
+/// is a `[guess]`.
+fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal> {
+    if body.len() > limits::DPS_MESSAGE_MAX {
+        return Err(Refusal::generic(413, "The request is larger than 96 KB."));
+    }
+    let wrong = || Refusal::generic(400, "The request body is not a device registration.");
+    // `serde` also reads an array as a struct, with its items as the fields in order.
+    if body.trim_ascii_start().first().is_some_and(|it| *it != b'{') {
+        return Err(wrong());
+    }
+    let registration = DeviceRegistration::parse(body).map_err(|_| wrong())?;
+    if registration.payload.as_ref().is_some_and(too_many_levels) {
+        return Err(Refusal::generic(400, "The payload has more than 64 levels of objects and arrays."));
+    }
+    match &registration.registration_id {
+        Some(id) if !id.eq_ignore_ascii_case(caller.registration_id.as_str()) => {
+            Err(Refusal::generic(400, "The registrationId of the body is another one than that of the request."))
+        }
+        _ => Ok(registration),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! A connected device or module: everything that a door does for it at its hub.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hubward_proto::hub::Message;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::login::{Login, LoginRequest, check};
+use crate::services::cloud::Cloud;
+use crate::state::clock::timestamp;
+use crate::state::journal::{EventKind, EventSource, Note};
+use crate::state::model::{
+    Acknowledged, Activity, ConnectionChannels, Delivery, Key, Push, Queue, Rules, Session, State, Subscriptions, Why,
+};
+use crate::state::telemetry::Telemetry;
+
+/// A connected device or module. The store lists it until this is dropped.
+pub(crate) struct DeviceConnection<'a> {
+    pub(super) cloud: &'a Cloud,
+    pub(super) login: Login,
+    key: Key,
+    /// Distinguishes this connection from others of the same identity.
+    number: u64,
+    activity: Arc<Activity>,
+    /// Whether the session outlives the connection.
+    is_persistent: bool,
+}
+
+/// What a new connection starts with.
+pub(crate) struct Started {
+    /// The session that an earlier connection left.
+    pub(crate) kept: Option<Session>,
+    /// Receives the reason when the connection has to end.
+    pub(crate) ended: oneshot::Receiver<Why>,
+    pub(crate) pushes: mpsc::Receiver<Push>,
+    /// Notified when the message queue may have changed.
+    pub(crate) look: Arc<Notify>,
+}
+
+/// How a telemetry message was published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) qos: u8,
+    /// The client may have sent it before.
+    pub(crate) is_duplicate: bool,
+}
+
+impl<'a> DeviceConnection<'a> {
+    /// Logs in and lists the connection in one step, so that the device cannot be deleted in between. Ends an older
+    /// connection of the same identity.
+    ///
+    /// `resume` gets the session that an earlier connection left, if the new connection continues it. It returns the
+    /// session to continue and the subscriptions in it.
+    pub(crate) fn begin(
+        cloud: &'a Cloud,
+        request: &LoginRequest<'_>,
+        is_persistent: bool,
+        resume: impl FnOnce(Option<Session>, &Login) -> (Option<Session>, Subscriptions),
+    ) -> Result<(Self, Started), &'static str> {
+        let (now, time) = (cloud.clock.unix(), cloud.clock.now());
+        cloud.store.change(|state| {
+            let login = check(state, request, now)?;
+            let client_id = login.identity.client_id();
+            let device = state.device_mut(&login.hub, &client_id);
+            let old = device.and_then(|it| it.session.take()).filter(|_| is_persistent);
+            let (kept, subscriptions) = resume(old, &login);
+            if let Some(device) = state.device_mut(&login.hub, &client_id) {
+                device.session = is_persistent.then(|| kept.clone().unwrap_or_default());
+                (device.connection_updated, device.last_activity) = (timestamp(time), timestamp(time));
+                if login.origin.model_id.is_some() {
+                    device.model_id.clone_from(&login.origin.model_id);
+                }
+            }
+            let key = Key::Hub(login.hub.clone(), client_id.clone());
+            let channels = state.live.begin(key.clone(), subscriptions);
+            let ConnectionChannels { number, ended, pushes, look, activity } = channels;
+            activity.note(time);
+            if let Some(hub) = state.hub_mut(&login.hub) {
+                hub.queue(&client_id, time, |queue, _| queue.begin(number));
+            }
+            Ok((Self { cloud, login, key, number, activity, is_persistent }, Started { kept, ended, pushes, look }))
+        })
+    }
+
+    pub(crate) const fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// Records an event of this device in the journal.
+    pub(crate) fn note(&self, kind: EventKind, message: Option<String>) {
+        let identity = &self.login.identity;
+        let note = Note::new(kind, EventSource::Hub).hub(identity.host.as_str()).id(&identity.client_id());
+        self.cloud.journal.note(match message {
+            Some(message) => note.message(message),
+            None => note,
+        });
+    }
+
+    /// Records that the client was active.
+    pub(crate) fn note_activity(&self) {
+        self.activity.note(self.cloud.clock.now());
+    }
+
+    /// Appends a message to the telemetry log. Returns false if the connection has to end, and the message was not
+    /// appended.
+    pub(crate) fn telemetry(&self, message: Message, published: Published) -> bool {
+        let Some(log) = self.cloud.logs.get(&self.login.hub) else { return true };
+        log.append_if(self.stamped(message, published), || !self.activity.is_over())
+    }
+
+    /// Ends the connection, then appends the client's will to the telemetry log.
+    pub(crate) fn end_with_will(self, message: Message, qos: u8) {
+        let (cloud, login) = (self.cloud, &self.login);
+        let (hub, client_id, origin) = (login.hub.clone(), login.identity.client_id(), Arc::clone(&login.origin));
+        drop(self);
+        let Some(log) = cloud.logs.get(&hub) else { return };
+        let telemetry = Telemetry { qos, ..Telemetry::new(&origin, timestamp(cloud.clock.now()), message) };
+        // Under the lock, so that no message is logged for a device that is being deleted at the same time.
+        cloud.store.read(|state| {
+            if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
+                log.append(telemetry);
+            }
+        });
+    }
+
+    fn stamped(&self, message: Message, Published { qos, is_duplicate }: Published) -> Telemetry {
+        let telemetry = Telemetry::new(&self.login.origin, timestamp(self.cloud.clock.now()), message);
+        Telemetry { duplicate: is_duplicate, qos, ..telemetry }
+    }
+
+    /// Stores the subscriptions and the session. Returns false if the connection has to end: then they have no effect,
+    /// and the client must not get an acknowledgement.
+    pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
+        self.cloud.store.change(|state| {
+            if self.activity.is_over() {
+                return false;
+            }
+            state.live.subscribed(&self.key, self.number, subscriptions);
+            if self.is_persistent
+                && let Some(device) = self.device_mut(state)
+            {
+                device.session = Some(session.clone());
+            }
+            true
+        })
+    }
+
+    /// Takes the next message for the client from its queue, to be delivered with this QoS.
+    pub(crate) fn next_message(&self, qos: u8) -> Option<Delivery> {
+        let now = self.cloud.clock.now();
+        self.queue(now, |queue, rules| queue.take(self.number, qos, now, rules))
+    }
+
+    /// When the next lock of a message ends. The message is delivered again then.
+    pub(crate) fn next_release(&self) -> Option<SystemTime> {
+        self.cloud
+            .store
+            .read(|state| state.device(&self.login.hub, &self.login.identity.client_id())?.queue.next_release())
+    }
+
+    /// Completes a delivered message; `None` if the device does not exist any more.
+    pub(crate) fn complete_message(&self, packet_id: u16) -> Option<Acknowledged> {
+        let now = self.cloud.clock.now();
+        self.queue(now, |queue, _| Some(queue.acknowledge(self.number, packet_id, now)))
+    }
+
+    /// Runs `act` on the client's message queue. If `act` returns something, the store counts it as a change.
+    fn queue<R>(&self, now: SystemTime, act: impl FnOnce(&mut Queue, &Rules) -> Option<R>) -> Option<R> {
+        let client_id = self.login.identity.client_id();
+        self.cloud.store.change_some(|state| state.hub_mut(&self.login.hub)?.queue(&client_id, now, act)?)
+    }
+
+    /// The client's identity in the registry; `None` once the connection has to end.
+    pub(super) fn live_device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
+        self.device_mut(state).filter(|_| !self.activity.is_over())
+    }
+
+    fn device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
+        state.device_mut(&self.login.hub, &self.login.identity.client_id())
+    }
+}
+
+impl Drop for DeviceConnection<'_> {
+    fn drop(&mut self) {
+        let Self { cloud, login, key, number, activity, .. } = self;
+        let time = cloud.clock.now();
+        cloud.store.change(|state| {
+            state.live.end(key, *number);
+            let client_id = login.identity.client_id();
+            if !state.live.is_live(key)
+                && let Some(device) = state.device_mut(&login.hub, &client_id)
+                && device.generation_id == login.origin.generation_id
+            {
+                device.connection_updated = timestamp(time);
+                device.last_activity = activity.shown().unwrap_or_else(|| timestamp(time));
+            }
+            if let Some(hub) = state.hub_mut(&login.hub) {
+                hub.queue(&client_id, time, |queue, _| queue.end(*number));
+            }
+        });
+    }
+}

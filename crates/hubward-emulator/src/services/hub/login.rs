@@ -1,0 +1,106 @@
+//! The login of a device or module at a hub.
+
+use std::sync::Arc;
+
+use hubward_proto::hub::HubIdentity;
+use hubward_sas::{SasToken, UnixSeconds};
+
+use crate::state::model::{Policy, Right, State, hub_policy};
+use crate::state::telemetry::Origin;
+
+/// What a device or module presents when it connects.
+#[derive(Debug)]
+pub(crate) struct LoginRequest<'a> {
+    pub(crate) identity: HubIdentity,
+    /// Whether the request names an `api-version`.
+    pub(crate) has_version: bool,
+    pub(crate) model_id: Option<String>,
+    /// The SAS token, if there is one.
+    pub(crate) token: Option<&'a [u8]>,
+}
+
+/// A device or module that may connect.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) identity: HubIdentity,
+    /// The hub's name in lower case.
+    pub(crate) hub: String,
+    /// Whether the request named an `api-version`. Without one, only telemetry works.
+    pub(crate) has_version: bool,
+    /// When the token expires, without the grace period.
+    pub(crate) expiry: UnixSeconds,
+    /// The sender properties that the hub adds to each message.
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// Checks a login. The reason of a refusal is for the log; the client does not get it.
+///
+/// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
+/// iot/iot-mqtt-connect-to-iot-hub.md. `[seen]` Azure/azure-iot-sdks, issue 985, Azure/azure-iot-sdk-c, issue 373,
+/// and MicrosoftDocs/azure-docs, issue 38897, for CONNACK 5. That a module needs a token of its own key, not its
+/// device's, is a `[guess]`.
+pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
+    let LoginRequest { identity, has_version, model_id, token } = request;
+    let client_id = identity.client_id();
+    let host = identity.host.as_str();
+    let hub = state.hub(host).ok_or("no hub of this name")?;
+    let token = token.ok_or("no SAS token")?;
+    let token = std::str::from_utf8(token).map_err(|_| "the SAS token cannot be read")?;
+    let token = SasToken::parse(token).map_err(|_| "the SAS token cannot be read")?;
+    let resource = identity.sas_resource();
+    let by_policy = token.policy().is_some();
+    let fits = if by_policy { token.covers(&resource) } else { token.is_for(&resource) };
+    if !fits && !is_by_tool(&token, &resource) {
+        return Err("the token is for another resource");
+    }
+    if token.is_expired(now) {
+        return Err("the token has expired");
+    }
+    let device = hub.devices.get(identity.device.as_str()).ok_or("no device of this id")?;
+    let caller = hub.devices.get(&client_id).ok_or("the device has no module of this id")?;
+    match token.policy() {
+        Some(policy) => by_policy_key(state, host, policy, &token)?,
+        None if !caller.keys.signed(&token) => return Err("bad signature"),
+        None => {}
+    }
+    if !device.enabled {
+        return Err("the device is disabled");
+    }
+    let scope = match (by_policy, &identity.module) {
+        (true, _) => "hub",
+        (false, Some(_)) => "module",
+        (false, None) => "device",
+    };
+    let origin = Arc::new(Origin {
+        device_id: identity.device.to_string(),
+        module_id: identity.module.as_ref().map(ToString::to_string),
+        generation_id: caller.generation_id.clone(),
+        scope,
+        model_id: model_id.clone(),
+    });
+    let (identity, has_version) = (identity.clone(), *has_version);
+    Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
+}
+
+/// Whether the token has the form of an old tool: an API version after the resource, as one more segment.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
+fn is_by_tool(token: &SasToken, resource: &str) -> bool {
+    let granted = token.resource();
+    granted.rsplit_once('/').is_some_and(|(head, last)| {
+        let version = last.strip_prefix("api-version=").unwrap_or_default();
+        let is_version = version.len() >= 10 && version.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        is_version && head.eq_ignore_ascii_case(resource)
+    })
+}
+
+/// Checks the policy and the signature of a policy's token.
+///
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
+fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> Result<(), &'static str> {
+    let Some(policy) = Policy::named(policy).filter(|it| it.gives(Right::DeviceConnect)) else {
+        return Err("the token's policy does not exist or may not connect devices");
+    };
+    let keys = state.policies.get(&hub_policy(host, policy));
+    if keys.is_some_and(|it| it.signed(token)) { Ok(()) } else { Err("bad signature") }
+}

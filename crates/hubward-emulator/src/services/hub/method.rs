@@ -1,0 +1,251 @@
+//! Calls of direct methods from the service side.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubward_proto::limits::{METHOD_PAYLOAD_MAX, METHOD_RESPONSE_TIMEOUT};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::code::Code;
+use crate::services::cloud::Cloud;
+use crate::state::journal::{EventKind, EventSource, Note};
+use crate::state::model::{Key, MethodCall, MethodOutcome, Push};
+
+/// Maximum length of a method's name, in bytes, so that the topic always fits.
+const NAME_MAX: usize = 1024;
+
+/// A call of a direct method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// The method's name.
+    pub name: String,
+    /// The payload for the device. `None` is an empty body; the service clients of Microsoft's SDKs send
+    /// `null` instead.
+    pub payload: Option<Value>,
+    /// How long to wait for the response. The service allows 5 to 300 seconds.
+    pub response_timeout: Duration,
+    /// How long to wait until the device is connected and has subscribed to methods.
+    pub connect_timeout: Duration,
+}
+
+impl Invocation {
+    /// A call without a payload. It waits 30 seconds for the response, and does not wait for the device to connect.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let (response_timeout, connect_timeout) = (METHOD_RESPONSE_TIMEOUT, Duration::ZERO);
+        Self { name: name.into(), payload: None, response_timeout, connect_timeout }
+    }
+
+    /// Sets the payload.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Value>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// Sets how long to wait for the response.
+    #[must_use]
+    pub const fn response_timeout(mut self, time: Duration) -> Self {
+        self.response_timeout = time;
+        self
+    }
+
+    /// Sets how long to wait for the device to connect.
+    #[must_use]
+    pub const fn connect_timeout(mut self, time: Duration) -> Self {
+        self.connect_timeout = time;
+        self
+    }
+}
+
+/// The response of a device to a call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MethodResult {
+    /// The status that the device chose; any number.
+    pub status: i32,
+    /// The JSON payload. `None` (`null` in JSON) if the response is empty or is not JSON; see `body`.
+    pub payload: Option<Value>,
+    /// The bytes that the device has published.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+impl MethodResult {
+    /// The body of the service's response. The device's bytes are inserted without parsing, so the caller may get text
+    /// that is not JSON.
+    ///
+    /// Source: `[seen]` Azure/azure-iot-sdk-node, issue 736; Azure/azure-iot-sdk-c, issue 1641;
+    /// Azure/azure-iot-sdk-python, issue 781. Recordings of azure-sdk-for-net for the empty response.
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
+        let mut text = format!(r#"{{"status":{},"payload":"#, self.status).into_bytes();
+        text.extend_from_slice(if self.body.is_empty() { b"null" } else { &self.body });
+        text.push(b'}');
+        text
+    }
+}
+
+/// Why a call has no response.
+///
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, except where marked `[guess]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvokeError {
+    /// The hub, device or module does not exist, or it is disabled.
+    #[error("the hub `{hub}` has no device or module `{id}`, or it is disabled")]
+    NotFound {
+        /// The hub.
+        hub: String,
+        /// The device, or `{device}/{module}`.
+        id: String,
+    },
+    /// The name of the method is empty or longer than 1,024 bytes (the limit is a `[guess]`).
+    #[error("the name of a method must have 1 to 1024 bytes")]
+    Name,
+    /// The payload is larger than 128 KB.
+    #[error("the payload has {size} bytes, but at most {limit} are allowed")]
+    TooLarge {
+        /// Bytes of the payload.
+        size: usize,
+        /// The maximum.
+        limit: usize,
+    },
+    /// The device did not connect and subscribe to methods within the connect timeout.
+    #[error("the device is not online: it is not connected, or has not subscribed to methods")]
+    NotOnline,
+    /// Too many calls wait for the device, or the queue of its connection is full.
+    #[error("too many calls wait for the device")]
+    TooMany,
+    /// The device's connection ended before the device responded. The method may have run. The code is a
+    /// `[guess]`.
+    #[error("the device's connection ended before the device responded")]
+    ConnectionClosed,
+    /// The device did not respond in time. The method may have run.
+    #[error("the device did not respond in time")]
+    Timeout,
+}
+
+impl InvokeError {
+    /// The hub's error code, such as 404103.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        self.as_code().number()
+    }
+
+    /// The HTTP status of the service API.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.as_code().status()
+    }
+
+    pub(crate) fn as_code(&self) -> Code {
+        match self {
+            Self::NotFound { id, .. } => Code::not_found(id),
+            Self::Name => Code::ArgumentInvalid,
+            Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::NotOnline => Code::DeviceNotOnline,
+            Self::TooMany => Code::DeviceMaximumInflightMethodExceeded,
+            Self::ConnectionClosed => Code::DeviceConnectionClosedRemotely,
+            Self::Timeout => Code::GatewayTimeout,
+        }
+    }
+}
+
+/// Calls a method of a device or module that is connected.
+///
+/// Dropping the future discards the response.
+pub(crate) async fn invoke(
+    cloud: &Cloud,
+    hub: &str,
+    client_id: &str,
+    invocation: Invocation,
+) -> Result<MethodResult, InvokeError> {
+    let name = invocation.name.clone();
+    let result = call(cloud, hub, client_id, invocation).await;
+    let how = match &result {
+        Ok(result) => format!("{name} answered {}", result.status),
+        Err(problem) => format!("{name}: {problem}"),
+    };
+    let note = Note::new(EventKind::MethodInvoked, EventSource::HubService).hub(hub).id(client_id).message(how);
+    cloud.journal.note(match &result {
+        Ok(_) => note,
+        Err(problem) => note.code(problem.code()),
+    });
+    result
+}
+
+async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation) -> Result<MethodResult, InvokeError> {
+    let Invocation { name, payload, response_timeout, connect_timeout } = invocation;
+    if name.is_empty() || name.len() > NAME_MAX {
+        return Err(InvokeError::Name);
+    }
+    let payload = payload.map_or_else(Bytes::new, |it| it.to_string().into());
+    if payload.len() > METHOD_PAYLOAD_MAX {
+        return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
+    }
+    let key = Key::hub(hub, client_id);
+    // `None`: the end of the timeout is beyond the range of `Instant`.
+    let latest = Instant::now().checked_add(connect_timeout);
+    let mut changes = cloud.store.revision();
+    let (sender, outcome) = oneshot::channel();
+    let mut call = Some(MethodCall { name, payload, outcome: sender });
+    loop {
+        changes.mark_unchanged();
+        let started = cloud.store.read(|state| {
+            let missing = |id: &str| InvokeError::NotFound { hub: hub.to_owned(), id: id.to_owned() };
+            // A module may be called if its device may.
+            let device_id = client_id.split_once('/').map_or(client_id, |(device_id, _)| device_id);
+            state.device(hub, device_id).filter(|it| it.enabled).ok_or_else(|| missing(device_id))?;
+            state.device(hub, client_id).ok_or_else(|| missing(client_id))?;
+            if !state.live.subscriptions(&key).is_some_and(|it| it.methods) {
+                return Ok(false);
+            }
+            let push = call.take().map_or(Ok(()), |call| state.live.push(&key, Push::Method(call)));
+            push.map(|()| true).map_err(|_| InvokeError::TooMany)
+        })?;
+        if started {
+            break;
+        }
+        let over = match latest {
+            Some(latest) => Instant::now() >= latest || timeout_at(latest, changes.changed()).await.is_err(),
+            None => changes.changed().await.is_err(),
+        };
+        if over {
+            return Err(InvokeError::NotOnline);
+        }
+    }
+    // `timeout` accepts any duration; an addition could overflow.
+    match timeout(response_timeout, outcome).await {
+        Err(_) => Err(InvokeError::Timeout),
+        Ok(Err(_)) => Err(InvokeError::ConnectionClosed),
+        Ok(Ok(MethodOutcome::NotSubscribed)) => Err(InvokeError::NotOnline),
+        Ok(Ok(MethodOutcome::TooMany)) => Err(InvokeError::TooMany),
+        Ok(Ok(MethodOutcome::Response { status, body })) => {
+            Ok(MethodResult { status, payload: serde_json::from_slice(&body).ok(), body })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_codes_of_the_service() {
+        let not_found = |id: &str| InvokeError::NotFound { hub: "h".into(), id: id.into() };
+        for (error, status, code) in [
+            (not_found("d1"), 404, 404_001),
+            (not_found("d1/m"), 404, 404_010),
+            (InvokeError::NotOnline, 404, 404_103),
+            (InvokeError::Timeout, 504, 504_101),
+            (InvokeError::TooLarge { size: 2, limit: 1 }, 413, 413_001),
+            (InvokeError::TooMany, 403, 403_800),
+            (InvokeError::Name, 400, 400_004),
+        ] {
+            assert_eq!((error.status(), error.code()), (status, code), "{error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The endpoints and names that an emulator publishes for its clients.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT};
+use hubward_sas::SharedKey;
+use serde::{Deserialize, Serialize};
+
+use crate::services::cloud::Info;
+
+/// Endpoints and names of a running emulator, as one line of JSON for scripts that wait until it is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Ready {
+    /// Version of the emulator.
+    pub version: String,
+    /// Addresses of MQTT over TLS.
+    pub mqtt: Vec<SocketAddr>,
+    /// Addresses of HTTPS and MQTT over WebSocket.
+    pub https: Vec<SocketAddr>,
+    /// The plain-HTTP admin address; empty without the feature `admin`.
+    pub admin: String,
+    /// File with the certificate to trust.
+    pub ca_file: PathBuf,
+    /// The id scope.
+    pub id_scope: String,
+    /// Names of DPS.
+    pub dps_hosts: Vec<String>,
+    /// Names of the hubs.
+    pub hubs: Vec<String>,
+    /// Whether the emulator started with the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY).
+    pub dev_keys: bool,
+}
+
+impl Ready {
+    pub(crate) fn new(info: &Info) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mqtt: info.mqtt.clone(),
+            https: info.https.clone(),
+            admin: info
+                .admin
+                .first()
+                .map(|it| format!("http://{}", SocketAddr::new(reachable(it.ip()), it.port())))
+                .unwrap_or_default(),
+            ca_file: info.ca_file.clone(),
+            id_scope: info.id_scope.clone(),
+            dps_hosts: info.dps_hosts.clone(),
+            hubs: info.hubs.clone(),
+            dev_keys: info.dev_keys,
+        }
+    }
+
+    /// The settings of a device with this key, as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
+    /// `HUBWARD_CONNECT_TO`. One of them is the key.
+    #[must_use]
+    pub fn vars(&self, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
+        vec![
+            ("PROVISIONING_HOST", "localhost".to_owned()),
+            ("PROVISIONING_IDSCOPE", self.id_scope.clone()),
+            ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
+            ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),
+            ("HUBWARD_CA_FILE", self.ca_file.display().to_string()),
+            ("HUBWARD_CONNECT_TO", self.connect_to()),
+        ]
+    }
+
+    /// `HOST:PORT:ADDR:PORT` rules, comma separated. They redirect connections to the services' ports to this
+    /// emulator.
+    #[must_use]
+    pub fn connect_to(&self) -> String {
+        let rule = |port: u16, addresses: &[SocketAddr]| {
+            addresses.first().map(|it| format!(":{port}:{}", SocketAddr::new(reachable(it.ip()), it.port())))
+        };
+        let rules = [rule(MQTT_PORT, &self.mqtt), rule(HTTPS_PORT, &self.https)];
+        rules.into_iter().flatten().collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The address to dial for a listening address: not every system can dial 0.0.0.0.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(it) if it.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_addresses_that_clients_can_dial() {
+        let info = |mqtt: &str, https: &str| Info {
+            id_scope: "0ne1".into(),
+            hubs: vec!["localhost".into()],
+            dps_hosts: vec![],
+            mqtt: vec![mqtt.parse().expect("address")],
+            https: vec![https.parse().expect("address")],
+            admin: vec!["127.0.0.1:7".parse().expect("address")],
+            ca_pem: String::new(),
+            ca_file: "certs/ca.pem".into(),
+            dev_keys: false,
+        };
+        let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
+        let one = info("127.0.0.1:4001", "127.0.0.1:4002");
+        assert_eq!(
+            Ready::new(&one).vars("dev-1", &key),
+            [
+                ("PROVISIONING_HOST", "localhost".to_owned()),
+                ("PROVISIONING_IDSCOPE", "0ne1".to_owned()),
+                ("PROVISIONING_REGISTRATION_ID", "dev-1".to_owned()),
+                ("PROVISIONING_SYMMETRIC_KEY", "AAECAwQFBgcICQoLDA0ODw==".to_owned()),
+                ("HUBWARD_CA_FILE", "certs/ca.pem".to_owned()),
+                ("HUBWARD_CONNECT_TO", ":8883:127.0.0.1:4001,:443:127.0.0.1:4002".to_owned()),
+            ]
+        );
+        assert_eq!(Ready::new(&info("0.0.0.0:1", "[::]:2")).connect_to(), ":8883:127.0.0.1:1,:443:[::1]:2");
+        let everywhere = Info { admin: vec!["0.0.0.0:7".parse().expect("address")], ..info("0.0.0.0:1", "[::]:2") };
+        assert_eq!(Ready::new(&everywhere).admin, "http://127.0.0.1:7");
+        let line = serde_json::to_string(&Ready::new(&one)).expect("JSON");
+        assert!(line.contains(r#""mqtt":["127.0.0.1:4001"]"#), "{line}");
+        assert!(line.contains(r#""admin":"http://127.0.0.1:7""#), "{line}");
+        assert_eq!(serde_json::from_str::<Ready>(&line).expect("read back"), Ready::new(&one));
+    }
+}

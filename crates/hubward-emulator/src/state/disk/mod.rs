@@ -1,0 +1,250 @@
+//! The state on disk. Changes go in order to one thread, which writes all queued changes in one transaction. Before
+//! a response is sent, the emulator waits until its change is on disk.
+
+mod damage;
+mod error;
+mod file;
+mod form;
+mod held;
+mod load;
+mod load_error;
+mod mark;
+mod migrate;
+mod post_head;
+mod quietly;
+mod rows;
+mod sums;
+mod tables;
+mod telemetry;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::model::State;
+
+pub use error::StateError;
+pub(crate) use file::open;
+pub(crate) use telemetry::DiskLog;
+
+/// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
+const MOST_WAITING: usize = 16 * 1024 * 1024;
+
+/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
+/// nothing is acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    queue: Arc<WriteQueue>,
+}
+
+/// The data shared by the threads that change the state and the writer thread.
+#[derive(Debug)]
+struct WriteQueue {
+    /// Path of the file, for error messages.
+    path: PathBuf,
+    pending: Mutex<Pending>,
+    more: Condvar,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    writes: Vec<Write>,
+    /// Approximate size of `writes` in bytes.
+    size: usize,
+    /// Number of changes so far.
+    issued: u64,
+    closing: bool,
+    /// A change arrived too late to be written.
+    refused: bool,
+}
+
+/// The progress of the writer thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Progress {
+    /// Number of changes that are on disk.
+    written: u64,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// Everything was written and the file is closed.
+    Closed,
+    /// Why writing failed.
+    Failed(Arc<str>),
+}
+
+/// One write operation. [`rows`] creates the keys.
+#[derive(Debug)]
+enum Write {
+    Put(String, Vec<u8>),
+    Delete(String),
+    /// Deletes every row whose key begins with this prefix.
+    DeleteBelow(String),
+    /// A telemetry message. Readers of the log see it when it is on disk.
+    Telemetry {
+        hub: Arc<str>,
+        offset: u64,
+        value: Vec<u8>,
+        total: watch::Sender<u64>,
+    },
+    /// Deletes the messages of a hub with lower offsets.
+    TelemetryBefore {
+        hub: Arc<str>,
+        offset: u64,
+    },
+    /// Deletes everything that a reset does not keep.
+    Clear,
+}
+
+/// The state can no longer be written, so the emulator acknowledges nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
+#[non_exhaustive]
+pub struct StateLost {
+    /// The file.
+    pub path: PathBuf,
+    /// The error of the system.
+    pub why: String,
+}
+
+impl Disk {
+    fn new(path: PathBuf) -> Self {
+        let (pending, more) = (Mutex::default(), Condvar::new());
+        Self { queue: Arc::new(WriteQueue { path, pending, more, progress: watch::Sender::default() }) }
+    }
+
+    /// Queues all changes of the state. Call this with the lock of the state held.
+    pub(super) fn changed(&self, state: &mut State) {
+        let writes = rows::drain(state);
+        if !writes.is_empty() {
+            self.enqueue(writes);
+        }
+    }
+
+    /// Queues a reset: deletes everything, then writes the new state and the next telemetry offset of each hub.
+    /// Call this with the locks of the state and of the logs held.
+    pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
+        let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
+        let now = rows::drain(state);
+        self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
+    }
+
+    /// Queues writes that belong together. Call this in the order of the changes, with the lock of the changed data
+    /// held.
+    fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
+        let mut pending = self.queue.pending();
+        if pending.closing || self.queue.progress.borrow().end.is_some() {
+            // These writes are dropped; `settled` returns an error.
+            pending.refused = true;
+            return;
+        }
+        let before = pending.writes.len();
+        pending.writes.extend(writes);
+        pending.size += pending.writes[before..].iter().map(Write::size).sum::<usize>();
+        pending.issued += 1;
+        drop(pending);
+        self.queue.more.notify_one();
+    }
+
+    /// Returns when all earlier changes are on disk.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn settled(&self) -> Result<(), StateLost> {
+        let (wanted, refused) = {
+            let pending = self.queue.pending();
+            (pending.issued, pending.refused)
+        };
+        let mut progress = self.queue.progress.subscribe();
+        let reached = |it: &Progress| it.written >= wanted || it.end.is_some();
+        let Ok(progress) = progress.wait_for(reached).await.map(|it| it.clone()) else {
+            return Err(self.lost("its writer thread has ended"));
+        };
+        match progress.end {
+            Some(End::Failed(why)) => Err(self.lost(&why)),
+            _ if progress.written >= wanted && !refused => Ok(()),
+            _ => Err(self.lost("the emulator has shut down")),
+        }
+    }
+
+    /// Returns when there is room for more changes, or when nothing can be written any more. Requests without a
+    /// response wait here, so that their changes do not pile up in front of a slow disk.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn room(&self) {
+        let mut progress = self.queue.progress.subscribe();
+        loop {
+            // Never holds both locks at once: `enqueue` reads the progress while it holds the lock of the queue,
+            // so the opposite order could deadlock.
+            let ended = progress.borrow_and_update().end.is_some();
+            if ended || self.queue.pending().size < MOST_WAITING || progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until writing fails, and returns the reason.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn failed(&self) -> StateLost {
+        let mut progress = self.queue.progress.subscribe();
+        // `self` owns the sender, so the channel cannot be closed.
+        let _ = progress.wait_for(|it| matches!(it.end, Some(End::Failed(_)))).await;
+        self.failure().unwrap_or_else(|| self.lost("its writer thread has ended"))
+    }
+
+    /// Why writing failed, if it did.
+    pub(crate) fn failure(&self) -> Option<StateLost> {
+        match &self.queue.progress.borrow().end {
+            Some(End::Failed(why)) => Some(self.lost(why)),
+            _ => None,
+        }
+    }
+
+    /// Tells the thread to write the queued changes, close the file and end. Does not wait for this.
+    pub(crate) fn close(&self) {
+        self.queue.pending().closing = true;
+        self.queue.more.notify_one();
+    }
+
+    /// Returns when the file is closed, or when nothing can be written to it any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn closed(&self) {
+        let mut progress = self.queue.progress.subscribe();
+        // `self` owns the sender, so the channel cannot be closed.
+        let _ = progress.wait_for(|it| it.end.is_some()).await;
+    }
+
+    fn lost(&self, why: &str) -> StateLost {
+        StateLost { path: self.queue.path.clone(), why: why.to_owned() }
+    }
+}
+
+impl WriteQueue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write {
+    fn size(&self) -> usize {
+        let bytes = match self {
+            Self::Put(key, value) => key.len() + value.len(),
+            Self::Delete(key) | Self::DeleteBelow(key) => key.len(),
+            Self::Telemetry { value, .. } => value.len(),
+            Self::TelemetryBefore { .. } | Self::Clear => 0,
+        };
+        bytes + size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

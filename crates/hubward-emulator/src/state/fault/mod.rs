@@ -1,0 +1,338 @@
+//! Scripted faults for tests: the next event at a named point fails as the script says.
+
+mod moves;
+mod script;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use moves::Moves;
+pub(crate) use script::Faults;
+pub use script::{BadScript, FaultScript, ScriptedFault};
+
+/// Where a fault can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Point {
+    /// A TCP connection to the MQTT port, before TLS.
+    MqttAccept,
+    /// A TCP connection to the HTTPS port, before TLS.
+    HttpsAccept,
+    /// A WebSocket handshake on the HTTPS port.
+    WebSocketUpgrade,
+    /// An MQTT CONNECT to DPS.
+    DpsConnect,
+    /// An MQTT SUBSCRIBE at DPS.
+    DpsSubscribe,
+    /// A registration, over any transport.
+    DpsRegister,
+    /// A poll for the status of a registration, over any transport.
+    DpsPoll,
+    /// An MQTT CONNECT to a hub.
+    HubConnect,
+    /// An MQTT SUBSCRIBE at a hub.
+    HubSubscribe,
+    /// A telemetry publish.
+    HubPublish,
+    /// A device's request for its twin.
+    HubTwinGet,
+    /// A device's update of its reported properties.
+    HubReported,
+    /// A notification of changed desired properties to a device that subscribes to them.
+    HubDesired,
+    /// A direct method call to a device that subscribes to methods.
+    HubMethod,
+    /// A request to the service API of DPS on the HTTPS port; not at the admin port, which operators use.
+    DpsService,
+    /// A request to the service API of a hub on the HTTPS port; not at the admin port.
+    HubService,
+}
+
+impl Point {
+    /// All points.
+    pub const ALL: [Self; 16] = [
+        Self::MqttAccept,
+        Self::HttpsAccept,
+        Self::WebSocketUpgrade,
+        Self::DpsConnect,
+        Self::DpsSubscribe,
+        Self::DpsRegister,
+        Self::DpsPoll,
+        Self::HubConnect,
+        Self::HubSubscribe,
+        Self::HubPublish,
+        Self::HubTwinGet,
+        Self::HubReported,
+        Self::HubDesired,
+        Self::HubMethod,
+        Self::DpsService,
+        Self::HubService,
+    ];
+
+    /// Whether the emulator knows the device of an event here, so that a fault can be limited to one device.
+    #[must_use]
+    pub const fn knows_device(self) -> bool {
+        !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
+    }
+
+    const fn is_accept(self) -> bool {
+        matches!(self, Self::MqttAccept | Self::HttpsAccept)
+    }
+
+    const fn is_service(self) -> bool {
+        matches!(self, Self::DpsService | Self::HubService)
+    }
+
+    /// Whether the events here belong to a device of a hub.
+    const fn is_of_hub_device(self) -> bool {
+        matches!(
+            self,
+            Self::HubConnect
+                | Self::HubSubscribe
+                | Self::HubPublish
+                | Self::HubTwinGet
+                | Self::HubReported
+                | Self::HubDesired
+                | Self::HubMethod
+        )
+    }
+}
+
+/// A kind of misbehavior.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An error of the service: this status with the usual JSON body. Possible at the DPS requests, the twin
+    /// requests, the service APIs and [`Point::WebSocketUpgrade`].
+    Status {
+        /// The HTTP status; over MQTT it is in the topic.
+        status: u16,
+        /// The six-digit code in the body.
+        code: u32,
+        /// The message in the body.
+        message: String,
+        /// The literal value of Retry-After: a header or a topic property. Hubs do not send it.
+        retry_after: Option<String>,
+    },
+    /// Like [`Fault::Status`], with these headers. Possible at the DPS requests (over MQTT only `Retry-After` is
+    /// sent), the service APIs and [`Point::WebSocketUpgrade`].
+    StatusWith {
+        /// The HTTP status; over MQTT it is in the topic.
+        status: u16,
+        /// The six-digit code in the body.
+        code: u32,
+        /// The message in the body.
+        message: String,
+        /// Names and values. Omits pairs that are not valid headers, and `Content-Length` and `Transfer-Encoding`.
+        headers: Vec<(String, String)>,
+    },
+    /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. Possible at
+    /// the DPS requests, the twin requests and the service APIs.
+    Body {
+        /// The HTTP status; over MQTT it is in the topic.
+        status: u16,
+        /// `Content-Type`; over HTTPS only.
+        content_type: String,
+        /// The body.
+        bytes: Vec<u8>,
+    },
+    /// The correct response with a different Retry-After, or without one. Possible at the DPS requests.
+    RetryAfter(Option<String>),
+    /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests
+    /// over HTTPS (no effect over MQTT) and the service APIs.
+    Chunked(usize),
+    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not
+    /// log the message, at [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] it sends the device nothing.
+    Cut,
+    /// The connection closes after this many bytes. At an accept point all bytes sent count, including TLS; over
+    /// HTTPS the bytes of the body; over MQTT the bytes from this response on. Possible at the accept points, the
+    /// connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    CutAfter(usize),
+    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and
+    /// a twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message, at
+    /// [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and [`Point::HubMethod`] it sends
+    /// the device nothing.
+    Never,
+    /// The response is delayed by this duration. Possible at every point. At the twin requests,
+    /// [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues meanwhile, so that other responses
+    /// overtake this one. At the other points, the whole connection waits.
+    Delay(Duration),
+    /// The response is sent one byte at a time with this pause in between. Over MQTT this also applies to
+    /// everything after it, and at an accept point to the whole connection. Possible at the accept points, the DPS
+    /// requests, the connect points and the service APIs.
+    Drip(Duration),
+    /// The response is sent twice. Possible at the DPS requests over MQTT (no effect over HTTPS), the twin
+    /// requests, [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and
+    /// [`Point::HubPublish`] (the PUBACK).
+    Duplicate,
+    /// A response with an unknown request id is sent first. Possible at the DPS requests over MQTT (no effect over
+    /// HTTPS), the twin requests and [`Point::HubMethod`] (a call that no caller made).
+    Stray,
+    /// The response is sent before the PUBACK of its request. Possible at the DPS requests over MQTT (no effect
+    /// over HTTPS) and the twin requests.
+    BeforePuback,
+    /// The CONNECT is refused with this return code. Possible at the connect points.
+    Connack(u8),
+    /// The SUBSCRIBE is refused: 0x80 for each filter. Possible at the subscribe points.
+    Suback128,
+    /// The message is logged and never acknowledged. Possible at [`Point::HubPublish`].
+    HoldPuback,
+    /// The hub logs the message at once and acknowledges it after this duration. Everything else continues
+    /// meanwhile, except other acknowledgements, which keep their order. Possible at [`Point::HubPublish`].
+    HoldPubackFor(Duration),
+    /// The token counts as expired, whatever its expiry time: 401 at the DPS requests and the service APIs, a
+    /// refused CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection closes. This applies
+    /// to one event only: the clock does not change.
+    TokenExpired,
+    /// An operator disables the device at this moment: the CONNECT is refused, or the connection closes. The device
+    /// stays disabled. Possible at the points of a hub.
+    DeviceDisabled,
+    /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection
+    /// closes, until a registration or an operator creates the device again. Possible at the points of a hub.
+    DeviceDeleted,
+    /// An operator moves the device with its twin to another hub at this moment. This hub no longer knows the
+    /// device, and DPS assigns the other hub until the faults are cleared. If there is only one hub, this is the
+    /// same as [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
+    HubMoved,
+}
+
+impl Fault {
+    /// An error as [`Fault::Status`], without Retry-After.
+    #[must_use]
+    pub fn status(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self::Status { status, code, message: message.into(), retry_after: None }
+    }
+
+    /// 429 with a Retry-After, as the service sends it.
+    ///
+    /// Source: `[sdk]` Azure/azure-iot-middleware-freertos, provisioning unit tests.
+    #[must_use]
+    pub fn throttled(retry_after: impl Into<String>) -> Self {
+        Self::Status {
+            status: 429,
+            code: 429_001,
+            message: "Operations are being throttled for this tenant.".into(),
+            retry_after: Some(retry_after.into()),
+        }
+    }
+
+    /// 200 with bytes that claim to be JSON.
+    #[must_use]
+    pub fn body(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Body { status: 200, content_type: "application/json; charset=utf-8".into(), bytes: bytes.into() }
+    }
+
+    /// 200 with an incomplete JSON object.
+    #[must_use]
+    pub fn wrong_json() -> Self {
+        Self::body(br#"{"operationId":"4.55cb"#)
+    }
+
+    /// 502 with HTML, as sent by a gateway between client and service.
+    #[must_use]
+    pub fn gateway_html() -> Self {
+        Self::Body {
+            status: 502,
+            content_type: "text/html".into(),
+            bytes: b"<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>".to_vec(),
+        }
+    }
+
+    /// Whether this can happen at `point`.
+    #[must_use]
+    pub const fn fits(&self, point: Point) -> bool {
+        let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
+        let twin_request = matches!(point, Point::HubTwinGet | Point::HubReported);
+        let request = dps_request || twin_request;
+        let (accept, service) = (point.is_accept(), point.is_service());
+        let connect = matches!(point, Point::DpsConnect | Point::HubConnect);
+        let publish = matches!(point, Point::HubPublish);
+        match self {
+            Self::Cut | Self::Never | Self::Delay(_) => true,
+            Self::CutAfter(_) => accept || connect || request || publish || service,
+            Self::Status { .. } => request || service || matches!(point, Point::WebSocketUpgrade),
+            Self::StatusWith { .. } => dps_request || service || matches!(point, Point::WebSocketUpgrade),
+            Self::Body { .. } => request || service,
+            Self::BeforePuback => request,
+            Self::RetryAfter(_) => dps_request,
+            Self::Chunked(_) => dps_request || service,
+            Self::Stray => request || matches!(point, Point::HubMethod),
+            Self::Drip(_) => accept || dps_request || connect || service,
+            Self::Duplicate => request || publish || matches!(point, Point::HubDesired | Point::HubMethod),
+            Self::Connack(_) => connect,
+            Self::Suback128 => matches!(point, Point::DpsSubscribe | Point::HubSubscribe),
+            Self::HoldPuback | Self::HoldPubackFor(_) => publish,
+            Self::TokenExpired => dps_request || service || point.is_of_hub_device(),
+            Self::DeviceDisabled | Self::DeviceDeleted => point.is_of_hub_device(),
+            Self::HubMoved => point.is_of_hub_device() || matches!(point, Point::DpsRegister),
+        }
+    }
+
+    /// Whether this fault affects the device itself rather than a connection or a response.
+    pub(crate) const fn affects_device(&self) -> bool {
+        matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
+    }
+
+    /// A short form for logs, because bodies may be huge.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
+                format!("Status {status} {code}")
+            }
+            Self::Body { status, bytes, .. } => format!("Body {status} of {} bytes", bytes.len()),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// A fault was scripted for a point where it cannot happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault:?} cannot happen at {point:?}")]
+pub struct UnfitFault {
+    /// The fault.
+    pub fault: Fault,
+    /// The point.
+    pub point: Point,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row for each fault, one column for each point, as in `docs/emulator.md`.
+    #[test]
+    fn every_fault_fits_its_points_only() {
+        let second = Duration::from_secs(1);
+        for (fault, fits) in [
+            (Fault::Cut, "xxxxxxxxxxxxxxxx"),
+            (Fault::Never, "xxxxxxxxxxxxxxxx"),
+            (Fault::Delay(second), "xxxxxxxxxxxxxxxx"),
+            (Fault::status(500, 500_000, ""), "..x..xx...xx..xx"),
+            (Fault::body(""), ".....xx...xx..xx"),
+            (Fault::BeforePuback, ".....xx...xx...."),
+            (Fault::RetryAfter(None), ".....xx........."),
+            (Fault::Chunked(1), ".....xx.......xx"),
+            (Fault::Stray, ".....xx...xx.x.."),
+            (Fault::Drip(second), "xx.x.xxx......xx"),
+            (Fault::Duplicate, ".....xx..xxxxx.."),
+            (Fault::Connack(5), "...x...x........"),
+            (Fault::Suback128, "....x...x......."),
+            (Fault::HoldPuback, ".........x......"),
+            (Fault::HoldPubackFor(second), ".........x......"),
+            (Fault::CutAfter(3), "xx.x.xxx.xxx..xx"),
+            (
+                Fault::StatusWith { status: 503, code: 503_000, message: String::new(), headers: vec![] },
+                "..x..xx.......xx",
+            ),
+            (Fault::TokenExpired, ".....xxxxxxxxxxx"),
+            (Fault::DeviceDisabled, ".......xxxxxxx.."),
+            (Fault::DeviceDeleted, ".......xxxxxxx.."),
+            (Fault::HubMoved, ".....x.xxxxxxx.."),
+        ] {
+            let row: String = Point::ALL.iter().map(|it| if fault.fits(*it) { 'x' } else { '.' }).collect();
+            assert_eq!(row, fits, "{fault:?}");
+        }
+    }
+}

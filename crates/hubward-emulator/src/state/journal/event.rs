@@ -1,0 +1,240 @@
+//! One event of the journal. An event never contains a secret.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Longer than any id that a service accepts.
+const LONGEST: usize = 400;
+
+/// Something that happened in the emulator.
+///
+/// Displayed as one line: `dps refused dev-1: bad signature, 401002`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Event {
+    /// Position in the log, counted from 0.
+    pub seq: u64,
+    /// Time of the event: UTC with seven fractional digits.
+    pub time: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// Which part of the emulator reports it.
+    pub source: EventSource,
+    /// Host name of the hub, if the event concerns one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group. In a refusal this is
+    /// the id that the client sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The service's six-digit code; over MQTT the return code of CONNACK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+    /// Details in words. Empty if the kind says everything.
+    pub message: String,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, source, hub, id, code, message, .. } = self;
+        write!(f, "{} {}", source.name(), kind.words())?;
+        if let Some(id) = id {
+            write!(f, " {id}")?;
+        }
+        if let Some(hub) = hub {
+            write!(f, " at {hub}")?;
+        }
+        if !message.is_empty() {
+            write!(f, ": {message}")?;
+        }
+        code.map_or(Ok(()), |code| write!(f, ", {code}"))
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident => $words:literal,)*) => {
+        /// The kind of an event. In JSON its name is in camel case: `enrollmentCreated`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl EventKind {
+            /// The verb in a line of text.
+            const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $words,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// DPS accepted a registration and assigned a hub.
+    Registered => "registered",
+    /// DPS accepted a registration, but found no hub for the device.
+    RegistrationFailed => "found no hub for",
+    /// DPS or a hub refused a device, or a service API refused a caller.
+    Refused => "refused",
+    /// A TLS handshake failed; for example, the client does not trust the emulator's CA.
+    HandshakeFailed => "had a TLS handshake fail",
+    /// A device or module connected to a hub.
+    Connected => "connected",
+    /// The connection of a device or module ended.
+    Disconnected => "disconnected",
+    /// An individual enrollment was created.
+    EnrollmentCreated => "created the enrollment",
+    /// An individual enrollment was updated.
+    EnrollmentUpdated => "updated the enrollment",
+    /// An individual enrollment was deleted.
+    EnrollmentDeleted => "deleted the enrollment",
+    /// An enrollment group was created.
+    EnrollmentGroupCreated => "created the enrollment group",
+    /// An enrollment group was updated.
+    EnrollmentGroupUpdated => "updated the enrollment group",
+    /// An enrollment group was deleted.
+    EnrollmentGroupDeleted => "deleted the enrollment group",
+    /// A registration record was deleted.
+    RegistrationDeleted => "deleted the registration of",
+    /// The identity of a device or module was created at a hub.
+    DeviceCreated => "created",
+    /// The identity of a device or module was updated.
+    DeviceUpdated => "updated",
+    /// A device or module was deleted.
+    DeviceDeleted => "deleted",
+    /// A service client or the program updated the tags or desired properties of a twin.
+    TwinUpdated => "updated the twin of",
+    /// A device updated its reported properties.
+    TwinReported => "updated the reported properties of",
+    /// A caller invoked a direct method; the message contains the outcome.
+    MethodInvoked => "invoked a method of",
+    /// A hub queued a message to a device.
+    MessageSent => "queued a message to",
+    /// A fault was scripted.
+    FaultScripted => "scripted a fault",
+    /// A scripted fault happened.
+    FaultHappened => "applied a scripted fault",
+    /// The scripted faults were cleared.
+    FaultsCleared => "cleared the faults",
+    /// The emulator's clock was set.
+    ClockMoved => "set the clock",
+    /// State was imported.
+    Imported => "imported state",
+    /// All state was reset.
+    Reset => "reset all state",
+}
+
+/// Which part of the emulator reports an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum EventSource {
+    /// The device API of DPS.
+    Dps,
+    /// The device side of a hub.
+    Hub,
+    /// The service API of DPS.
+    DpsService,
+    /// The service API of a hub.
+    HubService,
+    /// The emulator itself: its admin port, or the program that embeds it.
+    Emulator,
+}
+
+impl EventSource {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dps => "dps",
+            Self::Hub => "hub",
+            Self::DpsService => "the service API of dps",
+            Self::HubService => "the service API of a hub",
+            Self::Emulator => "the emulator",
+        }
+    }
+}
+
+/// An event before it gets its number and time.
+#[derive(Debug, Clone)]
+#[must_use]
+pub(crate) struct Note {
+    kind: EventKind,
+    source: EventSource,
+    hub: Option<String>,
+    id: Option<String>,
+    code: Option<u32>,
+    message: String,
+}
+
+impl Note {
+    pub(crate) const fn new(kind: EventKind, source: EventSource) -> Self {
+        Self { kind, source, hub: None, id: None, code: None, message: String::new() }
+    }
+
+    pub(crate) fn hub(mut self, hub: &str) -> Self {
+        self.hub = Some(shortened(hub));
+        self
+    }
+
+    pub(crate) fn id(mut self, id: &str) -> Self {
+        self.id = Some(shortened(id));
+        self
+    }
+
+    pub(crate) const fn code(mut self, code: u32) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    pub(crate) fn message(mut self, message: impl AsRef<str>) -> Self {
+        self.message = shortened(message.as_ref());
+        self
+    }
+
+    pub(super) fn into_event(self, seq: u64, time: String) -> Event {
+        let Self { kind, source, hub, id, code, message } = self;
+        Event { seq, time, kind, source, hub, id, code, message }
+    }
+}
+
+/// A client can send ids of any length, and the log keeps events for long.
+fn shortened(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_omits_absent_members() {
+        let note = Note::new(EventKind::EnrollmentGroupCreated, EventSource::DpsService).id("line-7");
+        let event = note.into_event(7, "2024-01-02T03:04:05.0000000Z".into());
+        assert_eq!(
+            json!(event),
+            json!({
+                "seq": 7, "time": "2024-01-02T03:04:05.0000000Z", "kind": "enrollmentGroupCreated",
+                "source": "dpsService", "id": "line-7", "message": "",
+            })
+        );
+        assert_eq!(event.to_string(), "the service API of dps created the enrollment group line-7");
+    }
+
+    #[test]
+    fn shortens_ids_that_clients_send() {
+        let note = Note::new(EventKind::Refused, EventSource::Hub).id(&"ä".repeat(60_000)).hub("h").code(5);
+        let event = note.into_event(0, String::new());
+        assert_eq!(event.id.as_deref().map(str::len), Some(LONGEST + "…".len()));
+        assert_eq!(event.code, Some(5));
+    }
+}

@@ -1,0 +1,13 @@
+//! The state of an emulator: the store in memory and on disk, the telemetry logs, the journal, the clock, and scripted
+//! faults. No network, no protocol.
+
+pub(crate) mod choices;
+pub(crate) mod clock;
+pub(crate) mod disk;
+pub(crate) mod fault;
+pub(crate) mod journal;
+pub(crate) mod model;
+pub(crate) mod new_file;
+pub(crate) mod store;
+pub(crate) mod telemetry;
+pub(crate) mod wire_id;

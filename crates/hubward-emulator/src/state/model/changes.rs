@@ -1,0 +1,59 @@
+//! The changes of the state that the journal reports: objects created, updated and deleted.
+
+use super::table::{Table, TableChange};
+use super::{Model as _, State};
+use crate::state::journal::{EventKind, EventSource, Note};
+
+impl State {
+    /// Starts to record changes for the journal.
+    pub(crate) fn record_changes(&mut self) {
+        self.individuals.record_changes();
+        self.groups.record_changes();
+        self.records.record_changes();
+        self.hubs.values_mut().for_each(|it| it.devices.record_changes());
+    }
+
+    /// The changes since the last call.
+    pub(crate) fn drain_changes(&mut self) -> Vec<Note> {
+        use EventKind::{
+            DeviceCreated, DeviceDeleted, DeviceUpdated, EnrollmentCreated, EnrollmentDeleted, EnrollmentGroupCreated,
+            EnrollmentGroupDeleted, EnrollmentGroupUpdated, EnrollmentUpdated, RegistrationDeleted,
+        };
+        let mut notes = Vec::new();
+        let individual = [EnrollmentCreated, EnrollmentUpdated, EnrollmentDeleted];
+        for (key, change) in self.individuals.drain_changes() {
+            notes.push(note(&self.individuals, &key, |it| it.model.id(), kind_of(change, individual)));
+        }
+        let group = [EnrollmentGroupCreated, EnrollmentGroupUpdated, EnrollmentGroupDeleted];
+        for (key, change) in self.groups.drain_changes() {
+            notes.push(note(&self.groups, &key, |it| it.model.id(), kind_of(change, group)));
+        }
+        for (key, change) in self.records.drain_changes() {
+            // The registration itself reports the other changes.
+            if change == TableChange::Deleted {
+                notes.push(Note::new(RegistrationDeleted, EventSource::Dps).id(&key));
+            }
+        }
+        for hub in self.hubs.values_mut() {
+            for (key, change) in hub.devices.drain_changes() {
+                let kind = kind_of(change, [DeviceCreated, DeviceUpdated, DeviceDeleted]);
+                notes.push(Note::new(kind, EventSource::Hub).id(&key).hub(&hub.host));
+            }
+        }
+        notes
+    }
+}
+
+/// An event about an enrollment, with the id in its original letter case if the enrollment still exists.
+fn note<V>(table: &Table<V>, key: &str, name: impl Fn(&V) -> &str, kind: EventKind) -> Note {
+    Note::new(kind, EventSource::Dps).id(table.get(key).map_or(key, name))
+}
+
+/// Selects the event kind for a change.
+const fn kind_of(change: TableChange, [created, updated, deleted]: [EventKind; 3]) -> EventKind {
+    match change {
+        TableChange::Created => created,
+        TableChange::Updated => updated,
+        TableChange::Deleted => deleted,
+    }
+}

@@ -1,0 +1,67 @@
+//! Errors of enrollments.
+
+use hubward_proto::ProtoError;
+use hubward_sas::KeyError;
+
+/// Why an enrollment cannot be created or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    /// The service would not accept an id.
+    #[error(transparent)]
+    Id(#[from] ProtoError),
+    /// The service would not accept a key, or the system provides no randomness to generate one.
+    #[error("the enrollment `{id}` has no usable key: {problem}")]
+    Key {
+        /// The id.
+        id: String,
+        /// The cause.
+        problem: KeyError,
+    },
+    /// The real service supports this, but the emulator does not.
+    #[error("the enrollment `{id}` requires {what}, which is not emulated")]
+    NotEmulated {
+        /// The id.
+        id: String,
+        /// The unsupported setting.
+        what: String,
+    },
+    /// The enrollment names a hub that the emulator does not have.
+    #[error("the enrollment `{id}` names the hub `{hub}`, which is not linked")]
+    UnknownHub {
+        /// The id.
+        id: String,
+        /// The name of the hub.
+        hub: String,
+    },
+    /// The module belongs to a device that the hub does not know.
+    #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
+    UnknownDevice {
+        /// Device and module id.
+        id: String,
+        /// The device id.
+        device: String,
+    },
+    /// The twin breaks a rule of twins.
+    #[error("the twin of `{id}` is refused: {problem}")]
+    Twin {
+        /// The device, or `{device}/{module}`.
+        id: String,
+        /// The rule.
+        problem: ProtoError,
+    },
+    /// A setting is not valid.
+    #[error("the enrollment `{id}` is not valid: {problem}")]
+    Setting {
+        /// The id.
+        id: String,
+        /// The cause.
+        problem: String,
+    },
+    /// The enrollment or group does not exist.
+    #[error("the enrollment `{id}` does not exist")]
+    NotFound {
+        /// The name.
+        id: String,
+    },
+}

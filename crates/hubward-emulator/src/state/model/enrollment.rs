@@ -1,0 +1,213 @@
+//! Enrollments in the emulator: the service's JSON without keys, and the keys.
+
+use std::time::SystemTime;
+
+use hubward_proto::service::{Attestation, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys};
+use hubward_proto::{DeviceId, RegistrationId};
+use hubward_sas::{KeyError, SasToken, SharedKey};
+use serde::{Deserialize, Serialize};
+
+use super::enroll_error::EnrollError;
+use super::put::Put;
+use super::{enrollment_rules, levels};
+use crate::state::clock::timestamp;
+use crate::state::wire_id;
+
+/// Two keys; a device may use either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyPair {
+    pub(crate) primary: SharedKey,
+    pub(crate) secondary: SharedKey,
+}
+
+impl KeyPair {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
+        Ok(Self { primary: SharedKey::generate()?, secondary: SharedKey::generate()? })
+    }
+
+    /// The keys of a device in a group that has these keys.
+    pub(crate) fn derive(&self, registration_id: &str) -> Self {
+        Self { primary: self.primary.derive(registration_id), secondary: self.secondary.derive(registration_id) }
+    }
+
+    pub(crate) fn signed(&self, token: &SasToken) -> bool {
+        // Always tries both keys, so that the duration reveals nothing.
+        token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
+    }
+}
+
+/// An enrollment: what the service returns, and its keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry<M> {
+    /// Without keys and without read-only state.
+    pub(crate) model: M,
+    #[serde(with = "super::serial::key_pair")]
+    pub(crate) keys: KeyPair,
+    /// The `payload` in the registration result, as if a custom allocation webhook had sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_payload: Option<serde_json::Value>,
+}
+
+impl<M: Model> Entry<M> {
+    /// Sets the payload of the registration result.
+    pub(crate) fn answering(self, payload: Option<serde_json::Value>) -> Result<Self, EnrollError> {
+        levels::check(self.model.id(), "the payload", &payload)?;
+        Ok(Self { answer_payload: payload, ..self })
+    }
+}
+
+/// What individual enrollments and groups have in common.
+pub(crate) trait Model: Clone + PartialEq + Serialize {
+    fn id(&self) -> &str;
+    fn settings(&self) -> &EnrollmentSettings;
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings;
+    /// Checks the settings that only this kind has, and removes read-only members.
+    fn clean(&mut self) -> Result<(), EnrollError>;
+}
+
+impl Model for IndividualEnrollment {
+    fn id(&self) -> &str {
+        &self.registration_id
+    }
+
+    fn settings(&self) -> &EnrollmentSettings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings {
+        &mut self.settings
+    }
+
+    fn clean(&mut self) -> Result<(), EnrollError> {
+        self.registration_state = None;
+        if let Some(id) = &self.device_id {
+            DeviceId::new(id)?;
+        }
+        match &self.optional_device_information {
+            None | Some(serde_json::Value::Object(_)) => Ok(()),
+            Some(_) => {
+                let problem = "optionalDeviceInformation must be an object".to_owned();
+                Err(EnrollError::Setting { id: self.registration_id.clone(), problem })
+            }
+        }
+    }
+}
+
+impl Model for EnrollmentGroup {
+    fn id(&self) -> &str {
+        &self.enrollment_group_id
+    }
+
+    fn settings(&self) -> &EnrollmentSettings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings {
+        &mut self.settings
+    }
+
+    fn clean(&mut self) -> Result<(), EnrollError> {
+        Ok(())
+    }
+}
+
+/// Checks a new or changed enrollment and completes it: keys, ETag, dates. `before` is the existing enrollment with
+/// this name. Returns how the two compare.
+pub(crate) fn complete<M: Model>(
+    mut model: M,
+    before: Option<&Entry<M>>,
+    now: SystemTime,
+) -> Result<(Entry<M>, Put), EnrollError> {
+    // A group name follows the same rule as a registration id.
+    RegistrationId::new(model.id())?;
+    model.clean()?;
+    let id = model.id().to_owned();
+    enrollment_rules::check(&id, model.settings())?;
+    levels::check(&id, "the enrollment", &model)?;
+    let given = take_keys(&id, model.settings_mut())?;
+    let key = |problem| EnrollError::Key { id: id.clone(), problem };
+    let keys = match (given, before) {
+        (Some(keys), _) => keys,
+        (None, Some(before)) => before.keys.clone(),
+        (None, None) => KeyPair::generate().map_err(key)?,
+    };
+    let settings = model.settings_mut();
+    (settings.etag, settings.created_date_time_utc, settings.last_updated_date_time_utc) = (None, None, None);
+    if let Some(before) = before {
+        let mut same = before.model.clone();
+        let old = same.settings_mut();
+        let created = old.created_date_time_utc.take();
+        (old.etag, old.last_updated_date_time_utc) = (None, None);
+        if same == model && before.keys == keys {
+            return Ok((before.clone(), Put::Unchanged));
+        }
+        model.settings_mut().created_date_time_utc = created;
+    }
+    let settings = model.settings_mut();
+    settings.etag = Some(wire_id::etag());
+    settings.last_updated_date_time_utc = Some(timestamp(now));
+    settings.created_date_time_utc.get_or_insert_with(|| timestamp(now));
+    let put = if before.is_some() { Put::Updated } else { Put::Created };
+    let answer_payload = before.and_then(|it| it.answer_payload.clone());
+    Ok((Entry { model, keys, answer_payload }, put))
+}
+
+/// Takes the keys out of the settings, so that they are in one place only. `None` means that both must be
+/// generated.
+fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
+    let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
+    read_keys(id, attestation.symmetric_key.take())
+}
+
+/// Parses two keys; generates a key that is empty. `None` means that both must be generated.
+pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
+    let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
+    let read = |text: &str| {
+        let key = if text.trim().is_empty() { SharedKey::generate() } else { SharedKey::from_base64(text) };
+        key.map_err(|problem| EnrollError::Key { id: id.to_owned(), problem })
+    };
+    if primary_key.trim().is_empty() && secondary_key.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(KeyPair { primary: read(&primary_key)?, secondary: read(&secondary_key)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    fn with_keys(primary: &str, secondary: &str) -> IndividualEnrollment {
+        let mut model = IndividualEnrollment::new("d1");
+        let keys = SymmetricKeys { primary_key: primary.into(), secondary_key: secondary.into() };
+        model.settings.attestation = Some(Attestation::symmetric_key(Some(keys)));
+        model
+    }
+
+    #[test]
+    fn keys_are_generated_kept_or_replaced() {
+        let now = SystemTime::UNIX_EPOCH;
+        let (first, put) = complete(IndividualEnrollment::new("d1"), None, now).expect("valid");
+        assert_eq!(put, Put::Created);
+        assert_ne!(first.keys.primary, first.keys.secondary);
+        let (same, put) = complete(IndividualEnrollment::new("d1"), Some(&first), now).expect("valid");
+        assert_eq!((put, &same.keys, &same.model), (Put::Unchanged, &first.keys, &first.model));
+        let (other, put) = complete(with_keys(KEY, KEY), Some(&first), now).expect("valid");
+        assert_eq!((put, other.keys.primary.expose_base64().as_str()), (Put::Updated, KEY));
+        assert_ne!(other.model.settings.etag, first.model.settings.etag);
+        assert_eq!(other.model.settings.created_date_time_utc, first.model.settings.created_date_time_utc);
+    }
+
+    #[test]
+    fn refuses_unsupported_settings() {
+        let now = SystemTime::UNIX_EPOCH;
+        for (model, message) in [
+            (IndividualEnrollment::new("d 1"), "registration id `d 1` is not valid"),
+            (with_keys("AAEC", KEY), "the enrollment `d1` has no usable key: the symmetric key has 3 bytes"),
+        ] {
+            let error = complete(model, None, now).expect_err(message);
+            assert!(error.to_string().starts_with(message), "{error}");
+        }
+    }
+}

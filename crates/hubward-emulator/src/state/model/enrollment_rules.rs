@@ -1,0 +1,115 @@
+//! The rules for the settings of an enrollment, whichever interface they come from.
+
+use hubward_proto::hub::twin;
+use hubward_proto::limits;
+use hubward_proto::service::{AllocationPolicy, Attestation, AttestationType, EnrollmentSettings, ProvisioningStatus};
+use serde_json::Value;
+
+use super::enroll_error::EnrollError;
+
+/// Refuses settings that the service refuses, and settings that the emulator does not support.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
+pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {
+    let wrong = |problem: String| Err(EnrollError::Setting { id: id.to_owned(), problem });
+    let not_emulated = |what: String| Err(EnrollError::NotEmulated { id: id.to_owned(), what });
+    match &settings.attestation {
+        Some(Attestation { kind: AttestationType::SymmetricKey, x509: None, tpm: None, .. }) | None => {}
+        Some(Attestation { kind: AttestationType::SymmetricKey, .. }) => {
+            return wrong("an attestation of type symmetricKey must have the member symmetricKey only".to_owned());
+        }
+        Some(Attestation { kind, .. }) => match kind {
+            AttestationType::Unknown(word) => return wrong(format!("unknown attestation type `{word}`")),
+            known => return not_emulated(format!("the attestation `{known}`")),
+        },
+    }
+    if let Some(ProvisioningStatus::Unknown(word)) = &settings.provisioning_status {
+        return wrong(format!("unknown provisioningStatus `{word}`"));
+    }
+    if let Some(AllocationPolicy::Unknown(word)) = &settings.allocation_policy {
+        return wrong(format!("unknown allocationPolicy `{word}`"));
+    }
+    match &settings.capabilities {
+        None => {}
+        Some(Value::Object(capabilities)) => match capabilities.get("iotEdge") {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(Value::Bool(true)) => return not_emulated("an edge device (capabilities.iotEdge)".to_owned()),
+            Some(_) => return wrong("capabilities.iotEdge must be true or false".to_owned()),
+        },
+        Some(_) => return wrong("capabilities must be an object".to_owned()),
+    }
+    for (name, value) in [
+        ("credentialPolicyName", &settings.credential_policy_name),
+        ("clientCertificateIssuancePolicy", &settings.client_certificate_issuance_policy),
+        ("certificateAuthorityName", &settings.certificate_authority_name),
+        ("certificatePolicyName", &settings.certificate_policy_name),
+        ("trustBundleId", &settings.trust_bundle_id),
+    ] {
+        if value.as_ref().is_some_and(|it| !is_nothing(it)) {
+            return not_emulated(name.to_owned());
+        }
+    }
+    let Some(initial) = &settings.initial_twin else { return Ok(()) };
+    if !initial.properties.reported.is_empty() {
+        return not_emulated("initialTwin.properties.reported".to_owned());
+    }
+    for (name, values, limit) in [
+        ("tags", &initial.tags, limits::TWIN_TAGS_MAX),
+        ("properties.desired", &initial.properties.desired, limits::TWIN_PROPERTIES_MAX),
+    ] {
+        if let Err(problem) = twin::check(values, limit) {
+            return wrong(format!("initialTwin.{name} is refused: {problem}"));
+        }
+    }
+    Ok(())
+}
+
+/// The values that some clients send for absent members.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_settings_are_refused_and_others_are_accepted() {
+        let long = "x".repeat(limits::TWIN_TAGS_MAX);
+        for (settings, expected) in [
+            ("{}", None),
+            (r#"{"attestation": {"type": "symmetricKey"}, "provisioningStatus": "disabled"}"#, None),
+            (r#"{"allocationPolicy": "custom", "capabilities": {"iotEdge": false}}"#, None),
+            (r#"{"attestation": {"type": "x509"}}"#, Some("requires the attestation `x509`, which is not emulated")),
+            (r#"{"attestation": {"type": "tpm"}}"#, Some("requires the attestation `tpm`, which is not emulated")),
+            (r#"{"attestation": {"type": "key"}}"#, Some("unknown attestation type `key`")),
+            (
+                r#"{"attestation": {"type": "symmetricKey", "tpm": {"endorsementKey": "a"}}}"#,
+                Some("must have the member symmetricKey only"),
+            ),
+            (r#"{"provisioningStatus": "disbled"}"#, Some("unknown provisioningStatus `disbled`")),
+            (r#"{"allocationPolicy": "statik"}"#, Some("unknown allocationPolicy `statik`")),
+            (r#"{"capabilities": {"iotEdge": true}}"#, Some("requires an edge device (capabilities.iotEdge)")),
+            (r#"{"capabilities": {"iotEdge": "yes"}}"#, Some("capabilities.iotEdge must be true or false")),
+            (r#"{"capabilities": []}"#, Some("capabilities must be an object")),
+            (r#"{"initialTwin": {"tags": {"a.b": 1}}}"#, Some("initialTwin.tags is refused")),
+            (
+                r#"{"initialTwin": {"properties": {"desired": {"a.b": 1}}}}"#,
+                Some("initialTwin.properties.desired is refused"),
+            ),
+            (&format!(r#"{{"initialTwin": {{"tags": {{"a": "{long}"}}}}}}"#), Some("initialTwin.tags is refused")),
+        ] {
+            let read: EnrollmentSettings = serde_json::from_str(settings).expect(settings);
+            let message = check("d1", &read).err().map(|it| it.to_string());
+            match expected {
+                None => assert_eq!(message, None, "{settings}"),
+                Some(part) => assert!(message.as_ref().is_some_and(|it| it.contains(part)), "{settings}: {message:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The objects of DPS and of the hubs, in memory. No locks, no I/O.
+
+mod c2d;
+mod changes;
+mod development;
+mod enroll_error;
+mod enrollment;
+mod enrollment_rules;
+mod export;
+mod feedback;
+mod levels;
+mod live;
+mod outcome;
+mod policy;
+mod put;
+mod record;
+mod registry;
+mod seed;
+mod seed_devices;
+mod seed_error;
+mod seed_records;
+mod serial;
+mod state;
+mod table;
+mod twin;
+mod twin_view;
+
+pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
+pub use c2d::{CloudMessageState, CloudMessageView};
+pub use development::{DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE};
+pub(crate) use development::{dev_group, is_dev_group};
+pub use enroll_error::EnrollError;
+pub(crate) use enrollment::{Entry, KeyPair, Model, complete};
+pub(crate) use export::export;
+pub use feedback::FeedbackRecord;
+pub(crate) use levels::are_too_many as too_many_levels;
+pub(crate) use live::{
+    Activity, ConnectionChannels, Key, MethodCall, MethodOutcome, MethodOutcomeSender, Push, Subscriptions, Why,
+};
+pub use outcome::{Ack, Outcome};
+pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Right, hub_policy, settle};
+pub use policy::{Policy, PolicyView};
+pub(crate) use put::Put;
+pub(crate) use record::{Assigned, Operation, Record};
+pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
+pub(crate) use registry::{Device, Hub, Session};
+pub use seed::{Seed, SeedReport};
+pub(crate) use seed::{apply, import, linked};
+pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};
+pub use seed_error::SeedError;
+pub use seed_records::{SeedAssigned, SeedRegistration};
+pub(crate) use serial::key_pair;
+pub(crate) use state::State;
+pub(crate) use table::{Table, Touch};
+pub(crate) use twin::{Change, Notice, Parts, TAGS_NAME, Twin};
+pub use twin_view::TwinView;
+pub(crate) use twin_view::twin_view;

@@ -1,0 +1,320 @@
+//! The hubs: their devices and sessions.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use hubward_proto::service::InitialTwin;
+use serde::{Deserialize, Serialize};
+
+use super::feedback::Feedback;
+use super::{KeyPair, Queue, Rules, Table, Twin};
+use crate::state::clock::{NEVER, timestamp};
+use crate::state::wire_id;
+
+/// The registry of one hub.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    /// The configured name, in its letter case.
+    pub(crate) host: String,
+    /// Devices by `{device}` and modules by `{device}/{module}`, like their MQTT client ids; an id never contains
+    /// `/`. A module comes after its device, and exists only if the device exists.
+    pub(crate) devices: Table<Device>,
+    /// For messages to devices and modules.
+    pub(crate) rules: Rules,
+    pub(crate) feedback: Feedback,
+}
+
+impl Hub {
+    /// Accesses the queue of an identity after applying the passage of time. Records the outcomes of messages for
+    /// their senders.
+    pub(crate) fn queue<R>(
+        &mut self,
+        client_id: &str,
+        now: SystemTime,
+        act: impl FnOnce(&mut Queue, &Rules) -> R,
+    ) -> Option<R> {
+        let device = self.devices.get_mut(client_id)?;
+        device.queue.tick(now, &self.rules);
+        let result = act(&mut device.queue, &self.rules);
+        for removed in device.queue.drain_removed() {
+            self.feedback.note(client_id, &device.generation_id, removed);
+        }
+        Some(result)
+    }
+
+    /// Applies the passage of time to the queue of one identity, or to all queues, before messages are counted.
+    /// Does not touch queues that would not change.
+    pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
+        let stale: Vec<String> = match client_id {
+            Some(id) => {
+                self.devices.get(id).filter(|it| it.queue.is_stale(now)).map(|_| id.to_owned()).into_iter().collect()
+            }
+            None => self.devices.iter().filter(|(_, it)| it.queue.is_stale(now)).map(|(id, _)| id.clone()).collect(),
+        };
+        for id in stale {
+            self.queue(&id, now, |_, _| ());
+        }
+    }
+
+    /// Removes a device with its modules, or a module, with their messages and feedback records.
+    pub(crate) fn remove(&mut self, client_id: &str) -> Option<Device> {
+        for module in self.modules(client_id) {
+            self.remove(&module);
+        }
+        let (device_id, module_id) = match client_id.split_once('/') {
+            Some((device_id, module_id)) => (device_id, Some(module_id)),
+            None => (client_id, None),
+        };
+        self.feedback.forget(device_id, module_id);
+        self.devices.remove(client_id)
+    }
+
+    /// Whether there is a device with this id.
+    pub(crate) fn is_device(&self, device_id: &str) -> bool {
+        !device_id.contains('/') && self.devices.contains_key(device_id)
+    }
+
+    /// The client ids of a device's modules.
+    pub(crate) fn modules(&self, device_id: &str) -> Vec<String> {
+        let first = format!("{device_id}/");
+        let modules = self.devices.range(first.clone()..).map(|(id, _)| id);
+        modules.take_while(|id| id.starts_with(&first)).cloned().collect()
+    }
+}
+
+/// The identity of a device or module, and the data that a hub keeps for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Device {
+    #[serde(with = "super::serial::key_pair")]
+    pub(crate) keys: KeyPair,
+    /// Always true for a module: only its device can be disabled.
+    pub(crate) enabled: bool,
+    /// The operator's comment on the status.
+    pub(crate) status_reason: Option<String>,
+    /// When the status last changed, or [`NEVER`].
+    pub(crate) status_updated: String,
+    /// When the identity last connected or disconnected, or [`NEVER`].
+    pub(crate) connection_updated: String,
+    /// When the identity last connected, disconnected or sent something, or [`NEVER`]. While it is connected,
+    /// [`Live`](super::Live) has the newer value.
+    pub(crate) last_activity: String,
+    /// The model id from its last connection.
+    pub(crate) model_id: Option<String>,
+    /// The owner of a module; modules only.
+    pub(crate) managed_by: Option<String>,
+    pub(crate) created: String,
+    pub(crate) etag: String,
+    /// Differs if the id is deleted and created again.
+    pub(crate) generation_id: String,
+    pub(crate) initial_twin: Option<InitialTwin>,
+    pub(crate) twin: Twin,
+    /// The session that survives a connection with CleanSession 0; `None` if there is none.
+    pub(crate) session: Option<Session>,
+    /// The messages to this identity.
+    pub(crate) queue: Queue,
+}
+
+/// The session that survives a connection with CleanSession 0: filters and granted QoS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) filters: BTreeSet<(String, u8)>,
+}
+
+impl Session {
+    /// The granted QoS of a filter, if the client subscribes to it.
+    pub(crate) fn granted(&self, filter: &str) -> Option<u8> {
+        self.filters.iter().find(|(it, _)| it == filter).map(|(_, qos)| *qos)
+    }
+
+    /// The highest granted QoS of all filters with this prefix; `None` if there are none.
+    ///
+    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which compares prefixes too.
+    pub(crate) fn hears(&self, beginning: &str) -> Option<u8> {
+        self.filters.iter().filter(|(it, _)| it.starts_with(beginning)).map(|(_, qos)| *qos).max()
+    }
+
+    pub(crate) fn set(&mut self, filter: &str, qos: u8) {
+        self.remove(filter);
+        self.filters.insert((filter.to_owned(), qos));
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) {
+        self.filters.retain(|(it, _)| it != filter);
+    }
+}
+
+/// A device as the registry shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DeviceView {
+    /// Host name of the hub.
+    pub hub: String,
+    /// The device id.
+    pub device_id: String,
+    /// Whether the device may connect: `enabled` or `disabled`, as the service writes it.
+    pub status: DeviceStatus,
+    /// Whether the device is connected.
+    pub connection_state: ConnectionState,
+    /// When the identity was created.
+    pub created_time: String,
+    /// Version of the identity.
+    pub etag: String,
+    /// Differs if the id is deleted and created again.
+    pub generation_id: String,
+    /// Number of messages in the queue.
+    pub cloud_to_device_message_count: usize,
+    /// The initial twin from the enrollment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_twin: Option<InitialTwin>,
+}
+
+/// A module as the registry shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ModuleView {
+    /// Host name of the hub.
+    pub hub: String,
+    /// Id of its device.
+    pub device_id: String,
+    /// The module id.
+    pub module_id: String,
+    /// Whether the module is connected.
+    pub connection_state: ConnectionState,
+    /// When the identity was created.
+    pub created_time: String,
+    /// Version of the identity.
+    pub etag: String,
+    /// Differs if the id is deleted and created again.
+    pub generation_id: String,
+    /// Number of messages in the queue.
+    pub cloud_to_device_message_count: usize,
+}
+
+/// Whether a device may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceStatus {
+    /// The device may connect.
+    Enabled,
+    /// The device may not connect.
+    Disabled,
+}
+
+impl std::fmt::Display for DeviceStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        })
+    }
+}
+
+/// Whether a device is connected.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `connectionState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ConnectionState {
+    /// The device is connected.
+    Connected,
+    /// The device is not connected.
+    Disconnected,
+}
+
+impl Device {
+    /// An enabled identity that has never connected.
+    pub(crate) fn new(keys: KeyPair, now: SystemTime) -> Self {
+        Self {
+            keys,
+            enabled: true,
+            status_reason: None,
+            status_updated: NEVER.to_owned(),
+            connection_updated: NEVER.to_owned(),
+            last_activity: NEVER.to_owned(),
+            model_id: None,
+            managed_by: None,
+            created: timestamp(now),
+            etag: wire_id::identity_etag(),
+            generation_id: wire_id::generation_id(now),
+            initial_twin: None,
+            twin: Twin::new(None, &timestamp(now)),
+            session: None,
+            queue: Queue::default(),
+        }
+    }
+
+    pub(crate) fn view(&self, hub: &str, device_id: &str, connected: bool) -> DeviceView {
+        DeviceView {
+            hub: hub.to_owned(),
+            device_id: device_id.to_owned(),
+            status: if self.enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled },
+            connection_state: if connected { ConnectionState::Connected } else { ConnectionState::Disconnected },
+            created_time: self.created.clone(),
+            etag: self.etag.clone(),
+            generation_id: self.generation_id.clone(),
+            cloud_to_device_message_count: self.queue.len(),
+            initial_twin: self.initial_twin.clone(),
+        }
+    }
+
+    pub(crate) fn module_view(&self, hub: &str, device_id: &str, module_id: &str, connected: bool) -> ModuleView {
+        let DeviceView { hub, device_id, connection_state, created_time, etag, generation_id, .. } =
+            self.view(hub, device_id, connected);
+        let (module_id, cloud_to_device_message_count) = (module_id.to_owned(), self.queue.len());
+        ModuleView {
+            hub,
+            device_id,
+            module_id,
+            connection_state,
+            created_time,
+            etag,
+            generation_id,
+            cloud_to_device_message_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::state::model::{Ack, Post};
+
+    #[test]
+    fn expired_messages_are_not_counted() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut hub = Hub::default();
+        for id in ["d1", "d2"] {
+            hub.devices.insert(id.into(), Device::new(KeyPair::generate().expect("keys"), now));
+            for (message_id, seconds) in [("short", 1), ("long", 60)] {
+                let post = Post {
+                    topic: String::new(),
+                    body: "".into(),
+                    message_id: message_id.into(),
+                    ack: Some(Ack::Full),
+                    input: None,
+                };
+                let expires = now + Duration::from_secs(seconds);
+                hub.queue(id, now, |queue, _| queue.put(Arc::new(post), now, expires))
+                    .expect("it is there")
+                    .expect("room");
+            }
+        }
+        let counts = |hub: &Hub| [hub.devices["d1"].queue.len(), hub.devices["d2"].queue.len()];
+        let later = now + Duration::from_secs(1);
+        hub.devices.track();
+        hub.refresh(None, now);
+        assert_eq!(counts(&hub), [2, 2]);
+        assert!(!hub.devices.is_touched(), "an unchanged queue is not written");
+        hub.refresh(Some("d1"), later);
+        hub.refresh(Some("d3"), later);
+        assert_eq!(counts(&hub), [1, 2]);
+        hub.refresh(None, later);
+        assert_eq!(counts(&hub), [1, 1]);
+        let told: Vec<_> = hub.feedback.all().into_iter().map(|it| (it.device_id, it.original_message_id)).collect();
+        assert_eq!(told, [("d1".to_owned(), "short".to_owned()), ("d2".to_owned(), "short".to_owned())]);
+    }
+}

@@ -1,0 +1,192 @@
+//! A seed: initial enrollments and devices, in the services' JSON.
+
+use std::time::SystemTime;
+
+use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use serde::{Deserialize, Serialize};
+
+use super::enroll_error::EnrollError;
+use super::put::{Existing, Put};
+use super::seed_error::SeedError;
+use super::{Entry, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
+
+/// Enrollments and devices to apply to an emulator.
+///
+/// ```
+/// let seed = hubward_emulator::Seed::from_json(r#"{
+///     "enrollments": [{"registrationId": "dev-1", "attestation": {"type": "symmetricKey"}}],
+///     "enrollmentGroups": [{"enrollmentGroupId": "line-7"}],
+///     "devices": [{"deviceId": "pump-1", "hub": "localhost", "modules": [{"moduleId": "valve"}]}]
+/// }"#)?;
+/// assert_eq!((seed.enrollments.len(), seed.devices.len()), (1, 1));
+/// # Ok::<(), hubward_emulator::SeedError>(())
+/// ```
+///
+/// Missing keys are generated. Applying the same seed again changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Seed {
+    /// Individual enrollments.
+    pub enrollments: Vec<IndividualEnrollment>,
+    /// Enrollment groups.
+    pub enrollment_groups: Vec<EnrollmentGroup>,
+    /// Devices that hubs know, whether they registered with DPS or not.
+    pub devices: Vec<SeedDevice>,
+    /// Registration records of devices.
+    pub registrations: Vec<SeedRegistration>,
+}
+
+impl Seed {
+    /// Parses the JSON.
+    ///
+    /// # Errors
+    /// [`SeedError::Json`] with line and column.
+    pub fn from_json(text: &str) -> Result<Self, SeedError> {
+        // The parser's message may repeat a value of the file, and the file contains keys.
+        serde_json::from_str(text).map_err(|problem| SeedError::Json {
+            line: problem.line(),
+            column: problem.column(),
+            what: match problem.classify() {
+                serde_json::error::Category::Data => "the JSON does not have the structure of a seed",
+                _ => "the text is not valid JSON",
+            },
+        })
+    }
+}
+
+/// The result of applying a seed: numbers of enrollments, groups, devices, modules and records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SeedReport {
+    /// Number of objects created.
+    pub created: usize,
+    /// Number of existing objects updated.
+    pub updated: usize,
+    /// Number of existing objects that did not differ.
+    pub unchanged: usize,
+}
+
+/// Applies the whole seed or nothing. For existing devices and records only the keys are updated, because devices
+/// and operators may have changed the rest.
+pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
+    put(state, seed, Existing::Keep, now)
+}
+
+/// Applies the whole seed or nothing. Afterwards, everything that the seed names is as the seed specifies.
+pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
+    put(state, seed, Existing::Replace, now)
+}
+
+fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> Result<SeedReport, SeedError> {
+    let mut report = SeedReport::default();
+    let mut individuals = Vec::new();
+    for model in &seed.enrollments {
+        linked(state, &model.registration_id, &model.settings)?;
+        let before = state.individuals.get(&model.registration_id.to_ascii_lowercase());
+        individuals.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
+    }
+    let mut groups = Vec::new();
+    for model in &seed.enrollment_groups {
+        linked(state, &model.enrollment_group_id, &model.settings)?;
+        let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
+        groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
+    }
+    let devices = seed_devices::check(state, &seed.devices, existing, now)?;
+    devices.puts().for_each(|put| report.count(put));
+    let records = seed_records::check(state, &seed.registrations, existing)?;
+    records.iter().for_each(|(_, _, put)| report.count(*put));
+    devices.put(state);
+    for (id, record, put) in records {
+        if put != Put::Unchanged {
+            state.records.insert(id, record);
+        }
+    }
+    for entry in individuals {
+        state.individuals.insert(entry.model.registration_id.to_ascii_lowercase(), entry);
+    }
+    for entry in groups {
+        state.groups.insert(entry.model.enrollment_group_id.to_ascii_lowercase(), entry);
+    }
+    Ok(report)
+}
+
+/// Counts an enrollment; returns it if it must be stored.
+fn changed<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Option<Entry<M>> {
+    report.count(put);
+    (put != Put::Unchanged).then_some(entry)
+}
+
+impl SeedReport {
+    const fn count(&mut self, put: Put) {
+        match put {
+            Put::Created => self.created += 1,
+            Put::Updated => self.updated += 1,
+            Put::Unchanged => self.unchanged += 1,
+        }
+    }
+}
+
+/// Refuses settings that name a hub which the emulator does not have.
+pub(crate) fn linked(
+    state: &State,
+    id: &str,
+    settings: &hubward_proto::service::EnrollmentSettings,
+) -> Result<(), EnrollError> {
+    let named = settings.iot_hubs.iter().flatten().chain(&settings.iot_hub_host_name);
+    for hub in named {
+        if !state.hubs.contains_key(&hub.to_ascii_lowercase()) {
+            return Err(EnrollError::UnknownHub { id: id.to_owned(), hub: hub.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = r#"{"enrollments": [{"registrationId": "Dev-1", "iotHubs": ["LOCALHOST"]}],
+        "enrollmentGroups": [{"enrollmentGroupId": "g"}]}"#;
+
+    #[test]
+    fn applying_twice_changes_nothing() {
+        let mut state = State::new(["localhost"]);
+        let seed = Seed::from_json(SEED).expect("a seed");
+        let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
+        assert_eq!(report, SeedReport { created: 2, ..SeedReport::default() });
+        let key = state.individuals["dev-1"].keys.clone();
+        let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
+        assert_eq!(report, SeedReport { unchanged: 2, ..SeedReport::default() });
+        assert_eq!(state.individuals["dev-1"].keys, key);
+    }
+
+    #[test]
+    fn applies_the_whole_seed_or_nothing() {
+        let mut state = State::new(["elsewhere"]);
+        let text = SEED.replace("[{\"registrationId\"", "[{\"registrationId\": \"ok\"}, {\"registrationId\"");
+        let seed = Seed::from_json(&text).expect("a seed");
+        let error = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect_err("an unlinked hub");
+        assert_eq!(
+            error,
+            SeedError::Enrollment(EnrollError::UnknownHub { id: "Dev-1".into(), hub: "LOCALHOST".into() })
+        );
+        assert!(state.individuals.is_empty());
+    }
+
+    #[test]
+    fn an_error_has_line_and_column_but_no_content() {
+        for (text, expected) in [
+            ("{\n\"enrollments\": [}", "the seed cannot be read at line 2, column 17: the text is not valid JSON"),
+            (
+                r#"{"enrollments": [{"registrationId": "d", "attestation": "c2VjcmV0"}]}"#,
+                "the seed cannot be read at line 1, column 67: the JSON does not have the structure of a seed",
+            ),
+            (
+                r#"{"enrolments": []}"#,
+                "the seed cannot be read at line 1, column 13: the JSON does not have the structure of a seed",
+            ),
+        ] {
+            assert_eq!(Seed::from_json(text).expect_err(text).to_string(), expected);
+        }
+    }
+}

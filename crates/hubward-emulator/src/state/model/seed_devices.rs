@@ -1,0 +1,307 @@
+//! The hub part of a seed: devices and their modules, in the registry's JSON.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use hubward_proto::service::SymmetricKeys;
+use hubward_proto::{DeviceId, ModuleId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::enroll_error::EnrollError;
+use super::enrollment::read_keys;
+use super::put::{Existing, Put};
+use super::{Device, DeviceStatus, Key, KeyPair, Parts, State, Twin, Why};
+use crate::state::clock::timestamp;
+use crate::state::wire_id;
+
+/// A device of a hub, with its modules.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and `modules` are ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedDevice {
+    /// The device id.
+    pub device_id: String,
+    /// The hub; optional if the emulator has only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// Whether the device may connect; enabled by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<DeviceStatus>,
+    /// The operator's comment on the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// The keys of the device.
+    pub authentication: SeedAuthentication,
+    /// The tags of the twin.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tags: Map<String, Value>,
+    /// The properties of the twin.
+    #[serde(skip_serializing_if = "SeedProperties::is_empty")]
+    pub properties: SeedProperties,
+    /// The modules of the device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<SeedModule>,
+}
+
+/// A module of a [`SeedDevice`].
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Module` and `Twin`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedModule {
+    /// The module id.
+    pub module_id: String,
+    /// The keys of the module.
+    pub authentication: SeedAuthentication,
+    /// The tags of the twin.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tags: Map<String, Value>,
+    /// The properties of the twin.
+    #[serde(skip_serializing_if = "SeedProperties::is_empty")]
+    pub properties: SeedProperties,
+}
+
+/// The properties of a twin, without versions and metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedProperties {
+    /// The desired properties.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub desired: Map<String, Value>,
+    /// The reported properties.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub reported: Map<String, Value>,
+}
+
+impl SeedProperties {
+    fn is_empty(&self) -> bool {
+        self.desired.is_empty() && self.reported.is_empty()
+    }
+}
+
+/// How a device or module authenticates: with a shared key.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `AuthenticationMechanism`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedAuthentication {
+    /// `sas`; other types are not emulated.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The keys; generated if absent.
+    pub symmetric_key: Option<SymmetricKeys>,
+}
+
+/// Checked identities, with the hub that each belongs to.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// By the hub's name in lower case and the client id.
+    identities: BTreeMap<(String, String), (Device, Put)>,
+}
+
+/// The values of an identity in a seed.
+struct SeedIdentity<'a> {
+    authentication: &'a SeedAuthentication,
+    status: DeviceStatus,
+    status_reason: Option<&'a str>,
+    parts: Parts,
+}
+
+/// Checks everything, changes nothing. A device that is repeated only groups its modules.
+pub(crate) fn check(
+    state: &State,
+    devices: &[SeedDevice],
+    existing: Existing,
+    now: SystemTime,
+) -> Result<Checked, EnrollError> {
+    let mut checked = Checked::default();
+    let parts = |tags: &Map<String, Value>, SeedProperties { desired, reported }: &SeedProperties| Parts {
+        tags: tags.clone(),
+        desired: desired.clone(),
+        reported: reported.clone(),
+    };
+    for device in devices {
+        DeviceId::new(&device.device_id)?;
+        let hub = hub_of(state, device)?;
+        let given = SeedIdentity {
+            authentication: &device.authentication,
+            status: device.status.unwrap_or(DeviceStatus::Enabled),
+            status_reason: device.status_reason.as_deref(),
+            parts: parts(&device.tags, &device.properties),
+        };
+        checked.note(state, &hub, device.device_id.clone(), given, existing, now)?;
+        for module in &device.modules {
+            ModuleId::new(&module.module_id)?;
+            let client_id = format!("{}/{}", device.device_id, module.module_id);
+            let given = SeedIdentity {
+                authentication: &module.authentication,
+                status: DeviceStatus::Enabled,
+                status_reason: None,
+                parts: parts(&module.tags, &module.properties),
+            };
+            checked.note(state, &hub, client_id, given, existing, now)?;
+        }
+    }
+    Ok(checked)
+}
+
+fn hub_of(state: &State, device: &SeedDevice) -> Result<String, EnrollError> {
+    let mut hubs = state.hubs.keys();
+    let named = match (&device.hub, hubs.next(), hubs.next()) {
+        (Some(hub), ..) => hub.to_ascii_lowercase(),
+        (None, Some(only), None) => only.clone(),
+        (None, ..) => String::new(),
+    };
+    if state.hubs.contains_key(&named) {
+        return Ok(named);
+    }
+    Err(EnrollError::UnknownHub { id: device.device_id.clone(), hub: device.hub.clone().unwrap_or_default() })
+}
+
+impl Checked {
+    fn note(
+        &mut self,
+        state: &State,
+        hub: &str,
+        client_id: String,
+        given: SeedIdentity<'_>,
+        existing: Existing,
+        now: SystemTime,
+    ) -> Result<(), EnrollError> {
+        let SeedIdentity { authentication, status, status_reason, parts } = given;
+        if let Some(kind) = authentication.kind.as_deref().filter(|it| *it != "sas") {
+            return Err(EnrollError::NotEmulated { id: client_id, what: format!("the authentication `{kind}`") });
+        }
+        let refused = |problem| EnrollError::Twin { id: client_id.clone(), problem };
+        let twin = Twin::of(&parts, &timestamp(now)).map_err(refused)?;
+        let keys = read_keys(&client_id, authentication.symmetric_key.clone())?;
+        let enabled = status == DeviceStatus::Enabled;
+        let noted = match state.device(hub, &client_id) {
+            None => {
+                let make =
+                    || KeyPair::generate().map_err(|problem| EnrollError::Key { id: client_id.clone(), problem });
+                let device = Device::new(keys.map_or_else(make, Ok)?, now);
+                let status_reason = status_reason.map(str::to_owned);
+                (Device { enabled, status_reason, twin, ..device }, Put::Created)
+            }
+            Some(before) => {
+                let mut device = before.clone();
+                let mut changed = keys.as_ref().is_some_and(|it| *it != before.keys);
+                device.keys = keys.unwrap_or(device.keys);
+                if existing == Existing::Replace {
+                    if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
+                        (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
+                        device.status_updated = timestamp(now);
+                        changed = true;
+                    }
+                    if device.twin.parts() != parts {
+                        device.twin.replace(&parts, &timestamp(now)).map_err(refused)?;
+                        changed = true;
+                    }
+                }
+                if changed {
+                    device.etag = wire_id::identity_etag();
+                }
+                (device, if changed { Put::Updated } else { Put::Unchanged })
+            }
+        };
+        self.identities.insert((hub.to_owned(), client_id), noted);
+        Ok(())
+    }
+
+    /// The effect on each identity.
+    pub(crate) fn puts(&self) -> impl Iterator<Item = Put> {
+        self.identities.values().map(|(_, put)| *put)
+    }
+
+    /// Stores the identities in their hubs. Closes the connections of identities that changed.
+    pub(crate) fn put(self, state: &mut State) {
+        for ((host, client_id), (device, put)) in self.identities {
+            if put == Put::Unchanged {
+                continue;
+            }
+            let enabled = device.enabled;
+            if let Some(hub) = state.hub_mut(&host) {
+                hub.devices.insert(client_id.clone(), device);
+            }
+            if enabled {
+                state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
+            } else {
+                // Closes the connections of its modules too.
+                state.close_device(&host, &client_id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Seed;
+    use crate::state::model::{EnrollError, SeedError, SeedReport, State, apply};
+    use std::time::SystemTime;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    fn seed(devices: &str) -> Seed {
+        Seed::from_json(&format!("{{\"devices\": {devices}}}")).expect("a seed")
+    }
+
+    fn seeded(state: &mut State, devices: &str) -> Result<SeedReport, SeedError> {
+        apply(state, &seed(devices), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn devices_and_modules_are_created_with_their_keys() {
+        let mut state = State::new(["Hub-1", "hub-2"]);
+        let text = format!(
+            r#"[{{"deviceId": "d1", "hub": "HUB-1", "status": "enabled",
+                 "authentication": {{
+                    "type": "sas",
+                    "symmetricKey": {{"primaryKey": "{KEY}", "secondaryKey": "{KEY}"}}
+                 }},
+                 "modules": [{{"moduleId": "m1"}}]}}]"#
+        );
+        let report = seeded(&mut state, &text).expect("applies");
+        assert_eq!(report, SeedReport { created: 2, ..SeedReport::default() });
+        assert_eq!(state.device("hub-1", "d1").expect("the device").keys.primary.expose_base64().as_str(), KEY);
+        let made = state.device("hub-1", "d1/m1").expect("the module").keys.clone();
+        let report = seeded(&mut state, &text).expect("applies again");
+        assert_eq!(report, SeedReport { unchanged: 2, ..SeedReport::default() });
+        assert_eq!(state.device("hub-1", "d1/m1").expect("the module").keys, made);
+        let other = text.replace("AAEC", "BBEC");
+        let report = seeded(&mut state, &other).expect("applies");
+        assert_eq!(report, SeedReport { updated: 1, unchanged: 1, ..SeedReport::default() });
+        assert!(state.device("hub-2", "d1").is_none());
+    }
+
+    #[test]
+    fn an_invalid_seed_is_refused_as_a_whole() {
+        for (devices, expected) in [
+            (r#"[{"deviceId": "ok", "hub": "hub-1"}, {"deviceId": "d 1", "hub": "hub-1"}]"#, "not valid"),
+            (r#"[{"deviceId": "ok", "hub": "hub-1"}, {"deviceId": "d1"}]"#, "which is not linked"),
+            (r#"[{"deviceId": "d1", "hub": "hub-3"}]"#, "`hub-3`, which is not linked"),
+            (r#"[{"deviceId": "d1", "hub": "hub-1", "modules": [{"moduleId": "m 1"}]}]"#, "not valid"),
+            (r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"type": "selfSigned"}}]"#, "not emulated"),
+            (
+                r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"symmetricKey": {"primaryKey": "AAEC"}}}]"#,
+                "has no usable key",
+            ),
+        ] {
+            let mut state = State::new(["hub-1", "hub-2"]);
+            let Err(SeedError::Enrollment(error)) = seeded(&mut state, devices) else { panic!("{devices} applies") };
+            assert!(error.to_string().contains(expected), "{devices}: {error}");
+            assert!(state.hubs.values().all(|it| it.devices.is_empty()), "{devices}");
+        }
+        let mut state = State::new(["only"]);
+        seeded(&mut state, r#"[{"deviceId": "d1"}]"#).expect("an only hub need not be named");
+        assert!(state.device("only", "d1").is_some());
+        let none = EnrollError::UnknownHub { id: "d".into(), hub: String::new() };
+        assert_eq!(seeded(&mut State::default(), r#"[{"deviceId": "d"}]"#), Err(none.into()));
+    }
+}

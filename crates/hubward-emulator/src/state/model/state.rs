@@ -1,0 +1,102 @@
+//! All objects of an emulator: enrollments, registrations, hubs with their devices, policies, connections.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+
+use super::enrollment::Entry;
+use super::live::{Key, Live, Why};
+use super::policy::Policies;
+use super::record::{Operations, Records};
+use super::registry::{Device, Hub};
+use super::table::Table;
+use crate::state::clock::timestamp;
+use crate::state::wire_id;
+
+/// The state. Keys are in lower case where the services ignore letter case.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
+    pub(crate) groups: Table<Entry<EnrollmentGroup>>,
+    pub(crate) records: Records,
+    pub(crate) operations: Operations,
+    pub(crate) hubs: BTreeMap<String, Hub>,
+    /// The keys of the shared access policies, which can use the service APIs and connect as any device.
+    pub(crate) policies: Policies,
+    pub(crate) live: Live,
+}
+
+impl State {
+    /// Hubs without devices, and nothing else.
+    pub(crate) fn new<'a>(hubs: impl IntoIterator<Item = &'a str>) -> Self {
+        let hub = |host: &str| Hub { host: host.to_owned(), ..Hub::default() };
+        let hubs = hubs.into_iter().map(|host| (host.to_ascii_lowercase(), hub(host))).collect();
+        Self { hubs, ..Self::default() }
+    }
+
+    pub(crate) fn hub(&self, host: &str) -> Option<&Hub> {
+        self.hubs.get(&host.to_ascii_lowercase())
+    }
+
+    pub(crate) fn hub_mut(&mut self, host: &str) -> Option<&mut Hub> {
+        self.hubs.get_mut(&host.to_ascii_lowercase())
+    }
+
+    pub(crate) fn device(&self, host: &str, device_id: &str) -> Option<&Device> {
+        self.hub(host)?.devices.get(device_id)
+    }
+
+    pub(crate) fn device_mut(&mut self, host: &str, device_id: &str) -> Option<&mut Device> {
+        self.hub_mut(host)?.devices.get_mut(device_id)
+    }
+
+    /// Enables or disables a device. Disabling it closes its connections and those of its modules. Returns whether
+    /// the device exists.
+    pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool, now: SystemTime) -> bool {
+        let device = self.hub_mut(host).filter(|it| it.is_device(device_id));
+        let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
+        if device.enabled != enabled {
+            (device.enabled, device.status_updated) = (enabled, timestamp(now));
+        }
+        device.etag = wire_id::next_identity_etag(&device.etag);
+        if !enabled {
+            self.close_device(host, device_id);
+        }
+        true
+    }
+
+    /// Deletes a device with its modules and messages, and closes their connections. Returns the device, if it
+    /// existed.
+    pub(crate) fn remove_device(&mut self, host: &str, device_id: &str) -> Option<Device> {
+        self.close_device(host, device_id);
+        self.hub_mut(host)?.remove(device_id)
+    }
+
+    /// Closes the connections of a device and its modules.
+    pub(crate) fn close_device(&mut self, host: &str, device_id: &str) {
+        let modules = self.hub(host).map_or_else(Vec::new, |it| it.modules(device_id));
+        for client_id in modules.into_iter().chain([device_id.to_owned()]) {
+            self.live.close(&Key::hub(host, &client_id), Why::NotAllowed);
+        }
+    }
+
+    /// Removes everything except the keys of policies, and ends every connection.
+    pub(crate) fn forget(&mut self) {
+        let Self { individuals, groups, records, operations, hubs, policies: _, live } = self;
+        individuals.clear();
+        groups.clear();
+        records.clear();
+        operations.clear();
+        for hub in hubs.values_mut() {
+            hub.devices.clear();
+            hub.feedback.clear();
+        }
+        live.close_all(Why::NotAllowed);
+    }
+
+    /// When an identity was last active, as far as known.
+    pub(crate) fn activity(&self, hub: &str, client_id: &str, device: &Device) -> String {
+        self.live.activity(&Key::hub(hub, client_id)).unwrap_or_else(|| device.last_activity.clone())
+    }
+}

@@ -1,0 +1,120 @@
+//! The objects behind one lock, with a notification for every change, and on disk if there is a data directory.
+
+mod reset;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+
+use super::disk::{Disk, StateLost};
+use super::journal::EventLog;
+use super::model::{Key, State, Why};
+
+pub(crate) use reset::Beginning;
+
+/// The state and its watchers. Access is by closure, so that no task holds the lock across an await.
+#[derive(Debug)]
+pub(crate) struct Store {
+    state: Mutex<State>,
+    revision: watch::Sender<u64>,
+    /// The journal for created, updated and deleted objects.
+    journal: OnceLock<EventLog>,
+    /// `None` if the state is in memory only.
+    disk: Option<Disk>,
+}
+
+impl Store {
+    pub(crate) fn new(state: State) -> Self {
+        let (state, revision) = (Mutex::new(state), watch::Sender::new(0));
+        Self { state, revision, journal: OnceLock::new(), disk: None }
+    }
+
+    /// Wraps a state that [`disk::open`] loaded. Changes since then are written too.
+    pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
+        let store = Self { disk: Some(disk), ..Self::new(state) };
+        store.update(|_| ());
+        store
+    }
+
+    /// Starts to report created, updated and deleted objects to the journal.
+    pub(crate) fn tell(&self, journal: &EventLog) {
+        self.update(State::record_changes);
+        // There is only one journal; a second one would be ignored.
+        let _ = self.journal.set(journal.clone());
+    }
+
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, then notifies all watchers.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let result = self.update(change);
+        self.revision.send_modify(|it| *it += 1);
+        result
+    }
+
+    /// Changes the state without a notification, for example because time has passed.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        if let Some(journal) = self.journal.get() {
+            // Under the lock, so that events keep their order.
+            state.drain_changes().into_iter().for_each(|it| journal.note(it));
+        }
+        if let Some(disk) = &self.disk {
+            // Still under the lock, so that changes are written in order.
+            disk.changed(&mut state);
+        }
+        result
+    }
+
+    /// Changes the state, then notifies all watchers if `change` returned `Some`.
+    pub(crate) fn change_some<R>(&self, change: impl FnOnce(&mut State) -> Option<R>) -> Option<R> {
+        let result = self.update(change);
+        if result.is_some() {
+            self.revision.send_modify(|it| *it += 1);
+        }
+        result
+    }
+
+    /// Tells the connection of an identity, if there is one, that a newer one replaces it.
+    pub(crate) fn take_over(&self, key: &Key) {
+        self.change_some(|state| state.live.close(key, Why::TakenOver).then_some(()));
+    }
+
+    /// Returns when all earlier changes are on disk; at once if the state is in memory. Call this before sending
+    /// anything that reveals a change.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn settled(&self) -> Result<(), StateLost> {
+        match &self.disk {
+            None => Ok(()),
+            Some(disk) => disk.settled().await,
+        }
+    }
+
+    /// Returns when there is room for more changes that no response depends on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn room(&self) {
+        if let Some(disk) = &self.disk {
+            disk.room().await;
+        }
+    }
+
+    pub(crate) const fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Counts the changes.
+    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}

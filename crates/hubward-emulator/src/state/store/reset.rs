@@ -1,0 +1,59 @@
+//! Resets the state.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::Store;
+use crate::state::model::{DEV_GROUP, Seed, SeedError, State, apply, complete, dev_group, is_dev_group};
+use crate::state::telemetry::TelemetryLog;
+
+/// What an emulator applies to its state at a start and after a reset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beginning {
+    /// Whether to create the group with the public key.
+    pub(crate) dev_keys: bool,
+    pub(crate) seed: Option<Seed>,
+}
+
+impl Beginning {
+    /// Creates or removes the group of the development keys, and applies the seed. Doing this again changes nothing.
+    pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
+        let before = state.groups.get(DEV_GROUP);
+        if self.dev_keys {
+            let (entry, _) = complete(dev_group(), before, now)?;
+            state.groups.insert(DEV_GROUP.to_owned(), entry);
+        } else if before.is_some_and(is_dev_group) {
+            // The key of this group is public, so the group exists only if this start requests it.
+            state.groups.remove(DEV_GROUP);
+        }
+        match &self.seed {
+            Some(seed) => apply(state, seed, now).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Deletes everything except the keys of policies, as one change, and ends every connection. Telemetry offsets
+    /// continue, so that no reader mistakes new messages for old ones.
+    pub(crate) fn reset(
+        &self,
+        logs: &BTreeMap<String, TelemetryLog>,
+        beginning: &Beginning,
+        now: SystemTime,
+    ) -> Result<(), SeedError> {
+        let result = {
+            let mut state = self.lock();
+            // The locks are held until all writes are queued, so that no message comes in between.
+            let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
+            state.forget();
+            let result = beginning.apply(&mut state, now);
+            if let Some(disk) = &self.disk {
+                disk.reset(&mut state, emptied.iter().map(|(hub, log)| (*hub, log.next())));
+            }
+            result
+        };
+        // Notifies all watchers.
+        self.change(|_| result)
+    }
+}

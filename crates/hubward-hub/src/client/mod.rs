@@ -1,0 +1,221 @@
+//! The handle: what a program can do with a client.
+
+mod cloud_messages;
+mod desired;
+mod methods;
+mod send;
+mod twin;
+mod weak;
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, TransportKind, clock};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+pub use self::cloud_messages::{CloudMessage, CloudMessages, ReceiveError, SettleError};
+pub use self::desired::DesiredProperties;
+pub use self::methods::MethodCall;
+pub use self::twin::{Reported, TwinError};
+pub use self::weak::WeakHubClient;
+use crate::deadline::later;
+use crate::driver::{Channels, Driver, WallClock};
+use crate::incoming::Incoming;
+use crate::shared::{Command, Shared};
+use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, Unsupported};
+
+/// Capacity of the command channel for everything but messages.
+const OTHER_COMMANDS: usize = 16;
+
+/// Each feature is requested at most once, and there are fewer features than this: the channel is never full.
+const FEATURES: usize = 16;
+
+/// A client of one hub, for one device or module. Clones share one connection.
+///
+/// A background task owns the connection; the handle only sends commands to it. Dropping the last handle ends
+/// that task without waiting, and messages that are still queued count as not sent. If they matter, call
+/// [`HubClient::close`] first.
+#[derive(Clone)]
+#[must_use]
+pub struct HubClient {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) subscriptions: mpsc::Sender<Feature>,
+    pub(crate) send_deadline: Option<Duration>,
+    pub(crate) twin_deadline: Option<Duration>,
+}
+
+impl HubClient {
+    /// Starts a client and returns at once; the client connects in the background. [`HubClient::connected`]
+    /// waits for the connection.
+    ///
+    /// If the very first login fails for a reason that a retry cannot change (a refused credential, an
+    /// untrusted certificate, an unsupported feature), the client ends with that reason. The client retries
+    /// network failures for ever. After a first successful login it retries every failure, with growing waits.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    pub fn spawn(
+        transport: impl Into<Arc<dyn HubTransport>>,
+        login: HubLogin,
+        credential: Credential,
+        options: HubOptions,
+    ) -> Self {
+        Self::spawn_by(transport, login, credential, options, Arc::new(clock::now))
+    }
+
+    /// As [`HubClient::spawn`], with another wall clock.
+    pub(crate) fn spawn_by(
+        transport: impl Into<Arc<dyn HubTransport>>,
+        login: HubLogin,
+        credential: Credential,
+        options: HubOptions,
+        wall: WallClock,
+    ) -> Self {
+        let (transport, options) = (transport.into(), options.in_range());
+        let abilities = transport.abilities();
+        let (incoming, task_wakes) = Incoming::new(&options);
+        let shared = Arc::new(Shared {
+            endpoint: transport.endpoint(&login).into(),
+            kind: transport.kind(),
+            abilities,
+            login: Arc::new(login),
+            room: Semaphore::new(options.queue),
+            byte_room: Semaphore::new(options.queue_bytes),
+            twin_room: Semaphore::new(options.twin_queue),
+            desired: watch::Sender::new(false),
+            subscriptions: Mutex::default(),
+            incoming,
+            state: watch::Sender::new(ConnectionState::Connecting),
+            last_cause: Mutex::new(None),
+            closed: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        });
+        let (commands, receiver) =
+            mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
+        let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
+        let (subscriptions, features) = mpsc::channel(FEATURES);
+        let channels = Channels { commands: receiver, features, task_wakes };
+        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), channels, wall, Instant::now()));
+        Self { shared, commands, subscriptions, send_deadline, twin_deadline }
+    }
+
+    /// Waits until the hub has accepted the login.
+    ///
+    /// The future waits for as long as the client tries to connect. Limit it with [`tokio::time::timeout`];
+    /// [`HubClient::last_error`] returns why the client is not connected.
+    ///
+    /// # Errors
+    /// [`HubError`] if the client has ended; it contains the reason.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn connected(&self) -> Result<(), HubError> {
+        let mut state = self.shared.state.subscribe();
+        let found = state.wait_for(|it| it.is_connected() || it.is_closed()).await;
+        match found.as_deref() {
+            Ok(ConnectionState::Closed { reason }) => Err(reason.clone().into()),
+            Ok(_) => Ok(()),
+            // The sender lives in `self`, so this does not happen.
+            Err(_) => Err(self.shared.reason().into()),
+        }
+    }
+
+    /// The latest connection state. If states follow each other quickly, a receiver may miss some of them.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Why the last connection or attempt ended; kept while the next attempt runs. `None` after a successful
+    /// login.
+    #[must_use]
+    pub fn last_error(&self) -> Option<DisconnectCause> {
+        self.shared.last_cause()
+    }
+
+    /// Closes the client: takes no more messages, waits up to `flush` until the hub has acknowledged everything
+    /// that is queued, disconnects from the hub and ends the client. It can be called at any time, several
+    /// times and on any handle: the earliest end time counts, and every caller gets the same result.
+    ///
+    /// # Errors
+    /// [`CloseError`] names the messages that the hub did not acknowledge. Their receipts say
+    /// the same.
+    ///
+    /// # Cancel safety
+    /// If dropped after the first poll, the client still closes.
+    pub async fn close(&self, flush: Duration) -> Result<Closed, CloseError> {
+        let until = later(Instant::now(), flush);
+        // If the channel is closed, the client has ended already.
+        let _ended = self.commands.send(Command::Close(Box::new(until))).await;
+        self.closed().await;
+        let closed = self.shared.closed.get().cloned().unwrap_or_else(|| Closed::new(self.shared.reason()));
+        if closed.is_clean() { Ok(closed) } else { Err(CloseError::new(closed)) }
+    }
+
+    /// Waits until the client has ended, for whatever reason, and returns that reason.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> CloseReason {
+        let mut state = self.shared.state.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        drop(state.wait_for(ConnectionState::is_closed).await);
+        self.shared.reason()
+    }
+
+    /// The host and port that the client connects to, for messages.
+    ///
+    /// This value is a snapshot, like those of [`HubClient::login`], [`HubClient::kind`] and
+    /// [`HubClient::abilities`]: a later version may move a client to another hub or transport. Call the method
+    /// again instead of keeping its result.
+    #[must_use]
+    pub fn endpoint(&self) -> Arc<str> {
+        self.shared.endpoint.clone()
+    }
+
+    /// The protocol that the client uses now; a [snapshot](HubClient::endpoint).
+    #[must_use]
+    pub fn kind(&self) -> TransportKind {
+        self.shared.kind
+    }
+
+    /// The features that this protocol supports; a [snapshot](HubClient::endpoint).
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.shared.abilities
+    }
+
+    /// The identity and options of the login; a [snapshot](HubClient::endpoint) that costs no copy.
+    #[must_use]
+    pub fn login(&self) -> Arc<HubLogin> {
+        self.shared.login.clone()
+    }
+
+    /// Fails if the protocol cannot carry the feature.
+    pub(crate) fn check(&self, feature: Feature) -> Result<(), Unsupported> {
+        Unsupported::check(self.shared.abilities, self.shared.kind, feature)
+    }
+
+    /// Subscribes to a feature at the hub, on this and every later connection. Does not wait.
+    pub(crate) fn subscribe(&self, feature: Feature) {
+        let new = self.shared.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
+        if new {
+            // If the channel is closed, the client has ended.
+            let _ended = self.subscriptions.try_send(feature);
+        }
+    }
+}
+
+impl fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubClient")
+            .field("endpoint", &self.shared.endpoint)
+            .field("kind", &self.shared.kind)
+            .field("state", &*self.shared.state.borrow())
+            .finish_non_exhaustive()
+    }
+}

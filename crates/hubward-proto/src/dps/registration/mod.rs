@@ -1,0 +1,366 @@
+//! The registration flow as a pure state machine: register, poll, wait, retry, end.
+//!
+//! A driver calls [`Registration::step`] to get the next step, performs it, and passes the outcome to
+//! [`Registration::on_reply`]. The state machine has no clock, no socket and no random numbers of its own.
+
+use std::time::{Duration, Instant};
+
+use crate::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation, RegistrationState};
+use crate::hub::HubIdentity;
+use crate::retry_after::RETRY_AFTER_MAX;
+use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
+
+/// Maximum number of new registrations because the service does not know the operation.
+///
+/// Source: `[guess]`.
+const REREGISTRATIONS_MAX: u32 = 3;
+
+/// Maximum number of consecutive logins that the service refuses as unavailable.
+const UNAVAILABLE_MAX: u32 = 3;
+
+/// The only connection profile that hubward supports. An absent profile means the same.
+const CLASSIC: &str = "classic";
+
+/// One registration, from the first request to its end.
+#[derive(Debug)]
+#[must_use]
+pub struct Registration {
+    policy: RetryPolicy,
+    deadline: Option<Instant>,
+    operation: Option<OperationId>,
+    state: State,
+    /// Number of consecutive failures. A successful answer resets it.
+    failures: u32,
+    /// How often the service did not know an operation and the device registered again.
+    reregistrations: u32,
+    /// Consecutive logins that the service refused as unavailable.
+    unavailable: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready { not_before: Option<Instant> },
+    Ended(RegistrationEnd),
+}
+
+/// The next step of the driver.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Send the registration, then call [`Registration::on_reply`].
+    Register,
+    /// Request the status of this operation, then call [`Registration::on_reply`].
+    Poll(OperationId),
+    /// Call [`Registration::step`] again at this time.
+    WaitUntil(Instant),
+    /// The registration has ended.
+    End(RegistrationEnd),
+}
+
+/// How a registration ended.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RegistrationEnd {
+    /// DPS assigned the device to a hub.
+    Assigned(Box<Assignment>),
+    /// The service answered `failed` or `disabled`.
+    Rejected {
+        /// The status in the answer.
+        status: AssignmentStatus,
+        /// The service's record, with error code and message if the service sent them.
+        state: Box<RegistrationState>,
+    },
+    /// The flow does not retry after the last failure: a retry cannot help, there were too many consecutive
+    /// failures, or the deadline is too close.
+    GaveUp {
+        /// Number of consecutive failures.
+        failures: u32,
+        /// Whether the flow would have retried, but only after the deadline.
+        out_of_time: bool,
+    },
+    /// The deadline passed, or the service asked to wait beyond it, while it was still assigning.
+    Deadline,
+    /// The service's answer contradicts the protocol.
+    Broken(ProtoError),
+}
+
+/// The hub and the device id that DPS assigned.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Assignment {
+    /// The hub.
+    pub hub: HubHost,
+    /// The id of the device at this hub. It may differ from the registration id.
+    pub device_id: DeviceId,
+    /// The complete record of the service: substatus, payload, etag, times.
+    pub state: RegistrationState,
+}
+
+impl Assignment {
+    /// Returns the identity of the device at its hub, from which its topics, user name and tokens are built.
+    pub fn identity(&self) -> HubIdentity {
+        HubIdentity::new(self.hub.clone(), self.device_id.clone())
+    }
+}
+
+/// A transport error, reduced to what the registration flow needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The kind of failure.
+    pub kind: FailureKind,
+    /// How long the service asked to wait, if it named a time.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Creates a failure.
+    #[must_use]
+    pub const fn new(kind: FailureKind, retry_after: Option<Duration>) -> Self {
+        Self { kind, retry_after }
+    }
+}
+
+/// The kinds of failures that the flow handles differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No answer: the connection was refused or closed, or timed out. The operation may still run.
+    Network,
+    /// The service throttles the client.
+    Throttled,
+    /// The service failed (5xx).
+    Server,
+    /// The service refuses the login as unavailable (CONNACK 3). DPS refuses a foreign ID scope in the
+    /// same way, so this cannot be retried for long.
+    ///
+    /// Source: `[seen]` a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
+    Unavailable,
+    /// The service does not know the operation.
+    OperationUnknown,
+    /// A retry cannot help.
+    Final,
+}
+
+/// How often the flow retries and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct RetryPolicy {
+    /// Maximum number of consecutive failures. The flow gives up at the next one.
+    pub max_failures: u32,
+    /// The longest wait after the first failure. It doubles with each failure; the actual wait is a random
+    /// share of it.
+    pub first_wait: Duration,
+    /// The upper limit of the doubled wait.
+    pub max_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_failures: 10, first_wait: Duration::from_secs(1), max_wait: Duration::from_secs(60) }
+    }
+}
+
+impl RetryPolicy {
+    /// Sets [`RetryPolicy::max_failures`]; with 0 the flow does not retry.
+    pub const fn max_failures(mut self, max_failures: u32) -> Self {
+        self.max_failures = max_failures;
+        self
+    }
+
+    /// Sets [`RetryPolicy::first_wait`].
+    pub const fn first_wait(mut self, first_wait: Duration) -> Self {
+        self.first_wait = first_wait;
+        self
+    }
+
+    /// Sets [`RetryPolicy::max_wait`].
+    pub const fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.max_wait = max_wait;
+        self
+    }
+}
+
+impl Registration {
+    /// Creates a registration. `deadline` limits all requests, waits and retries together.
+    pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
+        Self {
+            policy,
+            deadline,
+            operation: None,
+            state: State::Ready { not_before: None },
+            failures: 0,
+            reregistrations: 0,
+            unavailable: 0,
+        }
+    }
+
+    /// Continues an earlier operation instead of registering again: the service bills registrations, but not
+    /// polls.
+    pub fn resume(mut self, operation: OperationId) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    /// Returns the running operation, if the service has named it.
+    #[must_use]
+    pub const fn operation(&self) -> Option<&OperationId> {
+        self.operation.as_ref()
+    }
+
+    /// Returns the next step at `now`. Call it again after each step.
+    #[must_use]
+    pub fn step(&mut self, now: Instant) -> Step {
+        let not_before = match &self.state {
+            State::Ended(end) => return Step::End(end.clone()),
+            State::Ready { not_before } => *not_before,
+        };
+        if self.deadline.is_some_and(|it| it <= now) {
+            return Step::End(self.end(RegistrationEnd::Deadline));
+        }
+        match (not_before, &self.operation) {
+            (Some(moment), _) if moment > now => Step::WaitUntil(moment),
+            (_, Some(operation)) => Step::Poll(operation.clone()),
+            (_, None) => Step::Register,
+        }
+    }
+
+    /// Processes the outcome of a request. `jitter` is a random number from 0 to 1, which spreads the retries
+    /// of many devices over time.
+    pub fn on_reply(&mut self, now: Instant, jitter: f64, reply: Result<&DpsReply, Failure>) {
+        if matches!(self.state, State::Ended(_)) {
+            return;
+        }
+        match reply {
+            Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
+                self.failures = 0;
+                match (&operation.status, status) {
+                    // The operation has ended, so polling again would give the same answer.
+                    (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
+                        let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
+                        self.end(RegistrationEnd::Broken(problem));
+                    }
+                    _ => self.on_operation(now, operation, *retry_after),
+                }
+            }
+            Ok(DpsReply { body: DpsBody::TpmChallenge(_), .. }) => {
+                let unexpected = "the service sent a TPM challenge to a device that has a symmetric key";
+                self.end(RegistrationEnd::Broken(ProtoError::Unexpected(unexpected.into())));
+            }
+            Err(failure) => self.on_failure(now, jitter, failure),
+        }
+    }
+
+    fn on_operation(&mut self, now: Instant, operation: &RegistrationOperation, retry_after: Option<Duration>) {
+        match &operation.status {
+            AssignmentStatus::Assigned => {
+                let end = match assignment(operation) {
+                    Ok(assignment) => RegistrationEnd::Assigned(Box::new(assignment)),
+                    Err(problem) => RegistrationEnd::Broken(problem),
+                };
+                self.end(end);
+            }
+            status @ (AssignmentStatus::Failed | AssignmentStatus::Disabled) => {
+                let state = Box::new(operation.registration_state.clone().unwrap_or_default());
+                self.end(RegistrationEnd::Rejected { status: status.clone(), state });
+            }
+            // No trace shows `unassigned`; the C# and Java SDKs treat it like `assigning`. An unknown status
+            // may be a new status of a running operation: poll if the operation is known.
+            AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
+                // Only the first poll may follow at once: a tight loop of polls would load the network.
+                let least = if self.operation.is_some() { limits::POLL_INTERVAL_MIN } else { Duration::ZERO };
+                // The answer to a poll may lack the operation id: then the id stays the same.
+                if !operation.operation_id.is_empty() {
+                    match OperationId::new(operation.operation_id.as_str()) {
+                        Ok(id) => self.operation = Some(id),
+                        Err(problem) => {
+                            self.end(RegistrationEnd::Broken(problem));
+                            return;
+                        }
+                    }
+                }
+                if self.operation.is_none() {
+                    self.end(RegistrationEnd::Broken(ProtoError::Missing("operationId")));
+                    return;
+                }
+                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).clamp(least, RETRY_AFTER_MAX);
+                if self.deadline.is_some_and(|it| it <= next) {
+                    self.end(RegistrationEnd::Deadline);
+                } else {
+                    self.state = State::Ready { not_before: Some(next) };
+                }
+            }
+        }
+    }
+
+    fn on_failure(&mut self, now: Instant, jitter: f64, failure: Failure) {
+        self.failures += 1;
+        let failures = self.failures;
+        self.unavailable = if failure.kind == FailureKind::Unavailable { self.unavailable + 1 } else { 0 };
+        let least = match failure.kind {
+            FailureKind::Final => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
+            // The service bills registrations, so the number of new registrations is limited.
+            FailureKind::OperationUnknown if self.reregistrations == REREGISTRATIONS_MAX => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
+            FailureKind::OperationUnknown => {
+                self.operation = None;
+                self.reregistrations += 1;
+                Duration::ZERO
+            }
+            FailureKind::Unavailable if self.unavailable == UNAVAILABLE_MAX => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
+            FailureKind::Server | FailureKind::Unavailable => limits::SERVER_ERROR_WAIT,
+            // Without a Retry-After, wait as long as after a server error.
+            FailureKind::Throttled if failure.retry_after.is_none() => limits::SERVER_ERROR_WAIT,
+            FailureKind::Throttled | FailureKind::Network => Duration::ZERO,
+        };
+        if failures > self.policy.max_failures {
+            self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+            return;
+        }
+        let spread = self.policy.wait_after(failures).mul_f64(jitter.clamp(0.0, 1.0));
+        let next = now + failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(least) + spread;
+        if self.deadline.is_some_and(|it| it <= next) {
+            self.end(RegistrationEnd::GaveUp { failures, out_of_time: true });
+        } else {
+            self.state = State::Ready { not_before: Some(next) };
+        }
+    }
+
+    fn end(&mut self, end: RegistrationEnd) -> RegistrationEnd {
+        self.state = State::Ended(end.clone());
+        end
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the longest wait after this many consecutive failures.
+    fn wait_after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        self.first_wait.saturating_mul(1 << doublings).min(self.max_wait).min(RETRY_AFTER_MAX)
+    }
+}
+
+fn assignment(operation: &RegistrationOperation) -> Result<Assignment, ProtoError> {
+    let state = operation.registration_state.clone().ok_or(ProtoError::Missing("registrationState"))?;
+    if let Some(profile) = state.connection_profile.as_deref().filter(|it| *it != CLASSIC) {
+        return Err(ProtoError::Unexpected(format!(
+            "the hub requires the connection profile `{}`, but hubward supports only `{CLASSIC}`",
+            Excerpt(profile)
+        )));
+    }
+    let hub = state.assigned_hub.as_deref().ok_or(ProtoError::Missing("assignedHub"))?;
+    let device_id = state.device_id.as_deref().ok_or(ProtoError::Missing("deviceId"))?;
+    Ok(Assignment { hub: HubHost::new(hub)?, device_id: DeviceId::new(device_id)?, state })
+}
+
+#[cfg(test)]
+mod tests;
