@@ -9,7 +9,20 @@ use super::File;
 use super::imports::{Import, imports, join};
 
 /// The crates that have no circles.
-const CRATES: [&str; 2] = ["hubward-bench", "hubward-cli"];
+const CRATES: [&str; 12] = [
+    "hubward",
+    "hubward-bench",
+    "hubward-cli",
+    "hubward-dial",
+    "hubward-dps",
+    "hubward-https",
+    "hubward-mqtt",
+    "hubward-proto",
+    "hubward-sas",
+    "hubward-service",
+    "hubward-transport",
+    "hubward-ws",
+];
 
 /// Arrows between modules with the same parent, each with the first import that draws it.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;
