@@ -12,8 +12,8 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::response::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::dps::RequestContext;
 use crate::failure;
+use crate::request_context::RequestContext;
 
 /// Reads the whole answer and interprets it.
 pub(crate) async fn read(

@@ -20,6 +20,7 @@ use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::request_context::RequestContext;
 use crate::tracked::Tracked;
 use crate::{answer, failure};
 
@@ -33,13 +34,6 @@ pub struct HttpsDps {
     progress: DialProgress,
     /// The stage of the latest request.
     request_stage: Stage,
-}
-
-/// The request in progress: what an error message needs.
-pub(crate) struct RequestContext<'a> {
-    pub(crate) endpoint: &'a Endpoint,
-    pub(crate) stage: Stage,
-    pub(crate) token: Option<&'a SasToken>,
 }
 
 impl HttpsDps {

@@ -8,7 +8,7 @@ use hubward_dial::{DialError, TlsFault as DialFault};
 use hubward_transport::{ProtoError, Stage, TlsFault, TransportError};
 use rustls::pki_types::InvalidDnsNameError;
 
-use crate::dps::RequestContext;
+use crate::request_context::RequestContext;
 
 /// Converts an error that occurred before the answer.
 pub(crate) fn of_request(context: &RequestContext<'_>, error: &hyper_util::client::legacy::Error) -> TransportError {

@@ -30,6 +30,7 @@
 mod answer;
 mod dps;
 mod failure;
+mod request_context;
 mod tracked;
 
 pub use dps::HttpsDps;

@@ -9,7 +9,21 @@ use super::File;
 use super::imports::{Import, imports, join};
 
 /// The crates that have no circles.
-const CRATES: [&str; 3] = ["hubward-bench", "hubward-cli", "hubward-emulator"];
+const CRATES: [&str; 13] = [
+    "hubward",
+    "hubward-bench",
+    "hubward-cli",
+    "hubward-dial",
+    "hubward-dps",
+    "hubward-emulator",
+    "hubward-https",
+    "hubward-mqtt",
+    "hubward-proto",
+    "hubward-sas",
+    "hubward-service",
+    "hubward-transport",
+    "hubward-ws",
+];
 
 /// Arrows between modules with the same parent, each with the first import that draws it.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;

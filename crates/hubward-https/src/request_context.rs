@@ -1,0 +1,11 @@
+//! The request in progress.
+
+use hubward_dial::Endpoint;
+use hubward_transport::{SasToken, Stage};
+
+/// The request in progress: what an error message needs.
+pub(crate) struct RequestContext<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) stage: Stage,
+    pub(crate) token: Option<&'a SasToken>,
+}
