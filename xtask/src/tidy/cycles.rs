@@ -9,7 +9,7 @@ use super::File;
 use super::imports::{Import, imports, join};
 
 /// The crates that have no circles.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "hubward",
     "hubward-bench",
     "hubward-cli",
@@ -17,6 +17,7 @@ const CRATES: [&str; 13] = [
     "hubward-dps",
     "hubward-emulator",
     "hubward-https",
+    "hubward-hub",
     "hubward-mqtt",
     "hubward-proto",
     "hubward-sas",

@@ -70,7 +70,8 @@ impl Subscriptions {
             SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: Some(Box::new(refusal.clone())) };
         let feature = self.on_response(tag, refused);
         if let Some(feature) = feature {
-            tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", RETRY_INTERVAL.as_secs());
+            let seconds = RETRY_INTERVAL.as_secs();
+            tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {seconds} s");
         }
         feature.is_some()
     }

@@ -51,9 +51,9 @@ use crate::session::{Acknowledge, Session};
 ///   the hub until the next connection; the client logs a warning and returns
 ///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit), and telemetry
 ///   continues. The caller must bound the bytes of unsettled messages: it
-///   [releases](hubward_transport::Reply::Release) those that it cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each
-///   one answers a message of the hub: while 512 KiB are unwritten because the peer does not read, the
-///   client does not read either.
+///   [releases](hubward_transport::Reply::Release) those that it cannot keep. One poll reads about 256 KiB
+///   at most. The client always accepts replies, because each one answers a message of the hub: while
+///   512 KiB are unwritten because the peer does not read, the client does not read either.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,
