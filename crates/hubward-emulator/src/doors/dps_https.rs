@@ -12,10 +12,10 @@ use hyper::header::{ALLOW, AUTHORIZATION, HOST, HeaderMap, LOCATION};
 use tokio::time::sleep;
 
 use crate::doors::admission;
-use crate::doors::http::{Cut, Pace, Reply, add_headers, is_json, request, to_http, value};
+use crate::doors::http::{Aborted, Pace, Reply, add_headers, is_json, request, to_http, value};
 use crate::services::api::api_version;
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Caller, Refusal};
+use crate::services::dps::{Caller, DpsResponse, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 
@@ -23,7 +23,7 @@ use crate::state::fault::{Fault, Point};
 const NOT_EMULATED: &str = "certificates";
 
 /// Answers one request.
-pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let (head, body) = request.into_parts();
     let registrar = &cloud.registrar;
     let refuse = |refusal: &Refusal| to_http(&cloud.clock, registrar.refuse(refusal), Pace::AtOnce);
@@ -70,10 +70,10 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     };
     let (mut pace, mut added) = (Pace::AtOnce, Vec::new());
     let answer = match fault {
-        Some(Fault::Cut) => return Err(Cut),
+        Some(Fault::Cut) => return Err(Aborted),
         Some(Fault::Never) => std::future::pending().await,
         Some(Fault::Status { status, code, message, retry_after }) => {
-            Answer { retry_after, ..registrar.refuse(&Refusal::new(status, code, message)) }
+            DpsResponse { retry_after, ..registrar.refuse(&Refusal::new(status, code, message)) }
         }
         Some(Fault::StatusWith { status, code, message, headers }) => {
             added = headers;
@@ -89,7 +89,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
             answer()
         }
         Some(Fault::Body { status, content_type, bytes }) => {
-            Answer { status, content_type, body: bytes, retry_after: None, error_code: None, ..answer() }
+            DpsResponse { status, content_type, body: bytes, retry_after: None, error_code: None, ..answer() }
         }
         Some(Fault::Delay(time)) => {
             sleep(time).await;
@@ -103,7 +103,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
             pace = Pace::Chunks(bytes);
             answer()
         }
-        Some(Fault::RetryAfter(retry_after)) => Answer { retry_after, ..answer() },
+        Some(Fault::RetryAfter(retry_after)) => DpsResponse { retry_after, ..answer() },
         _ => answer(),
     };
     let mut reply = to_http(&cloud.clock, answer, pace);

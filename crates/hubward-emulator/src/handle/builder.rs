@@ -11,7 +11,7 @@ use hubward_sas::{KeyError, SharedKey};
 
 use super::error::StartError;
 use crate::doors::tls::BadCertificate;
-use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, settle};
+use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, set_policy_keys};
 use crate::state::model::{Policy, Seed};
 
 /// How long the real service asks a device to wait between registration and poll.
@@ -23,6 +23,7 @@ pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAdd
 
 /// Configures an emulator. Get one from [`Emulator::builder`](crate::Emulator::builder); every option has a default.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Builder {
     pub(crate) addresses: Option<Vec<IpAddr>>,
     pub(crate) mqtt_port: u16,
@@ -90,21 +91,18 @@ impl Default for Builder {
 impl Builder {
     /// Listens on these addresses instead of 127.0.0.1 and ::1 (and the loopback addresses that are names of hubs).
     /// The admin port stays on loopback, see [`Builder::admin_address`].
-    #[must_use]
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
         self
     }
 
     /// Port of MQTT over TLS. The default, 0, selects a free port.
-    #[must_use]
     pub const fn mqtt_port(mut self, port: u16) -> Self {
         self.mqtt_port = port;
         self
     }
 
     /// Port of HTTPS and MQTT over WebSocket. The default, 0, selects a free port.
-    #[must_use]
     pub const fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
         self
@@ -112,7 +110,6 @@ impl Builder {
 
     /// Port of the plain-HTTP admin listener. The default, 0, selects a free port.
     #[cfg(feature = "admin")]
-    #[must_use]
     pub const fn admin_port(mut self, port: u16) -> Self {
         self.admin_port = port;
         self
@@ -121,7 +118,6 @@ impl Builder {
     /// Address of the admin port, instead of 127.0.0.1 and ::1. The admin port asks for no password and returns
     /// every key. If the address is not a loopback address, every client that reaches it controls the emulator.
     #[cfg(feature = "admin")]
-    #[must_use]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
         self.admin_address = Some(address);
         self
@@ -130,7 +126,6 @@ impl Builder {
     /// Adds a name that requests to the admin port may have in `Host`, besides `localhost` and the addresses of the
     /// port. The admin port refuses other names, so that no web page can reach it through a name of its own.
     #[cfg(feature = "admin")]
-    #[must_use]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
         self
@@ -139,7 +134,6 @@ impl Builder {
     /// Keeps all state in this directory: the certificate authority, and everything else in `state.redb`. Creates
     /// the directory with mode 0700. Only one emulator at a time can use it. The emulator acknowledges a change
     /// only after it is on disk. Without a directory, all state is in memory and is lost at the end.
-    #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
         self
@@ -147,21 +141,18 @@ impl Builder {
 
     /// Names of the hubs, all linked to DPS; by default one hub, `localhost`. A device connects to its hub by this
     /// name.
-    #[must_use]
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// The id scope; [`DEV_ID_SCOPE`](crate::DEV_ID_SCOPE) by default.
-    #[must_use]
     pub fn id_scope(mut self, id_scope: impl Into<String>) -> Self {
         self.id_scope = id_scope.into();
         self
     }
 
     /// Adds a name of DPS, besides `global.azure-devices-provisioning.net`.
-    #[must_use]
     pub fn dps_host(mut self, name: impl Into<String>) -> Self {
         self.dps_hosts.push(name.into());
         self
@@ -169,14 +160,12 @@ impl Builder {
 
     /// Adds names and addresses that the emulator presents certificates for, besides those of DPS and the hubs,
     /// `localhost`, 127.0.0.1 and ::1.
-    #[must_use]
     pub fn names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.names.extend(names.into_iter().map(Into::into));
         self
     }
 
     /// Starts with the contents of this seed.
-    #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.seed = Some(seed);
         self
@@ -185,7 +174,6 @@ impl Builder {
     /// Starts with the group [`DEV_GROUP`](crate::DEV_GROUP), whose keys are
     /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can then register with any registration id and the key derived
     /// from it. [`Builder::start`] fails unless all addresses are loopback addresses.
-    #[must_use]
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
         self
@@ -193,14 +181,12 @@ impl Builder {
 
     /// How long DPS asks a device to wait, in whole seconds. `None` omits Retry-After. The default is zero, so that
     /// tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
-    #[must_use]
     pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
     /// Number of polls that DPS answers with `assigning` before it returns the result; 1 by default.
-    #[must_use]
     pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
         self.polls_before_assigned = polls;
         self
@@ -208,7 +194,6 @@ impl Builder {
 
     /// How far the emulator's clock is ahead of the system clock, so that tokens look old (at most a hundred
     /// years).
-    #[must_use]
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
@@ -217,21 +202,18 @@ impl Builder {
     /// Maximum number of connections that the MQTT and HTTPS ports serve at a time, counted together; 10,000 by
     /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count;
     /// the emulator accepts as many of these, but at most 2,048.
-    #[must_use]
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
     /// Maximum number of messages in the log of each hub; 100,000 by default. A log never holds more than 32 MiB.
-    #[must_use]
     pub const fn telemetry_retention(mut self, messages: usize) -> Self {
         self.telemetry_retention = messages;
         self
     }
 
     /// Presents a certificate that clients must refuse.
-    #[must_use]
     pub const fn certificate(mut self, bad: BadCertificate) -> Self {
         self.certificate = Some(bad);
         self
@@ -239,7 +221,6 @@ impl Builder {
 
     /// How long hubs keep a message to a device if its sender sets no expiry time; one hour by default. The real
     /// service allows one minute to two days.
-    #[must_use]
     pub const fn message_ttl(mut self, ttl: Duration) -> Self {
         self.rules.ttl = ttl;
         self
@@ -247,7 +228,6 @@ impl Builder {
 
     /// How long a delivered message to a device stays invisible until the hub redelivers it, if the device does not
     /// acknowledge it; one minute by default.
-    #[must_use]
     pub const fn message_lock(mut self, lock: Duration) -> Self {
         self.rules.lock = lock;
         self
@@ -259,7 +239,6 @@ impl Builder {
     /// none. The service allows 1 to 100. A connection that ends never counts.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
-    #[must_use]
     pub const fn message_deliveries(mut self, most: u32) -> Self {
         self.rules.max_deliveries = Some(most);
         self
@@ -270,7 +249,6 @@ impl Builder {
     /// connection; no public trace shows it.
     ///
     /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
-    #[must_use]
     pub const fn close_on_refused_filter(mut self, close: bool) -> Self {
         self.close_on_refused_filter = close;
         self
@@ -282,7 +260,6 @@ impl Builder {
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
     /// others for topics.
-    #[must_use]
     pub const fn shuffle(mut self, seed: u64) -> Self {
         self.shuffle = Some(seed);
         self.rules.shuffle = Some(seed);
@@ -290,7 +267,6 @@ impl Builder {
     }
 
     /// The primary key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
-    #[must_use]
     pub fn policy_key(mut self, key: SharedKey) -> Self {
         for policy in [Policy::IotHubOwner, Policy::Device] {
             self.policy_keys.insert(policy, (key.clone(), None));
@@ -300,7 +276,6 @@ impl Builder {
 
     /// The keys of a policy of every hub. Policies without configured keys get random ones, which are kept in the
     /// data directory if there is one. See [`Emulator::policies`](crate::Emulator::policies).
-    #[must_use]
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
         self
@@ -308,7 +283,6 @@ impl Builder {
 
     /// The primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS; random by
     /// default. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
-    #[must_use]
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
         self
@@ -348,15 +322,15 @@ impl Builder {
     }
 
     /// Sets the keys of every policy: uses the configured keys first, then the keys in the state, then random keys.
-    pub(crate) fn settle_policies(&self, state: &mut State) -> Result<(), KeyError> {
+    pub(crate) fn apply_policy_keys(&self, state: &mut State) -> Result<(), KeyError> {
         for hub in &self.hubs {
             for policy in Policy::ALL {
                 let given = self.policy_keys.get(&policy);
                 let given = (given.map(|it| &it.0), given.and_then(|it| it.1.as_ref()));
-                settle(&mut state.policies, hub_policy(hub, policy), given)?;
+                set_policy_keys(&mut state.policies, hub_policy(hub, policy), given)?;
             }
         }
-        settle(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
+        set_policy_keys(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
     }
 
     /// The addresses of the admin port.

@@ -29,7 +29,7 @@ use crate::state::fault::{Faults, Moves};
 use crate::state::journal::EventLog;
 use crate::state::model::State;
 use crate::state::new_file;
-use crate::state::store::{Beginning, Store};
+use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {
@@ -43,7 +43,6 @@ impl Emulator {
     }
 
     /// Returns a builder to configure an emulator.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -97,8 +96,8 @@ impl Builder {
             options.hubs.iter().map(|it| (it.to_ascii_lowercase(), TelemetryLog::new(retention))).collect();
         let state = State::new(options.hubs.iter().map(String::as_str));
         let (state, mut opened) = open_state(options.data_dir.as_deref(), state, &logs).await?;
-        let beginning = Beginning { dev_keys: options.dev_keys, seed: options.seed.clone() };
-        let store = match begin(&options, &beginning, state, opened.disk.clone(), clock.now()).await {
+        let initial_state = InitialState { dev_keys: options.dev_keys, seed: options.seed.clone() };
+        let store = match begin(&options, &initial_state, state, opened.disk.clone(), clock.now()).await {
             Ok(store) => Arc::new(store),
             Err(error) => {
                 opened.closed().await;
@@ -106,7 +105,7 @@ impl Builder {
             }
         };
         let journal = EventLog::new(Arc::clone(&clock));
-        store.tell(&journal);
+        store.report_to(&journal);
         let cloud = Arc::new(Cloud {
             journal: journal.clone(),
             closing: watch::Sender::new(false),
@@ -120,7 +119,7 @@ impl Builder {
                 polls_before_assigned: options.polls_before_assigned,
             },
             logs,
-            beginning,
+            initial_state,
             faults: Faults::default(),
             store,
             clock,
@@ -180,7 +179,7 @@ impl Drop for Opened {
 /// Applies the seed, the development keys and the policies to the state that was loaded.
 async fn begin(
     options: &Builder,
-    beginning: &Beginning,
+    initial_state: &InitialState,
     mut state: State,
     disk: Option<Disk>,
     now: SystemTime,
@@ -188,13 +187,13 @@ async fn begin(
     for hub in state.hubs.values_mut() {
         hub.rules = options.rules;
     }
-    beginning.apply(&mut state, now)?;
-    options.settle_policies(&mut state)?;
+    initial_state.apply(&mut state, now)?;
+    options.apply_policy_keys(&mut state)?;
     let store = match disk {
         Some(disk) => Store::on_disk(state, disk),
         None => Store::new(state),
     };
-    store.settled().await?;
+    store.flushed().await?;
     Ok(store)
 }
 

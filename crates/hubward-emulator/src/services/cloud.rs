@@ -17,7 +17,7 @@ use crate::state::fault::Faults;
 #[cfg(test)]
 use crate::state::fault::Moves;
 use crate::state::journal::EventLog;
-use crate::state::store::{Beginning, Store};
+use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
 
 /// The state, the clock, the journal and the settings of an emulator. All connections share it.
@@ -35,7 +35,7 @@ pub(crate) struct Cloud {
     /// The host names of DPS and the hubs, which the service APIs and the HTTPS port check.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
-    pub(crate) beginning: Beginning,
+    pub(crate) initial_state: InitialState,
     pub(crate) choices: Choices,
 }
 
@@ -93,7 +93,7 @@ impl Cloud {
             faults: Faults::default(),
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
             access: Access::new(&[], &["localhost".to_owned()], &[]),
-            beginning: Beginning::default(),
+            initial_state: InitialState::default(),
             choices: Choices::default(),
             info: Arc::new(Info {
                 id_scope: "0ne1".into(),

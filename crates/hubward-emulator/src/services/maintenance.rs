@@ -16,7 +16,7 @@ pub(crate) fn import(cloud: &Cloud, seed: &Seed) -> Result<SeedReport, SeedError
 
 /// See [`Emulator::reset`](crate::Emulator::reset).
 pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
-    let reset = cloud.store.reset(&cloud.logs, &cloud.beginning, cloud.clock.now());
+    let reset = cloud.store.reset(&cloud.logs, &cloud.initial_state, cloud.clock.now());
     cloud.journal.note(Note::new(EventKind::Reset, EventSource::Emulator));
     reset
 }

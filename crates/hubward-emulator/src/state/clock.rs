@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 /// A hundred years, so that years keep four digits in timestamps.
-pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(3_155_760_000);
+pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
@@ -24,13 +24,13 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(ahead: Duration) -> Self {
-        Self { ahead: watch::Sender::new(ahead.min(MOST_AHEAD)) }
+        Self { ahead: watch::Sender::new(ahead.min(MAX_AHEAD)) }
     }
 
-    /// Sets how far this clock is ahead of the system clock (at most [`MOST_AHEAD`]). Waits whose moment has passed
+    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). Waits whose moment has passed
     /// now return.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
-        self.ahead.send_replace(ahead.min(MOST_AHEAD));
+        self.ahead.send_replace(ahead.min(MAX_AHEAD));
     }
 
     pub(crate) fn ahead(&self) -> Duration {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_clock_is_at_most_a_hundred_years_ahead() {
         let clock = Clock::new(Duration::MAX);
-        assert_eq!(clock.ahead(), MOST_AHEAD);
+        assert_eq!(clock.ahead(), MAX_AHEAD);
         clock.set_ahead(Duration::ZERO);
         clock.set_ahead(Duration::MAX);
         assert_eq!(timestamp(clock.now()).len(), "2023-11-14T22:13:20.1234567Z".len());

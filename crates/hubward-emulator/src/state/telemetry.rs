@@ -221,7 +221,7 @@ impl TelemetryLog {
     }
 
     /// Makes sure that the offset of the next message is at least `offset`.
-    pub(crate) fn go_on_at(&self, offset: u64) {
+    pub(crate) fn continue_at(&self, offset: u64) {
         let mut kept = self.kept();
         if kept.messages.is_empty() && kept.first < offset {
             kept.first = offset;

@@ -138,7 +138,7 @@ async fn all_state_survives_a_restart() {
     let emulator = start(folder.path()).await;
     let (key, operation) = change_everything(&emulator).await;
     let before = seen(&emulator);
-    emulator.settled().await.expect("written");
+    emulator.flush().await.expect("written");
     emulator.shutdown().await;
 
     let emulator = start(folder.path()).await;
@@ -402,7 +402,7 @@ async fn a_message_that_expired_long_ago_is_written_to_disk() {
     let message = CloudToDevice::new("x").ack(Ack::Full).expires_at(old);
     emulator.send_to_device(HUB, "pump", message).expect("taken");
     emulator.patch_tags(HUB, "pump", json!({"a": 1})).expect("fine");
-    emulator.settled().await.expect("written");
+    emulator.flush().await.expect("written");
     emulator.shutdown().await;
     let emulator = start(folder.path()).await;
     assert!(emulator.cloud_messages(HUB, "pump").is_empty());

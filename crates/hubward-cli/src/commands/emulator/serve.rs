@@ -90,7 +90,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let emulator = builder(args, kept.as_deref(), seed.as_ref()).start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
     let operator = operator(&emulator);
-    emulator.settled().await.map_err(|error| Failure::local_with_causes(&error))?;
+    emulator.flush().await.map_err(|error| Failure::local_with_causes(&error))?;
     let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
     let ready_file = kept.map(|it| ReadyFile::write(&it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {

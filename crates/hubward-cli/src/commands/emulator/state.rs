@@ -212,7 +212,7 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
         }
         StateSource::DataDir(emulator, _) => {
             let report = emulator.import(&seed).map_err(|error| Failure::of_arguments(&error))?;
-            end_settled(emulator).await?;
+            flush_and_end(emulator).await?;
             json!(report).to_string()
         }
     };
@@ -237,7 +237,7 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
         }
         StateSource::DataDir(emulator, _) => {
             emulator.reset().map_err(|error| Failure::local_with_causes(&error))?;
-            end_settled(emulator).await?;
+            flush_and_end(emulator).await?;
         }
     }
     if output.is_text() {
@@ -249,10 +249,10 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
 }
 
 /// Ends the emulator once its changed state is on disk.
-async fn end_settled(emulator: Emulator) -> Result<(), Failure> {
-    let settled = emulator.settled().await;
+async fn flush_and_end(emulator: Emulator) -> Result<(), Failure> {
+    let flushed = emulator.flush().await;
     emulator.shutdown().await;
-    settled.map_err(|error| Failure::local_with_causes(&error))
+    flushed.map_err(|error| Failure::local_with_causes(&error))
 }
 
 fn failed_call(error: ServiceError) -> Failure {

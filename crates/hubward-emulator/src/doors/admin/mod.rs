@@ -28,7 +28,7 @@ pub(crate) use guard::Guard;
 use self::api::{Failure, Feed, Shape, Stream};
 use crate::doors::accept::accept;
 use crate::doors::admission::{Admission, ConnectionEntry, RequestSlot};
-use crate::doors::http::{Cut, Pace, Paced, Reply, Timed, reply, settled, value};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, Timed, flushed, reply, value};
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
@@ -142,7 +142,7 @@ impl Admin {
 
     /// Answers one request that passes the [`Guard`]. The request holds a slot from when it is complete until its
     /// response is sent; a stream can hold its slot for a long time.
-    async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Cut> {
+    async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Aborted> {
         let page = portal::File::at(request.uri().path());
         let (mut head, body) = request.into_parts();
         let slot = RequestSlot::new(entry);
@@ -153,7 +153,7 @@ impl Admin {
         let mut reply = match self.guard.check(&head, page.is_some()) {
             Ok(()) => {
                 let reply = self.route(page, Request::from_parts(head, body)).await;
-                settled(&self.cloud, reply).await?
+                flushed(&self.cloud, reply).await?
             }
             Err(blocked) => {
                 tracing::info!(path = head.uri.path(), ?blocked, "the admin port refuses a request");
@@ -172,7 +172,7 @@ impl Admin {
 
     /// Dispatches a request. Errors about devices have the format of the service, errors below `/api/` are JSON, and
     /// all others are text.
-    async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Cut> {
+    async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Aborted> {
         let cloud = &self.cloud;
         if let Some(file) = page {
             return Ok(file.reply(cloud, request.method()));

@@ -23,7 +23,7 @@ pub(crate) type Reply = Response<Paced>;
 /// Cuts the connection instead of sending a response.
 #[derive(Debug, thiserror::Error)]
 #[error("a scripted fault ends the connection")]
-pub(crate) struct Cut;
+pub(crate) struct Aborted;
 
 /// How to send a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,9 +88,9 @@ impl std::fmt::Debug for Paced {
 
 impl Body for Paced {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = Aborted;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = self.get_mut();
         if this.rest.is_empty() {
             let Some(more) = &mut this.more else { return Poll::Ready(None) };
@@ -128,7 +128,7 @@ impl Body for Paced {
 
 impl Paced {
     /// Sends the bytes that may be sent, pauses so that they leave, and then fails.
-    fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if bytes >= self.rest.len() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_off(0)))));
         }
@@ -137,7 +137,7 @@ impl Paced {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(bytes)))));
         }
         let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(GONE)));
-        pause.as_mut().poll(cx).map(|()| Some(Err(Cut)))
+        pause.as_mut().poll(cx).map(|()| Some(Err(Aborted)))
     }
 }
 

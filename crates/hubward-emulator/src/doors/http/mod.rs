@@ -1,22 +1,22 @@
 //! HTTP for every door that speaks it: bodies within limits, responses and how they are sent.
 
-mod answer;
 mod body;
+mod dps_response;
 pub(super) mod request;
 mod timed;
 
 use crate::services::cloud::Cloud;
 
-pub(super) use answer::to_http;
+pub(super) use body::{Aborted, Pace, Paced, Reply, add_headers, is_json, reply, value};
 #[cfg(feature = "admin")]
 pub(super) use body::{Chunks, header};
-pub(super) use body::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, value};
+pub(super) use dps_response::to_http;
 pub(super) use timed::Timed;
 
 /// Delays a response until the changes that it reports are on disk. If they cannot be written, answers 503 instead.
-pub(super) async fn settled(cloud: &Cloud, reply: Result<Reply, Cut>) -> Result<Reply, Cut> {
+pub(super) async fn flushed(cloud: &Cloud, reply: Result<Reply, Aborted>) -> Result<Reply, Aborted> {
     let reply = reply?;
-    match cloud.store.settled().await {
+    match cloud.store.flushed().await {
         Ok(()) => Ok(reply),
         Err(lost) => {
             let text = Paced::new(format!("{lost}\n"), Pace::AtOnce);

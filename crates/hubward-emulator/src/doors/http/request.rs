@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
-use super::Cut;
+use super::Aborted;
 
 /// Time limit for a body.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -20,21 +20,21 @@ const READ_BEYOND: usize = 4 * 1024 * 1024;
 pub(crate) struct TooLarge;
 
 /// Reads a whole body.
-pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, TooLarge>, Cut> {
+pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, TooLarge>, Aborted> {
     in_time(read_within(body, max, true)).await
 }
 
 /// Reads a whole body and discards it. For requests that are refused anyway: a client that is still sending might
 /// not read the response.
-pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Cut> {
+pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
 
-async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Cut> {
+async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Aborted> {
     match timeout(LONGEST, reading).await {
         Ok(Ok(result)) => Ok(result),
         // The client closed the connection, or is too slow.
-        Ok(Err(_)) | Err(_) => Err(Cut),
+        Ok(Err(_)) | Err(_) => Err(Aborted),
     }
 }
 

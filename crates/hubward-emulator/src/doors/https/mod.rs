@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::doors::admission::{ConnectionEntry, RequestSlot};
-use crate::doors::http::{Cut, Pace, Reply, Timed, settled, to_http};
+use crate::doors::http::{Aborted, Pace, Reply, Timed, flushed, to_http};
 use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
@@ -64,13 +64,13 @@ async fn answer(
     entry: &Arc<ConnectionEntry>,
     upgrade: &Mutex<Option<OnUpgrade>>,
     request: Request<Incoming>,
-) -> Result<Reply, Cut> {
+) -> Result<Reply, Aborted> {
     let (mut head, body) = request.into_parts();
     head.extensions.insert(RequestSlot::new(entry));
     match origin::check(&cloud.access, &head) {
         Ok(()) => {
             let reply = route(cloud, upgrade, Request::from_parts(head, body)).await;
-            settled(cloud, reply).await
+            flushed(cloud, reply).await
         }
         Err(refusal) => {
             tracing::info!(path = head.uri.path(), why = refusal.message, "the HTTPS port refuses a request");
@@ -86,7 +86,7 @@ async fn route(
     cloud: &Arc<Cloud>,
     upgrade: &Mutex<Option<OnUpgrade>>,
     mut request: Request<Incoming>,
-) -> Result<Reply, Cut> {
+) -> Result<Reply, Aborted> {
     if !websocket::is_upgrade(&request) {
         if service_https::is_asked(request.uri().path()) {
             return service_https::handle(cloud, request).await;

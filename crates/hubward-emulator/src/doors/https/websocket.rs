@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request};
 use tokio::time::sleep;
 
-use crate::doors::http::{Cut, Pace, Paced, Reply, add_headers, reply, to_http, value};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, add_headers, reply, to_http, value};
 use crate::services::cloud::Cloud;
 use crate::services::dps::Refusal;
 use crate::services::faults;
@@ -27,7 +27,7 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// Source: RFC 6455, section 4.2; the paths: `[sdk]` python, node and c ask for
 /// `/$iothub/websocket`, csharp and java for `/`; the subprotocol must be `mqtt`: MQTT 3.1.1,
 /// section 6.
-pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Result<Reply, Cut> {
+pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Result<Reply, Aborted> {
     let registrar = &cloud.registrar;
     match faults::take(cloud, Point::WebSocketUpgrade) {
         Some(Fault::Status { status, code, message, retry_after }) => {
@@ -41,7 +41,7 @@ pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Resul
             add_headers(&mut reply, &headers);
             return Ok(reply);
         }
-        Some(Fault::Cut) => return Err(Cut),
+        Some(Fault::Cut) => return Err(Aborted),
         Some(Fault::Never) => std::future::pending::<()>().await,
         Some(Fault::Delay(time)) => sleep(time).await,
         _ => {}

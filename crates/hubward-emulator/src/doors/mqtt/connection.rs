@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.store.room().await;
             return Ok(());
         }
-        self.store.settled().await?;
+        self.store.flushed().await?;
         let mut bytes = self.output.split();
         let cut = self.rest.is_some_and(|rest| bytes.len() >= rest);
         if let Some(rest) = &mut self.rest {

@@ -18,7 +18,7 @@ use crate::doors::mqtt::{
     end_of, refuse, run,
 };
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Caller, DpsConnection, Refusal};
+use crate::services::dps::{Caller, DpsConnection, DpsResponse, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
@@ -208,12 +208,12 @@ impl DpsSession<'_> {
             Some(Fault::Never) => None,
             Some(Fault::Status { status, code, message, retry_after }) => {
                 let refused = registrar.refuse(&Refusal::new(*status, *code, message));
-                Some(Answer { retry_after: retry_after.clone(), ..refused })
+                Some(DpsResponse { retry_after: retry_after.clone(), ..refused })
             }
             Some(Fault::StatusWith { status, code, message, headers }) => {
                 let refused = registrar.refuse(&Refusal::new(*status, *code, message));
                 let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
-                Some(Answer { retry_after: named.map(|(_, value)| value.clone()), ..refused })
+                Some(DpsResponse { retry_after: named.map(|(_, value)| value.clone()), ..refused })
             }
             Some(Fault::TokenExpired) => Some(registrar.expired(self.caller)),
             Some(Fault::HubMoved) => {
@@ -225,9 +225,9 @@ impl DpsSession<'_> {
                 Some(answer())
             }
             Some(Fault::Body { status, bytes, .. }) => {
-                Some(Answer { status: *status, body: bytes.clone(), retry_after: None, ..answer() })
+                Some(DpsResponse { status: *status, body: bytes.clone(), retry_after: None, ..answer() })
             }
-            Some(Fault::RetryAfter(retry_after)) => Some(Answer { retry_after: retry_after.clone(), ..answer() }),
+            Some(Fault::RetryAfter(retry_after)) => Some(DpsResponse { retry_after: retry_after.clone(), ..answer() }),
             _ => Some(answer()),
         };
         let request_id = request_id.clone();
@@ -262,7 +262,7 @@ impl DpsSession<'_> {
     fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
-        answer: &Answer,
+        answer: &DpsResponse,
         request_id: String,
     ) {
         let Some(qos) = self.granted else {

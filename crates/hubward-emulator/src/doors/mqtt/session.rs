@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::codec::Incoming;
 use super::{Closed, Connection, End};
-use crate::state::model::Why;
+use crate::state::model::EndReason;
 
 /// The service behind a connection: DPS or a hub.
 pub(crate) trait Session<S> {
@@ -40,7 +40,7 @@ pub(crate) struct Bounds<F> {
     /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
     /// Receives a reason when another connection of the same identity, or an operator, ends this one.
-    pub(crate) ended: oneshot::Receiver<Why>,
+    pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Resolves when the token has expired.
     pub(crate) expired: F,
 }
@@ -107,11 +107,11 @@ where
 }
 
 /// The reason as a [`Closed`]. `None` means that the store no longer lists the connection.
-const fn closed(why: Option<Why>) -> Closed {
+const fn closed(why: Option<EndReason>) -> Closed {
     match why {
-        Some(Why::TakenOver) => Closed::TakenOver,
-        Some(Why::Dropped) => Closed::Fault,
-        Some(Why::NotAllowed) | None => Closed::NotAllowed,
+        Some(EndReason::TakenOver) => Closed::TakenOver,
+        Some(EndReason::Dropped) => Closed::Fault,
+        Some(EndReason::NotAllowed) | None => Closed::NotAllowed,
     }
 }
 

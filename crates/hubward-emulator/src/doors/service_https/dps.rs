@@ -7,11 +7,11 @@ use hyper::header::ALLOW;
 use super::{BODY_MAX, TOO_LARGE};
 use crate::doors::admission;
 use crate::doors::http::request::{self, TooLarge};
-use crate::doors::http::{Cut, Pace, Reply, is_json, to_http, value};
+use crate::doors::http::{Aborted, Pace, Reply, is_json, to_http, value};
 use crate::services::api::Authentication;
-use crate::services::api::dps::{Done, ServiceRequest, allowed, answer, check};
+use crate::services::api::dps::{ApiResponse, ServiceRequest, allowed, answer, check};
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use crate::services::dps::{DpsResponse, Refusal};
 
 /// Processes a request for a path that [`super::is_asked`] accepts.
 pub(super) async fn handle(
@@ -19,7 +19,7 @@ pub(super) async fn handle(
     authentication: Authentication,
     path: &str,
     request: Request<Incoming>,
-) -> Result<Reply, Cut> {
+) -> Result<Reply, Aborted> {
     let (head, body) = request.into_parts();
     let parsed = check(cloud, authentication, &head).and_then(|()| ServiceRequest::parse(head.method.as_str(), path));
     let answer = match parsed {
@@ -35,7 +35,8 @@ pub(super) async fn handle(
         },
         Err(refusal) => Err(refusal),
     };
-    let Done { answer, headers } = answer.unwrap_or_else(|refusal| Answer::error(&refusal, cloud.clock.now()).into());
+    let ApiResponse { answer, headers } =
+        answer.unwrap_or_else(|refusal| DpsResponse::error(&refusal, cloud.clock.now()).into());
     let wrong_method = answer.status == 405;
     let mut reply = to_http(&cloud.clock, answer, Pace::AtOnce);
     for (name, text) in headers {

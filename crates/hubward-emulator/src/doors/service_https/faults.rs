@@ -4,7 +4,7 @@ use hubward_proto::service::name_of;
 use tokio::time::sleep;
 
 use super::hub::problem_reply;
-use crate::doors::http::{Cut, Pace, Paced, Reply, add_headers, reply, to_http};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, add_headers, reply, to_http};
 use crate::services::api::hub::{Form, Problem, form};
 use crate::services::cloud::Cloud;
 use crate::services::dps::Refusal;
@@ -44,12 +44,12 @@ impl Api {
 pub(super) async fn around(
     cloud: &Cloud,
     api: Api,
-    answer: impl Future<Output = Result<Reply, Cut>>,
-) -> Result<Reply, Cut> {
+    answer: impl Future<Output = Result<Reply, Aborted>>,
+) -> Result<Reply, Aborted> {
     let point = if matches!(api, Api::Dps) { Point::DpsService } else { Point::HubService };
     let mut pace = Pace::AtOnce;
     match faults::take(cloud, point) {
-        Some(Fault::Cut) => return Err(Cut),
+        Some(Fault::Cut) => return Err(Aborted),
         Some(Fault::Never) => std::future::pending().await,
         Some(Fault::Status { status, code, message, retry_after }) => {
             let mut reply = api.refuse(cloud, Refusal::new(status, code, message));

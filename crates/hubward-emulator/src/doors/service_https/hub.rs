@@ -9,8 +9,8 @@ use hyper::header::ALLOW;
 use super::{BODY_MAX, TOO_LARGE};
 use crate::doors::admission;
 use crate::doors::http::request::{self, TooLarge};
-use crate::doors::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
-use crate::services::api::hub::{Action, CONTENT_TYPE, Done, Form, Problem, admit, allowed, answer, form};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, value};
+use crate::services::api::hub::{Action, ApiResponse, CONTENT_TYPE, Form, Problem, admit, allowed, answer, form};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::clock::Clock;
@@ -23,7 +23,7 @@ pub(super) async fn handle(
     hub: Option<&str>,
     path: &str,
     request: Request<Incoming>,
-) -> Result<Reply, Cut> {
+) -> Result<Reply, Aborted> {
     let (head, body) = request.into_parts();
     let form = form(path);
     let asked = admit(cloud, hub, path, &head);
@@ -67,7 +67,7 @@ fn too_large() -> Problem {
     Problem::new(Code::MessageTooLarge, TOO_LARGE)
 }
 
-fn done_reply(done: Done, clock: &Clock) -> Reply {
+fn done_reply(done: ApiResponse, clock: &Clock) -> Reply {
     let mut reply = reply(clock, done.status, CONTENT_TYPE, Paced::new(done.body, Pace::AtOnce));
     reply.headers_mut().insert(REQUEST_ID, value(&wire_id::guid()));
     for (name, text) in done.headers {

@@ -7,7 +7,7 @@ mod hub;
 use hyper::Request;
 use hyper::body::Incoming;
 
-use super::http::{Cut, Reply};
+use super::http::{Aborted, Reply};
 use crate::services::api::{self, Authentication};
 use crate::services::cloud::Cloud;
 use faults::Api;
@@ -26,7 +26,7 @@ pub(super) fn is_asked(path: &str) -> bool {
 }
 
 /// Processes a request from the network for a path that [`is_asked`] accepts.
-pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let path = request.uri().path().to_owned();
     if api::hub::is_asked(&path) {
         return faults::around(cloud, Api::of_hub(&path), hub::handle(cloud, None, &path, request)).await;
@@ -37,13 +37,18 @@ pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<
 /// Processes a request of the admin port to DPS. `path` does not contain the mount point. The caller has authorized
 /// the request.
 #[cfg(feature = "admin")]
-pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Incoming>) -> Result<Reply, Aborted> {
     dps::handle(cloud, Authentication::Done, path, request).await
 }
 
 /// Processes a request of the admin port to a hub, likewise.
 #[cfg(feature = "admin")]
-pub(super) async fn handle_hub(cloud: &Cloud, hub: &str, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn handle_hub(
+    cloud: &Cloud,
+    hub: &str,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Aborted> {
     hub::handle(cloud, Some(hub), path, request).await
 }
 

@@ -4,7 +4,7 @@ use hubward_proto::DeviceId;
 use hubward_sas::SharedKey;
 
 use super::Emulator;
-use crate::state::model::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
+use crate::state::model::{Device, DeviceView, EndReason, EnrollError, Key, KeyPair, State};
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {
@@ -65,7 +65,7 @@ impl Emulator {
     /// Closes the connection of a device, as a hub does when it moves a device to another node. The device may
     /// reconnect at once. Returns whether it was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
-        self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), Why::Dropped))
+        self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), EndReason::Dropped))
     }
 
     /// The telemetry log of a hub, from offset 0 on; `None` if there is no such hub.

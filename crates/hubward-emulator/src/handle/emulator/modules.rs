@@ -4,7 +4,7 @@ use hubward_proto::ModuleId;
 use hubward_sas::SharedKey;
 
 use super::Emulator;
-use crate::state::model::{Device, EnrollError, Key, KeyPair, ModuleView, State, Why};
+use crate::state::model::{Device, EndReason, EnrollError, Key, KeyPair, ModuleView, State};
 
 impl Emulator {
     /// The modules of a device, in the order of their ids.
@@ -47,7 +47,7 @@ impl Emulator {
         let client_id = format!("{device_id}/{module_id}");
         self.cloud.store.change(|state| {
             let removed = state.hub_mut(hub).and_then(|it| it.remove(&client_id)).is_some();
-            state.live.close(&Key::hub(hub, &client_id), Why::NotAllowed);
+            state.live.close(&Key::hub(hub, &client_id), EndReason::NotAllowed);
             removed
         })
     }

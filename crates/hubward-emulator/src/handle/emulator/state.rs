@@ -14,8 +14,8 @@ impl Emulator {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub async fn settled(&self) -> Result<(), StateLost> {
-        self.cloud.store.settled().await
+    pub async fn flush(&self) -> Result<(), StateLost> {
+        self.cloud.store.flushed().await
     }
 
     /// Waits until the state cannot be written any more. This never happens if the disk works or if there is no

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
 
 /// Maximum number of objects on a page.
-const MOST: usize = 1000;
+const MAX: usize = 1000;
 
 /// Default number of objects on a page.
 const USUAL: usize = 100;
@@ -48,7 +48,7 @@ impl PageRequest {
         let text = |name: &str| headers.get(name).map(|it| it.to_str().unwrap_or("*")).filter(|it| !it.is_empty());
         let most = match text(MAX_ITEM_COUNT).map(str::parse::<usize>) {
             None => USUAL,
-            Some(Ok(most @ 1..)) => most.min(MOST),
+            Some(Ok(most @ 1..)) => most.min(MAX),
             Some(_) => return Err("x-ms-max-item-count must be a number above 0."),
         };
         let after = match text(CONTINUATION) {
@@ -124,7 +124,7 @@ mod tests {
     fn parses_the_page_size_and_the_continuation() {
         assert_eq!(PageRequest::read(&HeaderMap::new()), Ok(PageRequest { most: 100, after: None, order: None }));
         assert_eq!(wanted("2", "eA"), Ok(PageRequest { most: 2, after: Some("x".into()), order: None }));
-        assert_eq!(wanted("5000", ""), Ok(PageRequest { most: MOST, after: None, order: None }));
+        assert_eq!(wanted("5000", ""), Ok(PageRequest { most: MAX, after: None, order: None }));
         for (most, after) in [("0", ""), ("-1", ""), ("x", ""), ("", "*"), ("", "_w")] {
             assert!(wanted(most, after).is_err(), "{most} {after}");
         }

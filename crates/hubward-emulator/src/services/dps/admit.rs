@@ -4,7 +4,7 @@ use hubward_proto::dps::{SAS_POLICY, sas_resource};
 use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::{SasToken, UnixSeconds};
 
-use super::answer::Refusal;
+use super::response::Refusal;
 use crate::state::model::{KeyPair, State};
 
 /// The device that sends a request, as the path or the user name names it.

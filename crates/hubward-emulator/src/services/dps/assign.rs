@@ -53,7 +53,7 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
         Ok(hub) => {
             let from = assignment.map(|(old, _)| old.to_owned()).filter(|old| *old != hub);
             result.substatus = Some(match from {
-                None => settle(state, &hub, &device_id, &settings, admitted, now),
+                None => create_or_update(state, &hub, &device_id, &settings, admitted, now),
                 Some(old) => relocate(state, (&old, &hub), &device_id, &settings, admitted, now),
             });
             tracing::info!(registration_id = %caller.registration_id, hub, device_id, "DPS assigns a hub");
@@ -108,7 +108,7 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension,
 /// integration tests: a device that the hub knows already is `reprovisionedToInitialAssignment`.
-fn settle(
+fn create_or_update(
     state: &mut State,
     hub: &str,
     device_id: &str,

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::admit::Caller;
-use crate::state::model::{Key, Subscriptions, Why};
+use crate::state::model::{EndReason, Key, Subscriptions};
 use crate::state::store::Store;
 
 /// A connection of a registration id. The store lists it until this is dropped.
@@ -15,7 +15,7 @@ pub(crate) struct DpsConnection<'a> {
 
 impl<'a> DpsConnection<'a> {
     /// Lists a new connection and ends an older one. The receiver gets a reason when the new connection has to end.
-    pub(crate) fn begin(store: &'a Store, caller: &Caller) -> (Self, oneshot::Receiver<Why>) {
+    pub(crate) fn begin(store: &'a Store, caller: &Caller) -> (Self, oneshot::Receiver<EndReason>) {
         let key = Key::Dps(caller.key());
         let channels = store.change(|state| state.live.begin(key.clone(), Subscriptions::default()));
         (Self { store, key, number: channels.number }, channels.ended)

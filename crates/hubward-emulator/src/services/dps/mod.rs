@@ -2,12 +2,12 @@
 
 mod admit;
 mod allocate;
-mod answer;
 mod assign;
 mod connection;
 mod registrar;
+mod response;
 
 pub(crate) use admit::Caller;
-pub(crate) use answer::{Answer, Refusal};
 pub(crate) use connection::DpsConnection;
 pub(crate) use registrar::Registrar;
+pub(crate) use response::{DpsResponse, Refusal};

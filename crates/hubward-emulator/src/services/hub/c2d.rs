@@ -27,6 +27,7 @@ const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct CloudToDevice {
     /// The payload.
     pub body: Bytes,
@@ -62,55 +63,47 @@ pub enum Expiry {
 
 impl CloudToDevice {
     /// A message without properties.
-    #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
     /// Sets the message id, at most 128 characters.
-    #[must_use]
     pub fn message_id(mut self, value: impl Into<String>) -> Self {
         self.message_id = Some(value.into());
         self
     }
 
     /// Sets the correlation id: the id of a related message.
-    #[must_use]
     pub fn correlation_id(mut self, value: impl Into<String>) -> Self {
         self.correlation_id = Some(value.into());
         self
     }
 
     /// Sets the id of the user that created the message.
-    #[must_use]
     pub fn user_id(mut self, value: impl Into<String>) -> Self {
         self.user_id = Some(value.into());
         self
     }
 
     /// Sets the body's media type, such as `application/json`.
-    #[must_use]
     pub fn content_type(mut self, value: impl Into<String>) -> Self {
         self.content_type = Some(value.into());
         self
     }
 
     /// Sets the body's encoding, such as `utf-8`.
-    #[must_use]
     pub fn content_encoding(mut self, value: impl Into<String>) -> Self {
         self.content_encoding = Some(value.into());
         self
     }
 
     /// Requests feedback.
-    #[must_use]
     pub const fn ack(mut self, ack: Ack) -> Self {
         self.ack = Some(ack);
         self
     }
 
     /// Lets the message expire after `time`: at most two days.
-    #[must_use]
     pub const fn expires_after(mut self, time: Duration) -> Self {
         self.expiry = Some(Expiry::After(time));
         self
@@ -118,28 +111,24 @@ impl CloudToDevice {
 
     /// Lets the message expire at `moment`: at most two days from now. If `moment` is in the past, the message expires
     /// at once.
-    #[must_use]
     pub const fn expires_at(mut self, moment: SystemTime) -> Self {
         self.expiry = Some(Expiry::At(moment));
         self
     }
 
     /// Sets the device and module that send the message, for messages to module inputs only.
-    #[must_use]
     pub fn sender(mut self, device_id: impl Into<String>, module_id: Option<&str>) -> Self {
         self.sender = Some((device_id.into(), module_id.map(str::to_owned)));
         self
     }
 
     /// Adds an application property.
-    #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((name.into(), Some(value.into())));
         self
     }
 
     /// Adds an application property that has a name and no value.
-    #[must_use]
     pub fn flag(mut self, name: impl Into<String>) -> Self {
         self.properties.push((name.into(), None));
         self

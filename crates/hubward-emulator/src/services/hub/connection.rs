@@ -11,7 +11,8 @@ use crate::services::cloud::Cloud;
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{
-    Acknowledged, Activity, ConnectionChannels, Delivery, Key, Push, Queue, Rules, Session, State, Subscriptions, Why,
+    Acknowledged, Activity, ConnectionChannels, Delivery, EndReason, Key, Push, Queue, Rules, Session, State,
+    Subscriptions,
 };
 use crate::state::telemetry::Telemetry;
 
@@ -32,10 +33,10 @@ pub(crate) struct Started {
     /// The session that an earlier connection left.
     pub(crate) kept: Option<Session>,
     /// Receives the reason when the connection has to end.
-    pub(crate) ended: oneshot::Receiver<Why>,
+    pub(crate) ended: oneshot::Receiver<EndReason>,
     pub(crate) pushes: mpsc::Receiver<Push>,
     /// Notified when the message queue may have changed.
-    pub(crate) look: Arc<Notify>,
+    pub(crate) queue_changed: Arc<Notify>,
 }
 
 /// How a telemetry message was published.
@@ -74,12 +75,15 @@ impl<'a> DeviceConnection<'a> {
             }
             let key = Key::Hub(login.hub.clone(), client_id.clone());
             let channels = state.live.begin(key.clone(), subscriptions);
-            let ConnectionChannels { number, ended, pushes, look, activity } = channels;
+            let ConnectionChannels { number, ended, pushes, queue_changed, activity } = channels;
             activity.note(time);
             if let Some(hub) = state.hub_mut(&login.hub) {
                 hub.queue(&client_id, time, |queue, _| queue.begin(number));
             }
-            Ok((Self { cloud, login, key, number, activity, is_persistent }, Started { kept, ended, pushes, look }))
+            Ok((
+                Self { cloud, login, key, number, activity, is_persistent },
+                Started { kept, ended, pushes, queue_changed },
+            ))
         })
     }
 

@@ -19,6 +19,7 @@ const NAME_MAX: usize = 1024;
 
 /// A call of a direct method.
 #[derive(Debug, Clone, PartialEq)]
+#[must_use]
 pub struct Invocation {
     /// The method's name.
     pub name: String,
@@ -33,28 +34,24 @@ pub struct Invocation {
 
 impl Invocation {
     /// A call without a payload. It waits 30 seconds for the response, and does not wait for the device to connect.
-    #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let (response_timeout, connect_timeout) = (METHOD_RESPONSE_TIMEOUT, Duration::ZERO);
         Self { name: name.into(), payload: None, response_timeout, connect_timeout }
     }
 
     /// Sets the payload.
-    #[must_use]
     pub fn payload(mut self, payload: impl Into<Value>) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
     /// Sets how long to wait for the response.
-    #[must_use]
     pub const fn response_timeout(mut self, time: Duration) -> Self {
         self.response_timeout = time;
         self
     }
 
     /// Sets how long to wait for the device to connect.
-    #[must_use]
     pub const fn connect_timeout(mut self, time: Duration) -> Self {
         self.connect_timeout = time;
         self

@@ -43,7 +43,7 @@ fn put_into_queue(
         let queue = |it: &mut Hub| it.queue(&client_id, now, |queue, _| queue.put(Arc::clone(&post), now, expires));
         match state.hub_mut(hub).and_then(queue) {
             Some(Ok(_)) => {
-                state.live.look(&Key::hub(hub, &client_id));
+                state.live.notify_queue(&Key::hub(hub, &client_id));
                 Ok(post.message_id.clone())
             }
             Some(Err(_)) => Err(SendProblem::QueueFull),

@@ -59,7 +59,7 @@ pub(super) fn load(
         for part in parts {
             part.into_iter().for_each(|it| log.restore(it));
         }
-        log.go_on_at(next.get(hub).copied().unwrap_or_default());
+        log.continue_at(next.get(hub).copied().unwrap_or_default());
     }
     if found != *sums {
         return Err(LoadError::Damaged);

@@ -30,7 +30,7 @@ pub(crate) use file::open;
 pub(crate) use telemetry::DiskLog;
 
 /// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
-const MOST_WAITING: usize = 16 * 1024 * 1024;
+const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
 /// nothing is acknowledged.
@@ -154,7 +154,7 @@ impl Disk {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(crate) async fn settled(&self) -> Result<(), StateLost> {
+    pub(crate) async fn flushed(&self) -> Result<(), StateLost> {
         let (wanted, refused) = {
             let pending = self.queue.pending();
             (pending.issued, pending.refused)
@@ -182,7 +182,7 @@ impl Disk {
             // Never holds both locks at once: `enqueue` reads the progress while it holds the lock of the queue,
             // so the opposite order could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
-            if ended || self.queue.pending().size < MOST_WAITING || progress.changed().await.is_err() {
+            if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;
             }
         }

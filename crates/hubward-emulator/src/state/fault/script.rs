@@ -16,6 +16,7 @@ use crate::state::choices::stable_hash;
 /// # let _ = flaky;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[must_use]
 pub struct FaultScript {
     point: Point,
     fault: Fault,
@@ -26,21 +27,18 @@ pub struct FaultScript {
 
 impl FaultScript {
     /// Applies this fault to the next event at this point.
-    #[must_use]
     pub const fn new(point: Point, fault: Fault) -> Self {
         Self { point, fault, device: None, times: Some(1), chance: None }
     }
 
     /// Only for events of this registration id, device, or `{device}/{module}`; a device id includes its modules.
     /// Not allowed at points where the emulator does not know the device yet (see [`Point::knows_device`]).
-    #[must_use]
     pub fn device(mut self, id: impl Into<String>) -> Self {
         self.device = Some(id.into());
         self
     }
 
     /// The fault happens this many times.
-    #[must_use]
     pub const fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
@@ -48,7 +46,6 @@ impl FaultScript {
 
     /// The fault happens always, after the faults with a limited number of times. Replaces an earlier such script
     /// for the same point and device, if neither has a probability.
-    #[must_use]
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
@@ -58,7 +55,6 @@ impl FaultScript {
     /// determine which ones: the same seed selects the same of a device's events, counted from the start of the
     /// script, whatever other devices and scripts do. (A limited number of times is shared by all devices that the
     /// script applies to. Clients whose identity is not proven yet count as one device.)
-    #[must_use]
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self

@@ -14,10 +14,10 @@ pub use event::{Event, EventKind, EventSource};
 use crate::state::clock::{Clock, timestamp};
 
 /// Maximum number of events in the log.
-const MOST: usize = 10_000;
+const MAX: usize = 10_000;
 
 /// Maximum number of events of one kind in the log.
-const MOST_OF_KIND: usize = 2_500;
+const MAX_OF_KIND: usize = 2_500;
 
 /// The log of events. Cloning it is cheap. Keeps the newest 10,000 events, and of each kind the newest 2,500, so
 /// that frequent kinds do not evict rare ones.
@@ -49,10 +49,10 @@ impl Kept {
         self.events.insert(seq, Arc::new(event));
         let of_kind = self.of_kind.entry(kind).or_default();
         of_kind.push_back(seq);
-        if of_kind.len() > MOST_OF_KIND {
+        if of_kind.len() > MAX_OF_KIND {
             of_kind.pop_front().and_then(|it| self.events.remove(&it));
         }
-        if self.events.len() > MOST
+        if self.events.len() > MAX
             && let Some((_, oldest)) = self.events.pop_first()
         {
             self.of_kind.entry(oldest.kind).or_default().pop_front();
@@ -179,13 +179,13 @@ mod tests {
         let log = log();
         let mut reader = log.subscribe(0);
         let kinds = [EventKind::Registered, EventKind::Connected, EventKind::Disconnected, EventKind::TwinUpdated];
-        for (number, kind) in kinds.into_iter().chain([EventKind::Refused]).cycle().take(MOST + 3).enumerate() {
+        for (number, kind) in kinds.into_iter().chain([EventKind::Refused]).cycle().take(MAX + 3).enumerate() {
             log.note(Note::new(kind, EventSource::Hub).id(&number.to_string()));
         }
-        assert_eq!((log.total(), log.all().len()), (MOST as u64 + 3, MOST));
+        assert_eq!((log.total(), log.all().len()), (MAX as u64 + 3, MAX));
         let first = reader.next().await;
         assert_eq!((first.seq, first.id.as_deref(), reader.skipped()), (3, Some("3"), 3));
-        assert_eq!(log.from(MOST as u64 + 2).len(), 1);
+        assert_eq!(log.from(MAX as u64 + 2).len(), 1);
         assert_eq!(log.from(u64::MAX).len(), 0);
     }
 
@@ -193,18 +193,18 @@ mod tests {
     async fn a_frequent_kind_does_not_evict_a_rare_one() {
         let log = log();
         log.note(note("dev-1"));
-        for _ in 0..2 * MOST {
+        for _ in 0..2 * MAX {
             log.note(Note::new(EventKind::TwinReported, EventSource::Hub).id("dev-2"));
         }
-        assert_eq!(log.all().len(), 1 + MOST_OF_KIND);
+        assert_eq!(log.all().len(), 1 + MAX_OF_KIND);
         let mut reader = log.subscribe(0);
         assert_eq!((reader.next().await.kind, reader.skipped()), (EventKind::Refused, 0));
-        let dropped = (2 * MOST - MOST_OF_KIND) as u64;
+        let dropped = (2 * MAX - MAX_OF_KIND) as u64;
         assert_eq!((reader.next().await.seq, reader.skipped()), (1 + dropped, dropped));
-        for _ in 0..MOST {
+        for _ in 0..MAX {
             log.note(note("dev-1"));
         }
-        assert_eq!(log.all().len(), 2 * MOST_OF_KIND, "the rest of both kinds");
+        assert_eq!(log.all().len(), 2 * MAX_OF_KIND, "the rest of both kinds");
     }
 
     #[tokio::test]

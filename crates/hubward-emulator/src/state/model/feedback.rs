@@ -17,7 +17,7 @@ use crate::state::wire_id;
 const BATCH: usize = 64;
 
 /// Maximum number of records that a hub keeps.
-const MOST: usize = 10_000;
+const MAX: usize = 10_000;
 
 /// The outcome of one message.
 ///
@@ -75,7 +75,7 @@ impl Feedback {
             Some((device, module)) => (device, Some(module.to_owned())),
             None => (client_id, None),
         };
-        if self.records.len() >= MOST {
+        if self.records.len() >= MAX {
             self.records.pop_first();
         }
         let newest = self.records.last_key_value().and_then(|(number, _)| u64::from_str_radix(number, 16).ok());
@@ -110,7 +110,7 @@ impl Feedback {
 
     /// Completes or abandons the records of a token: deletes them, or releases them for the next request. Returns
     /// whether the token was valid.
-    pub(crate) fn settle(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
+    pub(crate) fn complete_or_abandon(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
         if complete {
             for number in batch.numbers {
@@ -191,12 +191,12 @@ mod tests {
         }
         let (first, records) = feedback.take(now).expect("records");
         assert_eq!((records.len(), feedback.take(now)), (BATCH, None));
-        assert!(!feedback.settle("other", true, now) && feedback.settle(&first, false, now));
-        assert!(!feedback.settle(&first, true, now), "abandoned already");
+        assert!(!feedback.complete_or_abandon("other", true, now) && feedback.complete_or_abandon(&first, false, now));
+        assert!(!feedback.complete_or_abandon(&first, true, now), "abandoned already");
         let (second, _) = feedback.take(now).expect("the same once more");
-        assert!(!feedback.settle(&second, true, now + minute), "too late");
+        assert!(!feedback.complete_or_abandon(&second, true, now + minute), "too late");
         let (third, _) = feedback.take(now + minute).expect("and again");
-        assert!(feedback.settle(&third, true, now + minute));
+        assert!(feedback.complete_or_abandon(&third, true, now + minute));
         assert_eq!(feedback.take(now).map(|it| it.1.len()), Some(1));
         assert_eq!(feedback.all().len(), 1);
     }
@@ -209,7 +209,7 @@ mod tests {
         let (old, _) = feedback.take(now).expect("a record");
         feedback.clear();
         feedback.note("d2", "8", removed(Some(Ack::Full), Outcome::Success));
-        assert!(!feedback.settle(&old, true, now));
+        assert!(!feedback.complete_or_abandon(&old, true, now));
         let (_, records) = feedback.take(now).expect("at once");
         assert_eq!(records[0].device_id, "d2");
     }
@@ -217,11 +217,11 @@ mod tests {
     #[test]
     fn records_have_the_service_format_and_are_bounded() {
         let mut feedback = Feedback::default();
-        for _ in 0..=MOST {
+        for _ in 0..=MAX {
             feedback.note("d1/m1", "7", removed(Some(Ack::Full), Outcome::DeliveryCountExceeded));
         }
         let records = feedback.all();
-        assert_eq!(records.len(), MOST);
+        assert_eq!(records.len(), MAX);
         assert_eq!(
             serde_json::to_value(&records[0]).expect("JSON"),
             serde_json::json!({

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::enroll_error::EnrollError;
 
 /// Maximum number of levels.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// Refuses JSON that is nested too deeply to be parsed again. A row of the file and an export nest it in further
 /// objects, and the JSON parser accepts at most 127 levels.
@@ -14,13 +14,13 @@ pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), E
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());
     }
-    let problem = format!("{what} has more than {MOST} levels of objects and arrays");
+    let problem = format!("{what} has more than {MAX} levels of objects and arrays");
     Err(EnrollError::Setting { id: id.to_owned(), problem })
 }
 
 /// Whether a value has more levels of objects and arrays than allowed.
 pub(crate) fn are_too_many(value: &Value) -> bool {
-    exceed(value, MOST)
+    exceed(value, MAX)
 }
 
 fn exceed(value: &Value, most: usize) -> bool {
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn objects_and_arrays_are_levels() {
         for wrap in [|it| json!([1, it]), |it| json!({ "a": 1, "b": it })] {
-            let value = (0..MOST).fold(json!(1), |inner, _| wrap(inner));
+            let value = (0..MAX).fold(json!(1), |inner, _| wrap(inner));
             assert!(!are_too_many(&value));
             assert!(are_too_many(&wrap(value)));
         }

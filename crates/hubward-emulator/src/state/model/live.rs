@@ -31,7 +31,7 @@ impl Key {
 
 /// The reason why a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum EndReason {
     /// The same identity connected again.
     TakenOver,
     /// The device was disabled or deleted.
@@ -96,11 +96,11 @@ pub(crate) struct ConnectionChannels {
     /// Distinguishes this connection from others of the same identity.
     pub(crate) number: u64,
     /// Receives the reason when the connection must end.
-    pub(crate) ended: oneshot::Receiver<Why>,
+    pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Receives publishes.
     pub(crate) pushes: mpsc::Receiver<Push>,
     /// Notified when a queue of the store may have a message for this connection.
-    pub(crate) look: Arc<Notify>,
+    pub(crate) queue_changed: Arc<Notify>,
     /// The connection records the activity of its client here.
     pub(crate) activity: Arc<Activity>,
 }
@@ -137,15 +137,15 @@ impl Activity {
 #[derive(Debug)]
 struct LiveConnection {
     number: u64,
-    end: oneshot::Sender<Why>,
+    end: oneshot::Sender<EndReason>,
     pushes: mpsc::Sender<Push>,
-    look: Arc<Notify>,
+    queue_changed: Arc<Notify>,
     activity: Arc<Activity>,
     subscriptions: Subscriptions,
 }
 
 impl LiveConnection {
-    fn close(self, why: Why) {
+    fn close(self, why: EndReason) {
         self.activity.over.store(true, Ordering::Relaxed);
         // A connection that is already ending no longer receives this.
         let _ = self.end.send(why);
@@ -162,24 +162,24 @@ pub(crate) struct Live {
 impl Live {
     /// Adds a new connection, and tells an older connection of the same identity to end.
     pub(crate) fn begin(&mut self, key: Key, subscriptions: Subscriptions) -> ConnectionChannels {
-        self.close(&key, Why::TakenOver);
+        self.close(&key, EndReason::TakenOver);
         self.next += 1;
         let number = self.next;
         let (end, ended) = oneshot::channel();
         let (to_push, pushes) = mpsc::channel(PUSHES);
-        let (look, activity) = (Arc::new(Notify::new()), Arc::new(Activity::default()));
+        let (queue_changed, activity) = (Arc::new(Notify::new()), Arc::new(Activity::default()));
         self.connections.insert(
             key,
             LiveConnection {
                 number,
                 end,
                 pushes: to_push,
-                look: Arc::clone(&look),
+                queue_changed: Arc::clone(&queue_changed),
                 activity: Arc::clone(&activity),
                 subscriptions,
             },
         );
-        ConnectionChannels { number, ended, pushes, look, activity }
+        ConnectionChannels { number, ended, pushes, queue_changed, activity }
     }
 
     /// Removes a connection that has ended, unless a newer one has replaced it.
@@ -216,21 +216,21 @@ impl Live {
     }
 
     /// Notifies the connection of an identity that a queue of the store may have a message for it.
-    pub(crate) fn look(&self, key: &Key) {
+    pub(crate) fn notify_queue(&self, key: &Key) {
         if let Some(connection) = self.connections.get(key) {
-            connection.look.notify_one();
+            connection.queue_changed.notify_one();
         }
     }
 
     /// Tells the connection of an identity to end; returns whether there was one.
-    pub(crate) fn close(&mut self, key: &Key, why: Why) -> bool {
+    pub(crate) fn close(&mut self, key: &Key, why: EndReason) -> bool {
         let Some(connection) = self.connections.remove(key) else { return false };
         connection.close(why);
         true
     }
 
     /// Tells every connection to end.
-    pub(crate) fn close_all(&mut self, why: Why) {
+    pub(crate) fn close_all(&mut self, why: EndReason) {
         self.connections.drain().for_each(|(_, connection)| connection.close(why));
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let key = Key::Hub("hub".into(), "d1".into());
         let first = live.begin(key.clone(), Subscriptions::default());
         let mut second = live.begin(key.clone(), Subscriptions::default());
-        assert_eq!(first.ended.await, Ok(Why::TakenOver));
+        assert_eq!(first.ended.await, Ok(EndReason::TakenOver));
         live.end(&key, first.number);
         assert!(live.is_live(&key), "the end of the old one is not the end of the new one");
         assert!(second.ended.try_recv().is_err());
@@ -273,8 +273,8 @@ mod tests {
         let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
         assert_eq!(taken, PUSHES);
         assert!(matches!(wires.pushes.recv().await, Some(Push::Desired { version: 0, .. })));
-        live.look(&key);
-        wires.look.notified().await;
+        live.notify_queue(&key);
+        wires.queue_changed.notified().await;
         drop(wires);
         assert!(live.push(&key, push(0)).is_err(), "it is just ending");
     }

@@ -35,10 +35,10 @@ pub(crate) use export::export;
 pub use feedback::FeedbackRecord;
 pub(crate) use levels::are_too_many as too_many_levels;
 pub(crate) use live::{
-    Activity, ConnectionChannels, Key, MethodCall, MethodOutcome, MethodOutcomeSender, Push, Subscriptions, Why,
+    Activity, ConnectionChannels, EndReason, Key, MethodCall, MethodOutcome, MethodOutcomeSender, Push, Subscriptions,
 };
 pub use outcome::{Ack, Outcome};
-pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Right, hub_policy, settle};
+pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Right, hub_policy, set_policy_keys};
 pub use policy::{Policy, PolicyView};
 pub(crate) use put::Put;
 pub(crate) use record::{Assigned, Operation, Record};

@@ -103,19 +103,19 @@ pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
 }
 
 /// Sets the keys of a policy to the given ones, and generates random keys for those that are still missing.
-pub(crate) fn settle(
+pub(crate) fn set_policy_keys(
     policies: &mut Policies,
     id: String,
     given: (Option<&SharedKey>, Option<&SharedKey>),
 ) -> Result<(), KeyError> {
     let known = policies.get(&id).cloned();
-    let settle = |given: Option<&SharedKey>, known: Option<SharedKey>| match (given, known) {
+    let set_policy_keys = |given: Option<&SharedKey>, known: Option<SharedKey>| match (given, known) {
         (Some(given), _) => Ok(given.clone()),
         (None, Some(known)) => Ok(known),
         (None, None) => SharedKey::generate(),
     };
     let (primary, secondary) = known.map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
-    let keys = KeyPair { primary: settle(given.0, primary)?, secondary: settle(given.1, secondary)? };
+    let keys = KeyPair { primary: set_policy_keys(given.0, primary)?, secondary: set_policy_keys(given.1, secondary)? };
     policies.insert(id, keys);
     Ok(())
 }
@@ -173,12 +173,12 @@ mod tests {
         let key = || SharedKey::generate().expect("a key");
         let (mut policies, id) = (Policies::default(), hub_policy("Hub-1", Policy::Service));
         assert_eq!(id, "hub-1/service");
-        settle(&mut policies, id.clone(), (None, None)).expect("random ones");
+        set_policy_keys(&mut policies, id.clone(), (None, None)).expect("random ones");
         let first = policies[&id].clone();
-        settle(&mut policies, id.clone(), (None, None)).expect("the same");
+        set_policy_keys(&mut policies, id.clone(), (None, None)).expect("the same");
         assert_eq!(policies[&id], first);
         let given = key();
-        settle(&mut policies, id.clone(), (Some(&given), None)).expect("another one");
+        set_policy_keys(&mut policies, id.clone(), (Some(&given), None)).expect("another one");
         assert_eq!(policies[&id], KeyPair { primary: given, secondary: first.secondary });
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Table;
 
 /// Maximum number of operations, so that a busy client cannot fill the memory.
-const MOST: usize = 100_000;
+const MAX: usize = 100_000;
 
 /// The registration of one device. Deleting the enrollment does not delete it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub(crate) struct Operations {
 
 impl Operations {
     pub(crate) fn insert(&mut self, id: String, operation: Operation) {
-        while self.oldest_first.len() >= MOST {
+        while self.oldest_first.len() >= MAX {
             if let Some((_, oldest)) = self.oldest_first.pop_front() {
                 self.by_id.remove(&oldest);
             }
@@ -104,10 +104,10 @@ mod tests {
     fn operations_are_bounded_and_belong_to_one_device() {
         let mut operations = Operations::default();
         let operation = Operation::new("d1".into(), 1);
-        for number in 0..=MOST {
+        for number in 0..=MAX {
             operations.insert(number.to_string(), operation.clone());
         }
-        assert_eq!(operations.by_id.len(), MOST);
+        assert_eq!(operations.by_id.len(), MAX);
         assert_eq!(operations.of("0", "d1"), None);
         assert!(operations.of("1", "d1").is_some());
         assert_eq!(operations.of("1", "d2"), None);
@@ -116,12 +116,12 @@ mod tests {
     #[test]
     fn restored_operations_are_dropped_in_their_order() {
         let mut operations = Operations::default();
-        for number in (0..MOST as u64).rev() {
+        for number in (0..MAX as u64).rev() {
             operations.restore(number.to_string(), Operation { number, ..Operation::new("d1".into(), 1) });
         }
         operations.sort();
         operations.insert("new".into(), Operation::new("d1".into(), 1));
         let known = ["0", "1", "new"].map(|it| operations.of(it, "d1").map(|it| it.number));
-        assert_eq!(known, [None, Some(1), Some(MOST as u64)]);
+        assert_eq!(known, [None, Some(1), Some(MAX as u64)]);
     }
 }

@@ -129,8 +129,8 @@ impl Session {
     /// The highest granted QoS of all filters with this prefix; `None` if there are none.
     ///
     /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which compares prefixes too.
-    pub(crate) fn hears(&self, beginning: &str) -> Option<u8> {
-        self.filters.iter().filter(|(it, _)| it.starts_with(beginning)).map(|(_, qos)| *qos).max()
+    pub(crate) fn highest_qos(&self, prefix: &str) -> Option<u8> {
+        self.filters.iter().filter(|(it, _)| it.starts_with(prefix)).map(|(_, qos)| *qos).max()
     }
 
     pub(crate) fn set(&mut self, filter: &str, qos: u8) {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::enroll_error::EnrollError;
 use super::enrollment::read_keys;
 use super::put::{Existing, Put};
-use super::{Device, DeviceStatus, Key, KeyPair, Parts, State, Twin, Why};
+use super::{Device, DeviceStatus, EndReason, Key, KeyPair, Parts, State, Twin};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -231,7 +231,7 @@ impl Checked {
                 hub.devices.insert(client_id.clone(), device);
             }
             if enabled {
-                state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
+                state.live.close(&Key::Hub(host, client_id), EndReason::NotAllowed);
             } else {
                 // Closes the connections of its modules too.
                 state.close_device(&host, &client_id);

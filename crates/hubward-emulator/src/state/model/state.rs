@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 
 use super::enrollment::Entry;
-use super::live::{Key, Live, Why};
+use super::live::{EndReason, Key, Live};
 use super::policy::Policies;
 use super::record::{Operations, Records};
 use super::registry::{Device, Hub};
@@ -77,7 +77,7 @@ impl State {
     pub(crate) fn close_device(&mut self, host: &str, device_id: &str) {
         let modules = self.hub(host).map_or_else(Vec::new, |it| it.modules(device_id));
         for client_id in modules.into_iter().chain([device_id.to_owned()]) {
-            self.live.close(&Key::hub(host, &client_id), Why::NotAllowed);
+            self.live.close(&Key::hub(host, &client_id), EndReason::NotAllowed);
         }
     }
 
@@ -92,7 +92,7 @@ impl State {
             hub.devices.clear();
             hub.feedback.clear();
         }
-        live.close_all(Why::NotAllowed);
+        live.close_all(EndReason::NotAllowed);
     }
 
     /// When an identity was last active, as far as known.

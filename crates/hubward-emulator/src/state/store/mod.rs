@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::disk::{Disk, StateLost};
 use super::journal::EventLog;
-use super::model::{Key, State, Why};
+use super::model::{EndReason, Key, State};
 
-pub(crate) use reset::Beginning;
+pub(crate) use reset::InitialState;
 
 /// The state and its watchers. Access is by closure, so that no task holds the lock across an await.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Store {
     }
 
     /// Starts to report created, updated and deleted objects to the journal.
-    pub(crate) fn tell(&self, journal: &EventLog) {
+    pub(crate) fn report_to(&self, journal: &EventLog) {
         self.update(State::record_changes);
         // There is only one journal; a second one would be ignored.
         let _ = self.journal.set(journal.clone());
@@ -84,7 +84,7 @@ impl Store {
 
     /// Tells the connection of an identity, if there is one, that a newer one replaces it.
     pub(crate) fn take_over(&self, key: &Key) {
-        self.change_some(|state| state.live.close(key, Why::TakenOver).then_some(()));
+        self.change_some(|state| state.live.close(key, EndReason::TakenOver).then_some(()));
     }
 
     /// Returns when all earlier changes are on disk; at once if the state is in memory. Call this before sending
@@ -92,10 +92,10 @@ impl Store {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(crate) async fn settled(&self) -> Result<(), StateLost> {
+    pub(crate) async fn flushed(&self) -> Result<(), StateLost> {
         match &self.disk {
             None => Ok(()),
-            Some(disk) => disk.settled().await,
+            Some(disk) => disk.flushed().await,
         }
     }
 

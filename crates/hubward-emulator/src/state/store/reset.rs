@@ -9,13 +9,13 @@ use crate::state::telemetry::TelemetryLog;
 
 /// What an emulator applies to its state at a start and after a reset.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Beginning {
+pub(crate) struct InitialState {
     /// Whether to create the group with the public key.
     pub(crate) dev_keys: bool,
     pub(crate) seed: Option<Seed>,
 }
 
-impl Beginning {
+impl InitialState {
     /// Creates or removes the group of the development keys, and applies the seed. Doing this again changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(DEV_GROUP);
@@ -39,7 +39,7 @@ impl Store {
     pub(crate) fn reset(
         &self,
         logs: &BTreeMap<String, TelemetryLog>,
-        beginning: &Beginning,
+        initial_state: &InitialState,
         now: SystemTime,
     ) -> Result<(), SeedError> {
         let result = {
@@ -47,7 +47,7 @@ impl Store {
             // The locks are held until all writes are queued, so that no message comes in between.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
-            let result = beginning.apply(&mut state, now);
+            let result = initial_state.apply(&mut state, now);
             if let Some(disk) = &self.disk {
                 disk.reset(&mut state, emptied.iter().map(|(hub, log)| (*hub, log.next())));
             }

@@ -119,7 +119,7 @@ async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Val
     for number in 0..5 {
         emulator.patch_tags(HUB, &format!("machine-{number:03}"), json!({ "after": "x".repeat(900) })).expect("fine");
         emulator.add_device(HUB, &format!("new-{number:03}")).map_err(|error| error.to_string())?;
-        if let Err(lost) = emulator.settled().await {
+        if let Err(lost) = emulator.flush().await {
             let lost = lost.to_string();
             emulator.shutdown().await;
             if number > 0 || !lost.contains("it is damaged") {

@@ -32,7 +32,7 @@ impl Population {
         let (key, _) = change_everything(&emulator).await;
         emulator.import(&many()).expect("it fits");
         talk(&emulator, &key, 1_200).await;
-        emulator.settled().await.expect("written");
+        emulator.flush().await.expect("written");
         emulator.shutdown().await;
         let earlier = std::fs::read(folder.path().join(FILE)).expect("the file");
 
@@ -42,10 +42,10 @@ impl Population {
             emulator.patch_tags(HUB, &id, json!({ "site": "moved", "number": number })).expect("fine");
             let message = CloudToDevice::new("x".repeat(500)).ack(Ack::Full).expires_after(Duration::from_secs(36_000));
             emulator.send_to_device(HUB, &id, message).expect("sent");
-            emulator.settled().await.expect("written");
+            emulator.flush().await.expect("written");
         }
         talk(&emulator, &key, 300).await;
-        emulator.settled().await.expect("written");
+        emulator.flush().await.expect("written");
         let seen = seen(&emulator);
         let killed = std::fs::read(folder.path().join(FILE)).expect("the file");
         emulator.shutdown().await;

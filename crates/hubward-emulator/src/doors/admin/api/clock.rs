@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use crate::services::cloud::Cloud;
 use crate::services::maintenance;
-use crate::state::clock::{MOST_AHEAD, timestamp};
+use crate::state::clock::{MAX_AHEAD, timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub(super) fn show(cloud: &Cloud) -> Value {
 }
 
 pub(super) fn set(cloud: &Cloud, body: Body) -> Result<Value, Failure> {
-    if body.ahead_seconds > MOST_AHEAD.as_secs() {
+    if body.ahead_seconds > MAX_AHEAD.as_secs() {
         return Err(Failure::wrong("aheadSeconds must be 0 to 3155760000 (100 years)."));
     }
     maintenance::move_clock(cloud, Duration::from_secs(body.ahead_seconds));

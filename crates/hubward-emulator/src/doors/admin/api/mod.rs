@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use crate::doors::admission;
 use crate::doors::http::request::{self, TooLarge};
-use crate::doors::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, value};
 use crate::services::cloud::Cloud;
 
 /// Maximum size of a body, in bytes. A fault may contain the body of a response.
@@ -125,7 +125,7 @@ impl Failure {
 }
 
 /// Answers a request; `path` is the part after `/api/`.
-pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let cloud = &admin.cloud;
     let Some(route) = Route::parse(path) else {
         return Ok(failed(cloud, &Failure::new(404, super::PATHS)));
@@ -167,7 +167,7 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
 }
 
 /// Imports an export into the state.
-async fn import(admin: &Admin, head: &http::request::Parts, body: Incoming) -> Result<Result<Value, Failure>, Cut> {
+async fn import(admin: &Admin, head: &http::request::Parts, body: Incoming) -> Result<Result<Value, Failure>, Aborted> {
     let Ok(_upload) = admin.uploads.try_acquire() else {
         // So that the client can read the response.
         let _ = request::discard(body, SEED_MAX).await?;
@@ -182,7 +182,7 @@ async fn import(admin: &Admin, head: &http::request::Parts, body: Incoming) -> R
 }
 
 /// Reads the JSON of a request.
-async fn read<T: DeserializeOwned>(head: &http::request::Parts, body: Incoming) -> Result<Result<T, Failure>, Cut> {
+async fn read<T: DeserializeOwned>(head: &http::request::Parts, body: Incoming) -> Result<Result<T, Failure>, Aborted> {
     let bytes = read_bytes(head, body, BODY_MAX).await?;
     Ok(bytes.and_then(|bytes| {
         serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body is not valid: {problem}.")))
@@ -190,7 +190,11 @@ async fn read<T: DeserializeOwned>(head: &http::request::Parts, body: Incoming) 
 }
 
 /// Reads the body of a request, whose content type must be JSON.
-async fn read_bytes(head: &http::request::Parts, body: Incoming, max: usize) -> Result<Result<Bytes, Failure>, Cut> {
+async fn read_bytes(
+    head: &http::request::Parts,
+    body: Incoming,
+    max: usize,
+) -> Result<Result<Bytes, Failure>, Aborted> {
     if !is_json(&head.headers) {
         return Ok(Err(Failure::new(415, "The content type must be application/json.")));
     }

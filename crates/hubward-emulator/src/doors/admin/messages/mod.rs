@@ -12,7 +12,7 @@ use serde_json::{Value, json as json_value};
 use body::{INPUT_OF_DEVICE, read, wrong};
 
 use crate::doors::admission;
-use crate::doors::http::{Cut, Pace, Paced, Reply, is_json, reply, request, value};
+use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, request, value};
 use crate::doors::service_https::problem_reply;
 use crate::services;
 use crate::services::api::hub::{Form, Problem};
@@ -53,7 +53,7 @@ impl Target {
 }
 
 /// Answers one request.
-pub(super) async fn answer(cloud: &Cloud, target: Target, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn answer(cloud: &Cloud, target: Target, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let result = match *request.method() {
         Method::GET | Method::HEAD => show(cloud, &target),
         Method::POST => match json(request).await? {
@@ -100,7 +100,7 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
 
 /// Reads the JSON body of a request. A web page of another origin can make a browser send a POST request here, but
 /// not with the content type of JSON.
-async fn json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
+async fn json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {
         let message = "The content type must be application/json.";

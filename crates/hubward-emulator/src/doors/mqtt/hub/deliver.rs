@@ -52,7 +52,7 @@ impl HubSession<'_> {
         }
         let device = &self.device.login().identity;
         match self.device.complete_message(packet_id) {
-            Some(Acknowledged::Completed) => self.look.notify_one(),
+            Some(Acknowledged::Completed) => self.queue_changed.notify_one(),
             Some(Acknowledged::OutOfOrder) => {
                 tracing::warn!(%device, packet_id, "a PUBACK is ignored: an earlier message needs one first");
             }

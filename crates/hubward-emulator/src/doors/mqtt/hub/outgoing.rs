@@ -55,8 +55,8 @@ impl HubSession<'_> {
     pub(super) fn qos(&self, kind: PublishKind) -> Option<u8> {
         match kind {
             PublishKind::Answer => self.filters.granted("$iothub/twin/res/#"),
-            PublishKind::Notice => self.filters.hears(NOTICES),
-            PublishKind::Call => self.filters.hears(CALLS).map(|_| 0),
+            PublishKind::Notice => self.filters.highest_qos(NOTICES),
+            PublishKind::Call => self.filters.highest_qos(CALLS).map(|_| 0),
         }
     }
 

@@ -67,14 +67,14 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         device: &device,
         filters: started.kept.unwrap_or_default(),
         pushes: started.pushes,
-        look: started.look,
+        queue_changed: started.queue_changed,
         release: None,
         outbox: Outbox::default(),
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
     // Messages may be queued for the filters of the kept session.
-    session.look.notify_one();
+    session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
 
@@ -99,7 +99,7 @@ fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptio
 
 /// What the filters of a session subscribe to.
 fn subscriptions(session: &Session) -> Subscriptions {
-    Subscriptions { desired: session.hears(NOTICES).is_some(), methods: session.hears(CALLS).is_some() }
+    Subscriptions { desired: session.highest_qos(NOTICES).is_some(), methods: session.highest_qos(CALLS).is_some() }
 }
 
 /// Refuses a CONNECT and records the reason. The client does not get the reason.
@@ -128,7 +128,7 @@ pub(super) struct HubSession<'a> {
     pub(super) device: &'a DeviceConnection<'a>,
     pub(super) filters: Session,
     pushes: mpsc::Receiver<Push>,
-    pub(super) look: Arc<Notify>,
+    pub(super) queue_changed: Arc<Notify>,
     /// When the next lock of a message ends. The message is published again then.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             biased;
             // The sender is dropped when the connection has to end; `ended` reports that.
             Some(push) = self.pushes.recv() => Event::Push(push),
-            () = self.look.notified() => Event::Look,
+            () = self.queue_changed.notified() => Event::Look,
             () = until(self.delayed.due()) => Event::Due,
             () = at(&self.cloud.clock, self.release) => Event::Look,
         }
@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
                 }
                 if self.keep() {
                     connection.queue(&Outgoing::Suback(id, codes));
-                    self.look.notify_one();
+                    self.queue_changed.notify_one();
                 }
             }
             Incoming::Unsubscribe(id, filters) => {

@@ -5,24 +5,24 @@ use std::time::SystemTime;
 use hubward_proto::service::{BulkError, BulkMode, BulkResult};
 
 use super::kind::{Kind, delete, put, read};
-use super::{Done, IfMatch};
+use super::{ApiResponse, IfMatch};
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use crate::services::dps::{DpsResponse, Refusal};
 use crate::state::model::State;
 
 /// Source: `[doc]` azure-rest-api-specs, bulk routes.
-const MOST: usize = 10;
+const MAX: usize = 10;
 
 /// Processes the enrollments in order; one that is refused does not stop the others.
 ///
 /// Source: `[doc]` azure-rest-api-specs, bulk routes: 200 whatever the outcome of the single enrollments. That the
 /// other enrollments are processed is a `[guess]` from the list of errors.
-pub(super) fn answer<K: Kind>(cloud: &Cloud, body: &[u8]) -> Result<Done, Refusal> {
+pub(super) fn answer<K: Kind>(cloud: &Cloud, body: &[u8]) -> Result<ApiResponse, Refusal> {
     let (mode, models) = K::of_bulk(read(body)?);
     if let BulkMode::Unknown(word) = &mode {
         return Err(Refusal::generic(400, format!("Unknown mode `{word}`.")));
     }
-    if !(1..=MOST).contains(&models.len()) {
+    if !(1..=MAX).contains(&models.len()) {
         return Err(Refusal::generic(400, "A bulk request must have one to ten enrollments."));
     }
     let now = cloud.clock.now();
@@ -34,7 +34,7 @@ pub(super) fn answer<K: Kind>(cloud: &Cloud, body: &[u8]) -> Result<Done, Refusa
         };
         models.into_iter().filter_map(one).collect()
     });
-    Ok(Answer::json(200, &BulkResult { is_successful: errors.is_empty(), errors }).into())
+    Ok(DpsResponse::json(200, &BulkResult { is_successful: errors.is_empty(), errors }).into())
 }
 
 fn apply<K: Kind>(state: &mut State, mode: &BulkMode, model: K, now: SystemTime) -> Result<(), Refusal> {

@@ -19,7 +19,7 @@ use super::if_match::{IfMatch, Unreadable};
 use super::{Authentication, api_version};
 use crate::services::access::Denied;
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use crate::services::dps::{DpsResponse, Refusal};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::DPS_POLICY;
 use path::Subject;
@@ -83,7 +83,7 @@ pub(crate) fn answer(
     parsed: &ServiceRequest,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Done, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     let if_match = IfMatch::read(headers).map_err(|_| Refusal::generic(400, Unreadable::MESSAGE))?;
     match parsed.subject {
         Subject::Enrollments => {
@@ -96,21 +96,21 @@ pub(crate) fn answer(
 
 /// A response with its headers.
 #[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) answer: Answer,
+pub(crate) struct ApiResponse {
+    pub(crate) answer: DpsResponse,
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
-impl From<Answer> for Done {
-    fn from(answer: Answer) -> Self {
+impl From<DpsResponse> for ApiResponse {
+    fn from(answer: DpsResponse) -> Self {
         Self { answer, headers: Vec::new() }
     }
 }
 
-impl Done {
+impl ApiResponse {
     /// A response without a body.
     fn nothing() -> Self {
-        Answer { body: Vec::new(), ..Answer::json(204, &()) }.into()
+        DpsResponse { body: Vec::new(), ..DpsResponse::json(204, &()) }.into()
     }
 }
 

@@ -5,9 +5,9 @@ use http::header::HeaderMap;
 use super::kind::{Kind, attestation, delete, find, put, read, shown};
 use super::path::Action;
 use super::query::{self, Page};
-use super::{Done, IfMatch, bulk};
+use super::{ApiResponse, IfMatch, bulk};
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use crate::services::dps::{DpsResponse, Refusal};
 
 /// Processes a request.
 pub(super) fn answer<K: Kind>(
@@ -16,14 +16,14 @@ pub(super) fn answer<K: Kind>(
     if_match: &IfMatch,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Done, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     match action {
         Action::Get(id) => cloud.store.read(|state| {
             let model = shown(find::<K>(state, id)?).with_registration(state);
-            Ok(Answer::json(200, &model).into())
+            Ok(DpsResponse::json(200, &model).into())
         }),
         Action::Attestation(id) => {
-            cloud.store.read(|state| Ok(Answer::json(200, &attestation(find::<K>(state, id)?)).into()))
+            cloud.store.read(|state| Ok(DpsResponse::json(200, &attestation(find::<K>(state, id)?)).into()))
         }
         Action::Put(id) => {
             let model: K = read(body)?;
@@ -34,11 +34,11 @@ pub(super) fn answer<K: Kind>(
             let entry = cloud.store.change(|state| put(state, model, if_match, now))?;
             let mut model = shown(&entry);
             model.settings_mut().attestation = Some(attestation(&entry));
-            Ok(Answer::json(200, &model).into())
+            Ok(DpsResponse::json(200, &model).into())
         }
         Action::Delete(id) => {
             cloud.store.change(|state| delete::<K>(state, id, if_match))?;
-            Ok(Done::nothing())
+            Ok(ApiResponse::nothing())
         }
         Action::Query => {
             let page = Page::read(headers, K::ITEM_TYPE, cloud.choices.next_order())?;

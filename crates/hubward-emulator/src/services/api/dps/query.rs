@@ -8,8 +8,8 @@ use hubward_proto::service::QuerySpecification;
 use serde::Serialize;
 
 use super::super::page::{PageBody, PageRequest, WRONG_CONTINUATION};
-use super::{Done, kind};
-use crate::services::dps::{Answer, Refusal};
+use super::{ApiResponse, kind};
+use crate::services::dps::{DpsResponse, Refusal};
 use crate::state::model::Table;
 
 /// The requested page of a query.
@@ -36,7 +36,7 @@ impl Page {
     }
 
     /// Builds the page from these objects; `show` returns `None` for objects that do not match.
-    pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> Done {
+    pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> ApiResponse {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?)));
         let (mut page, mut last) = (PageBody::new(self.most), None);
@@ -48,7 +48,7 @@ impl Page {
         let after = last.filter(|_| rest.next().is_some()).map(|it| format!("{} {it}", self.item_type));
         page.shuffle(self.order.clone());
         let (body, headers) = page.finish(self.item_type, after.as_deref());
-        Done { answer: Answer { body, ..Answer::json(200, &()) }, headers }
+        ApiResponse { answer: DpsResponse { body, ..DpsResponse::json(200, &()) }, headers }
     }
 }
 
@@ -118,10 +118,10 @@ mod tests {
     fn a_page_continues_after_the_previous_one() {
         let many: Table<String> = (0..5).map(|it| (it.to_string(), format!("v{it}"))).collect();
         let even = |it: &String| (!it.ends_with('1')).then(|| it.clone());
-        let Done { answer, headers } = page("2", "").expect("valid").of(&many, even);
+        let ApiResponse { answer, headers } = page("2", "").expect("valid").of(&many, even);
         assert_eq!(answer.body, br#"["v0","v2"]"#);
         let after = headers.iter().find(|(name, _)| *name == CONTINUATION).expect("more").1.clone();
-        let Done { answer, headers } = page("5000", &after).expect("valid").of(&many, even);
+        let ApiResponse { answer, headers } = page("5000", &after).expect("valid").of(&many, even);
         assert_eq!(answer.body, br#"["v3","v4"]"#);
         let expected = [("x-ms-item-type", "enrollment".to_owned()), (MAX_ITEM_COUNT, "1000".to_owned())];
         assert_eq!(headers, expected);

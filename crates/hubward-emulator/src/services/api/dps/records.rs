@@ -4,9 +4,9 @@ use http::header::HeaderMap;
 
 use super::path::Action;
 use super::query::Page;
-use super::{Done, IfMatch, check_etag, query};
+use super::{ApiResponse, IfMatch, check_etag, query};
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use crate::services::dps::{DpsResponse, Refusal};
 
 /// Processes a request.
 pub(super) fn answer(
@@ -15,17 +15,17 @@ pub(super) fn answer(
     if_match: &IfMatch,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Done, Refusal> {
+) -> Result<ApiResponse, Refusal> {
     match action {
         Action::Get(id) => cloud.store.read(|state| {
             let record = state.records.get(&id.to_ascii_lowercase()).ok_or_else(missing)?;
-            Ok(Answer::json(200, &record.state).into())
+            Ok(DpsResponse::json(200, &record.state).into())
         }),
         Action::Delete(id) => cloud.store.change(|state| {
             let key = id.to_ascii_lowercase();
             check_etag(if_match, state.records.get(&key).ok_or_else(missing)?.state.etag.as_deref())?;
             state.records.remove(&key);
-            Ok(Done::nothing())
+            Ok(ApiResponse::nothing())
         }),
         Action::QueryOf(group) => {
             let page = Page::read(headers, "deviceRegistration", cloud.choices.next_order())?;

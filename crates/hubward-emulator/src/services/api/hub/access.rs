@@ -50,7 +50,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
     }
     let refuse = |denied: Denied| {
         let problem = refuse(denied);
-        tell(cloud, head, denied.why(), problem.code);
+        record_refusal(cloud, head, denied.why(), problem.code);
         problem
     };
     let names = cloud.access.hub(&head.headers).map_err(refuse)?;
@@ -72,7 +72,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
             policy.name(),
             needed.join(" or ")
         );
-        tell(cloud, head, &message, Code::IotHubUnauthorized.number());
+        record_refusal(cloud, head, &message, Code::IotHubUnauthorized.number());
         return Err(Problem::new(Code::IotHubUnauthorized, message));
     }
     check_version(head.uri.query())?;
@@ -80,7 +80,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
 }
 
 /// Records a refused request in the journal.
-fn tell(cloud: &Cloud, head: &Parts, why: &str, code: u32) {
+fn record_refusal(cloud: &Cloud, head: &Parts, why: &str, code: u32) {
     let note = Note::new(EventKind::Refused, EventSource::HubService).code(code);
     cloud.journal.note(note.message(format!("{} {}: {why}", head.method, head.uri.path())));
 }

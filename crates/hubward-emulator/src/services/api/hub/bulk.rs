@@ -12,7 +12,7 @@ use super::identity::{self, IdentityRequest, find};
 use super::problem::Problem;
 use super::registry::{self, Mode};
 use super::twins::without_own_names;
-use super::{Done, IfMatch, check_twin_etag, read};
+use super::{ApiResponse, IfMatch, check_twin_etag, read};
 use crate::services::cloud::Cloud;
 use crate::services::hub::{Code, TwinProblem, change_twin};
 use crate::state::clock::timestamp;
@@ -32,18 +32,18 @@ const MODES: [ImportMode; 9] = [
 ];
 
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
-const MOST: usize = 100;
+const MAX: usize = 100;
 
 /// Processes the identities in order; one that is refused does not stop the others.
 ///
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the same body
 /// if an identity was refused.
-pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<Done, Problem> {
+pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let operations = operations(read(body, b'[')?)?;
     if operations.is_empty() {
         return Err(Problem::invalid("The request has no identities."));
     }
-    if operations.len() > MOST {
+    if operations.len() > MAX {
         return Err(Problem::new(Code::TooManyDevices, "A bulk request must have one to 100 identities."));
     }
     once_each(&operations)?;
@@ -69,7 +69,7 @@ pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<Done, Prob
     });
     notes.into_iter().for_each(|it| cloud.journal.note(it));
     let is_successful = errors.is_empty();
-    let mut done = Done::json(&DeviceBulkResult { is_successful, errors, warnings: Vec::new() });
+    let mut done = ApiResponse::json(&DeviceBulkResult { is_successful, errors, warnings: Vec::new() });
     if !is_successful {
         done.status = Code::BulkRegistryOperationFailure.status();
         done.headers.push((HubRefusal::HEADER, Code::BulkRegistryOperationFailure.name()));

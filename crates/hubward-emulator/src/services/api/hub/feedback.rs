@@ -2,7 +2,7 @@
 
 use hubward_proto::service::PurgeResult;
 
-use super::Done;
+use super::ApiResponse;
 use super::identity::find;
 use super::problem::Problem;
 use crate::services::cloud::Cloud;
@@ -11,7 +11,7 @@ use crate::services::hub::Code;
 /// Purges the message queue of a device.
 ///
 /// Source: `[doc]` the REST page "Cloud To Device Messages - Purge Cloud To Device Message Queue".
-pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<Done, Problem> {
+pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiResponse, Problem> {
     let now = cloud.clock.now();
     let purged = cloud.store.change(|state| {
         find(state, hub, device_id)?;
@@ -19,31 +19,37 @@ pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<Done, P
         Ok::<_, Problem>(count.unwrap_or_default())
     })?;
     let (total_messages_purged, device_id) = (purged as u64, device_id.to_owned());
-    Ok(Done::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
+    Ok(ApiResponse::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
 }
 
 /// Returns the next feedback records, under a lock; 204 if there are none.
 ///
 /// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock token is the
 /// etag.
-pub(super) fn receive(cloud: &Cloud, hub: &str) -> Result<Done, Problem> {
+pub(super) fn receive(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     let now = cloud.clock.now();
     let batch = cloud.store.change(|state| {
         let hub = state.hub_mut(hub)?;
         hub.refresh(None, now);
         hub.feedback.take(now)
     });
-    Ok(batch.map_or_else(Done::nothing, |(token, records)| Done::json(&records).etag(&token)))
+    Ok(batch.map_or_else(ApiResponse::nothing, |(token, records)| ApiResponse::json(&records).etag(&token)))
 }
 
 /// Completes or abandons records that were received.
 ///
 /// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback Notification". 412002
 /// for an unknown or expired token is a `[guess]` from the code's name.
-pub(super) fn settle(cloud: &Cloud, hub: &str, token: &str, complete: bool) -> Result<Done, Problem> {
+pub(super) fn complete_or_abandon(
+    cloud: &Cloud,
+    hub: &str,
+    token: &str,
+    complete: bool,
+) -> Result<ApiResponse, Problem> {
     let now = cloud.clock.now();
     let token = token.trim_matches('"');
-    let settled =
-        cloud.store.change(|state| state.hub_mut(hub).is_some_and(|it| it.feedback.settle(token, complete, now)));
-    if settled { Ok(Done::nothing()) } else { Err(Problem::new(Code::DeviceMessageLockLost, token)) }
+    let settled = cloud
+        .store
+        .change(|state| state.hub_mut(hub).is_some_and(|it| it.feedback.complete_or_abandon(token, complete, now)));
+    if settled { Ok(ApiResponse::nothing()) } else { Err(Problem::new(Code::DeviceMessageLockLost, token)) }
 }

@@ -11,7 +11,7 @@ use crate::services::hub::Code;
 use crate::state::model::{Device, Key, KeyPair, State};
 
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
-const REASON_MOST: usize = 128;
+const REASON_MAX: usize = 128;
 
 /// The values of an identity in a request; `None` if the request does not contain the value.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl IdentityRequest {
     /// The keys of the request, or new random keys, whatever the identity had before.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces all of an identity.
-    pub(super) fn settle_keys(&mut self) -> Result<KeyPair, Problem> {
+    pub(super) fn take_keys(&mut self) -> Result<KeyPair, Problem> {
         let keys = self.keys.take().map_or_else(KeyPair::generate, Ok);
         keys.map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))
     }
@@ -87,7 +87,7 @@ pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyP
 
 /// The status in a request.
 pub(super) fn status(status: Option<model::DeviceStatus>, reason: Option<&str>) -> Result<Option<bool>, Problem> {
-    if reason.is_some_and(|it| it.chars().count() > REASON_MOST) {
+    if reason.is_some_and(|it| it.chars().count() > REASON_MAX) {
         return Err(Problem::invalid("A statusReason may have at most 128 characters."));
     }
     match status {

@@ -6,7 +6,7 @@ use hubward_proto::limits::{METHOD_RESPONSE_TIMEOUT, METHOD_RESPONSE_TIMEOUT_MAX
 use hubward_proto::service::MethodRequest;
 use serde_json::Value;
 
-use super::Done;
+use super::ApiResponse;
 use super::identity::find;
 use super::problem::Problem;
 use crate::services::cloud::Cloud;
@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
 /// mwalser/terraform-provider-iothub, CONCEPT.md, that the connection timeout is not longer than the response
 /// timeout.
-pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
+pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let body: Value = super::read(body, b'{')?;
     cloud.store.read(|state| find(state, hub, client_id).map(drop))?;
     let request: MethodRequest = serde_json::from_value(body)
@@ -42,5 +42,5 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8
     let invocation =
         Invocation { name: request.method_name, payload: request.payload, response_timeout, connect_timeout };
     let body = invoke(cloud, hub, client_id, invocation).await?.to_wire();
-    Ok(Done { status: 200, body, headers: Vec::new() })
+    Ok(ApiResponse { status: 200, body, headers: Vec::new() })
 }

@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     headers: &HeaderMap,
     query: Option<&str>,
     body: &[u8],
-) -> Result<Done, Problem> {
+) -> Result<ApiResponse, Problem> {
     let if_match = IfMatch::read(headers)?;
     let counted = match action {
         Action::GetIdentity(id) | Action::GetTwin(id) => Some(Some(id.as_str())),
@@ -67,8 +67,8 @@ pub(crate) async fn answer(
         Action::DeviceStatistics => statistics::devices(cloud, hub),
         Action::ServiceStatistics => statistics::service(cloud, hub),
         Action::Feedback => feedback::receive(cloud, hub),
-        Action::CompleteFeedback(token) => feedback::settle(cloud, hub, token, true),
-        Action::AbandonFeedback(token) => feedback::settle(cloud, hub, token, false),
+        Action::CompleteFeedback(token) => feedback::complete_or_abandon(cloud, hub, token, true),
+        Action::AbandonFeedback(token) => feedback::complete_or_abandon(cloud, hub, token, false),
         Action::NotEmulated(what) => Err(Problem::not_emulated(what)),
     }
 }
@@ -80,13 +80,13 @@ pub(crate) fn form(path: &str) -> Form {
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
-impl Done {
+impl ApiResponse {
     fn json(body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body).expect("the models of the service always serialize");
         Self { status: 200, body, headers: Vec::new() }

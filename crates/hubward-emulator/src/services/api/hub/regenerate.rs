@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::identity::{self, find};
 use super::problem::Problem;
-use super::{Done, read};
+use super::{ApiResponse, read};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::journal::{EventKind, EventSource, Note};
@@ -15,7 +15,7 @@ use crate::state::model::State;
 use crate::state::wire_id;
 
 /// Source: `[guess]` the same number as in other bulk requests.
-const MOST: usize = 100;
+const MAX: usize = 100;
 
 /// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.
 #[derive(Debug, Deserialize)]
@@ -37,14 +37,14 @@ struct Subject {
 ///
 /// Source: `[sdk]` azure-iot-cli-extension, tests. The format of an error is a `[guess]` from that of other bulk
 /// requests, and so is that both keys are returned.
-pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<Done, Problem> {
+pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let Request { policy_key, devices } = read(body, b'{')?;
     let primary = match policy_key.as_str() {
         "primaryKey" => true,
         "secondaryKey" => false,
         _ => return Err(Problem::invalid("policyKey must be primaryKey or secondaryKey.")),
     };
-    if !(1..=MOST).contains(&devices.len()) {
+    if !(1..=MAX).contains(&devices.len()) {
         return Err(Problem::new(Code::TooManyDevices, "The request must have one to 100 identities."));
     }
     let (mut rotated, mut errors) = (Vec::new(), Vec::new());
@@ -75,7 +75,7 @@ pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<Done, Prob
         (true, false) => 400,
     };
     let body: Value = json!({ "policyKey": policy_key, "errors": errors, "rotatedKeys": rotated });
-    Ok(Done { status, ..Done::json(&body) })
+    Ok(ApiResponse { status, ..ApiResponse::json(&body) })
 }
 
 fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result<SymmetricKeys, Problem> {

@@ -6,47 +6,47 @@ use hubward_proto::service as model;
 
 use super::identity::{self, IdentityRequest, check_id, exists, find};
 use super::problem::Problem;
-use super::{Done, IfMatch, check_etag, read};
+use super::{ApiResponse, IfMatch, check_etag, read};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::model::{Device, Key, State, Why};
+use crate::state::model::{Device, EndReason, Key, State};
 use crate::state::wire_id;
 
 /// Source: `[doc]` the REST page "Devices - Get Devices".
-const LIST_MOST: usize = 1000;
+const LIST_MAX: usize = 1000;
 
 /// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
 /// issue 40485, and Azure/iotedge, issue 3105.
-const MODULES_MOST: usize = 50;
+const MODULES_MAX: usize = 50;
 
 /// Lists the devices of a hub, at most as many as requested.
 ///
 /// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That this is also the default is
 /// a `[guess]`.
-pub(super) fn list(cloud: &Cloud, hub: &str, query: Option<&str>) -> Result<Done, Problem> {
+pub(super) fn list(cloud: &Cloud, hub: &str, query: Option<&str>) -> Result<ApiResponse, Problem> {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
     let top = pairs.find(|(name, _)| name.eq_ignore_ascii_case("top")).map(|(_, it)| it.parse::<usize>());
     let top = match top {
-        None => LIST_MOST,
-        Some(Ok(top @ 1..=LIST_MOST)) => top,
+        None => LIST_MAX,
+        Some(Ok(top @ 1..=LIST_MAX)) => top,
         Some(_) => return Err(Problem::invalid("top must be 1 to 1000.")),
     };
     cloud.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
         let shown: Result<Vec<_>, _> = devices.take(top).map(|it| identity::device(state, hub, it)).collect();
-        Ok(Done::json(&ordered(cloud, shown?)))
+        Ok(ApiResponse::json(&ordered(cloud, shown?)))
     })
 }
 
 /// Lists the modules of a device.
-pub(super) fn modules(cloud: &Cloud, hub: &str, device_id: &str) -> Result<Done, Problem> {
+pub(super) fn modules(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| {
         find(state, hub, device_id)?;
         let modules = state.hub(hub).map_or_else(Vec::new, |it| it.modules(device_id));
         let shown: Result<Vec<_>, _> = modules.iter().map(|it| identity::module(state, hub, it)).collect();
-        Ok(Done::json(&ordered(cloud, shown?)))
+        Ok(ApiResponse::json(&ordered(cloud, shown?)))
     })
 }
 
@@ -59,18 +59,18 @@ fn ordered<T>(cloud: &Cloud, mut list: Vec<T>) -> Vec<T> {
 }
 
 /// One device or module.
-pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<Done, Problem> {
+pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| show(state, hub, client_id))
 }
 
 /// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`, one about a
 /// module has none.
-fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
+fn show(state: &State, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     let etag = &find(state, hub, client_id)?.etag;
     Ok(if client_id.contains('/') {
-        Done::json(&identity::module(state, hub, client_id)?)
+        ApiResponse::json(&identity::module(state, hub, client_id)?)
     } else {
-        Done::json(&identity::device(state, hub, client_id)?).etag(etag)
+        ApiResponse::json(&identity::device(state, hub, client_id)?).etag(etag)
     })
 }
 
@@ -78,7 +78,13 @@ fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
 ///
 /// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". That an update of a
 /// missing identity returns 404 is a `[guess]`.
-pub(super) fn put(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMatch, body: &[u8]) -> Result<Done, Problem> {
+pub(super) fn put(
+    cloud: &Cloud,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    body: &[u8],
+) -> Result<ApiResponse, Problem> {
     let requested = if client_id.contains('/') { of_module(client_id, body)? } else { of_device(client_id, body)? };
     let now = cloud.clock.now();
     let (created, done) = cloud.store.change(|state| {
@@ -97,7 +103,7 @@ pub(super) fn put(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMatch,
 ///
 /// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires If-Match;
 /// `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md for 412.
-pub(super) fn delete(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<Done, Problem> {
+pub(super) fn delete(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<ApiResponse, Problem> {
     if *if_match == IfMatch::Absent {
         return Err(Problem::new(
             Code::PreconditionFailed,
@@ -105,13 +111,13 @@ pub(super) fn delete(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMat
         ));
     }
     cloud.store.change(|state| remove(state, hub, client_id, if_match))?;
-    Ok(Done::nothing())
+    Ok(ApiResponse::nothing())
 }
 
 pub(super) fn remove(state: &mut State, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<(), Problem> {
     check_etag(if_match, &find(state, hub, client_id)?.etag)?;
     if client_id.contains('/') {
-        state.live.close(&Key::hub(hub, client_id), Why::NotAllowed);
+        state.live.close(&Key::hub(hub, client_id), EndReason::NotAllowed);
         state.hub_mut(hub).and_then(|it| it.remove(client_id));
     } else {
         state.remove_device(hub, client_id);
@@ -163,13 +169,13 @@ pub(super) fn apply(
         }
         (Err(_), _) => true,
     };
-    let keys = requested.settle_keys()?;
+    let keys = requested.take_keys()?;
     let modules = client_id.split_once('/').map(|(device_id, _)| device_id);
     let modules = modules.and_then(|it| Some(state.hub(hub)?.modules(it).len())).unwrap_or_default();
-    if created && modules >= MODULES_MOST {
+    if created && modules >= MODULES_MAX {
         return Err(Problem::new(
             Code::TooManyModulesOnDevice,
-            format!("A device may have at most {MODULES_MOST} modules."),
+            format!("A device may have at most {MODULES_MAX} modules."),
         ));
     }
     let devices = &mut state.hub_mut(hub).ok_or_else(|| Problem::missing(client_id))?.devices;

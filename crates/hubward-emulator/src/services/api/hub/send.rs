@@ -3,7 +3,7 @@
 use http::header::HeaderMap;
 use hubward_proto::service::{CloudMessage, DeliveryAck};
 
-use super::Done;
+use super::ApiResponse;
 use super::problem::Problem;
 use crate::services;
 use crate::services::cloud::Cloud;
@@ -22,11 +22,11 @@ pub(super) fn answer(
     device_id: &str,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Done, Problem> {
+) -> Result<ApiResponse, Problem> {
     let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let message = CloudMessage::read(body.to_vec(), texts).map_err(|problem| Problem::invalid(problem.to_string()))?;
     services::hub::send(cloud, hub, device_id, None, of(message)?)?;
-    Ok(Done::nothing())
+    Ok(ApiResponse::nothing())
 }
 
 fn of(message: CloudMessage) -> Result<CloudToDevice, Problem> {

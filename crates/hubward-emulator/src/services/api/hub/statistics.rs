@@ -2,7 +2,7 @@
 
 use hubward_proto::service::{RegistryStatistics, ServiceStatistics};
 
-use super::Done;
+use super::ApiResponse;
 use super::problem::Problem;
 use crate::services::cloud::Cloud;
 use crate::state::model::Key;
@@ -10,7 +10,7 @@ use crate::state::model::Key;
 /// Modules are not counted.
 ///
 /// Source: `[doc]` the REST pages "Statistics - Get Device Statistics" and "… Get Service Statistics".
-pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<Done, Problem> {
+pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| {
         let mut statistics = RegistryStatistics::default();
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.iter());
@@ -22,15 +22,15 @@ pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<Done, Problem> {
                 statistics.disabled_device_count += 1;
             }
         }
-        Ok(Done::json(&statistics))
+        Ok(ApiResponse::json(&statistics))
     })
 }
 
 /// That modules are not counted here either is a `[guess]`.
-pub(super) fn service(cloud: &Cloud, hub: &str) -> Result<Done, Problem> {
+pub(super) fn service(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     let count = cloud.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
         devices.filter(|id| state.live.is_live(&Key::hub(hub, id))).count()
     });
-    Ok(Done::json(&ServiceStatistics { connected_device_count: count as u64 }))
+    Ok(ApiResponse::json(&ServiceStatistics { connected_device_count: count as u64 }))
 }

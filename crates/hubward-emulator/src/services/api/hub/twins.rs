@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::{Done, IfMatch, check_twin_etag};
+use super::{ApiResponse, IfMatch, check_twin_etag};
 use crate::services::cloud::Cloud;
 use crate::services::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::state::model::{Change, TwinView, twin_view};
@@ -11,10 +11,10 @@ use crate::state::model::{Change, TwinView, twin_view};
 /// Returns the twin of a device or module.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net: no header `ETag`, here and after a change.
-pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<Done, Problem> {
+pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| {
         let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
-        Ok(Done::json(&view))
+        Ok(ApiResponse::json(&view))
     })
 }
 
@@ -30,10 +30,10 @@ pub(super) fn change(
     if_match: &IfMatch,
     body: &[u8],
     replace: bool,
-) -> Result<Done, Problem> {
+) -> Result<ApiResponse, Problem> {
     let body: Value = super::read(body, b'{')?;
     let changes = Changes::read(&body, replace)?;
-    Ok(Done::json(&apply(cloud, hub, client_id, if_match, &changes)?))
+    Ok(ApiResponse::json(&apply(cloud, hub, client_id, if_match, &changes)?))
 }
 
 /// Changes a twin, and returns the changed twin.

@@ -6,8 +6,8 @@ use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOpera
 use hubward_proto::{OperationId, limits};
 
 use super::admit::{Admitted, Caller, Denial, admit};
-use super::answer::{Answer, Refusal};
 use super::assign::assign;
+use super::response::{DpsResponse, Refusal};
 use crate::state::clock::Clock;
 use crate::state::fault::Moves;
 use crate::state::journal::{EventKind, EventLog, EventSource, Note};
@@ -33,7 +33,7 @@ pub(crate) struct Registrar {
 impl Registrar {
     /// Registers a device. The status is 202 even for a device that is assigned already, and 200 only for a disabled
     /// one.
-    pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> Answer {
+    pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {
             let admitted = self.admit(state, caller)?;
@@ -59,7 +59,7 @@ impl Registrar {
     }
 
     /// Returns the status of a registration.
-    pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> Answer {
+    pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> DpsResponse {
         self.answer(
             caller,
             self.store.change(|state| {
@@ -80,13 +80,13 @@ impl Registrar {
                 let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
                 let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
                 let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
-                Ok(Answer::operation(200, &operation, None))
+                Ok(DpsResponse::operation(200, &operation, None))
             }),
         )
     }
 
     /// Returns the result of an earlier registration.
-    pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> Answer {
+    pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         self.answer(
             caller,
             self.store.read(|state| {
@@ -94,18 +94,18 @@ impl Registrar {
                 read_body(caller, body)?;
                 let record = state.records.get(&caller.key());
                 let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
-                Ok(Answer::json(200, &shown(caller, &record.state)))
+                Ok(DpsResponse::json(200, &shown(caller, &record.state)))
             }),
         )
     }
 
     /// The response for a refusal.
-    pub(crate) fn refuse(&self, refusal: &Refusal) -> Answer {
-        Answer::error(refusal, self.clock.now())
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> DpsResponse {
+        DpsResponse::error(refusal, self.clock.now())
     }
 
     /// The response for an expired token, for a scripted fault.
-    pub(crate) fn expired(&self, caller: &Caller) -> Answer {
+    pub(crate) fn expired(&self, caller: &Caller) -> DpsResponse {
         let why = "the token has expired (a scripted fault)".to_owned();
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
     }
@@ -121,14 +121,14 @@ impl Registrar {
     }
 
     /// Records a denial and returns its response.
-    pub(crate) fn deny(&self, caller: &Caller, Denial { refusal, why }: Denial) -> Answer {
+    pub(crate) fn deny(&self, caller: &Caller, Denial { refusal, why }: Denial) -> DpsResponse {
         tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
         let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
         self.journal.note(note.code(refusal.code).message(why));
         self.refuse(&refusal)
     }
 
-    fn answer(&self, caller: &Caller, result: Result<Answer, Denial>) -> Answer {
+    fn answer(&self, caller: &Caller, result: Result<DpsResponse, Denial>) -> DpsResponse {
         result.unwrap_or_else(|denial| self.deny(caller, denial))
     }
 
@@ -137,10 +137,10 @@ impl Registrar {
         Ok(Admitted { moved_to: self.moves.of(&caller.key()), ..admitted })
     }
 
-    fn assigning(&self, operation_id: String, registration_state: Option<RegistrationState>) -> Answer {
+    fn assigning(&self, operation_id: String, registration_state: Option<RegistrationState>) -> DpsResponse {
         let status = AssignmentStatus::Assigning;
         let operation = RegistrationOperation { operation_id, status, registration_state };
-        Answer::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
+        DpsResponse::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
     }
 }
 
@@ -179,13 +179,13 @@ fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
 /// The response for a disabled enrollment.
 ///
 /// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
-fn disabled(caller: &Caller) -> Answer {
+fn disabled(caller: &Caller) -> DpsResponse {
     let status = AssignmentStatus::Disabled;
     let mut state = RegistrationState::default();
     state.registration_id = Some(caller.registration_id.to_string());
     state.status = Some(status.clone());
     let operation = RegistrationOperation { operation_id: String::new(), status, registration_state: Some(state) };
-    Answer::operation(200, &operation, None)
+    DpsResponse::operation(200, &operation, None)
 }
 
 /// Parses the body of a request.

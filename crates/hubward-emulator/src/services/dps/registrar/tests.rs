@@ -61,7 +61,7 @@ impl Registrar {
     }
 }
 
-fn json(answer: &Answer) -> Value {
+fn json(answer: &DpsResponse) -> Value {
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 

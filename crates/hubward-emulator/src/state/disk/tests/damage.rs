@@ -27,7 +27,7 @@ fn refusal(folder: &Path) -> StateError {
 }
 
 async fn closed(disk: Disk) {
-    disk.settled().await.expect("written");
+    disk.flushed().await.expect("written");
     disk.close();
     disk.closed().await;
 }

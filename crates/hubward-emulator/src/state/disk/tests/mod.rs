@@ -69,22 +69,22 @@ fn put(key: &str) -> [Write; 1] {
 #[tokio::test]
 async fn settled_waits_for_earlier_changes() {
     let (disk, _) = disk(&BTreeMap::new());
-    disk.settled().await.expect("nothing waits");
+    disk.flushed().await.expect("nothing waits");
     for number in 0..100 {
         disk.enqueue(put(&format!("record\0{number}")));
-        disk.settled().await.expect("written");
+        disk.flushed().await.expect("written");
         assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
     // An empty change settles too.
     disk.enqueue(put("record\x001"));
-    disk.settled().await.expect("written");
+    disk.flushed().await.expect("written");
     // Queued changes are still written. Later changes are not written and not acknowledged.
     disk.enqueue(put("record\0last"));
     disk.close();
     disk.enqueue(put("record\0late"));
     disk.closed().await;
     assert_eq!(disk.queue.progress.borrow().written, 102);
-    let lost = disk.settled().await.expect_err("it is not written");
+    let lost = disk.flushed().await.expect_err("it is not written");
     assert_eq!(lost.why, "the emulator has shut down");
 }
 
@@ -96,7 +96,7 @@ async fn room_waits_until_the_queue_is_short() {
         let disk = disk.clone();
         senders.spawn(async move {
             for number in 0..4 {
-                let value = vec![number; MOST_WAITING / 4];
+                let value = vec![number; MAX_WAITING / 4];
                 disk.enqueue([Write::Put(format!("record\0{sender}"), value)]);
                 disk.room().await;
             }
@@ -105,7 +105,7 @@ async fn room_waits_until_the_queue_is_short() {
     while let Some(sent) = senders.join_next().await {
         sent.expect("no panic");
     }
-    disk.settled().await.expect("written");
+    disk.flushed().await.expect("written");
     assert_eq!(disk.queue.pending().size, 0);
 }
 
@@ -114,13 +114,13 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(10))]);
     let (disk, full) = disk(&logs);
     disk.enqueue(put("record\0a"));
-    disk.settled().await.expect("there is room");
+    disk.flushed().await.expect("there is room");
     assert_eq!(disk.failure(), None);
     full.store(true, Ordering::SeqCst);
     let log = &logs["hub"];
     let message = hubward_proto::hub::Message::new("x");
     log.append(crate::state::telemetry::Telemetry::new(&Arc::default(), "now".into(), message));
-    let lost = disk.settled().await.expect_err("the disk is full");
+    let lost = disk.flushed().await.expect_err("the disk is full");
     assert_eq!(
         lost.to_string(),
         "the state cannot be written to state.redb: I/O error: no space left on device; the emulator acknowledges \
@@ -131,7 +131,7 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     // Later changes neither pile up nor are acknowledged, even if there is free space again.
     full.store(false, Ordering::SeqCst);
     disk.enqueue(put("record\0b"));
-    assert_eq!(disk.settled().await.expect_err("it is too late"), lost);
+    assert_eq!(disk.flushed().await.expect_err("it is too late"), lost);
     assert!(disk.queue.pending().writes.is_empty());
     disk.room().await;
     disk.closed().await;
@@ -164,7 +164,7 @@ async fn telemetry_is_read_in_parts_and_missing_messages_are_detected() {
         let origin = &origins[usize::from(number % 5 == 0)];
         logs["hub"].append(crate::state::telemetry::Telemetry::new(origin, format!("at {number}"), message));
     }
-    disk.settled().await.expect("written");
+    disk.flushed().await.expect("written");
     let before = logs["hub"].all();
     assert_eq!(before.len(), 9_001);
     disk.close();

@@ -3,7 +3,7 @@
 use hubward_sas::{SasToken, SharedKey};
 
 use super::*;
-use crate::state::model::{Device, KeyPair, Policy, hub_policy, settle};
+use crate::state::model::{Device, KeyPair, Policy, hub_policy, set_policy_keys};
 
 const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
@@ -168,7 +168,8 @@ fn a_token_of_a_policy_connects_every_device() {
     let (mut state, keys) = world();
     let policy_key = SharedKey::generate().expect("a key");
     for policy in Policy::ALL {
-        settle(&mut state.policies, hub_policy("hub.example", policy), (Some(&policy_key), None)).expect("keys");
+        set_policy_keys(&mut state.policies, hub_policy("hub.example", policy), (Some(&policy_key), None))
+            .expect("keys");
     }
     let secondary = state.policies.get("hub.example/device").expect("the policy").secondary.clone();
     let signed = |key: &SharedKey, resource: &str, policy: &str| SasToken::sign(key, resource, NOW, Some(policy));

@@ -19,7 +19,7 @@ use serde_json::Value;
 pub(crate) use tree::Query;
 
 use super::super::page::PageRequest;
-use super::{Done, Problem};
+use super::{ApiResponse, Problem};
 use crate::services::cloud::Cloud;
 use crate::state::model::twin_view;
 use run::Batch;
@@ -32,7 +32,7 @@ const BATCH: usize = 128;
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing: it only reads.
-pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: &[u8]) -> Result<Done, Problem> {
+pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: &[u8]) -> Result<ApiResponse, Problem> {
     let QuerySpecification { query: text } = super::read(body, b'{')?;
     let mut wanted = PageRequest::read(headers).map_err(Problem::invalid)?;
     wanted.order = cloud.choices.next_order();
@@ -46,7 +46,7 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: 
     let (body, mut headers) = query.run(&text, &wanted, next).await.map_err(Problem::invalid)?;
     // Only DPS returns this header.
     headers.retain(|(name, _)| *name != MAX_ITEM_COUNT);
-    Ok(Done { status: 200, body, headers })
+    Ok(ApiResponse { status: 200, body, headers })
 }
 
 /// Reads the next twins. Holds the lock for this batch only.

@@ -11,7 +11,7 @@ use crate::state::wire_id;
 
 /// A response that has not been encoded for HTTP or MQTT yet.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct DpsResponse {
     /// The HTTP status. Over MQTT it is part of the topic.
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
@@ -24,7 +24,7 @@ pub(crate) struct Answer {
     pub(crate) content_type: String,
 }
 
-impl Answer {
+impl DpsResponse {
     /// The status of a registration.
     pub(crate) fn operation(status: u16, operation: &RegistrationOperation, retry_after: Option<String>) -> Self {
         Self { retry_after, ..Self::json(status, operation) }
