@@ -1,15 +1,15 @@
-//! `HOST:PORT:ADDR:PORT`: which address to dial for a host, with the syntax and meaning of curl's option
-//! `connect-to`.
+//! Rules of the form `HOST:PORT:ADDR:PORT`, which say which address to dial for a host. Syntax and meaning are those of
+//! curl's option `connect-to`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Endpoint;
 
-/// Dials another address for a host and port, as curl's option `connect-to` does. Certificate checks, tokens and
-/// headers still use the original host name.
+/// A rule that replaces the address to dial for a host and port, as curl's option `connect-to` does. Certificate
+/// checks, tokens and headers still use the original host name.
 ///
-/// An empty host or port on the left matches any host or port. An empty one on the right keeps the original.
+/// On the left, an empty host or port matches any host or port. On the right, an empty host or port keeps the original.
 /// IPv6 addresses are in brackets.
 ///
 /// ```
@@ -29,7 +29,7 @@ pub struct DialOverride {
 }
 
 impl DialOverride {
-    /// The address to dial for `original`, or `None` if this override does not match it.
+    /// Returns the address to dial for `original`, or `None` if this override does not match `original`.
     #[must_use]
     pub fn apply(&self, original: &Endpoint) -> Option<Endpoint> {
         let host_matches = self.host.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(&original.host));
@@ -40,8 +40,8 @@ impl DialOverride {
         })
     }
 
-    /// The address to dial for `original`: that of the first override that matches, or `original` itself if none
-    /// does.
+    /// Returns the address to dial for `original`, from the first override that matches. If no override matches,
+    /// returns `original`.
     #[must_use]
     pub fn resolve(overrides: &[Self], original: &Endpoint) -> Endpoint {
         overrides.iter().find_map(|it| it.apply(original)).unwrap_or_else(|| original.clone())
@@ -92,7 +92,7 @@ pub struct DialOverrideError {
     text: String,
 }
 
-/// Splits at the colon after the host, which may be in brackets; returns the host and the rest.
+/// Splits `text` at the colon after the host, and returns the host and the rest. The host may be in brackets.
 fn take_host(text: &str) -> Option<(&str, &str)> {
     match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?))),

@@ -1,4 +1,4 @@
-//! Errors while opening a connection, before the first byte of the protocol above.
+//! Errors while opening a connection, before the first byte of the application protocol.
 
 use std::fmt;
 use std::io;
@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::{DialStep, Endpoint};
 
-/// Why a dialer could not open a byte stream. A message does not repeat its source.
+/// Why a dialer could not open a byte stream. The message of an error does not repeat the message of its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// No TCP connection: the name does not resolve, no program listens on the port, or there is no route.
+    /// The TCP connection failed: the name does not resolve, no program listens on the port, or the network has no
+    /// route.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// The endpoint that the caller dialed.
@@ -30,7 +31,7 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
-    /// The peer closed the connection before it was ready.
+    /// The peer closed the connection before it was ready for use.
     #[error("{endpoint} closed the connection during {during}")]
     Closed {
         /// The endpoint that the caller dialed.
@@ -58,9 +59,9 @@ pub enum DialError {
         endpoint: Endpoint,
         /// The HTTP status.
         status: u16,
-        /// The unparsed value of its `Retry-After` header.
+        /// The unparsed value of the answer's `Retry-After` header, if the answer contains one.
         retry_after: Option<String>,
-        /// The time in its `Date` header, if that is present and valid.
+        /// The time in the answer's `Date` header, if the header is present and valid.
         server_time: Option<SystemTime>,
     },
     /// The server's answer to the WebSocket upgrade violates the protocol.

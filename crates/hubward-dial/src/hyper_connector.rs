@@ -1,4 +1,4 @@
-//! Opens TCP connections for hyper's client, as the `tower` service that it expects.
+//! Opens TCP connections for hyper's client. Implements the `tower` service that hyper's client expects.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,15 +12,15 @@ use tower_service::Service;
 
 use crate::{DialError, DialStep, Endpoint, TcpDialer};
 
-/// The port of a URI that names none. Source: `[doc]` RFC 9110, section 4.2.
+/// The port to use if a URI contains no port. Source: `[doc]` RFC 9110, section 4.2.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
 /// A connector for hyper's client that opens TCP connections with a [`TcpDialer`].
 ///
-/// For TLS, wrap it into hyper-rustls' `HttpsConnector` together with the configuration of
-/// [`TlsSettings`](crate::TlsSettings). For a URI with the scheme `https`, the dialer's progress enters
-/// [`DialStep::Tls`] once the TCP connection is open, since the handshake comes next.
+/// For TLS, pass the connector and the configuration of [`TlsSettings`](crate::TlsSettings) to hyper-rustls'
+/// `HttpsConnector`. If the scheme of the URI is `https`, the connector sets the dialer's progress to [`DialStep::Tls`]
+/// when the TCP connection is open, because the handshake comes next.
 ///
 /// # Cancel safety
 /// Dropping the future of a call closes the connection that it was opening.
@@ -28,7 +28,7 @@ const HTTPS_PORT: u16 = 443;
 pub struct HyperConnector(TcpDialer);
 
 impl HyperConnector {
-    /// A connector that uses this dialer.
+    /// Creates a connector that uses this dialer.
     pub const fn new(tcp: TcpDialer) -> Self {
         Self(tcp)
     }
@@ -55,7 +55,7 @@ impl Service<Uri> for HyperConnector {
     }
 }
 
-/// The host and port of a URI. An IPv6 address loses its brackets.
+/// Returns the host and port of a URI. Removes the brackets of an IPv6 address.
 fn endpoint(uri: &Uri) -> Endpoint {
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let default = if is_https(uri) { HTTPS_PORT } else { HTTP_PORT };

@@ -1,15 +1,16 @@
 //! From a host name to a secure byte stream: DNS, TCP, TLS, and dial overrides.
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system
-//!   has none, a bundled set replaces them. A CA file replaces both.
+//! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system has
+//!   no root certificates, a bundled set replaces them. A CA file replaces both sets.
 //! * A [`DialOverride`] changes only the address that is dialed. The certificate must still match the original
 //!   host name.
 //!
 //! # Features
 //!
-//! * `hyper`: `HyperConnector`, with which hyper's client uses a [`TcpDialer`]. Not a default feature.
+//! * `hyper` adds `HyperConnector`, which lets hyper's client open connections with a [`TcpDialer`]. It is not a
+//!   default feature.
 
 mod dial_override;
 mod endpoint;

@@ -10,7 +10,7 @@ const STEPS: [DialStep; 4] = [DialStep::Connect, DialStep::Tls, DialStep::Upgrad
 #[derive(Debug, Clone, Default)]
 pub struct DialProgress(Arc<AtomicU8>);
 
-/// The steps of a dial, in order. [`fmt::Display`] describes the step, for an error.
+/// The steps of a dial, in order. [`fmt::Display`] describes the step for an error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DialStep {

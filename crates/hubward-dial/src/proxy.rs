@@ -1,10 +1,11 @@
-//! hubward does not support proxies yet. A program can warn its user if the environment names one.
+//! hubward does not support proxies yet. A program can warn its user if the environment names a proxy.
 
 /// The environment variables that name a proxy for HTTPS, in curl's order of precedence.
 const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// The name of the environment variable that names a proxy, if one is set. hubward ignores the proxy and connects
-/// directly. The value may contain a password, so this function only checks that it is not empty.
+/// Returns the environment variable that names a proxy, if such a variable is set. hubward ignores the proxy and
+/// connects directly. This function returns the name of the variable, not the value, because the value may contain a
+/// password.
 #[must_use]
 pub fn unused_proxy_variable() -> Option<&'static str> {
     first_set(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))

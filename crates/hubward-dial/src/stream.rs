@@ -1,4 +1,4 @@
-//! The traits below every protocol: a byte stream, and a dialer that opens one.
+//! The traits that every protocol builds on: a byte stream, and a dialer that opens byte streams.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -13,19 +13,19 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> ByteStream for S {}
 
-/// An open byte stream, with what the dialer learned about the peer.
+/// An open byte stream, with the facts that the dialer learned about the peer.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use]
 pub struct Opened {
-    /// The stream, ready for the protocol above.
+    /// The stream, ready for the application protocol.
     pub stream: Box<dyn ByteStream>,
     /// The peer's time: the `Date` header of its answer to a WebSocket upgrade. `None` for TLS alone.
     pub server_time: Option<SystemTime>,
 }
 
 impl Opened {
-    /// A stream to a peer whose time is not known.
+    /// Creates the value for a stream to a peer whose time is unknown.
     pub const fn new(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, server_time: None }
     }
@@ -40,7 +40,8 @@ impl Opened {
 /// Opens byte streams.
 #[async_trait]
 pub trait Dialer: Send + Sync + fmt::Debug {
-    /// Opens a byte stream to `to`, ready for the protocol above: the TLS handshake and a WebSocket upgrade are done.
+    /// Opens a byte stream to `to`. The stream is ready for the application protocol: the dialer has already done the
+    /// TLS handshake, and the WebSocket upgrade if it needs one.
     ///
     /// # Errors
     /// [`DialError`] if the network fails, the certificate is not trusted, or the server refuses the WebSocket
@@ -50,8 +51,8 @@ pub trait Dialer: Send + Sync + fmt::Debug {
     /// Dropping the future closes the connection.
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError>;
 
-    /// Like [`Dialer::dial`], but also returns what the dialer learned about the peer. A dialer that learns
-    /// something, such as the server's time, overrides this method.
+    /// Like [`Dialer::dial`], but also returns the facts that the dialer learned about the peer. A dialer overrides
+    /// this method if it learns such a fact, for example the server's time.
     ///
     /// # Errors
     /// As for [`Dialer::dial`].

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
-/// How long to wait for one address before also trying the next one.
+/// How long to wait for an answer from one address before the next address is tried as well.
 ///
 /// Source: RFC 8305, section 5 (at least 100 ms, 250 ms recommended).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -25,11 +25,11 @@ pub struct TcpDialer {
 }
 
 impl TcpDialer {
-    /// Default limit for name resolution and the TCP connection together. The limits of all steps together stay
-    /// below a driver's limit for one attempt (30 s), so that the error names the step that did not finish.
+    /// Default limit for name resolution and the TCP connection together. The default limits of all steps add up to
+    /// less than a driver's limit for one attempt (30 s). An error therefore names the step that did not finish.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A dialer without overrides, with the default limit.
+    /// Creates a dialer without overrides and with the default limit.
     pub fn new() -> Self {
         Self { dial_overrides: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
     }
@@ -52,9 +52,9 @@ impl TcpDialer {
         &self.progress
     }
 
-    /// Connects to `to`, or to the address that an override gives for it. Tries the addresses in the resolver's order,
-    /// alternating between IPv6 and IPv4. Tries the next address when one fails, or does not answer within
-    /// 250 ms. Sets `TCP_NODELAY`, so that small writes are sent immediately.
+    /// Connects to `to`, or to the address that replaces `to` according to an override. Tries the addresses in the
+    /// resolver's order, alternating between IPv6 and IPv4. Tries the next address when an address fails, or does not
+    /// answer within 250 ms. Sets `TCP_NODELAY`, so that small writes are sent immediately.
     ///
     /// # Errors
     /// [`DialError::Connect`]; its source names every address that was tried.
@@ -115,11 +115,12 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
     }
 }
 
-/// The resolver's order, alternating between address families, so that a broken family costs one attempt only.
+/// Returns the addresses in the resolver's order, alternating between IPv4 and IPv6. If one of the two families does
+/// not work, only one attempt is lost.
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    // A stable sort by position within the family; the family of the first address comes first.
+    // This is a stable sort by the position within the family. The family of the first address comes first.
     let (mut same, mut other) = (0, 0);
     let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
     for address in found.drain(..) {
@@ -177,7 +178,8 @@ mod tests {
         }
     }
 
-    /// An address that refuses connections. The bound socket keeps other programs from listening there.
+    /// Returns an address that refuses connections. The bound socket prevents other programs from listening at this
+    /// address.
     fn refusing() -> (TcpSocket, SocketAddr) {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
@@ -227,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_lookup_names_the_host() {
-        // Longer than DNS allows, so the resolver fails without a query.
+        // The name is longer than DNS allows, so the resolver fails without a query.
         let name = "x".repeat(300);
         let error = TcpDialer::new().connect(&Endpoint::new(name.clone(), 1)).await.expect_err("no such name");
         let DialError::Connect { source, .. } = error else { panic!("{error}") };

@@ -16,8 +16,8 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
 ///
-/// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial
-/// fails even if the caller sets no deadline. A caller with a deadline drops the future.
+/// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial fails
+/// even if the caller sets no deadline. A caller with its own deadline drops the future.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {
@@ -30,7 +30,8 @@ impl TlsDialer {
     /// Default limit for a handshake.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// A dialer that uses `config` (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
+    /// Creates a dialer that opens TCP connections with `tcp`, and TLS on them with `config` (see
+    /// [`TlsSettings`](crate::TlsSettings)).
     pub const fn new(tcp: TcpDialer, config: Arc<ClientConfig>) -> Self {
         Self { tcp, config, handshake_timeout: Self::HANDSHAKE_TIMEOUT }
     }
@@ -83,7 +84,7 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
     let endpoint = to.clone();
     match TlsFault::find(&source) {
         Some(fault) => DialError::Tls { endpoint, fault, source },
-        // The peer closed the connection during the handshake; the error text adds nothing to that.
+        // The peer closed the connection during the handshake. The text of the error contains no other information.
         None if source.kind() == io::ErrorKind::UnexpectedEof => {
             DialError::Closed { endpoint, during: DialStep::Tls, source: None }
         }
@@ -92,8 +93,8 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 }
 
 impl TlsFault {
-    /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. `None`
-    /// if the network failed and not TLS.
+    /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. Returns `None`
+    /// if the network failed, not TLS.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
@@ -101,7 +102,7 @@ impl TlsFault {
             if let Some(error) = error.downcast_ref() {
                 return Some(Self::of(error));
             }
-            // `source` of an I/O error skips the error that it wraps.
+            // The method `source` of an I/O error skips the wrapped error.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             next = wrapped.map(|it| it as &(dyn Error + 'static)).or_else(|| error.source());
         }
@@ -120,7 +121,7 @@ impl TlsFault {
                 }
                 _ => Self::Other,
             },
-            // These errors occur when HTTP, SSH or MQTT bytes are parsed as a TLS record.
+            // rustls returns these errors when it parses HTTP, SSH or MQTT bytes as a TLS record.
             E::InvalidMessage(
                 InvalidMessage::InvalidContentType
                 | InvalidMessage::UnknownProtocolVersion

@@ -10,11 +10,11 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 
-/// Maximum size in bytes of a CA file: about 20 times the list of a browser.
+/// Maximum size in bytes of a CA file: about 20 times the size of a browser's list of authorities.
 const CA_FILE_MAX: u64 = 4 << 20;
 
-/// The certificate authorities that TLS connections trust. The default is the system's authorities, or a bundled
-/// set (Mozilla's) if the system has none, as in an empty container.
+/// The certificate authorities that TLS connections trust. The default is the system's authorities. If the system has
+/// none, as in an empty container, the default is a bundled set (Mozilla's).
 ///
 /// ```
 /// # fn main() -> Result<(), hubward_dial::TrustError> {
@@ -54,8 +54,8 @@ impl TlsSettings {
         Self { roots: Roots::Pem(pem.to_vec()) }
     }
 
-    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. Reads files, which may take a few
-    /// milliseconds; build one configuration and share it.
+    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. This function reads files, which may
+    /// take a few milliseconds: build one configuration and share it.
     ///
     /// # Errors
     /// [`TrustError`] if the given file or text contains no certificate. Loading the system's authorities never
@@ -141,7 +141,7 @@ impl TrustError {
     }
 }
 
-/// Reads a file, but at most [`CA_FILE_MAX`] bytes, even from an endless file such as a device.
+/// Reads a file, and stops after [`CA_FILE_MAX`] bytes. Some files, such as devices, have no end.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
     let mut pem = Vec::new();
     let opened = std::fs::File::open(path);
@@ -172,7 +172,7 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
     let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
         malformed(match error {
-            // The other errors quote the text, which may not be a certificate and may be secret.
+            // The other errors quote the text. The text may be a secret instead of a certificate.
             PemError::Base64Decode(problem) => problem,
             _ => "malformed PEM".to_owned(),
         })
@@ -181,7 +181,7 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
         return Err(TrustError::NoCertificate { from: from.to_owned() });
     }
     let mut roots = RootCertStore::empty();
-    // A bundle may contain one certificate that cannot be used: the others are still trusted.
+    // If a bundle contains a certificate that cannot be used, trust the other certificates.
     let mut problem = None;
     for certificate in certificates {
         if let Err(error) = roots.add(certificate) {

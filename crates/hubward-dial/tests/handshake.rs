@@ -81,7 +81,7 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(handle: impl FnOnce(TcpS
     port
 }
 
-/// A dialer whose rule maps `hub.example:8883` to `port` on loopback.
+/// Returns a dialer with a rule that maps `hub.example:8883` to `port` on loopback.
 fn to_hub(port: u16) -> (TcpDialer, Endpoint) {
     let rule = format!("hub.example:8883:127.0.0.1:{port}").parse().expect("a rule");
     (TcpDialer::new().dial_overrides(vec![rule]), Endpoint::new("hub.example", 8883))
@@ -196,7 +196,7 @@ fn a_tls_fault_is_found_inside_other_errors() {
     let tls = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
     let once = io::Error::new(io::ErrorKind::InvalidData, tls());
     assert_eq!(TlsFault::find(&once), Some(TlsFault::Untrusted));
-    // hyper-rustls wraps the error like this.
+    // hyper-rustls wraps the error in this way.
     let twice = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls()));
     assert_eq!(TlsFault::find(&twice), Some(TlsFault::Untrusted));
     let to = Endpoint::new("hub.example", 1);

@@ -25,7 +25,7 @@ pub(crate) async fn read(
     if matches!(head.status, StatusCode::OK | StatusCode::ACCEPTED) {
         return accepted(context, &head, &body?);
     }
-    // The status counts even if the body cannot be read.
+    // Use the status even if the body cannot be read.
     let body = body.unwrap_or_default();
     if head.status == StatusCode::UNAUTHORIZED
         && let Ok(challenge) = serde_json::from_str::<TpmChallenge>(&body)
@@ -52,7 +52,7 @@ fn accepted(context: &RequestContext<'_>, head: &Parts, body: &str) -> Result<Dp
 
 fn refused(context: &RequestContext<'_>, head: &Parts, error: ServiceError, body: &str) -> TransportError {
     let headers = &head.headers;
-    // A gateway in between does not answer with the JSON of DPS: keep its text.
+    // A gateway between client and DPS does not answer with the JSON of DPS. Keep the text of such an answer.
     let message =
         error.message.unwrap_or_else(|| if error.error_code.is_none() { body.to_owned() } else { String::new() });
     let mut refusal =
@@ -71,7 +71,7 @@ async fn body_text(context: &RequestContext<'_>, mut body: Incoming) -> Result<S
     let too_large = |size| {
         failure::protocol(context, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_RESPONSE_MAX })
     };
-    // The value of `Content-Length`, or zero without one.
+    // The value of `Content-Length`, or zero if the header is absent.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits::DPS_RESPONSE_MAX {
         return Err(too_large(announced));

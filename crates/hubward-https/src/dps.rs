@@ -37,8 +37,8 @@ pub struct HttpsDps {
 }
 
 impl HttpsDps {
-    /// A client of the DPS at `endpoint`. Connects with `tcp`. The server's certificate must match the host name, and
-    /// `tls` says which authorities to trust (see [`TlsSettings`](hubward_dial::TlsSettings)).
+    /// Creates a client of the DPS at `endpoint`. The client connects with `tcp`. The server's certificate must match
+    /// the host name. `tls` contains the authorities to trust (see [`TlsSettings`](hubward_dial::TlsSettings)).
     #[must_use]
     pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());

@@ -20,7 +20,7 @@ pub(crate) fn of_request(context: &RequestContext<'_>, error: &hyper_util::clien
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a host name");
         return TransportError::Connect { endpoint, source };
     }
-    // A failed TCP connection has returned above, so a failure to connect is a failed TLS handshake.
+    // The code above has returned if the TCP connection failed. Any other failure to connect is a failed TLS handshake.
     let stage = if error.is_connect() { Stage::Tls } else { context.stage };
     of_exchange(context, stage, error)
 }
@@ -30,7 +30,7 @@ pub(crate) fn of_body(context: &RequestContext<'_>, error: &hyper::Error) -> Tra
     of_exchange(context, context.stage, error)
 }
 
-/// The answer violates the protocol.
+/// The error for an answer that violates the protocol.
 pub(crate) fn protocol(context: &RequestContext<'_>, source: ProtoError) -> TransportError {
     TransportError::Protocol { endpoint: context.endpoint.to_string(), stage: context.stage, source }
 }

@@ -17,12 +17,12 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * The client sends each request once. It reconnects only if the idle connection turns out to be closed before any
-//!   byte of the request was written. A redirect is a refusal, like any other status.
-//! * There is no time limit for an answer. Dropping the future cancels the request and closes its connection. The
-//!   TCP connection has the limit of the [`TcpDialer`].
+//! * The client sends each request once. It reconnects only if the idle connection was closed before the client had
+//!   written any byte of the request. The client does not follow redirects: it returns a redirect as a refusal.
+//! * The client sets no time limit for an answer. Dropping the future cancels the request and closes its connection.
+//!   The limit of the [`TcpDialer`] applies to opening the TCP connection.
 //! * The client reads at most [`DPS_RESPONSE_MAX`](hubward_proto::limits::DPS_RESPONSE_MAX) bytes of an answer.
 //! * An error quotes the answer in a short text without control characters, and redacts the token if the answer
 //!   contains it.

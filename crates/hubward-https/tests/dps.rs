@@ -215,7 +215,7 @@ async fn retry_after_is_parsed_in_every_form_from_successes_and_refusals() {
         ("retry-after: 0\r\n".to_owned(), seconds(0)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n"), seconds(5)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:15 GMT\r\n"), seconds(0)),
-        // In the past, compared with the client's clock.
+        // A time that is in the past according to the client's clock.
         ("Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n".to_owned(), seconds(0)),
         ("Retry-After: soon\r\n".to_owned(), None),
         ("Retry-After: -1\r\n".to_owned(), None),
@@ -289,7 +289,7 @@ async fn an_answer_above_the_limit_is_not_read() {
             other => panic!("{other:?}"),
         }
     }
-    // As large as allowed.
+    // A body of the maximum size.
     let body = format!("{ASSIGNED}{}", " ".repeat(limit - ASSIGNED.len()));
     answered(Answer::new("200 OK", "", &body)).await.expect("200");
 }

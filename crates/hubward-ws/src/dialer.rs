@@ -30,8 +30,8 @@ impl<D: Dialer> WsDialer<D> {
     /// Default limit for the upgrade.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// A dialer that upgrades the streams of `inner` to WebSockets at `path`, for `subprotocol`. `path` starts with
-    /// `/` and may contain a query.
+    /// Creates a dialer that upgrades the streams of `inner` to WebSockets at `path`, for `subprotocol`. `path` starts
+    /// with `/` and may contain a query.
     #[must_use]
     pub fn new(inner: D, path: impl Into<String>, subprotocol: impl Into<String>) -> Self {
         Self { inner, path: path.into(), subprotocol: subprotocol.into(), timeout: Self::TIMEOUT }
@@ -121,7 +121,7 @@ impl<D> WsDialer<D> {
     }
 }
 
-/// Converts a failed upgrade, so that the error says who is at fault.
+/// Converts a failed upgrade to an error that shows whether the network or the server is at fault.
 fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
     let closed = |source| DialError::Closed { endpoint: to.clone(), during: DialStep::Upgrade, source };
     match error {
@@ -133,7 +133,7 @@ fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
         },
         WsError::Io(error) => closed(Some(error)),
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
-        // No regular server sends its answer in so many small fragments.
+        // Regular servers do not send their answer in this many small fragments.
         WsError::AttackAttempt => not_websocket(to, "the answer is too long, or arrived in too many fragments"),
         other => not_websocket(to, &other.to_string()),
     }

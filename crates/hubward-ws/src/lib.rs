@@ -1,5 +1,5 @@
 //! A byte stream in binary WebSocket frames, for the client and the server. The peer reads exactly the bytes that were
-//! written. Frame boundaries have no meaning, so the stream carries any byte protocol, such as MQTT.
+//! written. Frame boundaries have no meaning, so any byte protocol, such as MQTT, can use the stream.
 //!
 //! ```
 //! use hubward_ws::WebSocketStream;
@@ -20,15 +20,15 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * [`WsDialer`] performs the client side of the upgrade over any [`Dialer`]. A server answers the upgrade request
-//!   itself ([`accept_key`]), and then wraps the connection ([`WebSocketStream::server`]).
+//! * [`WsDialer`] performs the client side of the upgrade over any [`Dialer`]. The code of a server answers the upgrade
+//!   request itself, with [`accept_key`], and then wraps the connection with [`WebSocketStream::server`].
 //! * Written bytes are sent on a flush, or when 16 KiB are buffered. Each write becomes one frame.
-//! * The stream answers pings while it is read. A text frame is an error, because MQTT uses binary frames only.
+//! * The stream answers pings while the caller reads. A text frame is an error, because MQTT uses binary frames only.
 //! * All buffers are bounded: a frame or message has at most 1 MiB, and a connection buffers 16 KiB in each direction.
 //! * tungstenite logs frames with their payload through the `log` crate at level trace. hubward's own programs do not
-//!   use `log`; a program that does should disable the target `tungstenite`.
+//!   use `log`. If your program uses `log`, disable the target `tungstenite`.
 
 mod dialer;
 mod stream;

@@ -1,4 +1,4 @@
-//! The adapter: WebSocket messages on one side, a byte stream on the other.
+//! The adapter between WebSocket messages and a byte stream.
 
 use std::fmt;
 use std::io;
@@ -46,7 +46,7 @@ pub struct WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// The client's end of a WebSocket, after the upgrade. The future completes without waiting.
+    /// Creates the client's end of a WebSocket, after the upgrade. The future completes without waiting.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -54,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Self::from_raw(stream, Role::Client).await
     }
 
-    /// The server's end of a WebSocket, after the upgrade: the server has sent `101` with [`accept_key`] and the
-    /// subprotocol. The future completes without waiting.
+    /// Creates the server's end of a WebSocket. Before this call, the server must have sent `101` with [`accept_key`]
+    /// and the subprotocol. The future completes without waiting.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -78,7 +78,8 @@ pub(crate) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        // Never reached: `poll_ready` flushes a blocked stream before it accepts the next frame.
+        // The buffer never reaches this size, because `poll_ready` flushes a blocked stream before it accepts the next
+        // frame.
         .max_write_buffer_size(4 * BUFFER)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX))
@@ -102,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(close))) => {
                     this.ended = true;
-                    // Send the answering Close frame, as far as possible without waiting.
+                    // Send the Close frame that answers the peer's, as far as possible without waiting.
                     let _ = Pin::new(&mut this.inner).poll_flush(cx);
                     if let Some(problem) = close.as_ref().and_then(problem_of) {
                         return Poll::Ready(Err(problem));

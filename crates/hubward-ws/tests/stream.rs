@@ -20,7 +20,7 @@ async fn client_and_pipe() -> (Stream, DuplexStream) {
     (WebSocketStream::client(here).await, there)
 }
 
-/// Bytes that reveal a shift or a swap.
+/// Returns bytes with which a comparison detects missing, repeated and swapped parts.
 fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|it| (it % 251) as u8).collect()
 }

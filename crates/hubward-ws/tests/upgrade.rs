@@ -47,7 +47,7 @@ fn key_of(request: &str) -> &str {
     rest.split_once("\r\n").expect("a line").0
 }
 
-/// The answer of a correct server, with lines that `change` modifies or leaves out.
+/// The answer of a correct server. `change` can modify or remove each line.
 fn answer(request: &str, change: impl Fn(&str) -> Option<String>) -> String {
     let accept = format!("Sec-WebSocket-Accept: {}", accept_key(key_of(request).as_bytes()));
     let lines = ["Upgrade: websocket", "Connection: Upgrade", &accept, "Sec-WebSocket-Protocol: mqtt"];
