@@ -11,11 +11,11 @@ use std::num::NonZeroU16;
 
 use hubward_transport::Lock;
 
-/// Maximum number of messages in the queue. A hub never has that many in flight to one device; the limit
-/// bounds how much a hostile hub can make the client remember.
+/// Maximum number of messages in the queue. A hub never has that many messages in flight to one device. The limit
+/// bounds the memory that a hostile hub can make the client use.
 ///
-/// The queue stores 4 bytes per message. The caller owns the messages themselves and must bound their
-/// bytes: it calls [`AckQueue::on_dropped`] for a message that it cannot keep, and the hub redelivers it.
+/// The queue stores 4 bytes per message. The caller owns the messages and must bound their total size: it calls
+/// [`AckQueue::on_dropped`] for a message that it cannot keep. The hub redelivers such a message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md lets 50 messages wait for a device.
 pub(crate) const ACK_QUEUE_MAX: usize = 4096;
@@ -23,15 +23,14 @@ pub(crate) const ACK_QUEUE_MAX: usize = 4096;
 /// How the queue handles a message that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// The message is in the queue under this lock. It is new, or the client dropped it unsettled and the
-    /// hub redelivered it.
+    /// The message is in the queue under this lock. The message is new, or the hub redelivered it after the client had
+    /// dropped it unsettled.
     New(Lock),
-    /// The hub redelivered a message that is already in the queue. The caller still holds it, or has
-    /// settled it.
+    /// The hub redelivered a message that is already in the queue. The caller still holds the message, or has settled
+    /// it.
     Duplicate,
-    /// The queue is full, or was full earlier on this connection. The connection acknowledges no message
-    /// that arrives from then on, because a gap would break the order. The hub redelivers such messages on
-    /// the next connection.
+    /// The queue is full, or was full earlier on this connection. The connection does not acknowledge messages that
+    /// arrive later, because a gap would break the order. The hub redelivers such messages on the next connection.
     QueueFull,
 }
 
@@ -68,7 +67,7 @@ enum EntryState {
 }
 
 impl EntryState {
-    /// Whether the message can be acknowledged in its turn.
+    /// Whether the message can be acknowledged when all earlier messages are acknowledged.
     const fn is_done(self) -> bool {
         matches!(self, Self::Settled | Self::Consumed)
     }
@@ -77,10 +76,11 @@ impl EntryState {
 impl AckQueue {
     /// Adds a message that needs an acknowledgement.
     ///
-    /// A packet id belongs to one message until its PUBACK (MQTT-2.3.1-4). With DUP, an id in the queue
-    /// means the same message again; a dropped message returns to its old entry. Without DUP, the peer
-    /// breaks the rule: the queue then treats both as messages and acknowledges the id when both are
-    /// settled, so that it acknowledges no unread message.
+    /// A packet id belongs to one message until the client sends the PUBACK of this message (MQTT-2.3.1-4). If the id
+    /// is already in the queue and DUP is set, the message is the same one again; if the caller had dropped it, it
+    /// returns to its old entry. If DUP is not set, the peer breaks the rule. The queue then treats the two as
+    /// different messages and acknowledges the id when both are settled. In this way it never acknowledges an unread
+    /// message.
     pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
         if dup && self.entries.iter().any(|it| it.id == id) {
             let is_dropped = |it: &Entry| it.id == id && it.state == EntryState::Dropped;
@@ -99,13 +99,13 @@ impl AckQueue {
         Arrival::New(lock)
     }
 
-    /// Marks a message as settled. Returns `false` if the caller does not hold it: it was settled or
-    /// dropped before, or never arrived.
+    /// Marks a message as settled. Returns `false` if the caller does not hold the message: it was settled or dropped
+    /// earlier, or never arrived.
     pub(crate) fn settle(&mut self, lock: Lock) -> bool {
         self.change_held(lock, EntryState::Settled)
     }
 
-    /// Marks a message as handled by the connection itself. Returns `false` as [`AckQueue::settle`] does.
+    /// Marks a message as handled by the connection itself. Returns `false` in the same cases as [`AckQueue::settle`].
     pub(crate) fn consume(&mut self, lock: Lock) -> bool {
         self.change_held(lock, EntryState::Consumed)
     }
@@ -122,8 +122,8 @@ impl AckQueue {
         was_held
     }
 
-    /// Returns `true` when settled entries start to wait behind a dropped one. It returns `true` once, and
-    /// again only after no entry was dropped any more.
+    /// Returns `true` when settled entries start to wait behind a dropped entry. Reports this once; it can report it
+    /// again only after all dropped entries have left that state.
     pub(crate) fn starts_to_block(&mut self) -> bool {
         if self.dropped == 0 || self.warned {
             return false;
@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn acknowledgements_keep_the_order_of_arrival_in_any_order_of_settlement() {
-        // Messages 7, 8 and 9: the one that is settled, and the ids that are acknowledged then.
+        // The queue contains messages 7, 8 and 9. Each step contains the settled message, and the ids that the queue
+        // then acknowledges.
         for steps in [
             [(0, &[7][..]), (1, &[8]), (2, &[9])],
             [(2, &[]), (1, &[]), (0, &[7, 8, 9])],
@@ -252,7 +253,7 @@ mod tests {
         let [first, second] = [1, 2].map(|it| arrive(&mut queue, it));
         assert!(queue.settle(first) && queue.on_dropped(second) && !queue.starts_to_block());
         assert_eq!(acks(&mut queue), [1]);
-        // Without DUP it is another message.
+        // Without DUP, this is another message.
         let other = arrive(&mut queue, 2);
         assert!(queue.settle(other) && queue.starts_to_block());
         assert_eq!(acks(&mut queue), [] as [u16; 0]);
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(acks(&mut queue), [] as [u16; 0]);
     }
 
-    /// Compares the queue with a list that is scanned from its beginning each time.
+    /// Compares the queue with a simple list, which the test scans from the beginning each time.
     #[test]
     fn any_order_of_arrivals_and_settlements_keeps_the_order() {
         for seed in 1..500_u64 {

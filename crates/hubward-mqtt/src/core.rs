@@ -12,12 +12,12 @@ use crate::ack_queue::{AckQueue, Arrival};
 use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
-/// A request or subscription that stays unanswered for this many times `silence` no longer keeps the
-/// connection busy. By then the peer has sent other bytes; otherwise the connection would have ended.
+/// If a request or subscription is unanswered for this many times `silence`, it no longer keeps the connection busy.
+/// The peer must have sent other bytes in that time; otherwise the connection would have ended.
 const STALE_FACTOR: u32 = 2;
 
-/// The largest tag. The session uses the packet ids above it for SUBSCRIBE, so that a subscription and a
-/// message never share a packet id.
+/// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE, so that a subscription and a message
+/// never have the same packet id.
 pub const TAG_MAX: u16 = 0xfeff;
 
 /// The first packet id of subscriptions.
@@ -81,8 +81,8 @@ impl Core {
     /// Records that a message is about to be sent under `tag`.
     ///
     /// # Errors
-    /// If the tag is above [`TAG_MAX`], or if a message, subscription or twin request under it is unanswered
-    /// on this connection (MQTT-2.3.1-2).
+    /// If the tag is above [`TAG_MAX`], or if a message, subscription or twin request under this tag is unanswered on
+    /// this connection (MQTT-2.3.1-2).
     pub(crate) fn on_publish(&mut self, tag: Tag) -> Result<(), ProtoError> {
         self.check(tag)?;
         if self.twin_requests.contains(tag) || !self.tags.insert(tag.0.get()) {
@@ -96,8 +96,8 @@ impl Core {
         self.tags.remove(tag.0.get());
     }
 
-    /// Records that a SUBSCRIBE is about to be sent under `tag`, and returns its packet id. If all packet ids
-    /// are in use, reuses the oldest one, unless the hub may still answer it.
+    /// Records that a SUBSCRIBE is about to be sent under `tag`, and returns its packet id. If all packet ids are in
+    /// use, reuses the id of the oldest subscription, unless the hub may still answer that subscription.
     ///
     /// # Errors
     /// As for [`Core::on_publish`], or if no packet id is free.
@@ -132,7 +132,7 @@ impl Core {
     /// unanswered twin request under the same tag.
     ///
     /// # Errors
-    /// If the tag is above [`TAG_MAX`], or if a message or subscription under it is unanswered.
+    /// If the tag is above [`TAG_MAX`], or if a message or subscription under this tag is unanswered.
     pub(crate) fn on_twin_request(
         &mut self,
         tag: Tag,
@@ -193,12 +193,12 @@ impl Core {
         self.ack_queue.next_ack()
     }
 
-    /// Records a PUBACK. Returns the tag that it answers, or `None` if no message has this packet id.
+    /// Records a PUBACK. Returns the tag of the acknowledged message, or `None` if no message has this packet id.
     pub(crate) fn on_puback(&mut self, id: NonZeroU16) -> Option<Tag> {
         self.tags.remove(id.get()).then_some(Tag(id))
     }
 
-    /// Records a SUBACK. Returns the tag that it answers, or `None` if no subscription has this packet id.
+    /// Records a SUBACK. Returns the tag of the answered subscription, or `None` if no subscription has this packet id.
     pub(crate) fn on_suback(&mut self, id: u16) -> Option<Tag> {
         let at = self.subscriptions.iter().position(|it| it.id == id)?;
         Some(self.subscriptions.remove(at).tag)
@@ -227,7 +227,7 @@ impl Core {
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // When half of the time for an answer has passed.
+        // The time at which half of the limit for an answer has passed.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {
@@ -240,8 +240,8 @@ impl Core {
                 self.last_sent = now;
                 Step::Ping
             }
-            // Count from the ping, not from the last byte: after the machine was suspended, the peer still
-            // gets time to answer.
+            // Count from the ping, not from the last byte. Otherwise the peer would have no time to answer after this
+            // machine was suspended.
             Some(pinged) => {
                 let idle = (pinged + self.keep_alive / 2, self.keep_alive * 3 / 2);
                 let busy = answer_due.map_or(idle, |it| (it.max(pinged) + half, self.silence));
@@ -251,8 +251,8 @@ impl Core {
         }
     }
 
-    /// Checks the rules that hold for every kind of request. A subscription does not use its tag as packet
-    /// id, so this looks through the subscriptions.
+    /// Checks the rules that hold for every kind of request. A subscription does not use its tag as packet id, so this
+    /// function searches the subscriptions for the tag.
     fn check(&self, tag: Tag) -> Result<(), ProtoError> {
         if tag.0.get() > TAG_MAX {
             return Err(ProtoError::Unexpected(format!("tag {} is above {TAG_MAX}", tag.0)));

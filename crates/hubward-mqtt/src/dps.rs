@@ -26,7 +26,7 @@ use crate::{SessionOptions, TAG_MAX};
 /// The tag of the subscription, which is the first request of a connection.
 const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
 
-/// Source: `[sdk]` azure-iot-sdk-python asks for the same.
+/// Source: `[sdk]` azure-iot-sdk-python uses the same keep-alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Maximum time to close a connection.
@@ -34,13 +34,13 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
-/// # Behavior
-/// * The first request opens the connection; later requests of the same identity reuse it. If the
-///   connection was idle for a whole keep-alive, or ends before any byte of a request is written, the
-///   transport opens a new one and sends the request there.
+/// # Behaviour
+/// * The first request opens the connection; later requests of the same identity reuse it. If the connection was idle
+///   for a whole keep-alive, or ended before the transport had written any byte of a request, the transport opens a new
+///   connection and sends the request on it.
 /// * Each request has its own request id. The transport acknowledges and discards a response to another
 ///   request, and a second response.
-/// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. There is no other
+/// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. The transport sets no other
 ///   time limit for login and response: the driver sets deadlines.
 #[derive(Debug)]
 pub struct MqttDps {
@@ -114,14 +114,14 @@ impl MqttDps {
                 Err(_) => self.connection = None,
             }
             match result {
-                // The connection had ended before the request: DPS has not received the request.
+                // The connection had already ended, so DPS has not received the request.
                 Err(TransportError::Closed { .. }) if reused && !sent => reused = false,
                 result => return result,
             }
         }
     }
 
-    /// Returns whether the open connection may carry a request of this registration.
+    /// Returns whether the open connection can be used for a request of this registration.
     async fn can_reuse(&mut self, registration: &Register) -> bool {
         match &mut self.connection {
             Some(connection) => {
@@ -196,7 +196,7 @@ impl DpsRequest<'_> {
         }
     }
 
-    /// The body of the request. A poll has none, because its topic contains everything.
+    /// The body of the request. A poll has no body, because its topic contains all information.
     fn body(self, request: &Register) -> Result<Vec<u8>, TransportError> {
         let body = match self {
             Self::Register => DeviceRegistration::new(&request.registration_id, request.payload.clone()).encode(),
@@ -272,7 +272,8 @@ impl DpsConnection {
             .session
             .wait_for(|event| match event {
                 Event::Message(message, _) => response_to(request_id, message),
-                // Do not wait for the PUBACK: the response says more, and the PUBACK may come later or never.
+                // Do not wait for the PUBACK. The response contains more information, and the PUBACK may come later or
+                // never.
                 _ => None,
             })
             .await?;
@@ -307,7 +308,7 @@ impl DpsConnection {
                 .map_err(|problem| self.session.broken(ProtoError::json(&problem, body)))?;
             return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
-        // A refusal counts even if its body is unreadable.
+        // Report the refusal even if its body is unreadable.
         let error_body: ServiceError = serde_json::from_slice(body).unwrap_or_default();
         let by = RefusedBy::Status(topic.status);
         let mut refusal = Refusal::new(self.endpoint.clone(), request.stage(), by);

@@ -7,8 +7,8 @@
 //! use hubward_mqtt::MqttDps;
 //! use hubward_transport::{DpsReply, DpsTransport, Register, SasToken, TransportError, TransportKind};
 //!
-//! /// Sends one registration. A dialer that opens TLS streams makes this MQTT; one that opens WebSockets
-//! /// makes it MQTT over WebSocket. Nothing else differs.
+//! /// Sends one registration. With a dialer that opens TLS streams, this is MQTT; with a dialer that opens
+//! /// WebSockets, it is MQTT over WebSocket. Nothing else differs.
 //! async fn register(
 //!     dialer: Arc<dyn Dialer>,
 //!     device: &Register,
@@ -23,21 +23,22 @@
 //! }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * `rumqttc` encodes and decodes packets, with extra checks where its decoder is lenient. This crate has
-//!   its own session. A session spawns no task: it works while the caller polls it, and dropping a future
-//!   loses no state.
-//! * Messages use the packet ids from 1 to [`TAG_MAX`], subscriptions the ids above. Twin responses are
-//!   matched to their requests by request id.
-//! * The session sends a ping when it has sent nothing for the keep-alive. A connection counts as dead when
-//!   no byte arrives for [`SessionOptions::silence`] while a request is unanswered, or for 1.5 times the
-//!   keep-alive otherwise.
-//! * The client acknowledges a message from DPS as soon as it reads it. It acknowledges a message from a hub
-//!   when the program completes it, in the order in which the messages arrived; see [`MqttHub`].
-//! * Over WebSocket the server sends the time of its clock. The event of the login, or the error that
-//!   refuses it, contains this time.
-//! * The password is wiped from memory once it is written. No `Debug` output and no log contains it.
+//! * `rumqttc` encodes and decodes packets. This crate adds checks where the decoder of `rumqttc` is lenient, and has
+//!   its own session. A session spawns no task: it works only while the caller polls it. Dropping a future loses no
+//!   state.
+//! * Messages use the packet ids from 1 to [`TAG_MAX`]; subscriptions use the ids above [`TAG_MAX`]. The request id of
+//!   a twin response shows which request it answers.
+//! * The session sends a ping when it has sent nothing for the time of the keep-alive. A connection counts as dead when
+//!   no byte arrives for [`SessionOptions::silence`] while a request is unanswered, or for 1.5 times the keep-alive
+//!   otherwise.
+//! * The client acknowledges a message from DPS as soon as it reads it. It acknowledges messages from a hub when the
+//!   program completes them, in the order in which they arrived; see [`MqttHub`].
+//! * Over WebSocket, the server sends its time. The event of a successful login, or the error of a refused login,
+//!   contains this time.
+//! * The session wipes the password from memory once it has written the password. No `Debug` output and no log contains
+//!   it.
 
 mod ack_queue;
 mod core;
@@ -57,7 +58,7 @@ mod twin_requests;
 pub use crate::core::TAG_MAX;
 pub use dps::MqttDps;
 pub use hub::MqttHub;
-// The types in this crate's signatures, and the dialers to use with it.
+// Types in this crate's public API, and the dialers for it.
 pub use hubward_dial::{Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettings, TrustError};
 pub use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT, WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
 pub use hubward_transport::{DpsTransport, HubTransport, TransportError, TransportKind};

@@ -1,4 +1,4 @@
-//! A byte stream with two bounded buffers, for reading and writing. Does not know packets.
+//! A byte stream with two bounded buffers, for reading and writing. Does not interpret packets.
 
 use std::fmt;
 use std::future::Future;
@@ -13,15 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 use zeroize::Zeroizing;
 
-/// [`Link::has_room`] is true below this many unwritten bytes. The message that crosses the limit is still
-/// accepted.
+/// [`Link::has_room`] returns `true` while fewer bytes than this are unwritten. The link still accepts the message that
+/// exceeds the limit.
 const ROOM: usize = 64 * 1024;
 
-/// Reading pauses at this many unwritten bytes. Messages queued while there is room need at most [`ROOM`]
-/// and one telemetry message, 390 KB. The other bytes are replies that the peer does not read.
+/// Reading pauses when this many bytes are unwritten. At most 390 KB of them are messages that were queued while the
+/// link had room: [`ROOM`] and one telemetry message. The other bytes are replies that the peer does not read.
 const BACKLOG_MAX: usize = 512 * 1024;
 
-/// Number of bytes per read, enough for a thousand PUBACKs.
+/// Maximum number of bytes per read: enough for a thousand PUBACKs.
 const READ_CHUNK: usize = 4 * 1024;
 
 /// An empty buffer with a larger capacity than this is freed.
@@ -39,9 +39,9 @@ pub(crate) struct Link {
     input: BytesMut,
     unflushed: bool,
     sent: u64,
-    /// Our half of the stream is shut down.
+    /// Whether our half of the stream is shut down.
     is_shut: bool,
-    /// Limits how long closing waits for the peer's half.
+    /// Limits how long closing waits until the peer ends its half.
     close_timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -58,7 +58,7 @@ impl Link {
         self.out.len() < ROOM
     }
 
-    /// Returns whether so many bytes are unwritten that reading must pause.
+    /// Returns whether reading must pause because too many bytes are unwritten.
     pub(crate) fn is_backlogged(&self) -> bool {
         self.out.len() >= BACKLOG_MAX
     }

@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    /// Typed from MQTT 3.1.1, section 3.1.
+    /// The expected bytes are copied by hand from MQTT 3.1.1, section 3.1.
     #[test]
     fn connect_matches_the_specification() {
         let token =

@@ -6,9 +6,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// How long the peer may send nothing while a request is unanswered, before the connection counts as
-    /// dead. The session pings the peer after half of this time, so a service that is only slow to
-    /// acknowledge keeps the connection by answering the ping.
+    /// How long the peer may send nothing while a request is unanswered, before the connection counts as dead. After
+    /// half of this time, the session sends a ping. A service that is slow to acknowledge, but answers the ping, keeps
+    /// the connection.
     pub silence: Duration,
     /// The largest packet that the session accepts, in bytes after the fixed header.
     pub max_packet: usize,

@@ -39,7 +39,7 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
     /// The packet id to acknowledge; `None` at QoS 0.
     pub(crate) id: Option<NonZeroU16>,
-    /// The server marks the message as redelivered.
+    /// Whether the server marks the message as redelivered.
     pub(crate) dup: bool,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Debug for Message {
 /// (wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK): if the client closed the
 /// connection over a harmless flaw, the next connection would end in the same way.
 pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
-    // Fast path: the client receives one PUBACK for each message that it sends.
+    // Fast path for PUBACK, because the client receives one for each message that it sends.
     if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {
         let id = packet_id(u16::from_be_bytes([*high, *low]))?;
         bytes.advance(4);
@@ -192,7 +192,7 @@ mod tests {
         NonZeroU16::new(id).expect("not zero")
     }
 
-    /// Typed from MQTT 3.1.1, sections 3.3, 3.4, 3.8, 3.12 and 3.14.
+    /// The expected bytes are copied by hand from MQTT 3.1.1, sections 3.3, 3.4, 3.8, 3.12 and 3.14.
     #[test]
     fn encoded_packets_match_the_specification() {
         let written = |write: &dyn Fn(&mut BytesMut) -> Result<(), ProtoError>| {

@@ -20,11 +20,11 @@ use crate::login::Login;
 use crate::packet::{self, Incoming, Message, QoS};
 use crate::twin_requests::TwinRequestKind;
 
-/// The first deadline of the timer, before the core sets one. Also the upper limit of `silence`.
+/// The deadline of the timer until the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Number of bytes that one poll reads before it lets other tasks run. The events of one poll are in memory
-/// at once and are larger than these bytes.
+/// Number of bytes that one poll reads before it lets other tasks run. All events of one poll are in memory at the same
+/// time, and need more memory than these bytes.
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// An event of a session.
@@ -43,7 +43,7 @@ pub(crate) enum Event {
 /// Whether a received message still needs an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckNeed {
-    /// No: its QoS is 0, or the session acknowledges it itself.
+    /// No: the QoS is 0, or the session acknowledges the message without the caller.
     None,
     /// Yes, as soon as the caller settles it.
     OnSettlement(Lock),
@@ -64,18 +64,19 @@ pub(crate) enum Acknowledge {
 pub(crate) struct Session {
     endpoint: String,
     stage: Stage,
-    /// The stage that follows the login.
+    /// The stage that errors name after the login.
     stage_after_login: Stage,
     link: Link,
     core: Core,
-    /// Fires at the core's deadline or earlier. Most deadlines move later, so the timer is not reset each time.
+    /// Fires at the core's deadline or earlier. Most changes move the deadline to a later time, so the session does not
+    /// reset the timer for each change.
     timer: Pin<Box<Sleep>>,
     max_packet: usize,
     acknowledge: Acknowledge,
     /// The time of the peer's clock when the stream was opened.
     server_time: Option<SystemTime>,
     accepted: bool,
-    /// The caller asked to close the session.
+    /// Whether the caller has started to close the session.
     closing: bool,
     failed: bool,
     /// The error that ended the session, until a poll returns it.
@@ -162,7 +163,7 @@ impl Session {
         packet::subscribe(self.link.out(), id, filter, qos).inspect_err(|_| self.core.on_subscribe_not_sent(tag))
     }
 
-    /// Settles a message. Queues its acknowledgement and those that waited for it.
+    /// Settles a message. Queues its acknowledgement, and the acknowledgements that waited for this message.
     pub(crate) fn settle(&mut self, lock: Lock) -> Result<(), ProtoError> {
         if !self.core.settle(lock) {
             return Err(ProtoError::Unexpected(format!("message {} was settled before or never arrived", lock.0)));
@@ -206,8 +207,8 @@ impl Session {
         self.server_time
     }
 
-    /// Writes queued bytes, reads available bytes and passes each event to `on_event`, with the core for
-    /// settlement. Returns `Ready` after an event, or when [`Session::has_room`] becomes true.
+    /// Writes queued bytes, reads available bytes and passes each event to `on_event`, together with the core, so that
+    /// `on_event` can settle messages. Returns `Ready` after an event, or when [`Session::has_room`] becomes true.
     ///
     /// # Errors
     /// The session has ended.
@@ -246,7 +247,7 @@ impl Session {
                         found = find(event);
                     }
                 });
-                // An event before an error still counts. The next poll returns the error.
+                // Return an event that came before an error. The next poll returns the error.
                 if let Some(found) = found.take() {
                     if let Poll::Ready(Err(error)) = polled {
                         self.deferred_error = Some(error);
@@ -285,19 +286,19 @@ impl Session {
         self.link.poll_close(cx, self.accepted)
     }
 
-    /// Returns whether `on_event` was called.
+    /// Writes, reads, and sends a ping if one is due. Returns whether `on_event` was called.
     fn exchange(
         &mut self,
         cx: &mut Context<'_>,
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // If writing fails, the peer may have sent the reason: read first, then return the error.
+        // If writing fails, the peer may have sent the reason. Read first, then return the error.
         let written = self.write(cx, now);
         let (mut handed_over, mut read) = (false, 0);
         loop {
-            // A peer that sends without pause must not occupy the task, and a peer that reads nothing must
-            // not make replies pile up. Reading therefore stops while too many bytes are unwritten.
+            // Stop reading in two cases: a peer that sends without pause must not occupy the task for ever, and a peer
+            // that reads nothing must not cause an endless queue of replies.
             if read >= READ_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
@@ -437,7 +438,7 @@ impl Session {
     /// Returns a refusal in the current stage.
     pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
         let mut refusal = Refusal::new(self.endpoint.clone(), self.stage, by);
-        // After the login, this time is too old to compare clocks.
+        // After the login, the server's time is too old for comparing clocks.
         refusal.server_time = self.server_time.filter(|_| !self.accepted);
         TransportError::Refused(Box::new(refusal))
     }

@@ -25,8 +25,8 @@ pub(crate) struct TwinRequests {
 }
 
 impl TwinRequests {
-    /// Adds a request and returns its request id. An unanswered request under the same tag is removed: a
-    /// caller that sends a second request no longer waits for the first.
+    /// Adds a request and returns its request id. Removes an unanswered request under the same tag, because a caller
+    /// that sends a second request no longer waits for the first.
     pub(crate) fn add(&mut self, tag: Tag, kind: TwinRequestKind, now: Instant) -> String {
         self.remove(tag);
         self.count += 1;

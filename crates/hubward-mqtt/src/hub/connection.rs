@@ -1,4 +1,4 @@
-//! One connection to a hub: sends. [`IncomingRouter`] translates what the hub sends.
+//! One connection to a hub. This module sends to the hub; [`IncomingRouter`] translates the events from the hub.
 
 use std::task::{Context, Poll};
 
@@ -37,7 +37,7 @@ impl Connection {
 
     fn subscribe(&mut self, tag: Tag, feature: Feature) -> Result<(), TransportError> {
         let identity = self.router.identity();
-        // The same QoS as azure-iot-sdk-node and azure-iot-sdk-c.
+        // azure-iot-sdk-node and azure-iot-sdk-c use the same QoS.
         let (filter, qos) = match (feature, identity.module.is_some()) {
             (Feature::TwinResponses, _) => (TopicFilter::TwinResponses, QoS::AtMostOnce),
             (Feature::Desired, _) => (TopicFilter::DesiredProperties, QoS::AtMostOnce),
@@ -133,7 +133,7 @@ impl HubConnection for Connection {
                 Event::Acked(tag) => events.push(Downstream::Done(tag)),
                 event => events.extend(router.route(event, core, server_time)),
             });
-            // If every event was discarded, poll again: the caller only wants to wake up for an event.
+            // If every event was discarded, poll again, because the caller must wake up only for an event.
             match polled {
                 Poll::Ready(Ok(())) if events.len() == before && (had_room || !session.has_room()) => {}
                 polled => return polled,

@@ -20,40 +20,39 @@ use crate::session::{Acknowledge, Session};
 
 /// Connects to hubs over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
-/// # Behavior
+/// # Behaviour
 /// * The [`Tag`](hubward_transport::Tag) of a telemetry message is its packet id, from 1 to
-///   [`TAG_MAX`](crate::TAG_MAX). If the caller resends the message on another connection, it keeps its
-///   packet id and sets DUP. Twin requests and subscriptions use tags from the same range, but these tags
-///   are not packet ids on the wire.
-/// * There is no time limit before [`Downstream::Ready`](hubward_transport::Downstream::Ready); the caller
-///   sets one for the login. After the login, [`SessionOptions::silence`] applies while a message, a
-///   subscription or a twin request is unanswered, and 1.5 times the keep-alive otherwise. Messages that
-///   the program has not settled and methods that it has not answered do not count.
-/// * A twin request under a tag replaces an unanswered twin request under the same tag; a late response to
-///   the old request is ignored. Other requests stay open, and count as unanswered, until the connection
-///   ends.
+///   [`TAG_MAX`](crate::TAG_MAX). If the caller resends the message on another connection, the message keeps its packet
+///   id and has DUP set. Twin requests and subscriptions use tags from the same range, but these tags are not packet
+///   ids on the wire.
+/// * The transport sets no time limit for the login, which ends with
+///   [`Downstream::Ready`](hubward_transport::Downstream::Ready): the caller sets the limit. After the login, the hub
+///   may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin request is unanswered, and
+///   for 1.5 times the keep-alive otherwise. Messages that the program has not settled, and method calls that it has
+///   not answered, do not count as unanswered.
+/// * A twin request under a tag replaces an unanswered twin request under the same tag; the client ignores a late
+///   response to the old request. Other requests stay open, and count as unanswered, until the connection ends.
 /// * Telemetry and messages to the device use QoS 1. Twins and methods use QoS 0.
-/// * The client acknowledges a received message (PUBACK, which makes the hub delete it) when the program
-///   completes it and has completed every earlier message: acknowledgements keep the order of arrival
-///   (MQTT-4.6.0-2). MQTT has neither abandon nor reject. A message that is never completed blocks every
-///   later acknowledgement, and the hub redelivers it on another connection. If the program
-///   [releases](hubward_transport::Reply::Release) a message and the hub redelivers it on the same connection,
-///   the client hands it over again and keeps its position in the order. The client ignores every other
-///   redelivery of a message that is not acknowledged yet.
-/// * The client hands over a message with invalid properties, with the properties that are readable. It
-///   acknowledges and discards a message on a topic that this device does not use, since the hub would
-///   otherwise redeliver it for ever. It logs a warning and returns
-///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable), so that the caller can refuse a
-///   method call whose name is unreadable.
-/// * A peer cannot fill the log: a connection logs the first few warnings of each kind and then the number
-///   of the others ([`WarningLimit`](hubward_transport::WarningLimit)). Names from the peer are shortened.
-/// * Everything is bounded. At most 4096 messages wait for their acknowledgement. Later messages stay with
+/// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. Acknowledgements
+///   have the order in which the messages arrived (MQTT-4.6.0-2): the client sends a PUBACK when the program has
+///   completed the message and every earlier message. MQTT has neither abandon nor reject. A message that is never
+///   completed blocks every later acknowledgement, and the hub redelivers it on another connection. If the program
+///   [releases](hubward_transport::Reply::Release) a message and the hub redelivers it on the same connection, the
+///   client hands the message over again, and the message keeps its position in the order. The client ignores every
+///   other redelivery of a message that is not acknowledged yet.
+/// * If some properties of a message are invalid, the client hands over the message with the other properties. If the
+///   topic of a message is not one that this device uses, the client acknowledges and discards the message, because the
+///   hub would otherwise redeliver it for ever. The client then logs a warning and returns
+///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable), so that the caller can refuse a method call
+///   with an unreadable name.
+/// * A peer cannot fill the log: a connection logs the first few warnings of each kind, and after that only their
+///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
+/// * All queues and buffers are bounded. At most 4096 messages wait for their acknowledgement. Later messages stay with
 ///   the hub until the next connection; the client logs a warning and returns
-///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit), and telemetry
-///   continues. The caller must bound the bytes of unsettled messages: it
-///   [releases](hubward_transport::Reply::Release) those that it cannot keep. One poll reads about 256 KiB
-///   at most. The client always accepts replies, because each one answers a message of the hub: while
-///   512 KiB are unwritten because the peer does not read, the client does not read either.
+///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit), and telemetry continues. The
+///   caller must bound the bytes of unsettled messages: it [releases](hubward_transport::Reply::Release) those that it
+///   cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each reply answers a
+///   message of the hub. If the peer does not read and 512 KiB are unwritten, the client stops reading too.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,

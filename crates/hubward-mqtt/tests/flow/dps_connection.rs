@@ -253,7 +253,7 @@ fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
     assert!(listener.is_quiet());
 }
 
-/// A stream whose writes fail once `cut` is set, while its reads still wait.
+/// A stream whose writes fail after `cut` is set. Its reads still wait for data.
 #[derive(Debug)]
 struct HalfDead {
     inner: DuplexStream,

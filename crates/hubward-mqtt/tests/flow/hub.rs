@@ -29,7 +29,7 @@ pub(crate) fn telemetry(message: Message) -> Upstream {
     Upstream::Telemetry(Arc::new(message))
 }
 
-/// Returns the events of the next ready poll.
+/// Polls until a poll is ready, and returns the events of that poll.
 pub(crate) async fn exchange(connection: &mut dyn HubConnection) -> Result<Vec<Downstream>, TransportError> {
     let mut events = Vec::new();
     poll_fn(|cx| connection.poll_exchange(cx, &mut events)).await.map(|()| events)

@@ -178,8 +178,8 @@ async fn closing_sends_queued_bytes_and_disconnect() {
     assert!(exchange(&mut *connection).await.is_err());
 }
 
-/// A hub closes the old connection of a device when the next one arrives, and does not read the rest. The
-/// device must therefore not connect again before the hub has read the last acknowledgement.
+/// A hub closes the old connection of a device when the device connects again. It does not read the remaining bytes of
+/// the old connection. The device must therefore not connect again before the hub has read the last acknowledgement.
 #[tokio::test(start_paused = true)]
 async fn closing_waits_briefly_until_the_peer_has_read_everything() {
     let (mut connection, mut peer) = ready().await;
@@ -187,7 +187,7 @@ async fn closing_waits_briefly_until_the_peer_has_read_everything() {
     let ((), ()) = join!(poll_fn(|cx| connection.poll_close(cx)), async {
         peer.expect(DISCONNECT).await;
         assert!(peer.at_end().await);
-        // Bytes that are still in flight change nothing.
+        // The client ignores bytes that arrive while it waits.
         peer.send(b"\x40\x02\x00\x01").await;
         sleep(Duration::from_millis(200)).await;
         drop(peer);

@@ -1,4 +1,4 @@
-//! A hub: messages to the device, and the order of their acknowledgements. Topics typed from `[doc]`
+//! A hub: messages to the device, and the order of their acknowledgements. The topics are copied by hand from `[doc]`
 //! iot/iot-mqtt-connect-to-iot-hub.md.
 
 use std::future::poll_fn;
@@ -17,7 +17,7 @@ use crate::peer::{CONNACK, DISCONNECT, Peer, network, publish};
 
 const DEVICE_BOUND: &str = "devices/d1/messages/devicebound/";
 
-/// Polls once and returns the events; none if the poll is pending.
+/// Polls once and returns the events, or no events if the poll is pending.
 async fn poll_once(connection: &mut dyn HubConnection) -> Vec<Downstream> {
     let mut events = Vec::new();
     poll_fn(|cx| {
@@ -133,7 +133,7 @@ async fn acknowledgements_keep_the_order_of_arrival() {
     for id in [7, 8, 9] {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
     }
-    // The client settles the following messages itself, but acknowledges them in order.
+    // The client settles the following messages without the program, but acknowledges them in order.
     peer.send(&publish(Some(10), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(11), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     peer.send(&publish(Some(12), "$iothub/twin/res/200/?$rid=1-1", b"")).await;
@@ -220,8 +220,8 @@ async fn a_redelivered_dropped_message_is_handed_over_again_and_unblocks_later_a
         let error = connection.start_reply(&reply).expect_err("it is not held");
         assert!(matches!(error, TransportError::Request(_)), "{reply:?}");
     }
-    // The hub redelivers all three after its lock timeout. Only the dropped one is handed over again: the
-    // program still holds the second one and has completed the third one.
+    // The hub redelivers all three after its lock timeout. The client hands over only the dropped message again: the
+    // program still holds the second message and has completed the third.
     for packet in &sent {
         let mut again = packet.clone();
         again[0] |= 0b1000;

@@ -1,4 +1,4 @@
-//! A hub: twins and methods. Topics typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+//! A hub: twins and methods. The topics are copied by hand from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 
 use hubward_transport::{
     Call, CallId, Downstream, Fault, Feature, HubConnection, ModuleId, Refusal, RefusedBy, Reply, Stage, Tag,
@@ -342,6 +342,7 @@ async fn the_client_stops_reading_from_a_hub_that_reads_no_responses() {
     };
     // The client does not read, so the silence ends the connection.
     assert!(matches!(result, Err(TransportError::Timeout { .. })), "{result:?}");
-    // 512 KiB of responses, and the responses to one round of reading: the 64 KiB of the pipe.
+    // The client stops reading at 512 KiB of responses. Before it stops, one more read can deliver all calls in the
+    // pipe (64 KiB).
     assert!((5..=25).contains(&answered), "{answered}");
 }

@@ -107,7 +107,7 @@ impl Peer {
         self.stream.write_all(bytes).await.expect("the client reads");
     }
 
-    /// Sends one byte at a time, letting the client run after each.
+    /// Sends one byte at a time, and lets the client run after each byte.
     pub(crate) async fn drip(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.send(&[*byte]).await;
@@ -115,7 +115,7 @@ impl Peer {
         }
     }
 
-    /// Reads the next packet, according to its remaining length.
+    /// Reads the next packet. The length of the packet is in its header.
     pub(crate) async fn packet(&mut self) -> Vec<u8> {
         let mut packet = vec![self.stream.read_u8().await.expect("a packet")];
         let (mut length, mut shift) = (0, 0);
@@ -145,7 +145,7 @@ impl Peer {
         assert_eq!(packet, bytes, "\n got {:?}\nwant {:?}", text(&packet), text(bytes));
     }
 
-    /// Returns whether the client has ended its half of the stream without further bytes.
+    /// Returns whether the client has ended its half of the stream and sent no further bytes.
     pub(crate) async fn at_end(&mut self) -> bool {
         self.stream.read(&mut [0]).await.expect("a pipe") == 0
     }

@@ -33,7 +33,8 @@ impl Captured {
         String::from_utf8_lossy(&self.0.lock().expect("not poisoned")).into_owned()
     }
 
-    /// Also finds the secret as a list of numbers, because `Debug` prints bytes in this way.
+    /// Returns whether the captured text contains the secret, as text or as a list of numbers (the `Debug` output of
+    /// bytes).
     fn has_secret(&self) -> bool {
         let numbers = SIGNATURE.bytes().map(|it| it.to_string()).collect::<Vec<_>>().join(", ");
         let text = self.text();
@@ -124,8 +125,8 @@ async fn neither_trace_nor_debug_contains_the_token() {
         captured.print(&connection);
         captured.print(&result);
         if connack == CONNACK {
-            // The log contains no private data of messages to the program: invalid properties, a message to
-            // another device, a twin response that answers no request, desired properties, a method call.
+            // These messages contain private data, which the log must not contain. They are: invalid properties, a
+            // message to another device, a twin response that answers no request, desired properties, a method call.
             for topic in [
                 format!("devices/d1/messages/devicebound/=x&k={SIGNATURE}"),
                 format!("devices/other/messages/devicebound/k={SIGNATURE}"),

@@ -1,5 +1,5 @@
-//! Translates what a hub sends into [`Downstream`] events, by topic. Every message becomes an event, or is
-//! named in the log.
+//! Translates the messages of a hub into [`Downstream`] events, by topic. Every message becomes an event or an entry in
+//! the log.
 
 use std::time::SystemTime;
 
@@ -49,7 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event. Consumes a message that the program does not get and so cannot settle.
+    /// Translates an event. If the program does not get a message, it cannot settle the message, so this function marks
+    /// it as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
@@ -84,7 +85,8 @@ impl IncomingRouter {
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
-        // The program settles only the messages above. The PUBACK of this one still keeps its order.
+        // The program settles only messages that the code above returns. Mark other messages as handled; their PUBACK
+        // still waits for earlier messages.
         if let AckNeed::OnSettlement(lock) = ack {
             core.consume(lock);
         }
@@ -106,7 +108,7 @@ impl IncomingRouter {
                 "discarded a message that the hub sent on a topic that this device does not use"
             );
         });
-        // If this is a method call, its caller waits for an answer.
+        // If this is a method call, the caller of the method waits for an answer.
         let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
         Some(Downstream::Unreadable(call))
     }
@@ -135,8 +137,8 @@ impl IncomingRouter {
         Downstream::Refused(tag, Box::new(refusal))
     }
 
-    /// Reads the input and the properties of a message to this device or module. If they are not valid,
-    /// returns the readable ones: the program, not the client, decides about its message.
+    /// Reads the input and the properties of a message to this device or module. If some properties are not valid,
+    /// returns the others: the program, not the client, decides what to do with the message.
     fn read(&self, topic: &str, rest: &str) -> (Option<String>, PropertyBag) {
         let of_module = self.identity.module.is_some();
         let read = if of_module {
@@ -148,7 +150,7 @@ impl IncomingRouter {
             self.invalid_properties.log(|| {
                 tracing::warn!(
                     endpoint = self.endpoint,
-                    "the properties of a message are not valid: it is handed over with the readable ones"
+                    "some properties of a message are not valid; the program gets the message with the others"
                 );
             });
             if !of_module {

@@ -69,7 +69,7 @@ fn samples() -> Vec<Vec<u8>> {
 /// Passes the bytes to a connection. Panics if a message is lost or acknowledged wrongly.
 fn feed(bytes: &[u8], module: bool) {
     let mut buffer = BytesMut::from(bytes);
-    // Padding, for a changed length that is longer than the packet.
+    // Padding, because a changed length may be longer than the packet.
     buffer.extend_from_slice(&[b'&'; 300]);
     let Ok(Some(Incoming::Publish(message))) = packet::decode(&mut buffer, PACKET_MAX, false) else { return };
     let (mut router, mut core) = (router(module), core());
@@ -116,7 +116,7 @@ fn feed(bytes: &[u8], module: bool) {
         }
         Some(other) => panic!("{other:?} for {shown}"),
     };
-    // A message to the program is acknowledged after settlement, every other message at once.
+    // A message to the program is acknowledged after settlement. Every other message is acknowledged immediately.
     if let Some(lock) = held {
         assert_eq!(core.next_ack(), None, "{shown}");
         assert!(core.settle(lock) && !core.settle(lock), "{shown}");
@@ -172,7 +172,7 @@ fn a_mixture_of_publishes_never_panics() {
                 }
             }
         }
-        // Mostly correct the length in the header.
+        // In most cases, correct the length in the header.
         if dice(8) != 0 && bytes.len() > 4 {
             let rest = bytes.len() - 2;
             let header =
