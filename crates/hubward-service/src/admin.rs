@@ -35,7 +35,7 @@ pub struct AdminPort {
 }
 
 impl AdminPort {
-    /// The admin port at a URL such as `http://127.0.0.1:8480`. The prefix `http://` is optional.
+    /// Creates a client of the admin port at a URL such as `http://127.0.0.1:8480`. The prefix `http://` is optional.
     ///
     /// # Errors
     /// [`AdminUrlError`] if the URL is not valid.
@@ -62,7 +62,7 @@ impl AdminPort {
         HubService::of(self.mounted(format!("/hubs/{}", segment(host)), HUB_API_VERSION))
     }
 
-    /// Any other request to the port. `path` starts with `/`, and ids in it are percent-encoded.
+    /// Creates any other request to the port. `path` must start with `/`, and ids in `path` must be percent-encoded.
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }
@@ -70,7 +70,7 @@ impl AdminPort {
     /// Opens a stream of server-sent events at a path. With `last_event_id`, the stream starts after that event.
     ///
     /// # Errors
-    /// The same as for any call. The deadline applies to the status and headers of the answer only.
+    /// The same errors as for any call. The deadline applies only to the status and headers of the answer.
     pub async fn events(
         &self,
         path: impl Into<String>,

@@ -46,8 +46,8 @@ impl<T> Call<T> {
         Self { client: Arc::clone(client), spec: Ok(RequestSpec::new(method, path)), gives: PhantomData }
     }
 
-    /// Sends the request with `If-Match`: the service carries it out only if the ETag matches. `etag` may have quotes;
-    /// `*` matches any ETag.
+    /// Adds `If-Match` to the request: the service carries out the request only if the ETag matches. `etag` may have
+    /// quotes; `*` matches any ETag.
     pub fn if_match(self, etag: &str) -> Self {
         let bare = etag.trim().trim_matches('"');
         let text = if bare == "*" { bare.to_owned() } else { format!("\"{bare}\"") };
@@ -60,7 +60,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sends this JSON instead of the model, for example with members that this version of the crate does not know.
+    /// Sends this JSON instead of the model. The JSON may have members that the model does not have.
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
         self.changed(|spec| {
@@ -70,7 +70,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the deadline of this call, instead of the one in the options.
+    /// Sets the deadline of this call, which replaces the deadline in the options.
     pub fn deadline(self, limit: Duration) -> Self {
         self.changed(|spec| {
             spec.deadline = Some(limit);
@@ -78,7 +78,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Adds a query string to `api-version`. It is sent unchanged.
+    /// Adds a query string in addition to `api-version`. The client sends `query` unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
         self.changed(|spec| {
@@ -118,7 +118,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the API version, for a request that another version does not have.
+    /// Sets the API version, for a request that exists only in this version.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
         self.changed(|spec| {
             spec.api_version = Some(version);
@@ -136,7 +136,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Adds these headers, or fails the call with the reason why they cannot be sent.
+    /// Adds these headers. If they cannot be sent, the call fails with the reason.
     pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
         self.changed(|spec| {
             for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
@@ -148,7 +148,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Marks the request as a read, although its HTTP method is one that changes something.
+    /// Marks the request as one that only reads, although its HTTP method normally changes something.
     pub(crate) fn read_only(self) -> Self {
         self.changed(|spec| {
             spec.effect = Effect::Reads;
@@ -183,7 +183,7 @@ impl<T> Call<T> {
 }
 
 impl<T> Call<T> {
-    /// The client and the request, for a caller that needs more than the body.
+    /// Returns the client and the request, for a caller that needs more than the body of the answer.
     pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
         (self.client, self.spec)
     }
@@ -212,7 +212,7 @@ fn is_no_json(body: &[u8]) -> bool {
 /// Parses the body as a `T`. An empty body counts as `null`.
 pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
-    // The error text names a position only and does not quote the answer.
+    // The text of the error contains a position only and does not quote the answer.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         client.protocol(format!("the answer is not the expected JSON (line {line}, column {column})"))

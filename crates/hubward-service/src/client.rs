@@ -32,7 +32,7 @@ pub(crate) struct Client {
     http: Http,
     secure: bool,
     endpoint: Endpoint,
-    /// The prefix of each path: the mount point at an emulator's admin port.
+    /// The prefix of each path. At an emulator's admin port, this is the path below which the service API is.
     base: String,
     api_version: Option<&'static str>,
     credential: Credential,
@@ -45,14 +45,14 @@ pub(crate) struct Client {
 pub(crate) struct RequestSpec {
     pub(crate) method: Method,
     pub(crate) path: String,
-    /// Without `api-version`.
+    /// The query string without `api-version`.
     pub(crate) query: Option<String>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Option<Bytes>,
     pub(crate) effect: Effect,
     /// Time added to the deadline.
     pub(crate) extra_time: Duration,
-    /// Whether a 400 with a bulk result is an answer, not a refusal.
+    /// Whether a response with status 400 and a bulk result is an answer, not a refusal.
     pub(crate) accepts_bulk_result: bool,
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
@@ -88,7 +88,7 @@ impl RequestSpec {
 }
 
 impl Client {
-    /// A client over HTTPS, with the endpoint and the credential of the login.
+    /// Creates a client over HTTPS, with the endpoint and the credential of the login.
     pub(crate) fn secure(
         login: ServiceLogin,
         options: &ServiceOptions,
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// A client over plain HTTP, without a token.
+    /// Creates a client over plain HTTP, without a token.
     pub(crate) fn plain(endpoint: Endpoint, options: &ServiceOptions) -> Self {
         Self {
             http: Http::plain(options.tcp.clone()),
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// A client of a service API below the path `base`, over the same connection.
+    /// Creates a client of a service API below the path `base`, over the same connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {
@@ -140,7 +140,8 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends a request, and retries it until it succeeds, fails for good, or reaches its deadline.
+    /// Sends a request, and retries it until it succeeds, fails with an error that a retry does not resolve, or reaches
+    /// its deadline.
     pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
@@ -178,7 +179,7 @@ impl Client {
             let Some(wait) = retry::after(&error, spec.effect, attempt, self.attempts, fastrand::u8(..)) else {
                 return Err(error);
             };
-            // If the next attempt would be after the deadline, the service's error says more than a timeout.
+            // If the next attempt would be after the deadline, return the service's error. It says more than a timeout.
             if Instant::now().checked_add(wait).is_none_or(|next| next >= until) {
                 return Err(error);
             }
@@ -195,7 +196,7 @@ impl Client {
         if head.status.is_success() {
             return Ok(Answer { headers: head.headers, body: body? });
         }
-        // The status counts even if the body cannot be read.
+        // Use the status even if the body cannot be read.
         let body = body.unwrap_or_default();
         if spec.accepts_bulk_result && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
             return Ok(Answer { headers: head.headers, body });
@@ -246,7 +247,7 @@ impl Client {
             endpoint: endpoint(),
             problem: format!("the answer has more than {} MiB", ANSWER_MAX >> 20),
         };
-        // The value of `Content-Length`, or zero without one.
+        // The value of `Content-Length`, or zero if the header is absent.
         if body.size_hint().lower() > ANSWER_MAX as u64 {
             return Err(too_large());
         }
@@ -271,10 +272,11 @@ impl Client {
         // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // Only the codes of a hub have names; DPS has other codes.
+        // Only the codes of a hub have names. DPS has other codes.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway in between does not answer with the JSON of the service: keep its text.
+        // A gateway between client and service does not answer with the JSON of the service. Keep the text of such an
+        // answer.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));
@@ -287,13 +289,13 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// An answer in which the service includes a device's text that is not JSON.
+    /// The error for an answer that includes a device's text which is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let response = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceResponse { endpoint: self.endpoint.to_string(), device: one_line(device), response }
     }
 
-    /// An answer that violates the protocol.
+    /// The error for an answer that violates the protocol.
     pub(crate) fn protocol(&self, problem: impl Into<String>) -> ServiceError {
         ServiceError::Protocol { endpoint: self.endpoint.to_string(), problem: problem.into() }
     }
@@ -311,7 +313,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The time after `limit`. A limit above 100 years counts as 100 years, so that the sum cannot overflow.
+/// The time at which `limit` has passed. A limit above 100 years counts as 100 years, so that the sum cannot overflow.
 fn deadline(limit: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     Instant::now() + limit.min(CENTURY)

@@ -16,7 +16,7 @@ use crate::login::{Proof, ServiceLogin, bearer_token};
 /// How long a token that this client signs is valid.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// A token is replaced after this share of its lifetime, in percent.
+/// The client replaces a token after this share of its lifetime, in percent.
 const RENEW_AT: u32 = 85;
 
 /// Maximum size in bytes of a file with a bearer token.
@@ -33,9 +33,9 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The start of validity. If the clock shows an earlier time, it was set back.
+    /// The start of the validity. If the clock shows an earlier time, the clock was set back.
     from: SystemTime,
-    /// The end of validity; `None` if the value does not expire.
+    /// The end of the validity; `None` if the value does not expire.
     until: Option<SystemTime>,
 }
 
@@ -63,7 +63,7 @@ impl Credential {
         Self { host, proof, cached: Mutex::default() }
     }
 
-    /// The authorization for the next request.
+    /// Returns the authorization for the next request.
     pub(crate) async fn authorization(&self, now: SystemTime) -> Result<Authorization, ServiceError> {
         match &self.proof {
             Proof::Nothing => Ok(Authorization::Nothing),
@@ -122,7 +122,7 @@ impl Credential {
 }
 
 impl Authorization {
-    /// The header value, or `None` without authorization.
+    /// Returns the header value, or `None` if the request needs no authorization.
     pub(crate) fn header(&self) -> Result<Option<HeaderValue>, ServiceError> {
         let text = match self {
             Self::Nothing => return Ok(None),
@@ -136,7 +136,8 @@ impl Authorization {
         Ok(Some(value))
     }
 
-    /// Returns `text` with the token replaced by `(redacted)`: a peer may quote the request that it refuses.
+    /// Returns `text` with `(redacted)` in place of the token. This is necessary because a peer may quote the request
+    /// that it refuses.
     pub(crate) fn redact(&self, text: &str) -> String {
         match self {
             Self::Nothing => text.to_owned(),

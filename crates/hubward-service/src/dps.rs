@@ -19,7 +19,7 @@ use crate::pager::Pager;
 
 /// A client of the service API of a DPS. Clones share a connection.
 ///
-/// Each method returns a [`Call`] or a [`Pager`]. The request is sent when the caller awaits it, and fails with a
+/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits it. An error is a
 /// [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service routes, 2021-10-01.
@@ -29,7 +29,7 @@ pub struct DpsService {
 }
 
 impl DpsService {
-    /// A client of the DPS that the login names.
+    /// Creates a client of the DPS in the login.
     ///
     /// # Errors
     /// [`TrustError`] if the certificate authorities cannot be loaded.
@@ -47,7 +47,7 @@ impl DpsService {
         self.call(Method::GET, http::enrollment(registration_id))
     }
 
-    /// Creates an enrollment. Fails with 409 if it already exists. The answer contains its keys.
+    /// Creates an enrollment. Fails with 409 if it already exists. The answer contains the keys of the enrollment.
     pub fn create_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment)
     }
@@ -91,7 +91,7 @@ impl DpsService {
         self.call(Method::GET, http::enrollment_group(enrollment_group_id))
     }
 
-    /// Creates a group. Fails with 409 if it already exists. The answer contains its keys.
+    /// Creates a group. Fails with 409 if it already exists. The answer contains the keys of the group.
     pub fn create_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group)
     }
@@ -121,7 +121,8 @@ impl DpsService {
         self.call(Method::POST, "/enrollmentGroups").json(bulk).accepts_bulk_result()
     }
 
-    /// Returns how the devices of a group authenticate, including the keys from which their keys are derived.
+    /// Returns how the devices of a group authenticate. The answer contains the group's keys, from which the keys of
+    /// the devices are derived.
     pub fn group_attestation(&self, enrollment_group_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment_group(enrollment_group_id));
         self.call(Method::POST, path).read_only()
@@ -144,7 +145,7 @@ impl DpsService {
         Pager::new(&self.client, format!("{}/query", http::registration(enrollment_group_id)), None)
     }
 
-    /// Any other request of the API. `path` starts with `/`, and ids in it are percent-encoded
+    /// Creates any other request of the API. `path` must start with `/`, and ids in `path` must be percent-encoded
     /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

@@ -1,4 +1,4 @@
-//! The errors of a request to a service. Each says who is at fault and what to do.
+//! The errors of a request to a service. Each error names the party at fault and gives advice.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +9,18 @@ use hubward_dial::TlsFault;
 use hubward_proto::Fault;
 
 const OF_POLICY: &str = "check the host, the policy and its key, and the permissions of the policy";
-/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same of DPS.
+/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the corresponding page for DPS.
 const OF_TOKEN: &str = "check the host and the token: the token may have expired; its resource must be \
     https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
     IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
 
-/// Why a call failed. A message reads well after "failed to …" and does not repeat its source.
+/// Why a call failed. The message of an error reads well after "failed to …", and does not repeat the message of its
+/// source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// No TCP connection: the name does not resolve, no program listens on the port, or there is no route.
+    /// The TCP connection failed: the name does not resolve, no program listens on the port, or the network has no
+    /// route.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port of the service.
@@ -80,7 +82,7 @@ pub enum ServiceError {
     /// The request is not valid, and was not sent.
     #[error("the request cannot be sent: {0}")]
     Request(String),
-    /// There is no usable token to authenticate with.
+    /// The client has no usable token to authenticate with.
     #[error("no credential: {0}")]
     Credential(String),
 }
@@ -128,7 +130,7 @@ impl fmt::Display for Refused {
 }
 
 impl ServiceError {
-    /// Who has to act to resolve the error.
+    /// Returns the party that has to act to resolve the error.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -173,7 +175,7 @@ impl ServiceError {
         }
     }
 
-    /// What to do about the error, in one sentence. `None` if there is no advice.
+    /// Returns advice for resolving the error, in one sentence, or `None`.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let text = match self {
@@ -210,7 +212,7 @@ impl ServiceError {
 }
 
 impl Refused {
-    /// A refusal of which only the status is known.
+    /// Creates a refusal of which only the status is known.
     pub(crate) const fn new(endpoint: String, request: String, status: u16) -> Self {
         Self {
             endpoint,
@@ -226,7 +228,7 @@ impl Refused {
         }
     }
 
-    /// Who has to act to resolve the error.
+    /// Returns the party that has to act to resolve the error.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self.status {
@@ -240,7 +242,7 @@ impl Refused {
         }
     }
 
-    /// What to do about the refusal.
+    /// Returns advice for resolving the refusal, or `None`.
     fn advice(&self) -> Option<String> {
         let by_code = match self.code {
             Some(404_103) => {
@@ -274,7 +276,8 @@ impl Refused {
         Some(by_status.to_owned())
     }
 
-    /// How far this machine's clock differs from the service's, if the difference can make tokens invalid.
+    /// Describes the difference between this machine's clock and the service's, if the difference can make tokens
+    /// invalid.
     fn skew(&self) -> Option<String> {
         const TOLERATED: Duration = Duration::from_secs(4 * 60);
         let (server, ours) = (self.server_time?, crate::clock::now());

@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use crate::error::ServiceError;
 use crate::http;
 
-/// Maximum size in bytes of one event: more than the largest message, whose bytes may be escaped to six bytes each.
+/// Maximum size in bytes of one event. This is more than the largest message, even if JSON escapes each byte to six
+/// bytes.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
 
 /// A stream of server-sent events.
@@ -25,7 +26,8 @@ pub struct EventStream {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerEvent {
-    /// The id of the latest event that had one. Pass it as the last event id to continue after this event.
+    /// The id of this event. If the event has no id, this is the id of the latest earlier event that has one. To
+    /// continue after this event, pass the id as `last_event_id`.
     pub id: Option<String>,
     /// The event type; `None` means `message`.
     pub event: Option<String>,

@@ -21,7 +21,7 @@ use crate::pager::Pager;
 
 /// A client of the service API of a hub. Clones share a connection.
 ///
-/// Each method returns a [`Call`] or a [`Pager`]. The request is sent when the caller awaits it, and fails with a
+/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits it. An error is a
 /// [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), protocol; `[doc]` rest/api/iothub/service, 2021-04-12.
@@ -30,7 +30,7 @@ pub struct HubService {
     client: Arc<Client>,
 }
 
-/// A device, or a module of a device. Converts from a device id, or from a pair of device id and module id.
+/// A device, or a module of a device. A device id, and a pair of device id and module id, convert to this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     /// The device id.
@@ -52,7 +52,7 @@ impl<'a> From<(&'a str, &'a str)> for Target<'a> {
 }
 
 impl HubService {
-    /// A client of the hub that the login names.
+    /// Creates a client of the hub in the login.
     ///
     /// # Errors
     /// [`TrustError`] if the certificate authorities cannot be loaded.
@@ -69,8 +69,8 @@ impl HubService {
         self.call(Method::GET, http::device(device_id))
     }
 
-    /// Creates a device. Fails with 409 if it already exists. If `device` has no keys, the hub generates both and
-    /// returns them; it refuses a device with only one key.
+    /// Creates a device. Fails with 409 if it already exists. If `device` has no keys, the hub generates both keys and
+    /// returns them. The hub refuses a device with only one key.
     pub fn create_device(&self, device: &Device) -> Call<Device> {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
@@ -91,8 +91,8 @@ impl HubService {
         self.call(Method::GET, "/devices").query(format!("top={top}"))
     }
 
-    /// Changes up to 100 devices in one request. The answer lists the failures. If there are any, the hub answers
-    /// with status 400; the call still succeeds.
+    /// Changes up to 100 devices in one request. The answer lists the failed operations. If an operation fails, the hub
+    /// answers with status 400; the call still succeeds.
     pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {
         self.call(Method::POST, "/devices").json(&operations).accepts_bulk_result()
     }
@@ -114,8 +114,8 @@ impl HubService {
         self.call(Method::GET, format!("{}/modules", http::device(device_id)))
     }
 
-    /// Creates a module. Fails with 409 if it already exists. If `module` has no keys, the hub generates both and
-    /// returns them; it refuses a module with only one key.
+    /// Creates a module. Fails with 409 if it already exists. If `module` has no keys, the hub generates both keys and
+    /// returns them. The hub refuses a module with only one key.
     pub fn create_module(&self, module: &Module) -> Call<Module> {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }
@@ -148,9 +148,9 @@ impl HubService {
         self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
     }
 
-    /// Calls a direct method of a device or module. The call succeeds if the device answers, whatever status the
-    /// device returns. The timeouts of the method are added to the deadline of the call. If the call times out or the
-    /// connection fails, the method may have run.
+    /// Calls a direct method of a device or module. The call succeeds if the device answers, with any status. The
+    /// deadline of the call is extended by the timeouts of the method. If the call times out or the connection fails,
+    /// the method may have run.
     ///
     /// If the device answers with text that is not JSON, the call fails with
     /// [`ServiceError::DeviceResponse`](crate::ServiceError::DeviceResponse).
@@ -165,8 +165,8 @@ impl HubService {
         self.call(Method::POST, path).json(method).extra_time(Duration::from_secs(seconds)).answered_by(answered_by)
     }
 
-    /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request: it is
-    /// known from the source of Azure IoT Explorer, which delivers messages to devices with it. Modules are not
+    /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request. Azure
+    /// IoT Explorer sends messages to devices with this request; its source code shows the format. Modules are not
     /// supported.
     ///
     /// Property names must be in lower case. If a name or value is not valid in an HTTP header, the call fails
@@ -197,7 +197,7 @@ impl HubService {
         self.call(Method::GET, "/statistics/service")
     }
 
-    /// Any other request of the API. `path` starts with `/`, and ids in it are percent-encoded
+    /// Creates any other request of the API. `path` must start with `/`, and ids in `path` must be percent-encoded
     /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

@@ -18,7 +18,7 @@ pub struct ServiceLogin {
 /// The credential for the `Authorization` header.
 #[derive(Clone)]
 pub(crate) enum Proof {
-    /// The key of a policy. It signs tokens.
+    /// The key of a policy, with which the client signs tokens.
     Key { policy: String, key: SharedKey },
     /// A SAS token that was signed elsewhere.
     Token(SasToken),
@@ -31,9 +31,8 @@ pub(crate) enum Proof {
 }
 
 impl ServiceLogin {
-    /// Parses the connection string of a service policy:
-    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, or `SharedAccessSignature=…` instead of the name and
-    /// the key. The host may have a port.
+    /// Parses the connection string of a service policy: `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`. In place
+    /// of the name and the key, it may contain `SharedAccessSignature=…`. The host may have a port.
     ///
     /// # Errors
     /// [`LoginError`] names the invalid part, never its value.
@@ -144,7 +143,7 @@ impl fmt::Debug for Proof {
 fn endpoint(text: &str) -> Option<Endpoint> {
     let text = text.trim();
     let authority: hyper::http::uri::Authority = text.parse().ok()?;
-    // `Authority` also accepts a user name and an invalid port; compare with the parts to refuse both.
+    // `Authority` also accepts a user name and an invalid port. Compare the text with the parsed parts to refuse both.
     let whole = match authority.port_u16() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
@@ -173,7 +172,7 @@ pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
     is_token.then_some(token)
 }
 
-/// Why a login is not valid. Never contains a value.
+/// Why a login is not valid. The error never contains a value from the login.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {

@@ -57,7 +57,7 @@ impl ServiceOptions {
     }
 
     /// Sets the deadline of a call. It includes all attempts and the waits between them. Each page of a query is a
-    /// separate call. For a call that invokes a method, the timeouts of the method are added.
+    /// separate call. If a call invokes a method, the timeouts of the method extend the deadline.
     #[must_use]
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;

@@ -42,7 +42,7 @@ pub struct Pager<T> {
 pub struct Page<T> {
     /// The items. A page may be empty even if more pages follow.
     pub items: Vec<T>,
-    /// The service's name for the type of the items, such as `Twin` or `Raw`.
+    /// The type of the items, as the service names it, such as `Twin` or `Raw`.
     pub item_type: Option<String>,
     /// The continuation token of the next page; `None` on the last page.
     pub continuation: Option<String>,
@@ -62,7 +62,7 @@ impl<T> Pager<T> {
         }
     }
 
-    /// Sets the maximum number of items per page. The default is the service's.
+    /// Sets the maximum number of items per page. By default, the service chooses the number.
     pub const fn page_size(mut self, max: usize) -> Self {
         self.page_size = Some(max);
         self
@@ -74,7 +74,7 @@ impl<T> Pager<T> {
         self
     }
 
-    /// Continues an earlier query after a page, with the [`Page::continuation`] of that page.
+    /// Continues an earlier query after one of its pages. `continuation` is the [`Page::continuation`] of that page.
     pub fn from_continuation(mut self, continuation: impl Into<String>) -> Self {
         self.continuation = Some(continuation.into());
         self
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
     /// Requests the next page. Returns `None` after the last page.
     ///
     /// # Errors
-    /// The same as for any call. The caller may then call `next_page` again for the same page.
+    /// The same errors as for any call. The caller may then call `next_page` again for the same page.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: the next call requests the same page again.
@@ -150,7 +150,7 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
     /// of memory.
     ///
     /// # Errors
-    /// The same as for any call. The items of earlier pages are lost.
+    /// The same errors as for any call. The items of earlier pages are lost.
     pub async fn all(mut self) -> Result<Vec<T>, ServiceError> {
         let mut all = Vec::new();
         while let Some(page) = self.next_page().await? {

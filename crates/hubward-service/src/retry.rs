@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::ServiceError;
 
-/// The first wait if the service sends no `Retry-After`. It doubles after each attempt.
+/// The first wait if the service sends no `Retry-After`. The wait doubles after each attempt.
 const FIRST: Duration = Duration::from_millis(250);
 
 /// Whether a request changes something at the service. This decides whether a retry is safe.
@@ -16,14 +16,14 @@ pub(crate) enum Effect {
     Changes,
 }
 
-/// How long to wait before the attempt after number `attempt` (the first is 1); `None` means not to retry.
-/// `jitter` is a fraction in units of 1/256.
+/// Returns how long to wait after attempt number `attempt` (the first is 1) before the next attempt. `None` means: do
+/// not retry. `jitter` is a fraction in units of 1/256.
 pub(crate) fn after(error: &ServiceError, effect: Effect, attempt: u32, most: u32, jitter: u8) -> Option<Duration> {
     if attempt >= most {
         return None;
     }
     let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(6));
-    // Between half and all of the doubled wait.
+    // A time between half and all of the doubled wait.
     let backoff = doubled / 2 + doubled * u32::from(jitter) / 512;
     match (error, effect) {
         (ServiceError::Closed { .. }, Effect::Reads) => Some(backoff),

@@ -183,7 +183,7 @@ async fn a_retry_after_beyond_the_deadline_fails_immediately_and_a_missing_answe
     // The script is over, so the peer does not answer.
     let error = port.hub("localhost").device("d1").await.expect_err("no answer");
     assert!(matches!(error, ServiceError::Timeout { after, .. } if after == Duration::from_secs(10)), "{error}");
-    // The timeouts of a method are added to the deadline.
+    // The timeouts of a method extend the deadline.
     let mut call = MethodRequest::new("slow");
     call.response_timeout_in_seconds = Some(100);
     let error = port.hub("localhost").invoke("d1", &call).await.expect_err("no answer");
@@ -267,7 +267,7 @@ async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     assert_eq!(error.fault(), Fault::Peer, "{error}");
 }
 
-/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub includes the device's answer unchecked.
+/// Source: Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641. A hub includes the device's answer unchecked.
 #[tokio::test]
 async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
     let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];

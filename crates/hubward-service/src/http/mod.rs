@@ -37,8 +37,8 @@ impl Http {
         Self::Secure(builder().build(HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver)))
     }
 
-    /// Sends a request once. Reconnects only if the idle connection turns out to be closed before any byte of the
-    /// request was written.
+    /// Sends a request once. Reconnects only if the idle connection was closed before the client had written any byte
+    /// of the request.
     pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         match self {
             Self::Plain(client) => client.request(request).await,
@@ -52,7 +52,8 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        // Header names stay in lower case, because a message's property names in headers must keep it.
+        // Send header names in lower case: some headers contain the property names of a message, which must stay in
+        // lower case.
         .http1_max_buf_size(HEAD_MAX);
     builder
 }
