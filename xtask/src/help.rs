@@ -25,7 +25,7 @@ Usage: cargo xtask test
 Runs these steps, and continues after a failure: cargo fmt --check; clippy for all targets, with warnings
 denied; clippy for builds with fewer features; the tests (with cargo-nextest if it is installed, otherwise
 with cargo test); the doc tests; cargo doc, with warnings denied; tidy. Prints one line per step and the
-totals at the end. Exits with 1 if a step failed.";
+totals at the end. The exit code is 1 if a step failed.";
 
 const TIDY_HELP: &str = "\
 Checks the repository's own rules. Each finding says what to do.
@@ -48,8 +48,8 @@ emulator in the same process. The first output line names the target.
   --emulator   Use the emulator even if the variables are set
   --live       Use the live DPS; fail if a variable is missing
 
-Live mode registers the given id, sends telemetry, reads the twin, and reports one property that it removes
-again. It skips scenarios that inspect or control the service. For more, see the help of the runner:
+Live mode registers the given id, sends telemetry, reads the twin, reports one property, and removes this
+property again. It skips scenarios that inspect or control the service. For more, see the help of the runner:
 `cargo run -p hubward-tests --bin e2e -- --help`.";
 
 const INTEROP_HELP: &str = "\
@@ -80,15 +80,15 @@ Runs measurements on an optimised build.
 Usage: cargo xtask bench telemetry [ARGUMENTS OF hubward-bench]
        cargo xtask bench emulator [DEVICES [SECONDS]]
 
-telemetry: the throughput of QoS 1 messages over TLS on loopback, with several windows, compared with the
-upper bound: hand-written frames without bookkeeping.
-emulator: the start-up time, and the memory when idle, with 10,000 idle connections, and with DEVICES (default
-1000) that each send one message per second for SECONDS (default 30). Fails if a figure exceeds its limit in
-docs/emulator.md.";
+telemetry: measures the throughput of QoS 1 messages over TLS on loopback, with several windows, and compares
+it with the upper bound (hand-written frames without bookkeeping).
+emulator: measures the start-up time, and the memory when idle, with 10,000 idle connections, and with DEVICES
+(default 1000) that each send one message per second for SECONDS (default 30). Fails if a figure exceeds its
+limit in docs/emulator.md.";
 
 const LIVE_QUESTIONS_HELP: &str = "\
 Sends the requests of docs/live-questions.md to a DPS and an IoT Hub, writes the answers without keys to a
-folder, and lists where they differ from those of the emulator.
+folder, and lists the differences from the answers of the emulator.
 
 Usage: cargo xtask live-questions [--yes] [--out DIR] [--only NUMBERS]
 
@@ -97,7 +97,7 @@ enrollments, and deletes them at the end. Services on other machines require --y
 Exit codes: 0 no difference, 3 a difference, 1 a request could not be sent. For more, see the help of the
 program: `cargo run -p hubward-tests --bin live_questions -- --help`.";
 
-/// The requested help text, for `help`, `help COMMAND`, `COMMAND --help` or `--help`.
+/// Returns the help text that `help`, `help COMMAND`, `COMMAND --help` or `--help` requests.
 pub(crate) fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
     let is_flag = |it: &str| matches!(it, "--help" | "-h");
     let topic = match (command, rest.first().map(String::as_str)) {
@@ -135,7 +135,7 @@ mod tests {
             ("bench -h", Some(BENCH_HELP)),
             ("test", None),
             ("e2e --live", None),
-            // After the first argument, `--help` belongs to the spawned program.
+            // `--help` after the first argument belongs to the spawned program.
             ("bench telemetry --help", None),
         ] {
             let words = words(line);

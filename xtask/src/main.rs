@@ -1,7 +1,7 @@
 //! The development commands of this repository: `cargo xtask help` lists them.
 //!
-//! xtask only spawns other programs and reads files. It depends on no crate of the workspace, so that it builds fast
-//! and still works when the workspace does not compile.
+//! xtask only spawns other programs and reads files. It depends on no crate of the workspace, so that it builds fast,
+//! and works even if the workspace does not compile.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         "bench" => bench(rest),
         "live-questions" => live_questions(rest),
         "test" | "tidy" => usage(&format!("`{command}` takes no arguments")),
-        other => usage(&format!("there is no command `{other}`")),
+        other => usage(&format!("unknown command `{other}`")),
     }
 }
 

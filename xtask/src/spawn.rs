@@ -44,7 +44,7 @@ impl Cargo {
         probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     }
 
-    /// The metadata of the workspace's own packages. Reads manifests only: needs no network and takes no lock.
+    /// The metadata of the workspace's own packages. Reads manifests only, so it needs no network and no lock.
     pub(crate) fn metadata() -> Result<Value, String> {
         let output = Self::command(["metadata", "--format-version", "1", "--no-deps"])
             .stderr(Stdio::inherit())

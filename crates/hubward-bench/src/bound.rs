@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::frame::{self, PublishTemplate, invalid};
 use crate::measure::Load;
 
-/// Size in bytes at which the output buffer is written: the size of one TLS record.
+/// The client writes the output buffer when it has this many bytes: the size of one TLS record.
 const OUT_FULL: usize = 16 * 1024;
 
 /// A connected client without bookkeeping.
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         })
     }
 
-    /// Sends this many messages and waits for as many acknowledgements.
+    /// Sends this many messages, and waits for the same number of acknowledgements.
     ///
     /// # Errors
     /// An I/O error, or a packet other than PUBACK.

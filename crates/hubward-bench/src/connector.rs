@@ -1,5 +1,5 @@
-//! Connects both clients to a sink, with the same TLS settings and `TCP_NODELAY`. The only trusted certificate is the
-//! sink's. The sink requires TLS 1.3.
+//! Connects the bound and the hubward client to a sink, with the same TLS settings and `TCP_NODELAY`. The clients trust
+//! only the sink's certificate. The sink requires TLS 1.3.
 
 use std::error::Error;
 use std::fmt;
@@ -45,16 +45,16 @@ impl Connector {
         Ok(TlsConnector::from(self.config.clone()).connect(ServerName::try_from(HOST)?, socket).await?)
     }
 
-    /// The dialer for hubward over MQTT.
+    /// Returns the dialer for hubward over MQTT.
     ///
     /// # Errors
-    /// Never in practice: the rule is a constant.
+    /// Never in practice, because the text of the rule is fixed.
     pub(crate) fn dialer(&self) -> Result<TlsDialer> {
         let rule: DialOverride = format!("{HOST}::127.0.0.1:").parse()?;
         Ok(TlsDialer::new(TcpDialer::new().dial_overrides(vec![rule]), self.config.clone()))
     }
 
-    /// The dialer for hubward over MQTT in WebSocket frames.
+    /// Returns the dialer for hubward over MQTT in WebSocket frames.
     ///
     /// # Errors
     /// As for [`Connector::dialer`].

@@ -1,5 +1,5 @@
-//! Chooses the processor cores of client and sink. The choice affects the result more than the code does: on one
-//! core, client and sink exchange big batches; on two cores, they spend time on waking each other.
+//! Chooses the processor cores of client and sink. The choice affects the result more than the code does. On one core,
+//! client and sink exchange big batches. On two cores, they spend time on waking each other.
 
 /// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,7 +21,8 @@ impl Cores {
         }
     }
 
-    /// The cores of client and sink, out of those that this process may use. `None` if the system chooses.
+    /// Chooses the cores of client and sink from `allowed`, the cores that this process may use. Returns `None` if the
+    /// system chooses.
     fn choose(self, allowed: &[usize]) -> Option<(usize, usize)> {
         match (self, allowed) {
             (Self::Apart, [first, .., last]) => Some((*first, *last)),
@@ -31,8 +32,8 @@ impl Cores {
     }
 }
 
-/// Pins this process to its core and returns the core for the sink. `None` if neither is pinned, because the user asked
-/// for that or because the system does not allow it.
+/// Pins this process to its core and returns the core for the sink. Returns `None` if client and sink are not pinned:
+/// the user asked for that, or the system does not allow pinning.
 #[cfg(target_os = "linux")]
 pub(crate) fn pin_client(cores: Cores) -> Option<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).ok()?;

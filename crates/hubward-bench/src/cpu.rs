@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `None` if the system does not report it.
+/// Returns `None` if the system does not report the time.
 #[cfg(unix)]
 pub(crate) fn used() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -10,7 +10,7 @@ pub(crate) fn used() -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-/// `None` if the system does not report it.
+/// Returns `None` if the system does not report the time.
 #[cfg(not(unix))]
 pub(crate) fn used() -> Option<Duration> {
     None

@@ -1,5 +1,5 @@
-//! Hand-written MQTT 3.1.1 frames, only those that a telemetry run needs. The sink and the bound share them, so that
-//! neither spends time on anything but the bytes.
+//! Encodes and decodes by hand the MQTT 3.1.1 frames that a telemetry run needs. The sink and the bound use this
+//! module, so that both spend time only on the bytes.
 //!
 //! Source: MQTT 3.1.1, sections 2.2 (fixed header), 3.1 to 3.4, 3.8, 3.9.
 

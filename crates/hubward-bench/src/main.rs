@@ -89,7 +89,7 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a line to standard error. A failure is ignored, because there is nowhere to report it.
+/// Writes a line to standard error. Ignores a failure, because it could be reported only to standard error.
 fn report_line(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -11,7 +11,7 @@ use crate::sink::Style;
 /// The window that [`Report::check`] checks.
 pub(crate) const CHECKED_WINDOW: usize = 100;
 
-/// The minimum ratio to the bound's throughput at that window.
+/// The minimum ratio to the bound's throughput at [`CHECKED_WINDOW`].
 pub(crate) const MIN_RATIO: f64 = 0.5;
 
 /// The results of all runs.
@@ -42,7 +42,7 @@ impl Row {
 }
 
 impl Report {
-    /// The ratio of this row to the bound in the value `of`: the median of the ratios of each round.
+    /// The ratio of `row` to the bound in the value that `of` returns. Each round has a ratio; this is their median.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
@@ -57,10 +57,10 @@ impl Report {
         self.ratio(row, |it| it.cpu_micros)
     }
 
-    /// Whether hubward over MQTT reaches [`MIN_RATIO`] of the bound at [`CHECKED_WINDOW`] on every sink.
+    /// Checks that hubward over MQTT reaches [`MIN_RATIO`] of the bound at [`CHECKED_WINDOW`] on every sink.
     ///
     /// # Errors
-    /// One sentence for each sink where it does not, or one sentence if nothing was measured at that window.
+    /// One sentence for each sink on which the ratio is lower, or one sentence if nothing was measured at that window.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     pub(crate) cores: Cores,
 }
 
-/// Measures everything; calls `at_round` when a round begins.
+/// Does all measurements. Calls `at_round` when a round begins.
 ///
 /// # Errors
 /// A sink does not start, or a message of a run is not acknowledged.
@@ -77,8 +77,8 @@ pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Res
     Ok(Report { rounds: options.rounds, cores, rows })
 }
 
-/// The rows of the table, in the order of measurement: for each window of each sink, the bound and then the hubward
-/// clients.
+/// The rows of the table, in the order of measurement. Each window of each sink has a row for the bound, followed by
+/// the rows for the hubward clients.
 fn plan(options: &Options) -> Vec<Row> {
     let payload: Bytes = (0..PAYLOAD).map(|it| b'a' + (it % 26) as u8).collect();
     let mut rows = Vec::new();

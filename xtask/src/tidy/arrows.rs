@@ -1,4 +1,4 @@
-//! Checks the manifests against the table of allowed dependencies ("arrows") between crates, and the table against
+//! Checks the manifests against the table of allowed dependencies ("arrows") between crates. Checks the table against
 //! `docs/architecture.md`.
 
 use super::packages::Package;
@@ -62,8 +62,9 @@ const ARROWS: [Arrow; 13] = [
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },
 ];
 
-/// The crates for devices. Their unit tests must not use the emulator, and the emulator's must not use them. Otherwise
-/// a wrong fact could be wrong on both sides and pass, and neither side could be built without the other.
+/// The crates for devices. The unit tests of these crates must not use the emulator, and the emulator's unit tests must
+/// not use these crates. Otherwise a test would pass if both sides contain the same wrong fact, and neither side could
+/// be built without the other.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",
@@ -83,9 +84,9 @@ struct Arrow {
 }
 
 enum To {
-    /// Only these crates of the workspace.
+    /// Dependencies on these crates of the workspace only.
     Only(&'static [&'static str]),
-    /// Every crate of the workspace.
+    /// Dependencies on every crate of the workspace.
     All,
 }
 
@@ -155,7 +156,7 @@ mod tests {
     }
 
     fn check_one(package: Package) -> Vec<String> {
-        // Include every crate of the table, so that `check` treats each name as one of the workspace.
+        // Include every crate of the table, so that `check` treats all of them as crates of the workspace.
         let others = ARROWS.iter().flat_map(|it| it.from).filter(|it| **it != package.name);
         let mut packages: Vec<Package> = others.map(|it| self::package(it, &[], &[])).collect();
         packages.push(package);

@@ -1,14 +1,15 @@
-//! Finds modules that import each other in a circle: the top modules of a crate, and the modules inside of each module.
+//! Finds modules that import each other in a circle. Checks the top modules of a crate, and the children of each
+//! module.
 //!
-//! Two modules that import each other cannot be understood one after the other. What a module imports from its parent,
-//! and what the parent imports from it, is left out: a parent is what holds its children together.
+//! If two modules import each other, a reader cannot understand one of them before the other. The check ignores imports
+//! between a module and its parent, because a parent connects its children.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::File;
 use super::imports::{Import, imports, join};
 
-/// The crates that have no circles.
+/// The crates to check.
 const CRATES: [&str; 14] = [
     "hubward",
     "hubward-bench",
@@ -26,7 +27,7 @@ const CRATES: [&str; 14] = [
     "hubward-ws",
 ];
 
-/// Arrows between modules with the same parent, each with the first import that draws it.
+/// Arrows (dependencies) between modules with the same parent. The value is the first import that causes the arrow.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;
 
 /// Checks the sources of each crate in the list.
@@ -38,7 +39,7 @@ fn check_crate(name: &str, files: &[File]) -> Vec<String> {
     let folder = format!("crates/{name}/src/");
     let files: Vec<_> = files.iter().filter(|it| it.path.starts_with(&folder)).collect();
     if files.is_empty() {
-        return vec![format!("there are no files in {folder}; correct the list in xtask/src/tidy/cycles.rs")];
+        return vec![format!("found no files in {folder}; correct the list in xtask/src/tidy/cycles.rs")];
     }
     let imports = imports(&files);
     let mut levels: BTreeMap<String, Arrows<'_>> = BTreeMap::new();
@@ -50,8 +51,8 @@ fn check_crate(name: &str, files: &[File]) -> Vec<String> {
     levels.iter().flat_map(|(parent, arrows)| circles(parent, arrows)).map(|it| format!("{name}: {it}")).collect()
 }
 
-/// The arrow that an import draws: the last common parent, and its two children on the way to both ends. `None` between
-/// a module and what is inside of it.
+/// Returns the arrow that an import causes: the last common parent of the two modules, and the two children of this
+/// parent that contain them. Returns `None` if one module contains the other.
 fn arrow<'a>(from: &'a str, to: &'a str) -> Option<(String, &'a str, &'a str)> {
     let mut parent = String::new();
     let mut ends = from.split("::").zip(to.split("::"));
@@ -67,7 +68,8 @@ fn arrow<'a>(from: &'a str, to: &'a str) -> Option<(String, &'a str, &'a str)> {
     }
 }
 
-/// One sentence for each group of modules that reach each other. It names a shortest circle of the group.
+/// Returns one sentence for each group of modules that reach each other. The sentence names a shortest circle of the
+/// group.
 fn circles(parent: &str, arrows: &Arrows<'_>) -> Vec<String> {
     let modules: BTreeSet<_> = arrows.keys().map(|(from, _)| *from).collect();
     let mut found = Vec::new();
@@ -112,7 +114,8 @@ fn is_group(first: &str, second: &str, arrows: &Arrows<'_>) -> bool {
     way(first, second, arrows).is_some() && way(second, first, arrows).is_some()
 }
 
-/// A shortest way along at least one arrow, without its last module. From a module to itself, this is a circle.
+/// Returns a shortest path of at least one arrow, without the last module of the path. A path from a module to itself
+/// is a circle.
 fn way<'a>(from: &'a str, to: &str, arrows: &Arrows<'a>) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut waiting = VecDeque::from([from]);
@@ -187,14 +190,14 @@ mod tests {
     #[test]
     fn finds_circles_in_a_folder_and_between_folders() {
         for files in [
-            // Siblings, each with its own spelling.
+            // Siblings, with different spellings of the path.
             [("a/b.rs", "use super::c::C;"), ("a/c.rs", "use crate::a::b::B;")],
             [("a/b.rs", "use super::{super::{a::{c::C}}};"), ("a/c.rs", "use super::b::B;")],
             [("a/b/mod.rs", "use super::c as x;"), ("a/c.rs", "use super::super::a::b::X;")],
             [("a/b.rs", "use super as up; fn f() { up::c::f() }"), ("a/c.rs", "use super::b::X;")],
-            // Deep inside of two siblings.
+            // Modules deep inside of two siblings.
             [("a/b/d/e.rs", "use crate::a::c::X;"), ("a/c/f.rs", "use super::super::b::X;")],
-            // Two folders at the top.
+            // Modules in two folders at the top.
             [("b/d.rs", "use crate::c::e::X;"), ("c/f.rs", "use super::super::b::g::X;")],
         ] {
             let others = [("main.rs", ""), ("a/mod.rs", ""), ("a/c.rs", ""), ("b/mod.rs", ""), ("c/mod.rs", "")];

@@ -1,8 +1,8 @@
-//! Checks the imports inside the emulator against the table of its floors, and the table against
+//! Checks the imports inside the emulator against the table of its floors. Checks the table against
 //! `docs/architecture.md`.
 //!
-//! A floor imports only from floors below it. The two lower floors know no network: a new door, for another protocol,
-//! must not change them.
+//! A floor is a layer of the emulator. A floor imports only from floors below it. The two lower floors do not use the
+//! network, so that a door (the front end for a protocol) can be added without changing them.
 
 use super::File;
 use super::imports::{imports, module_of};
@@ -28,7 +28,7 @@ const FLOORS: [Floor; 5] = [
     },
 ];
 
-/// Crates and modules for the network.
+/// Crates and modules that use the network.
 const NETWORK: [&[&str]; 7] = [
     &["hyper"],
     &["hyper_util"],
@@ -60,7 +60,7 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
     }
     let files: Vec<&File> = files.iter().filter(|it| it.path.starts_with(FOLDER)).collect();
     if files.is_empty() {
-        findings.push(format!("there are no files in {FOLDER}; correct the folder in xtask/src/tidy/floors.rs"));
+        findings.push(format!("found no files in {FOLDER}; correct the folder in xtask/src/tidy/floors.rs"));
     }
     let floor = |module: &str| {
         let top = module.split("::").next().unwrap_or_default();
@@ -81,7 +81,8 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
         }
     }
     for import in imports(&files) {
-        // The root re-exports what is public. Inside of the crate, each module imports from the owner.
+        // Skip the root, which re-exports the public items. All other modules must import an item from the module that
+        // owns it.
         let Some(from) = floor(&import.module) else { continue };
         let allowed = floor(&import.target).is_some_and(|it| it.name == from.name || from.below.contains(&it.name));
         if !allowed {
@@ -95,7 +96,7 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
     findings
 }
 
-/// One sentence for each path in a file that begins with a module for the network.
+/// One sentence for each path in a file that begins with an entry of [`NETWORK`].
 fn network(file: &File, floor: &str) -> Vec<String> {
     let tokens = tokens(&file.text);
     let mut findings = Vec::new();
@@ -113,7 +114,7 @@ fn network(file: &File, floor: &str) -> Vec<String> {
         let has_separator = tokens.get(at + 1).is_some_and(|it| it.kind == Kind::PathSeparator);
         if !is_inside && has_separator && NETWORK.iter().any(|it| path.starts_with(it)) {
             findings.push(format!(
-                "{}:{}: the floor `{floor}` uses `{}`, but it knows no network; let a door translate",
+                "{}:{}: the floor `{floor}` uses `{}`, but this floor must not use the network; use it in `doors`",
                 file.path,
                 token.line,
                 path.join("::")
@@ -160,7 +161,7 @@ mod tests {
             ("services/a.rs", "fn f() { crate::handle::w::f() }", 1),
             ("state/a.rs", "use crate::services::y::Y; use crate::doors::x::X;", 2),
             ("state/a.rs", "#[cfg(test)]\nmod tests { use crate::services::y::Y; }", 0),
-            // Through the root, where a re-export hides the floor.
+            // An import through the root, where a re-export hides the floor.
             ("state/a.rs", "use crate::W;", 1),
         ] {
             let others = [

@@ -1,18 +1,19 @@
-//! Which module of a crate names which: reads the `use` declarations and the paths inside of expressions and types.
+//! Finds out which module of a crate imports from which other module. Reads the `use` declarations, and the paths
+//! inside of expressions and types.
 //!
-//! Leaves out test code, comments and strings. Follows renames and re-exports inside of the crate, so that each import
-//! ends at the module that owns the item. Does not follow a name that a glob import brings in: a glob import counts as
-//! an import of the module. Does not look into the strings of attributes.
+//! Ignores test code, comments and strings, also the strings of attributes. Follows renames and re-exports inside of
+//! the crate, so that each import ends at the module that owns the item. A glob import counts as an import of the
+//! module; the names from a glob import are not followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::File;
 use super::tokens::{Kind, Token, tokens};
 
-/// Maximum number of renames on the way to an item; a longer way is a circle.
+/// Maximum number of renames between a path and its item. A longer chain of renames is a circle.
 const MAX_RENAMES: usize = 16;
 
-/// One path through which a module names something of the same crate.
+/// A path with which a module refers to an item or a module of the same crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Import {
     /// The file, from the root of the repository.
@@ -21,7 +22,7 @@ pub(super) struct Import {
     pub(super) line: usize,
     /// The importing module, from the root of the crate: `commands::hub`. Empty for the root.
     pub(super) module: String,
-    /// What it imports, from the root of the crate: `commands::hub::shared::quoted`. Empty for the root.
+    /// The imported item or module, from the root of the crate: `commands::hub::shared::quoted`. Empty for the root.
     pub(super) target: String,
     /// The module that owns the target: `commands::hub::shared`. Equal to `target` if the target is a module.
     pub(super) target_module: String,
@@ -38,8 +39,8 @@ pub(super) fn imports(files: &[&File]) -> Vec<Import> {
     source.imports()
 }
 
-/// The module that a file contains: `crates/a/src/b/mod.rs` and `crates/a/src/b.rs` are `b`. `None` for a file that is
-/// not below a folder `src`, and for other programs than `main.rs`.
+/// The module that a file contains: `crates/a/src/b/mod.rs` and `crates/a/src/b.rs` are `b`. Returns `None` for a file
+/// that is not below a folder `src`, and for other programs than `main.rs`.
 pub(super) fn module_of(path: &str) -> Option<String> {
     let (_, below) = path.split_once("/src/")?;
     let below = below.strip_suffix(".rs")?;
@@ -50,23 +51,23 @@ pub(super) fn module_of(path: &str) -> Option<String> {
     Some(if matches!(below, "lib" | "main") { String::new() } else { below.replace('/', "::") })
 }
 
-/// `child` inside of `parent`.
+/// The path of the module `child` inside of the module `parent`.
 pub(super) fn join(parent: &str, child: &str) -> String {
     if parent.is_empty() { child.to_owned() } else { format!("{parent}::{child}") }
 }
 
-/// What the files say, before a path is resolved.
+/// The content of the files, with paths that are not resolved yet.
 #[derive(Debug, Default)]
 struct Source {
     modules: BTreeSet<String>,
-    /// Modules that only tests have. Their files count for nothing.
+    /// Modules that are compiled for tests only. Their files are ignored.
     test_modules: BTreeSet<String>,
     paths: Vec<Path>,
     /// For a module and a name, the path that a `use` declaration gives this name.
     renames: BTreeMap<(String, String), Vec<String>>,
 }
 
-/// A path as it is written.
+/// A path as it is in the source.
 #[derive(Debug)]
 struct Path {
     file: String,
@@ -75,7 +76,7 @@ struct Path {
     segments: Vec<String>,
 }
 
-/// A path from the root of the crate: the longest part that is a module, and what follows.
+/// A path from the root of the crate: the longest beginning that is a module, and the remaining segments.
 #[derive(Debug, PartialEq)]
 struct Resolved {
     module: String,
@@ -109,7 +110,7 @@ impl Source {
             .any(|it| module.strip_prefix(it).is_some_and(|it| it.is_empty() || it.starts_with(':')))
     }
 
-    /// Resolves a path that is written in `module`. `None` if it leads out of the crate.
+    /// Resolves a path in the source of `module`. Returns `None` if the path leads out of the crate.
     fn resolve(&self, module: &str, segments: &[String], renames: usize) -> Option<Resolved> {
         let (first, rest) = segments.split_first()?;
         match first.as_str() {
@@ -145,10 +146,10 @@ impl Source {
         Resolved { module, rest: Vec::new() }
     }
 
-    /// Where a `use` declaration of `module` finds `name`.
+    /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // `use self::a::a` in the module `a`, and declarations that refer to each other.
+        // The limit ends loops: `use self::a::a` in the module `a`, and `use` declarations that refer to each other.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads up to the brace that closes the module, or to the end of the file.
+    /// Reads to the brace that closes the module, or to the end of the file.
     fn read_module(&mut self, module: &str) {
         let mut open_braces = 0_usize;
         while let Some(kind) = self.peek(0) {
@@ -200,7 +201,7 @@ impl<'a> Reader<'a> {
                     self.read_attribute(module);
                     continue;
                 }
-                // `use<'a>` in a type is no declaration.
+                // `use<'a>` in a type is not a declaration.
                 Kind::Word("use") if !self.is_mark(1, '<') => {
                     self.at += 1;
                     self.read_use(module, &[]);
@@ -222,7 +223,8 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Kind::PathSeparator => {
-                    // A path from the crates on: `::std::mem`. Its names are not ours. Also `<T>::name`.
+                    // A path that begins with another crate, such as `::std::mem`, or continues a type, such as
+                    // `<T>::name`. Its segments do not refer to this crate.
                     self.at += 1;
                     self.read_segments();
                     continue;
@@ -259,11 +261,11 @@ impl<'a> Reader<'a> {
         self.source.paths.push(Path { file: self.file.to_owned(), line, module: module.to_owned(), segments });
     }
 
-    /// Reads a `use` declaration, or one part of a nested one, whose path begins with `prefix`.
+    /// Reads a `use` declaration, or one part of a nested declaration. Its path begins with `prefix`.
     fn read_use(&mut self, module: &str, prefix: &[String]) {
         let Some(line) = self.tokens.get(self.at).map(|it| it.line) else { return };
         let mut path = prefix.to_vec();
-        // `use ::time::Date` names a crate, whatever modules this crate has.
+        // `use ::time::Date` refers to another crate, even if this crate has a module `time`.
         let is_ours = self.peek(0) != Some(Kind::PathSeparator);
         if !is_ours {
             self.at += 1;
@@ -276,7 +278,7 @@ impl<'a> Reader<'a> {
                     while self.peek(0).is_some() && !self.is_mark(0, '}') {
                         let before = self.at;
                         self.read_use(module, &path);
-                        // The comma, or whatever a macro has there.
+                        // Skip the comma, or the token that a macro has in its place.
                         self.at += usize::from(self.is_mark(0, ',') || self.at == before);
                     }
                     self.at += 1;
@@ -309,8 +311,9 @@ impl<'a> Reader<'a> {
         self.keep(line, module, path);
     }
 
-    /// Skips the attribute's brackets if it compiles something for tests only, and skips that as well. Otherwise stops
-    /// behind the `#`, since `#[arg(value_parser = crate::duration::parse)]` contains a path.
+    /// Reads an attribute. If the attribute is for tests only, skips it and the item that it belongs to. Otherwise
+    /// stops after the `#`, because an attribute such as `#[arg(value_parser = crate::duration::parse)]` can contain a
+    /// path.
     fn read_attribute(&mut self, module: &str) {
         let start = self.at;
         let is_inner = self.is_mark(1, '!');
@@ -375,7 +378,7 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     return;
                 }
-                // The end of what the item is in, or of a field.
+                // The end of the enclosing brackets, or of a field.
                 Kind::Mark('}' | ')' | ']') => return,
                 Kind::Mark(',') if !is_item => return,
                 _ => self.at += 1,
@@ -383,7 +386,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips what stands between two brackets, with them. Without an opening bracket, skips one token.
+    /// Skips two brackets and everything between them. If the current token is not an opening bracket, skips this
+    /// token.
     fn skip_group(&mut self) {
         let mut depth = 0_usize;
         while let Some(kind) = self.peek(0) {
@@ -471,7 +475,7 @@ mod tests {
             ("#[arg(value_parser = crate::b::parse)] struct A;", &["c::e::f -> b::(parse)"]),
             ("fn f() { let a = $crate::b::M; use $a::{$b, +}; }", &["c::e::f -> b::(M)"]),
             ("mod inner { use super::super::super::d::X; }", &["c::e::f::inner -> c::d::(X)"]),
-            // An item with the name of a crate, and the crate itself.
+            // Paths into other crates whose names are those of modules here.
             ("use ::b::X; fn f() -> ::c::d::X {}", &[]),
             ("fn f() -> impl Fn() + use<'_> {} // crate::b::X", &[]),
             ("const TEXT: &str = \"crate::b::X\"; /* crate::b::X */", &[]),

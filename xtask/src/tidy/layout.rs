@@ -1,4 +1,4 @@
-//! Checks that a module with children is `name/mod.rs`, and never `name.rs` beside the folder `name`.
+//! Checks that a module with children is `name/mod.rs`, not `name.rs` next to the folder `name`.
 
 use std::collections::BTreeSet;
 

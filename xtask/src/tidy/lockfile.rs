@@ -1,11 +1,11 @@
-//! Parses `Cargo.lock`. It covers every platform and feature, and reading it needs no network.
+//! Parses `Cargo.lock`. This file covers every platform and feature, and can be read without a network.
 
 /// A package of the lockfile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Locked {
     pub(super) name: String,
     pub(super) version: String,
-    /// Absent for the workspace's own.
+    /// `None` for packages of the workspace.
     pub(super) source: Option<String>,
     /// Names only. For packages of the workspace, this includes dev-dependencies.
     pub(super) dependencies: Vec<String>,

@@ -1,7 +1,7 @@
 //! Checks that the constants of a module come first: after the imports, before functions and types.
 //!
-//! A reader finds every constant of a module in one place. `const _` asserts something and is left out, and so are the
-//! constants of an `impl` block or a function.
+//! A reader finds every constant of a module in one place. The check ignores `const _`, which asserts something, and
+//! the constants of an `impl` block or a function.
 
 use super::File;
 use super::tokens::{Kind, Token, tokens};
@@ -39,7 +39,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Reads up to the brace that closes the module, or to the end of the file.
+    /// Reads to the brace that closes the module, or to the end of the file.
     fn read_module(&mut self) {
         let mut is_late = false;
         while let Some(kind) = self.kind(0) {
@@ -70,7 +70,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Skips a function or a type: up to its body, and with it.
+    /// Skips a function or a type, including its body.
     fn skip_item(&mut self) {
         while let Some(kind) = self.kind(0) {
             match kind {
@@ -94,7 +94,7 @@ impl<'a> Reader<'a, '_> {
         self.at += 1;
     }
 
-    /// Skips what stands between two brackets, with them.
+    /// Skips two brackets and everything between them.
     fn skip_group(&mut self) {
         let mut depth = 0_usize;
         while let Some(kind) = self.kind(0) {

@@ -31,7 +31,7 @@ pub(super) struct Package {
 #[derive(Debug, Clone)]
 pub(super) struct Dependency {
     pub(super) name: String,
-    /// Whether only tests, examples and benches use it.
+    /// Whether only tests, examples and benches use the dependency.
     pub(super) is_dev: bool,
 }
 
@@ -57,7 +57,7 @@ fn package(root: &Path, value: &Value) -> Result<Package, String> {
     });
     Ok(Package {
         manifest: path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/"),
-        // `null` allows every registry, an empty list allows none.
+        // `null` allows every registry; an empty list allows none.
         is_published: value["publish"].as_array().is_none_or(|it| !it.is_empty()),
         dependencies: dependencies.collect(),
         description: text("description"),

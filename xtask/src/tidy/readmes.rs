@@ -1,4 +1,4 @@
-//! Checks that the README of a published crate has no relative links: they lead nowhere on a page outside of the
+//! Checks that the README of a published crate has no relative links, because they do not work on a page outside of the
 //! repository.
 
 use super::File;

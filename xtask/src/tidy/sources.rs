@@ -1,10 +1,10 @@
 //! Finds text that tracked files must not contain: paths and settings of one machine, and leftovers.
 //!
-//! Each pattern is joined from two halves, so that this file does not contain it.
+//! The code joins each pattern from two halves, so that this file does not contain the pattern.
 
 use super::File;
 
-/// Maximum number of lines of a file without a reason in its header.
+/// Maximum number of lines of a file. A longer file must give the reason in its header comment.
 const LONG: usize = 800;
 
 /// Maximum number of characters in a line of Rust. rustfmt has the same limit, but leaves long literals, attributes and
@@ -18,7 +18,7 @@ const LONG_REASON: &str = "long because";
 const MACHINE_PATHS: [&str; 5] =
     [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/tm", "p/")];
 
-/// Package registries. Each machine's own settings choose them, so no file names one.
+/// Hosts of package registries. Files must not name a registry, because the settings of each machine choose one.
 const REGISTRIES: [&str; 9] = [
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
@@ -70,7 +70,7 @@ fn check_one(file: &File) -> Vec<String> {
                 add(format!("`{pattern}` is not allowed; {instead}"));
             }
             if line.contains(TLS_BUILDER) && builds_tls_elsewhere(&file.path) {
-                add(format!("only hubward-dial calls `{TLS_BUILDER}`; take the settings from there"));
+                add(format!("only hubward-dial may call `{TLS_BUILDER}`; get the TLS settings from hubward-dial"));
             }
         }
     }

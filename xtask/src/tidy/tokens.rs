@@ -1,6 +1,6 @@
-//! Splits Rust source into the tokens that the rules read. Leaves out comments, and keeps no text of a literal.
+//! Splits Rust source into the tokens that the rules read. Omits comments, and the text of literals.
 
-/// A token and its place.
+/// A token and the line where it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     /// The line, counted from 1.
@@ -26,7 +26,7 @@ impl Kind<'_> {
     }
 }
 
-/// The tokens of a file. Never fails: a file that the compiler refuses gives some list of tokens.
+/// The tokens of a file. Never fails: returns a list of tokens even for a file that the compiler refuses.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer { text, at: 0, line: 1 };
     let mut tokens = Vec::new();
@@ -61,13 +61,13 @@ impl<'a> Lexer<'a> {
         self.at += skipped.len();
     }
 
-    /// Moves behind the next `end`, or to the end of the file.
+    /// Moves past the next `end`, or to the end of the file.
     fn skip_past(&mut self, end: &str) {
         let rest = self.rest();
         self.skip(rest.find(end).map_or(rest.len(), |it| it + end.len()));
     }
 
-    /// Moves forward while `goes_on` is true, and returns what was skipped.
+    /// Moves forward while `goes_on` returns `true`, and returns the skipped text.
     fn skip_while(&mut self, goes_on: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let length = rest.find(|it| !goes_on(it)).unwrap_or(rest.len());
@@ -75,7 +75,7 @@ impl<'a> Lexer<'a> {
         &rest[..length]
     }
 
-    /// The next token, or nothing for a space or a comment.
+    /// Returns the next token, or `None` for a space or a comment.
     fn next(&mut self, first: char) -> Option<Kind<'a>> {
         let rest = self.rest();
         if first.is_whitespace() {
@@ -146,7 +146,7 @@ impl<'a> Lexer<'a> {
         self.skip_escaped('"');
     }
 
-    /// Moves behind the `end` that no backslash escapes.
+    /// Moves past the next `end` that is not escaped with a backslash.
     fn skip_escaped(&mut self, end: char) {
         while let Some(next) = self.peek() {
             self.skip(next.len_utf8());
@@ -158,7 +158,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A dot belongs to the number if a digit follows; `0..2` has three tokens and more.
+    /// A dot belongs to the number only if a digit follows the dot: `0..2` contains two numbers.
     fn skip_number(&mut self) {
         self.skip_while(is_word);
         let mut after = self.rest().chars();

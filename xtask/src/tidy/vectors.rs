@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The full number of vectors: `v0` to `v111`. The first 30 are of a kind that may be deferred.
+    /// A file with [`TOTAL`] vectors: `v0` to `v111`. The first 30 are of a kind that may be deferred.
     fn vectors() -> String {
         let kind = |it| if it < 30 { "decode_topic" } else { "sas_hub_device" };
         let list: Vec<Value> = (0..TOTAL).map(|it| json!({"id": format!("v{it}"), "kind": kind(it)})).collect();

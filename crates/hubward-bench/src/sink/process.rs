@@ -1,4 +1,4 @@
-//! Runs the sink as a child process of the same program. It stops when the parent stops.
+//! Runs the sink as a child process of the same program. The sink stops when the parent process stops.
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
@@ -13,9 +13,9 @@ use crate::cores;
 /// A running sink. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct SinkProcess {
-    /// Its port on 127.0.0.1.
+    /// The sink's port on 127.0.0.1.
     pub(crate) port: u16,
-    /// Its self-signed certificate (PEM) for [`HOST`](super::HOST).
+    /// The sink's self-signed certificate (PEM) for [`HOST`](super::HOST).
     pub(crate) certificate: String,
     _child: Child,
     // The pipe closes when this process ends, for whatever reason. The sink exits when its standard input closes.
@@ -23,7 +23,7 @@ pub(crate) struct SinkProcess {
 }
 
 impl SinkProcess {
-    /// Starts this program again as a sink, on a core if one is named, and waits until it listens.
+    /// Starts this program again as a sink, pinned to `core` if given, and waits until the sink listens.
     ///
     /// # Errors
     /// The program cannot be started, or exits before it listens.
@@ -36,7 +36,7 @@ impl SinkProcess {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let piped = || io::Error::other("there is no pipe to the sink");
+        let piped = || io::Error::other("the pipe to the sink is missing");
         let stdin = child.stdin.take().ok_or_else(piped)?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or_else(piped)?).read_line(&mut line).await?;

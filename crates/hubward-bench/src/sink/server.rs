@@ -17,7 +17,7 @@ use crate::frame::{self, invalid};
 /// The host name in the sink's certificate.
 pub(crate) const HOST: &str = "localhost";
 
-/// Listens on a free port of loopback, passes port and certificate (PEM) to `ready`, and serves until
+/// Listens on a free port of loopback, passes port and certificate (PEM) to `ready`, and serves until the future is
 /// dropped.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, style: Style) -> i
     }
 }
 
-/// Acknowledges messages until the peer closes. A packet that no telemetry run sends is an error.
+/// Acknowledges messages until the peer closes. Returns an error for a packet that a telemetry run does not send.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(64 * 1024);
     let mut acks = Vec::with_capacity(4 * 1024);
@@ -101,7 +101,7 @@ async fn flush(stream: &mut (impl AsyncWrite + Unpin), acks: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// The number of topic filters in a SUBSCRIBE. Each is a text followed by a QoS byte.
+/// The number of topic filters in a SUBSCRIBE. Each filter is a text followed by a QoS byte.
 fn count_filters(mut rest: &[u8]) -> Option<u8> {
     let mut count = 0u8;
     while !rest.is_empty() {
@@ -116,7 +116,7 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Both styles send the same bytes, in different writes.
+    /// Both styles send the same bytes, but in different writes.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 
 use crate::frame::{CONNECT, invalid};
 
-/// Maximum number of header lines: more than hubward's client sends.
+/// Maximum number of header lines. hubward's client sends fewer.
 const LINES_MAX: usize = 64;
 
 /// The protocol that the client chose.
@@ -18,7 +18,7 @@ pub(crate) enum Opened<S> {
     WebSocket(Box<WebSocketStream<BufReader<S>>>),
 }
 
-/// Checks the first byte. If it is not that of an MQTT CONNECT, expects a WebSocket upgrade and answers it.
+/// Checks the first byte. If it is not the first byte of an MQTT CONNECT, expects a WebSocket upgrade and answers it.
 ///
 /// # Errors
 /// An I/O error, or bytes that are neither MQTT nor an upgrade.
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// Key and answer: RFC 6455, section 1.3.
+    /// The key and the answer are from RFC 6455, section 1.3.
     #[tokio::test]
     async fn answers_an_upgrade() {
         let (mut client, server) = tokio::io::duplex(4096);
