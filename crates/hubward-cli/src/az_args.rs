@@ -1,4 +1,4 @@
-//! Options of `az` that have no effect here. They are accepted so that commands from `az` keep working.
+//! Options of `az` that have no effect here. The program accepts them so that commands written for `az` work.
 
 use clap::{ArgAction, Args};
 
@@ -6,13 +6,13 @@ use crate::failure::Failure;
 
 #[derive(Debug, Args)]
 pub(crate) struct AzArgs {
-    /// Subscription of an instance and how to log in to it; here the login contains both.
+    /// Options of `az` for the subscription and for authentication. In hubward, the login replaces them.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
-    /// Also suppresses the warning below.
+    /// Also suppresses the warning in `check`.
     #[arg(long, action = ArgAction::Count, global = true, hide = true)]
     only_show_errors: u8,
-    /// Verbosity, for which `hubward` has --log; and answers to questions that `hubward` does not ask.
+    /// Verbosity, which `hubward` sets with --log, and answers to questions that `hubward` does not ask.
     #[arg(
         long,
         aliases = ["debug", "yes", "repair"],

@@ -1,11 +1,13 @@
-//! Shared by `quickstart` and `emulator`: the shell commands for a local cloud, and errors at its start.
+//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors if it does not
+//! start.
 
 use hubward_emulator::{StartError, StateError};
 
 use crate::failure::Failure;
 use crate::shell::Shell;
 
-/// The shell commands with which plain `hubward provision` finds the local cloud, and Python and Node trust it.
+/// The shell commands that set the variables of the local cloud. With them, `hubward provision` needs no arguments, and
+/// Python and Node trust the local cloud.
 pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {
     let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
     if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
@@ -23,7 +25,7 @@ pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)
     lines.join("\n")
 }
 
-/// Variables as the emulator returns them, with owned names.
+/// Converts the names in the variables from the emulator to owned texts.
 pub(crate) fn owned(variables: Vec<(&'static str, String)>) -> Vec<(String, String)> {
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

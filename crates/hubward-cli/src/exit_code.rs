@@ -30,7 +30,7 @@ pub(crate) enum ExitCode {
     Unacknowledged = 10,
     /// This version does not support the operation.
     Unsupported = 11,
-    /// Stdout could not be written. Messages that were not printed are not completed.
+    /// Stdout could not be written. The command does not complete messages that it could not print.
     Output = 12,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,

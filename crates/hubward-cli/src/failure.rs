@@ -16,15 +16,15 @@ pub(crate) struct Report {
     pub(crate) messages: Vec<String>,
     /// The step that failed: `arguments`, `dps-register`, `hub-login`, …
     pub(crate) stage: String,
-    /// Host and port, if the command got as far as connecting.
+    /// Host and port, if the command had begun to connect.
     pub(crate) endpoint: Option<String>,
-    /// Which party has to act.
+    /// The party that has to act.
     pub(crate) fault: String,
     /// The service's six-digit error code.
     pub(crate) service_code: Option<u32>,
     /// The service's tracking ID for this error.
     pub(crate) tracking_id: Option<String>,
-    /// What the user can do.
+    /// Advice for the user.
     pub(crate) hint: Option<String>,
     /// The exit code of the program.
     pub(crate) exit_code: ExitCode,
@@ -179,7 +179,7 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // A request that was never sent is a usage error; otherwise the service has refused it.
+            // If the request was never sent, this is a usage error. Otherwise the service has refused the request.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };
@@ -208,7 +208,7 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// The hint with the flag for the setting that it names.
+/// If the hint names a setting, replaces the setting's name with the name of its flag.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// More than the largest message, so that the check of the message can report the size; a wrong file must not
-/// fill the memory.
+/// Maximum size in bytes of a file with a body, so that a wrong file does not fill the memory. The limit is above the
+/// size of the largest message, so that the check of the message can report the size.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
 /// The limit of the admin port for an import.
@@ -39,8 +39,8 @@ impl TopArgs {
     }
 }
 
-/// Parses the JSON of an argument, or of the file that the argument names: `@FILE`, or `FILE` if the argument is
-/// not JSON, as `az` does.
+/// Parses the JSON of an argument, or of the file that the argument names as `@FILE`. As in `az`, the argument may also
+/// be `FILE` without `@` if this is not JSON.
 pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {
         None => match parsed(flag, text.as_bytes()) {
@@ -66,8 +66,8 @@ fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
     })
 }
 
-/// A text that becomes JSON with double quotes instead of single ones, as in the examples of `az`, with those
-/// quotes; `None` for other and for long texts.
+/// Replaces single quotes with double quotes, because the examples of `az` contain single quotes. Returns `None` if the
+/// result is not JSON, or if the text is long.
 fn with_double_quotes(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|it| it.len() <= 1000)?.replace('\'', "\"");
     serde_json::from_str::<Value>(&text).is_ok().then(|| text.trim().to_owned())
@@ -127,7 +127,7 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Returns the message if the service accepts it, also after a message id is added.
+/// Returns the message if it is within the limits of the service, with and without an added message id.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),

@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// No key or token is nearly as long; a wrong file must not fill the memory.
+/// Maximum size in bytes of a file with a key or token, so that a wrong file does not fill the memory. Keys and tokens
+/// are much shorter.
 const MOST: u64 = 64 * 1024;
 
 /// Options for the device's key. At most one is allowed; without one, the key comes from the environment.
@@ -94,8 +95,8 @@ impl KeySource {
     }
 }
 
-/// Reads a secret from a file, or from the command line. Other users can read a command line, so that prints a
-/// warning. `what` names the secret in errors.
+/// Reads a secret from a file, or from the command line. Prints a warning if the secret is on the command line, because
+/// other users can read command lines. `what` names the secret in errors.
 #[cfg(feature = "service")]
 pub(crate) fn from_file_or_text(
     what: &str,

@@ -15,7 +15,7 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
-    // The filter would take a single word that is not a level as a target, and silence everything else.
+    // A single word that is not a level would be the name of a target, and the filter would hide all other lines.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));

@@ -107,8 +107,8 @@ enum Command {
 }
 
 impl Command {
-    /// Whether this is an `az` command that has another name here. Clap does not parse its arguments, so
-    /// `--output` among them is not parsed either.
+    /// Whether this is an `az` command that has another name here. Clap does not parse the arguments of such a command,
+    /// not even `--output`.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
@@ -145,7 +145,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-/// Runs the whole program. Tasks that still run in the background afterwards do not delay the exit.
+/// Runs the whole program. Background tasks that are still running do not delay the exit.
 fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => {

@@ -1,5 +1,5 @@
-//! Runs each program in a process group of its own, so that this process can kill the program together with
-//! everything it has started, and does so before it exits.
+//! Runs each program in a separate process group, so that this process can kill the program together with everything
+//! that the program has started. This process does so before it exits.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +10,15 @@ use tokio::process::{Child, Command};
 /// The process groups of all programs that have not ended.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Whether this process is about to exit: then a program that starts late is killed at once.
+/// Whether this process is about to exit. If so, a program that starts now is killed at once.
 static ENDS: AtomicBool = AtomicBool::new(false);
 
 /// A program started with [`start`] that has not ended. Dropping the value kills its process group.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup(Option<i32>);
 
-/// Starts a program in a process group of its own. This can take long if the file of the program is on a disk that
-/// does not answer, so it happens in a thread of its own.
+/// Starts a program in a separate process group. Uses a separate thread, because starting takes long if the program's
+/// file is on a disk that does not answer.
 ///
 /// # Errors
 /// If the program does not start.
@@ -52,13 +52,13 @@ impl ProcessGroup {
         group
     }
 
-    /// Kills the program and everything it has started. Call this before waiting for the program: afterwards
-    /// the system may give its process ID to another process.
+    /// Kills the program and everything it has started. Call this before waiting for the program. After the wait, the
+    /// system may give the program's process ID to another process.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }
 
-    /// Forgets the group after the program has ended by itself. Its background processes keep running.
+    /// Forgets the group after the program has ended by itself. The program's background processes keep running.
     pub(crate) fn release(&mut self) {
         if let Some(id) = self.0.take() {
             running().remove(&id);

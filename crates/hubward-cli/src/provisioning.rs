@@ -53,7 +53,7 @@ pub(crate) struct NetworkArgs {
 }
 
 impl DpsArgs {
-    /// The settings for provisioning. Flags win over variables; the error names everything that is missing.
+    /// The settings for provisioning. Flags take precedence over variables. The error names every missing setting.
     pub(crate) fn settings(
         &self,
         network: &NetworkArgs,
@@ -85,11 +85,11 @@ impl DpsArgs {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-        // If the ID is missing, any key will do here: the settings then report only the missing ID.
+        // If the ID is missing, derive some key: the settings then report only the missing ID.
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 
-    /// Whether a flag of DPS is given, so that the command must register with DPS.
+    /// Whether a flag of DPS is given. The command must then register with DPS.
     pub(crate) fn is_given(&self) -> bool {
         self.dps_host.is_some()
             || self.id_scope.is_some()
@@ -111,7 +111,7 @@ impl NetworkArgs {
         if self.ca_file.is_some() {
             ca_file.clone_from(&self.ca_file);
         }
-        // The first rule that matches wins, so the rules of the flags come before those of the variable.
+        // The first rule that matches applies, so put the rules of the flags before the rules of the variable.
         connect_to.splice(0..0, self.connect_to.iter().cloned());
     }
 }

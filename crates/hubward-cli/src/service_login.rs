@@ -13,7 +13,7 @@ use crate::keys::{Secret, read_secret_file};
 use crate::provisioning::NetworkArgs;
 use crate::shell::Shell;
 
-/// Which service a command talks to.
+/// The service to which a command sends requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     /// A Device Provisioning Service: enrollments and registrations.
@@ -140,7 +140,7 @@ impl LoginArgs {
     /// Reads the login from the arguments, otherwise from the variables.
     ///
     /// # Errors
-    /// The error names what is missing and all ways to provide it, and never contains a secret.
+    /// The error names the missing setting and all ways to set it. It never contains a secret.
     pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
         let login = self.proof(service)?;
         let (ca_file, connect_to) = self.network()?;
@@ -162,8 +162,8 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// The arguments with which another command logs in the same way from any folder, each with a leading
-    /// space. `None` if they would contain a secret or name a file that can be read only once.
+    /// The arguments with which another command logs in the same way from any folder, each with a leading space.
+    /// Returns `None` if they would contain a secret, or name a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));

@@ -11,9 +11,9 @@ use crate::service_login::{LoginArgs, Service};
 /// A service that is ready for requests.
 #[derive(Debug)]
 pub(crate) struct Reached<S> {
-    /// Its API.
+    /// The client of the service's API.
     pub(crate) service: S,
-    /// Its host name, as connection strings have it.
+    /// The service's host name, in the form that connection strings use.
     pub(crate) host: String,
     /// The login; `None` for an emulator's admin port.
     pub(crate) login: Option<ServiceLogin>,
@@ -61,7 +61,8 @@ impl LoginArgs {
         Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// The emulator that `--emulator` selects, or the variable if there is no login; otherwise `None`.
+    /// The emulator that `--emulator` selects. If no login is given, the variable also selects an emulator. Otherwise
+    /// `None`.
     async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
         let by_variable = || variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
         let (by, url) = match &self.emulator {
@@ -78,7 +79,7 @@ impl LoginArgs {
         Ok(Some(Emulator { admin, url, facts }))
     }
 
-    /// The name of the hub or DPS in the emulator: the one from `--host`, or the only one.
+    /// The name of the hub or DPS in the emulator: the name from `--host`, or the only name.
     fn name_there(&self, emulator: &Emulator, service: Service) -> Result<String, Failure> {
         let names = emulator.names(service);
         let wanted = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty());
@@ -94,7 +95,7 @@ impl LoginArgs {
 }
 
 impl Emulator {
-    /// The names of its hubs, or of its DPS.
+    /// The names of the emulator's hubs, or of its DPS.
     fn names(&self, service: Service) -> Vec<&str> {
         match service {
             // The emulator's own login for its DPS contains this name.
@@ -114,8 +115,9 @@ async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
     Ok(health["emulator"].take())
 }
 
-/// The name from `names` that equals `wanted` or begins with it as a short name. Without `wanted`: for a DPS
-/// the first name, because all its names have the same state; for hubs the only name.
+/// The name from `names` that equals `wanted` or begins with it as a short name. If `wanted` is `None`, returns the
+/// first name for a DPS, because all names of a DPS have the same state. For a hub, returns the name only if it is the
+/// only one.
 fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option<&'a str> {
     match wanted {
         Some(wanted) => {
@@ -137,8 +139,8 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// The admin port of the emulator that has this hub, even if the command used the hub's login: the emulator
-    /// that the variable names, otherwise the one on this machine. `None` for a hub in Azure.
+    /// The admin port of the emulator that has this hub, even if the command used the hub's login. The emulator is the
+    /// one that the variable names, otherwise the one on this machine. `None` for a hub in Azure.
     pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));

@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: &Settings, telemetry: &Telemetry, output: &Out
     Ok(outcome)
 }
 
-/// Like [`run`], but without the `result`, for a caller that prints more events before it.
+/// Like [`run`], but does not print the event `result`. For a caller that prints more events before `result`.
 pub(crate) async fn provision_and_send(
     settings: &Settings,
     telemetry: &Telemetry,
@@ -113,7 +113,7 @@ impl Telemetry {
         tokio::spawn(async move {
             for number in 1..=messages {
                 let message = body.clone().unwrap_or_else(|| wind_speed(number));
-                // The receiver is gone if the command has given up on the remaining messages.
+                // Sending to the feed fails if the command has given up on the remaining messages.
                 if feed.send(with_id(message)).await.is_err() {
                     return;
                 }

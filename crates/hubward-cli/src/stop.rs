@@ -1,7 +1,6 @@
 //! Ends a command on Ctrl-C or SIGTERM.
 //!
-//! A thread of its own waits for signals, so that a second Ctrl-C ends the process even if all other threads
-//! are blocked.
+//! A separate thread waits for signals, so that a second Ctrl-C ends the process even if all other threads are blocked.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -13,11 +12,11 @@ use crate::failure::Failure;
 /// Whether the process has received a signal.
 static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Whether the thread runs. Without it a signal ends the process; with it the command decides.
+/// Whether the thread runs. If it runs, the command decides what a signal does; otherwise a signal ends the process.
 static LISTENS: Mutex<bool> = Mutex::new(false);
 
-/// Receives Ctrl-C and SIGTERM. Create it before a command prints that it is ready, so that a program which
-/// reads that line can stop the command immediately.
+/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready. A program that reads that
+/// line can then stop the command immediately.
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
@@ -78,8 +77,8 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs forward one request as two different signals, so only the same signal counts as the
-            // second one.
+            // Some programs send two different signals for one request to stop. Therefore only a repetition of the
+            // first signal counts as the second Ctrl-C.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -141,7 +140,8 @@ pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'stat
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // The caller blocks its thread, so its own future cannot notice the signal; wait for both here.
+    // The caller blocks its thread, so its future cannot react to the signal. Wait for the read and for the signal
+    // here.
     let read = tokio::task::spawn_blocking(read);
     let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();

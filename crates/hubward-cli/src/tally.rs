@@ -12,8 +12,9 @@ use crate::output::{Event, Output};
 /// Capacity of the channel between the producer of messages and the client.
 pub(crate) const FEED: usize = 16;
 
-/// Maximum number of unresolved receipts. The loop prefers enqueueing to handling acknowledgements; at this
-/// number it handles acknowledgements first, even if a fast hub always leaves room in the queue.
+/// Maximum number of unresolved receipts. The loop enqueues messages before it handles acknowledgements. At this number
+/// of receipts, it stops enqueueing and handles acknowledgements first. Otherwise it would never handle them if a fast
+/// hub always leaves room in the queue.
 const IN_HAND: usize = 2048;
 
 /// The default message: the text of Microsoft's sample.

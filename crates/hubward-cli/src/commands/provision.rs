@@ -52,15 +52,15 @@ pub(crate) struct Prepared {
     telemetry: Telemetry,
 }
 
-/// Reads what the arguments name: files, variables, a key that the user types. Reading blocks the thread, so
-/// it happens before the program handles Ctrl-C itself; until then Ctrl-C simply ends the process.
+/// Reads the files and variables that the arguments name, and the key if the user types it. Reading blocks the thread,
+/// so call this before the program handles Ctrl-C itself. Until then, Ctrl-C ends the process immediately.
 pub(crate) fn prepare(args: &ProvisionArgs) -> Result<Prepared, Failure> {
     let mut settings = args.dps.settings(&args.network, args.transport)?;
     settings.options.timeout = args.timeout;
     settings.hub_transport = args.hub_transport;
     let body = args.body_file.as_ref().map(|file| input::body(file).and_then(|it| input::checked(Message::new(it))));
     if args.messages > 0 || args.hub_transport.is_some() {
-        // Refuse a transport that cannot reach the hub before the device registers.
+        // Before the device registers, refuse a transport that cannot reach the hub.
         hubward::transport::check_hub_transport(settings.effective_hub_transport())?;
     }
     let body = body.transpose()?;

@@ -16,7 +16,7 @@ use crate::stop::Stop;
 const DEVICE: &str = "dev-1";
 const MESSAGES: usize = 10;
 
-/// The Retry-After of the local DPS. The service sends 3 s.
+/// The Retry-After of the local DPS. The DPS in Azure sends 3 s.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(crate) struct QuickstartArgs {
     keep: bool,
 }
 
-/// The local cloud after the device has sent its messages.
+/// The running local cloud, after the device has sent its messages.
 pub(crate) struct LocalCloud {
     emulator: Emulator,
     outcome: Outcome,

@@ -24,7 +24,7 @@ pub(crate) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// The emulator that the arguments or the variable name, otherwise the one that runs on this machine.
+    /// The emulator that the arguments or the variable name, otherwise the emulator that runs on this machine.
     pub(crate) fn port(&self) -> Result<AdminPort, Failure> {
         if let Some((named, _)) = self.named()? {
             return Ok(named);
@@ -36,7 +36,7 @@ impl AdminArgs {
     pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
         let (by, url) = match (&self.admin, variable(EMULATOR_ADMIN)) {
             (Some(url), _) => ("--admin", url.clone()),
-            // --data-dir on the command line wins over the variable.
+            // --data-dir on the command line takes precedence over the variable.
             (None, Some(url)) if self.data_dir.is_none() => (EMULATOR_ADMIN, url),
             _ => return Ok(None),
         };

@@ -30,8 +30,8 @@ pub(crate) fn default_admin_url() -> String {
     format!("http://127.0.0.1:{ADMIN_PORT}")
 }
 
-/// The URL of the emulator that runs with the data directory, otherwise that of the default port. Without the feature
-/// `emulator`, no data directory is known.
+/// The URL of the emulator that runs with the data directory, otherwise the URL with the default port. Without the
+/// feature `emulator`, always the URL with the default port.
 pub(crate) fn running_or_default(data_dir: Option<&Path>) -> String {
     #[cfg(feature = "emulator")]
     if let Some(running) = self::data_dir(data_dir).ok().and_then(|it| Running::with(&it)) {
@@ -50,7 +50,7 @@ pub(crate) fn admin_port(url: &str, options: &ServiceOptions) -> Result<AdminPor
     })
 }
 
-/// Adds a hint if no emulator answers. `option` is the option of the command that selects another one.
+/// Adds a hint if no emulator answers. `option` is the option of the command that selects another emulator.
 pub(crate) fn absent(mut failure: Failure, option: &str) -> Failure {
     if failure.exit_code == ExitCode::Network {
         failure.hint = Some(format!(

@@ -14,7 +14,7 @@ const FILE: &str = "ready.json";
 /// Names and values of environment variables.
 type Variables = [(String, String)];
 
-/// The emulator writes the file once all its ports are open. Dropping the value removes the file.
+/// The file that the emulator writes when all its ports are open. Dropping the value removes the file.
 pub(crate) struct ReadyFile(PathBuf);
 
 impl ReadyFile {
@@ -51,8 +51,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The emulator that runs with this data directory, if any. An emulator that was killed leaves its file
-    /// behind, so this also checks that the admin port accepts connections.
+    /// The emulator that runs with this data directory, if any. If an emulator was killed, its file remains, so this
+    /// function also checks that the admin port accepts connections.
     pub(crate) fn with(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
         let mut file: Value = serde_json::from_slice(&text).ok()?;

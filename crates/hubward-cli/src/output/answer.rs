@@ -1,4 +1,4 @@
-//! The answer of a service: as its own JSON body for programs, as a table or tsv for scripts, as text for
+//! The answer of a service, in each format: the service's JSON for programs, a table or tsv for scripts, text for
 //! people. JSON and tsv are a documented interface: see docs/cli.md.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use super::{Format, Output};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Longer names do not widen the column of names.
+/// Maximum width of the column of names. Longer names do not widen the column.
 const WIDE: usize = 40;
 
 /// Printed in place of a key.
@@ -144,7 +144,7 @@ fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, Str
     }
 }
 
-/// Whether a member of an answer is a key: the names that both services use.
+/// Whether a member of an answer is a key, by its name. Both services use these names.
 fn is_key(member: &str) -> bool {
     matches!(member, "primaryKey" | "secondaryKey")
 }

@@ -19,7 +19,7 @@ pub(crate) enum DeviceEvent<'a> {
     State(&'a ConnectionState),
     /// The device has read its twin.
     Twin(&'a Twin),
-    /// The hub has accepted a report; the new version of the reported properties.
+    /// The hub has accepted a report. Contains the new version of the reported properties.
     Reported(Option<u64>),
     /// The desired properties.
     Desired(&'a Properties),

@@ -10,7 +10,7 @@ use super::{Answer, DeviceEvent, Event, Format, shown, text};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Checks text for stdout: the renderer itself has removed control characters, and foreign text has not added
+/// Checks text for stdout. The renderer must have removed all control characters, and text from a peer must not add
 /// lines.
 fn check(text: &str, lines: usize) {
     assert!(is_visible(text) && !text.contains('\t'), "{text:?}");

@@ -71,7 +71,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
 #[cfg(feature = "emulator")]
 fn ready(content: &Value) -> Value {
     let mut content = content.clone();
-    // `version` is the version of the JSON lines.
+    // The name `version` is in use for the version of the JSON lines.
     content["emulatorVersion"] = content["version"].take();
     content
 }

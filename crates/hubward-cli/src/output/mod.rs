@@ -1,5 +1,5 @@
-//! The output of a command on stdout: events, as text for people or as JSON lines for programs; or the answer
-//! of a service, also as rows and columns.
+//! The output of a command on stdout. A command prints events, as text for people or as JSON lines for programs. Or it
+//! prints the answer of a service, which can also have rows and columns.
 
 #[cfg(any(feature = "emulator", feature = "service"))]
 #[cfg_attr(not(feature = "service"), expect(dead_code, reason = "only the commands of operators use most of it"))]
@@ -34,7 +34,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How long to wait for a reader that does not read after the end of a command; used at most twice.
+/// How long a command waits at its end for a reader that does not read. A command waits for this time at most twice.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The format of the output.
@@ -118,12 +118,13 @@ pub(crate) struct Output {
     format: Format,
     stdout: Writer,
     stderr: Writer,
-    /// Whether the command is over, so that a reader that does not read delays it no longer.
+    /// Whether the command has ended. From then on, `Output` gives up when the reader of its output has stopped
+    /// reading.
     is_over: watch::Sender<bool>,
 }
 
 impl Output {
-    /// Writes to stdout in this format, and to `stderr`.
+    /// Creates an output that writes to stdout in this format, and to `stderr`.
     pub(crate) fn new(format: Format, stderr: Writer) -> Self {
         let stdout = Writer::start("stdout", writer::stdout());
         Self { format, stdout, stderr, is_over: watch::Sender::new(false) }
@@ -199,7 +200,7 @@ impl Output {
         self.stdout.written().await.map_err(Failure::from)
     }
 
-    /// Marks the command as over: from now on a reader that does not read delays it by at most two
+    /// Marks the command as ended. From then on, a reader that does not read delays the exit by at most two
     /// [`STALL_TIMEOUT`]s.
     pub(crate) fn over(&self) {
         self.is_over.send_replace(true);
@@ -208,7 +209,7 @@ impl Output {
     /// Runs a command until it has ended and its output is written, or until stdout cannot be written.
     ///
     /// # Errors
-    /// The command's own failure; otherwise that its output could not be written.
+    /// The failure of the command, otherwise the failure to write its output.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
@@ -231,7 +232,7 @@ impl Output {
     pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
         let code = match ended {
             Ok(code) => code,
-            // The reader closed the pipe on purpose.
+            // Print no error, because the reader closed the pipe on purpose.
             Err(failure) if failure.exit_code == ExitCode::ClosedPipe => failure.exit_code,
             Err(failure) => {
                 self.tell_failure(&failure).await;
@@ -280,7 +281,7 @@ impl Output {
         }
     }
 
-    /// Returns once the command is over, or was interrupted, and the reader has stopped reading.
+    /// Returns when the command has ended or was interrupted, and the reader has stopped reading.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {

@@ -43,7 +43,7 @@ impl Table {
         Self { titles: vec![title.to_owned()], rows: vec![vec![value.to_owned()]] }
     }
 
-    /// Titles, a rule, and the rows, aligned in columns; empty if there are no rows.
+    /// The titles, a line, and the rows, aligned in columns. Returns an empty text if the table contains no rows.
     pub(super) fn aligned(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -65,14 +65,14 @@ impl Table {
         text
     }
 
-    /// Like [`aligned`](Self::aligned), but `none` if there are no rows.
+    /// Like [`aligned`](Self::aligned), but returns `none` if the table contains no rows.
     pub(super) fn for_people(&self) -> String {
         if self.rows.is_empty() { "none\n".to_owned() } else { self.aligned() }
     }
 
-    /// The rows without titles, with a tab between cells. A row is always one line: in a cell `\t`, `\n`, `\r`
-    /// and `\\` stand for a tab, line ends and a backslash, and `\u` with four hexadecimal digits for
-    /// characters that control a terminal.
+    /// The rows without titles, with a tab between cells. A row is always one line. In a cell, `\t`, `\n`, `\r` and
+    /// `\\` mean a tab, line ends and a backslash. `\u` with four hexadecimal digits means a character that controls a
+    /// terminal.
     pub(super) fn tsv(&self) -> String {
         let row = |cells: &Vec<String>| {
             let cells: Vec<String> = cells.iter().map(|it| escaped(it)).collect();
@@ -82,7 +82,8 @@ impl Table {
     }
 }
 
-/// Text unchanged, a list of texts joined by commas, an absent value or null as an empty cell, all else as JSON.
+/// Returns a text unchanged, a list of texts joined by commas, an empty cell for an absent value or null, and JSON for
+/// any other value.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

@@ -1,10 +1,10 @@
-//! Keeps characters that could control a terminal out of the command's output: those that [`is_hidden`] names.
+//! Replaces characters in the command's output that could control a terminal. [`is_hidden`] lists these characters.
 
 use std::borrow::Cow;
 
 use hubward::text::is_hidden;
 
-/// Texts that try to command a terminal, for the tests of whatever prints foreign text.
+/// Texts that try to control a terminal. Tests use them for all code that prints text from a peer.
 #[cfg(test)]
 pub(crate) const HOSTILE: &[&str] = &[
     "\u{1b}[2J\u{1b}]0;title\u{7}",
@@ -28,8 +28,8 @@ pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
     with_spaces(text, |it| matches!(it, '\n' | '\t') || !is_hidden(it))
 }
 
-/// Escapes text from a peer for a cell that scripts read, without loss: `\\`, `\t`, `\n`, `\r`, and `\u` with
-/// four hexadecimal digits for every other hidden character, none of which has more digits.
+/// Escapes text from a peer, without loss, for a cell that scripts read. Uses `\\`, `\t`, `\n`, `\r`, and `\u` with
+/// four hexadecimal digits for every other hidden character. Four digits are enough for all of them.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -59,7 +59,7 @@ fn with_spaces(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
 }
 
-/// Whether text as a whole is what a terminal may see.
+/// Whether the text contains no character that could control a terminal.
 #[cfg(test)]
 pub(crate) fn is_visible(text: &str) -> bool {
     text.chars().all(|it| matches!(it, '\n' | '\t') || !is_hidden(it))

@@ -1,8 +1,8 @@
-//! Writes to stdout or stderr in a thread of its own, so that a reader who stops reading blocks this
-//! thread and no future of a command.
+//! Writes to stdout or stderr in a separate thread. If the reader stops reading, this thread blocks, but no future of a
+//! command.
 //!
-//! The queue is bounded in bytes: [`Writer::queue`] waits for room, [`Writer::offer`] drops the text
-//! and counts it. The first failed write is final: nothing is written after it.
+//! The queue is bounded in bytes. If the queue is full, [`Writer::queue`] waits for room; [`Writer::offer`] drops the
+//! text and counts it. After a failed write, the thread writes nothing more.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Most bytes that wait for the reader. A text of any size is accepted while fewer bytes wait.
+/// Maximum number of bytes that wait for the reader. While fewer bytes wait, the queue accepts a text of any size.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
-/// An animation is not drawn while more bytes than this wait.
+/// While more bytes than this wait, the writer drops the frames of an animation.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Bytes in one write, which a pipe accepts at once. A reader that reads less within a period counts as stalled.
+/// Number of bytes in one write; a pipe accepts them at once. A reader that reads less within a period counts as
+/// stalled.
 const PART: usize = 4 << 10;
 
-/// A handle of the thread. Cheap to clone; the thread ends with the process.
+/// A handle of the thread. Cheap to clone. The thread ends with the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer(Arc<Shared>);
 
@@ -29,9 +30,9 @@ pub(crate) struct Writer(Arc<Shared>);
 pub(crate) enum WriteError {
     /// The reader closed the pipe, as `| head -1` does.
     Closed,
-    /// The system refused the write; its words.
+    /// The system refused the write, with this error message.
     Failed(String),
-    /// The command is over and the reader does not read. The number of bytes that were not written.
+    /// The command has ended and the reader does not read. Contains the number of bytes that were not written.
     Stalled(usize),
 }
 
@@ -47,17 +48,17 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     texts: VecDeque<Vec<u8>>,
-    /// Bytes that are queued or being written.
+    /// Number of bytes that are queued or being written.
     bytes: usize,
-    /// Texts that were ever queued.
+    /// Number of texts that were queued so far.
     total: u64,
-    /// Texts that [`Writer::offer`] dropped since the last one it queued.
+    /// Number of texts that [`Writer::offer`] has dropped since it last queued a text.
     dropped: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    /// Texts that were written and flushed.
+    /// Number of texts that were written and flushed.
     written: u64,
     failure: Option<WriteError>,
 }
@@ -75,7 +76,7 @@ impl Writer {
         Self(shared)
     }
 
-    /// Queues the text, and waits for room before that. Does nothing after a failed write.
+    /// Waits for room, then queues the text. Does nothing after a failed write.
     ///
     /// # Cancel safety
     /// Dropping the future before it completes queues nothing.
@@ -95,7 +96,8 @@ impl Writer {
         }
     }
 
-    /// Queues the text if there is room; otherwise drops it. A later text gives the number of dropped texts.
+    /// Queues the text if there is room; otherwise drops it. Before the next text, the number of dropped texts is
+    /// queued.
     pub(crate) fn offer(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -118,16 +120,16 @@ impl Writer {
         }
     }
 
-    /// Queues the number of dropped texts, if no later text has given it.
+    /// Queues the number of dropped texts, if it is not queued yet.
     pub(crate) fn tell_dropped(&self) {
         self.0.queue().push_dropped();
         self.0.queued.notify_one();
     }
 
-    /// Returns when everything queued before is written and flushed.
+    /// Returns when all texts that were queued earlier are written and flushed.
     ///
     /// # Errors
-    /// If a write failed: then it is unknown how much of the queue was written.
+    /// If a write failed. It is then unknown how much of the queue was written.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -157,7 +159,7 @@ impl Writer {
         }
     }
 
-    /// Returns, and discards the queue, once nothing was written for one to two `period`s.
+    /// Waits until the thread has written nothing for one to two `period`s. Then discards the queue and returns.
     pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
         let mut before = None;
         loop {
@@ -193,13 +195,13 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of waiting bytes, if any, and the total number of queued texts.
+    /// The number of waiting bytes, and the number of texts queued so far. `None` if no bytes wait.
     fn waiting(&self) -> Option<(usize, u64)> {
         let queue = self.queue();
         (queue.bytes > 0).then_some((queue.bytes, queue.total))
     }
 
-    /// Queues the text, or gives it back if there is no room.
+    /// Queues the text, or returns it if there is no room.
     fn try_push(&self, text: Vec<u8>) -> Result<(), Vec<u8>> {
         let mut queue = self.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -211,7 +213,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The first failure counts.
+    /// Records a failure, unless one is already recorded.
     fn fail(&self, failure: WriteError) {
         self.progress.send_if_modified(|it| {
             let is_first = it.failure.is_none();
@@ -233,7 +235,7 @@ impl Shared {
         }
     }
 
-    /// Waits for texts, and takes all there are as one.
+    /// Waits for texts, and returns all queued texts as one.
     fn next(&self) -> (Vec<u8>, u64) {
         let mut queue = self.queue();
         loop {
@@ -284,7 +286,7 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Stdout without the buffer of the standard library, which would take text after a failed write.
+/// Stdout without the buffer of the standard library, because that buffer would accept text after a failed write.
 pub(crate) fn stdout() -> Box<dyn Write + Send> {
     #[cfg(unix)]
     {
@@ -293,7 +295,7 @@ pub(crate) fn stdout() -> Box<dyn Write + Send> {
             return Box::new(std::fs::File::from(descriptor));
         }
     }
-    // The console of Windows wants UTF-16, which the standard library makes.
+    // The console of Windows needs UTF-16. The standard library does the conversion.
     Box::new(io::stdout())
 }
 
@@ -308,7 +310,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer that waits for an order before each write, and returns the result in the order.
+    /// A writer that waits for an order before each write. The order contains the result of the write.
     struct Reader {
         orders: mpsc::Receiver<io::Result<()>>,
         taken: mpsc::Sender<Vec<u8>>,

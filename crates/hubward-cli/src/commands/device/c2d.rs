@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// Number of messages that a hub sends before it waits until one is completed.
+/// Number of messages that a hub sends before it waits until the device completes one.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;
@@ -81,11 +81,11 @@ async fn show(
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // If this command dropped a message, the hub would deliver it to this command again.
+    // Keep the messages, because the hub delivers a dropped message to this command again.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {
-            // The hub sends no more until one is completed.
+            // The hub sends no more messages until the device completes one.
             return std::future::pending().await;
         }
         let message = inbox.next().await.map_err(ended)?;

@@ -91,7 +91,7 @@ pub(super) struct Connection {
     timeout: Duration,
 }
 
-/// Where the name of the hub comes from.
+/// The source of the hub's name.
 #[derive(Debug)]
 enum HubSource {
     Dps(Box<Settings>),
@@ -99,8 +99,8 @@ enum HubSource {
 }
 
 impl ConnectionArgs {
-    /// Reads what the arguments name: files, variables, a key that the user types. Reading blocks the thread,
-    /// so call this before [`Stop::listen`](crate::stop::Stop::listen).
+    /// Reads the files and variables that the arguments name, and the key if the user types it. Reading blocks the
+    /// thread, so call this before [`Stop::listen`](crate::stop::Stop::listen).
     pub(super) fn read(&self) -> Result<Connection, Failure> {
         let source = match self.connection_string()? {
             Some(text) => HubSource::ConnectionString(Box::new(self.hub_settings(&text)?)),
@@ -114,8 +114,8 @@ impl ConnectionArgs {
         self.dps.reads_stdin() || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 
-    /// The connection string, if one is given. Flags win over variables; without flags, the variable of the
-    /// connection string wins over those of DPS.
+    /// The connection string, if one is given. Flags take precedence over variables. Without flags, the variable of the
+    /// connection string takes precedence over the variables of DPS.
     fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.connection_string_file {
             return read_secret_file("connection string", file).map(Some);
@@ -140,7 +140,7 @@ impl ConnectionArgs {
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
             name => crate::environment::variable(name),
         };
-        // Parse it separately first: this error names the wrong part and its fault.
+        // Parse the string separately first, because this error names the wrong part and the problem.
         HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    /// Connects to the hub; registers with DPS first if there is no connection string.
+    /// Connects to the hub. Without a connection string, registers with DPS first.
     pub(super) async fn open(&self, output: &Output) -> Result<Online, Failure> {
         self.open_serving(output, |_| Ok(())).await
     }
@@ -251,7 +251,7 @@ impl Online {
     }
 }
 
-/// The failure to report if the client closed by itself.
+/// The failure to report if the client closed without a request to close.
 pub(super) fn ended(reason: CloseReason) -> Failure {
     ConnectError::Hub(HubError::from(reason)).into()
 }

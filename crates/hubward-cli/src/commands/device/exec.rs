@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::failure::Failure;
 use crate::process_group::{self, ProcessGroup};
 
-/// How long the output of a program is still read after the program has ended.
+/// How long this process still reads the output of a program after the program has ended.
 const READ_AFTER_EXIT: Duration = Duration::from_millis(500);
 
 /// The program to run for each call.
@@ -60,7 +60,7 @@ impl Program {
 
     /// Runs the program for one call. Dropping the future kills the program and everything it has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
-        // The cloud chooses the method name; it must not be able to pass options to the program.
+        // The cloud chooses the method name. Refuse a name that the program would read as an option.
         if method.starts_with('-') {
             return CallResult::failed(404, "a method name that begins with - is not passed to the program".to_owned());
         }
@@ -98,8 +98,8 @@ impl Program {
     }
 }
 
-/// Whether an environment variable holds a credential, which the program must not inherit: a key, or a
-/// connection string or token that contains or was signed with one.
+/// Whether an environment variable holds a credential: a key, a connection string with a key, or a token. The program
+/// must not inherit credentials.
 fn holds_secret(name: &str, value: &str) -> bool {
     const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
@@ -127,7 +127,7 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
     let ended = {
         let write = async {
             if let Some(mut stdin) = stdin {
-                // A program may ignore its input and close it; that is not an error.
+                // A program may close its input without reading it. That is not an error.
                 let _ = stdin.write_all(payload).await;
             }
         };
@@ -146,8 +146,8 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
             }
             ended = child.wait() => {
                 group.release();
-                // A background process may keep the output open, such as a reboot that waits until the answer
-                // is out. The program's own output is already in the pipe.
+                // A background process may keep the output open, for example a reboot that waits until the answer is
+                // sent. The program's own output is already in the pipe.
                 if let Ok(done) = timeout(READ_AFTER_EXIT, transfer).await {
                     done?;
                 }

@@ -102,7 +102,7 @@ pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<Exit
     }
 }
 
-/// When a command ends that otherwise runs until Ctrl-C.
+/// The end of a command that otherwise runs until Ctrl-C.
 #[derive(Debug, Args)]
 struct EndArgs {
     /// Duration after which the command ends [default: run until Ctrl-C]
@@ -111,8 +111,8 @@ struct EndArgs {
 }
 
 impl EndArgs {
-    /// Waits until `--for`, counted from `since`, has passed, or until Ctrl-C. Afterwards a slow reader of the
-    /// output can no longer delay the command.
+    /// Waits for Ctrl-C, or until the duration `--for` after `since` has passed. From then on, a slow reader of the
+    /// output cannot delay the command.
     async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {

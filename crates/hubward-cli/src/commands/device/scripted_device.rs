@@ -1,6 +1,6 @@
-//! One device that follows a script: it reads its twin, reports properties, follows the desired properties,
-//! answers methods, receives messages and sends telemetry. It does not depend on arguments and output, so that
-//! one program can run many of them.
+//! One device that follows a script: it reads its twin, reports properties, follows the desired properties, answers
+//! methods, receives messages and sends telemetry. The device does not depend on arguments and output, so that one
+//! program can run many devices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,9 +25,10 @@ use crate::tally::wind_speed;
 /// The behaviour of a device.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
-    /// The reported properties that it sends after connecting.
+    /// The reported properties that the device sends after connecting.
     pub(crate) report: Option<Map<String, Value>>,
-    /// The methods that it answers, each with a status and a body. It answers all others with 404.
+    /// The methods that the device answers, each with a status and a body. The device answers all other methods with
+    /// 404.
     pub(crate) methods: BTreeMap<String, (i32, Option<Value>)>,
     /// The interval between two telemetry messages.
     pub(crate) interval: Option<Duration>,
@@ -40,7 +41,7 @@ pub(crate) trait Observer: Send + Sync {
     /// Queues an event; completes when there is room for more.
     fn tell(&self, event: &DeviceEvent<'_>) -> BoxFuture<'static, ()>;
 
-    /// Completes when all events queued before are written, or cannot be written any more.
+    /// Completes when all events that were queued earlier are written, or cannot be written any more.
     fn written(&self) -> BoxFuture<'_, Result<(), Failure>>;
 }
 
@@ -62,7 +63,7 @@ struct Counters {
     acknowledged: AtomicU64,
 }
 
-/// What a device has done so far.
+/// The counts of a device's actions so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,
@@ -73,7 +74,7 @@ pub(crate) struct Counts {
     pub(crate) acknowledged: u64,
 }
 
-/// Why a device stopped before its end.
+/// Why a device stopped early.
 #[derive(Debug)]
 pub(crate) enum DeviceError {
     /// The client closed.
@@ -91,7 +92,7 @@ impl ScriptedDevice {
         Self { script: Arc::new(script), observer, counters: Arc::default() }
     }
 
-    /// Registers the method handler. Call this before the login, because a hub may call a method right after it.
+    /// Registers the method handler. Call this before the login, because a hub may call a method right after the login.
     pub(crate) fn serve_methods(&self, hub: &HubClient) -> Result<(), Unsupported> {
         let device = self.clone();
         hub.serve_methods(move |call| {
@@ -117,7 +118,7 @@ impl ScriptedDevice {
         };
         let closed = hub.close(flush).await;
         tracing::debug!(?closed, "the device has ended");
-        // After `close` every receipt is resolved.
+        // After `close`, every receipt is resolved.
         while let Some((number, outcome)) = unanswered.next().await {
             self.tell_outcome(number, outcome).await;
         }
@@ -228,7 +229,8 @@ impl ScriptedDevice {
         Ok(MethodResponse::raw(status, payload))
     }
 
-    /// Never waits for the hub: the device must answer methods and messages even while it cannot send.
+    /// Sends a telemetry message if possible. Never waits for the hub, because the device must answer methods and
+    /// messages even while it cannot send.
     async fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
         let number = count(&self.counters.sent);
         let message =

@@ -19,8 +19,8 @@ use crate::session::FLUSH;
 use crate::stop::Stop;
 use crate::tally::{FEED, Tally};
 
-/// One byte more than the longest message and its line end: a longer line is cut here, and the client refuses
-/// it as too large.
+/// The length of the longest message, its line end and one more byte. A longer line is cut at this length, and the
+/// client then refuses it as too large.
 const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
 
 #[derive(Debug, Args)]
@@ -171,7 +171,7 @@ impl SendArgs {
         Ok(MessageSource::Given(messages))
     }
 
-    /// Checks that standard input does not hold both the key and the messages. Called before it is read.
+    /// Checks that standard input does not hold both the key and the messages. Call this before reading standard input.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
         let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");
         if wanted && self.connection.reads_stdin() {
@@ -219,7 +219,7 @@ fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     tokio::spawn(async move {
         for _ in 0..count {
             for message in &messages {
-                // The receiver is gone if the command has given up on the remaining messages.
+                // Sending to the feed fails if the command has given up on the remaining messages.
                 if feed.send(with_id(message.clone())).await.is_err() {
                     return;
                 }
@@ -229,8 +229,8 @@ fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     fed
 }
 
-/// Reads standard input in a thread of its own, because reading blocks; the thread ends with the process.
-/// `broken` holds the reason if reading stopped before the end of the input.
+/// Reads standard input in a thread of its own, because reading blocks; the thread ends with the process. If reading
+/// stops before the end of the input, `broken` contains the reason.
 fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mpsc::Receiver<Message>, Failure> {
     let (feed, fed) = mpsc::channel(FEED);
     let template = properties.message(if properties.json { b"0".to_vec() } else { Vec::new() })?;

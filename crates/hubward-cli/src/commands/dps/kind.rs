@@ -63,7 +63,7 @@ impl Kind {
         if show_keys { all } else { &all[..all.len() - 2] }
     }
 
-    /// Reads the enrollment or group; the service returns it without keys.
+    /// Reads the enrollment or group. The service returns it without keys.
     pub(super) async fn read(self, dps: &DpsService, id: &str) -> Result<Box<RawValue>, ServiceError> {
         match self {
             Self::Individual => dps.enrollment(id).verbatim().await,
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Creates it; with an ETag, replaces it if the ETag matches.
+    /// Creates the enrollment or group. With an ETag, replaces it if the ETag matches.
     pub(super) async fn write(
         self,
         dps: &DpsService,
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Deletes it; with an ETag, only if the ETag matches.
+    /// Deletes the enrollment or group. With an ETag, deletes it only if the ETag matches.
     pub(super) async fn delete(self, dps: &DpsService, id: &str, etag: Option<&str>) -> Result<(), ServiceError> {
         let call = match self {
             Self::Individual => dps.delete_enrollment(id),
@@ -110,7 +110,7 @@ impl Kind {
         if let Some(etag) = etag { call.if_match(etag).await } else { call.await }
     }
 
-    /// Lists all of them, or at most `top`.
+    /// Lists all enrollments or groups, or at most `top`.
     pub(super) async fn all(self, dps: &DpsService, top: Option<usize>) -> Result<Vec<Box<RawValue>>, ServiceError> {
         match self {
             Self::Individual => {

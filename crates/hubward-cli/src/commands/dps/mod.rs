@@ -126,7 +126,7 @@ enum GroupCommand {
     ComputeDeviceKey(device_key::DeviceKeyArgs),
 }
 
-/// What every `dps` command needs.
+/// The data that every `dps` command needs.
 struct Context<'a> {
     login: &'a LoginArgs,
     output: &'a Output,

@@ -14,8 +14,8 @@ use crate::shell::Shell;
 /// The column of an enrollment that contains the primary key, counted from 1.
 const PRIMARY_KEY: usize = 7;
 
-/// The lines that follow the enrollment in text mode. They work in a shell without any of hubward's variables;
-/// only a secret login must be set there.
+/// The lines that text mode prints after the enrollment. They work in a shell without hubward's variables. If the login
+/// is secret, the user must set its variable in that shell.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -69,7 +69,8 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
     Ok(lines)
 }
 
-/// The CA file and the dial rules, if any: the device needs the same ones as this command.
+/// The lines that set the CA file and the dial rules, if any. The device needs the same CA file and rules as this
+/// command.
 fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     use hubward::vars;
     let (ca_file, connect_to) = login.network()?;
@@ -79,7 +80,7 @@ fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     Ok(ca_file.into_iter().chain(connect_to).collect())
 }
 
-/// The CA file and the dial rules for an emulator, from its health report.
+/// The lines that set the CA file and the dial rules for an emulator. The emulator's health report contains both.
 fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -108,18 +109,18 @@ impl Emulator {
         if !address.ip().is_unspecified() {
             return Some(address.to_string());
         }
-        // The emulator listens on every address, so the host of its admin port works too.
+        // The emulator listens on every address, so a device can use the host of the admin port too.
         let (host, port) = (self.admin.host(), address.port());
         Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 }
 
-/// The absolute path.
+/// Converts a path to an absolute path.
 fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// The host that devices use: one global host for every DPS in Azure, the DPS's own host otherwise.
+/// The host that devices use. Every DPS in Azure uses one global host; any other DPS uses its own host.
 fn device_host(host: &str) -> &str {
     let name = host.to_ascii_lowercase();
     if name.ends_with(".azure-devices-provisioning.net") { "global.azure-devices-provisioning.net" } else { host }

@@ -30,7 +30,7 @@ enum Status {
     Disabled,
 }
 
-/// What DPS does when a device registers again.
+/// Action of DPS when a device registers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Reprovision {
     /// Select the hub again, and migrate the twin.
@@ -74,7 +74,7 @@ pub(super) struct SettingsArgs {
     /// Whether devices may register.
     #[arg(long, value_name = "STATUS", visible_alias = "ps", ignore_case = true)]
     provisioning_status: Option<Status>,
-    /// What DPS does when a device registers again.
+    /// Action of DPS when a device registers again.
     #[arg(long, value_name = "POLICY", visible_alias = "rp", ignore_case = true)]
     reprovision_policy: Option<Reprovision>,
     /// How DPS selects a hub.
@@ -122,7 +122,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The attestation of a new enrollment: with both keys, or without, so that the service generates them.
+    /// The attestation of a new enrollment: with both keys, or without keys, so that the service generates them.
     pub(super) fn attestation(&self) -> Result<Value, Failure> {
         match (&self.primary, &self.secondary) {
             (Some(primary), Some(secondary)) => Ok(attestation(primary, secondary)),
@@ -133,7 +133,7 @@ impl Keys {
         }
     }
 
-    /// The attestation with the current keys, replaced by the keys from the arguments.
+    /// The attestation with the keys from the arguments. If an argument is absent, uses the current key.
     pub(super) fn over(&self, primary: &str, secondary: &str) -> Value {
         let first = self.primary.as_ref().map_or(primary, |it| it.as_str());
         attestation(first, self.secondary.as_ref().map_or(secondary, |it| it.as_str()))

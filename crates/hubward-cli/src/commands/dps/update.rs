@@ -84,8 +84,8 @@ async fn update(
     let mut body: Map<String, Value> = serde_json::from_str(read.get()).map_err(|error| not_an_enrollment(&error))?;
     let has_keys = body.get("attestation").is_some_and(|it| it["type"] == "symmetricKey");
     if has_keys {
-        // The enrollment that the service returns has no keys. No document says whether an update without keys
-        // keeps them, so this sends them along.
+        // The service returns the enrollment without its keys. No document says whether an update without keys keeps
+        // the old keys, so this command reads the keys and sends them too.
         let attestation = kind.attestation(&dps, id).await?;
         let now = attestation.symmetric_key.unwrap_or_default();
         body.insert("attestation".into(), keys.over(&now.primary_key, &now.secondary_key));

@@ -22,7 +22,7 @@ const DEVICE: &str = "dev-1";
 /// Printed after an admin address that is not on loopback.
 const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
-/// Each option has an environment variable, for containers and pipelines.
+/// Each option can also be set with an environment variable, for containers and pipelines.
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
     /// Data directory [env: HUBWARD_DATA_DIR] [default: in your home directory]
@@ -102,7 +102,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // The emulator acknowledges nothing any more.
+        // After this failure, the emulator acknowledges nothing.
         lost = emulator.failed() => Some(lost),
     };
     drop(ready_file);
@@ -173,8 +173,8 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
     builder
 }
 
-/// The settings of a device that can register: the seed's first enrollment, a device of the only group, or a newly
-/// enrolled device.
+/// The settings of a device that can register. The device is the one of the seed's first enrollment, a device of the
+/// only group, or a newly enrolled device.
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);

@@ -72,15 +72,15 @@ struct StateArgs {
     hub: Vec<String>,
 }
 
-/// A running emulator with its URL, or an emulator started for this command on an unused data directory.
+/// A running emulator with its URL, or an emulator that this command starts with a data directory that is not in use.
 enum StateSource {
     Running(AdminPort, String),
     DataDir(Emulator, PathBuf),
 }
 
 impl StateArgs {
-    /// The emulator that the user named, or the one that runs with the data directory; otherwise the data
-    /// directory itself.
+    /// Selects the emulator that the user named. If there is none, selects the emulator that runs with the data
+    /// directory, otherwise the data directory itself.
     async fn source(&self) -> Result<StateSource, Failure> {
         if let Some((port, url)) = self.admin.named()? {
             return Ok(StateSource::Running(port, url));
@@ -110,8 +110,8 @@ impl StateArgs {
     }
 }
 
-/// Whether the emulator at this port uses this data directory. If an emulator was killed, its `ready.json` may name
-/// a port that another emulator uses by now.
+/// Whether the emulator at this port uses this data directory. If an emulator was killed, its `ready.json` may name a
+/// port that another emulator now uses.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
@@ -185,7 +185,7 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
             state
         }
     };
-    // Indented, so that users can read it and keep it under version control.
+    // Indent the JSON, so that users can read it and keep it under version control.
     let text = format!("{state:#}\n");
     match &args.file {
         None if output.is_text() => output.exact(text.trim_end().to_owned()).await,

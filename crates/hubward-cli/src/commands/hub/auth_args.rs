@@ -54,7 +54,7 @@ pub(super) struct AuthArgs {
 }
 
 impl AuthArgs {
-    /// Applies the arguments to the JSON of an identity; members that they do not name stay.
+    /// Applies the arguments to the JSON of an identity. Other members stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
             return Err(Failure::unsupported("hubward does not create certificates").hint(

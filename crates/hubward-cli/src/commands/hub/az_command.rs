@@ -1,4 +1,4 @@
-//! The equivalent `az` command, for what a hub in Azure offers over AMQP only.
+//! The equivalent `az` command, for an operation that a hub in Azure offers over AMQP only.
 
 use crate::failure::Failure;
 use crate::shell::Shell;
@@ -8,7 +8,7 @@ use crate::shell::Shell;
 pub(super) struct AzCommand(String);
 
 impl AzCommand {
-    /// `az`, the words of the command, and the name of the hub with this host name.
+    /// Creates the command line from `az`, the words of `command`, and the name of the hub with this host name.
     pub(super) fn new(command: &str, host: &str) -> Self {
         let name = host.split('.').next().unwrap_or(host);
         Self(format!("az {command}")).option("--hub-name", Some(name))

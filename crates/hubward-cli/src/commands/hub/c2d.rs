@@ -29,7 +29,7 @@ pub(super) enum C2dMessageCommand {
   hubward hub c2d-message send -d dev-1 --data-file-path order.json --ct application/json -p 'kind=order;urgent=1'
 
 To a hub in Azure, this command sends the message over HTTP, as Azure IoT Explorer does (preview: no specification of
-the service has this request). HTTP headers carry the names of properties, so they become lower case.
+the service has this request). The names of properties are sent as HTTP headers, in lower case.
 `az iot device c2d-message send` uses AMQP.")]
     Send(Box<SendArgs>),
 }
@@ -145,14 +145,15 @@ impl SendArgs {
         );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
-            // The answer of a hub without this request. If only the device is missing, the hub sends a code.
+            // A hub that does not support this request answers without an error code. If only the device is missing,
+            // the answer contains a code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }
         })
     }
 
-    /// The message in the form that goes over HTTP.
+    /// The message in the form of the request over HTTP.
     fn message(&self, message_id: &str, bytes: Vec<u8>) -> Result<CloudMessage, Failure> {
         let mut message = CloudMessage::new(bytes).message_id(message_id);
         for (name, value) in properties(&self.properties)? {
@@ -171,7 +172,7 @@ impl SendArgs {
         Ok(message)
     }
 
-    /// The message in the form of the admin port.
+    /// The message in the form of the request to the admin port.
     fn body(&self, message_id: &str, bytes: &[u8]) -> Result<Value, Failure> {
         let mut message = Map::new();
         message.insert("messageId".into(), json!(message_id));
@@ -203,7 +204,7 @@ impl SendArgs {
         Ok(message.into())
     }
 
-    /// The equivalent `az` command, with the options that `az` has.
+    /// The equivalent `az` command, with those options that `az` supports.
     fn az_command(&self, host: &str) -> AzCommand {
         let file = self.data_file_path.as_ref().map(|it| it.display().to_string());
         let properties = (!self.properties.is_empty()).then(|| self.properties.join(";"));
@@ -267,7 +268,7 @@ fn from_now(time: Duration) -> String {
     iso(u64::try_from(now.saturating_add(time).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Calculates the date from the days since 1970: with years that begin in March, in eras of 400 years.
+/// Calculates the date from the days since 1970. The calculation uses years that begin in March, and eras of 400 years.
 fn iso(milliseconds: u64) -> String {
     let (days, rest) = (milliseconds / 86_400_000 + 719_468, milliseconds % 86_400_000);
     let (era, day) = (days / 146_097, days % 146_097);

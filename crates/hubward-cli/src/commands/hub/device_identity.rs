@@ -192,7 +192,7 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// The first devices of the registry. The registry returns at most [`MAX_DEVICES`] and has no further pages.
+/// Lists the first devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, on one page.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let body: Box<RawValue> = hub.devices(args.top.into()).verbatim().await?;
     if args.top == MAX_DEVICES {

@@ -19,7 +19,7 @@ const COLUMNS: &[Column] = &[("Status", "/status"), ("Payload", "/payload")];
   hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
   hubward hub invoke-device-method -d dev-1 --mn reboot --timeout 60 --connect-timeout 0
 
-The command succeeds if the device answers, whatever the status of the answer.")]
+The command succeeds if the device answers, with any status.")]
 pub(super) struct DeviceMethodArgs {
     #[command(flatten)]
     device: DeviceArgs,

@@ -67,7 +67,7 @@ enum HubCommand {
     Query(query::QueryArgs),
     /// Sign a SAS token for a policy, a device or a module.
     GenerateSasToken(sas_token::TokenArgs),
-    /// Send cloud-to-device messages (emulator only).
+    /// Send cloud-to-device messages (preview for hubs in Azure).
     #[command(subcommand, after_help = "Example:\n  hubward hub c2d-message send -d dev-1 --data reboot --emulator")]
     C2dMessage(c2d::C2dMessageCommand),
     /// Print the telemetry of devices as it arrives (emulator only).
@@ -75,7 +75,7 @@ enum HubCommand {
 }
 
 impl HubArgs {
-    /// Whether the answer has rows and columns; an endless stream has none.
+    /// Whether the answer has rows and columns. An endless stream has neither.
     pub(crate) const fn has_rows(&self) -> bool {
         !matches!(self.command, HubCommand::MonitorEvents(_))
     }

@@ -166,7 +166,7 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// The modules of a device, or the first `--top` of them; the service always returns all.
+/// Lists the modules of a device, or the first `--top` modules. The service always returns all modules.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let top = args.top.limit()?;
     let body: Box<RawValue> = hub.modules(&args.device.device_id).verbatim().await?;

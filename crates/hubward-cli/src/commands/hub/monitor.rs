@@ -69,7 +69,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
     while args.count.is_none_or(|it| seen < it) {
         let event = tokio::select! {
             biased;
-            // The normal end.
+            // Ctrl-C is the normal end of this command.
             () = stop.heard() => break,
             event = stream.next() => event,
             () = idle(args.timeout) => break,
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The emulator has ended, or has restarted: opening the stream again shows which.
+            // The emulator has ended or restarted. Opening the stream again shows which of the two.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }
@@ -90,7 +90,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
     Ok(ExitCode::Ok)
 }
 
-/// The admin port, and the name of the hub there.
+/// Finds the admin port, and the name of the hub at this port.
 async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, String), Failure> {
     let reached = login.reach_hub().await?;
     let admin = reached.admin(login).await?.ok_or_else(|| args.az_command(&reached.host).instead_of(&reached.host))?;

@@ -1,4 +1,4 @@
-//! `device-identity renew-key`, `module-identity renew-key`: replaces keys, such as one that was disclosed.
+//! `device-identity renew-key`, `module-identity renew-key`: replaces keys, for example after a key was disclosed.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::shared::{EtagArgs, ShowKeys};
 use crate::failure::Failure;
 use crate::keys::new_key;
 
-/// What to do with the keys.
+/// The change of the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Renewal {
     /// Generate a new primary key.

@@ -52,8 +52,8 @@ impl EtagArgs {
     }
 }
 
-/// Applies `change` to the JSON of an identity that was read. Returns the JSON, and the ETag for writing it: the
-/// one from `--etag`, otherwise the one that was read.
+/// Applies `change` to the JSON of an identity that was read. Returns the changed JSON, and the ETag for writing it:
+/// the ETag from `--etag`, otherwise the ETag that was read.
 pub(super) fn edited(
     what: &str,
     read: &RawValue,
@@ -67,7 +67,7 @@ pub(super) fn edited(
     Ok((identity, etag))
 }
 
-/// Whether text contains keys.
+/// Whether text output contains keys.
 #[derive(Debug, Args)]
 pub(super) struct ShowKeys {
     /// Show the keys in text; JSON always contains them.
@@ -75,7 +75,7 @@ pub(super) struct ShowKeys {
     pub(super) show_keys: bool,
 }
 
-/// The answer of the service to a request for one record.
+/// Sends a request for one record, and returns the answer of the service.
 pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
     call: Call<T>,
     columns: &[Column],

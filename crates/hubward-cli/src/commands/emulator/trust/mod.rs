@@ -18,7 +18,7 @@ use crate::shell::Shell;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const NAME: &str = "hubward emulator CA ";
-/// Number of hexadecimal digits of the key's hash that follow the name.
+/// Number of hexadecimal digits after [`NAME`]. They are the beginning of the key's hash.
 const TAG: usize = 8;
 const UNKNOWN: &str = "the emulator's certificate authority";
 
@@ -87,17 +87,17 @@ fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
 
 /// The certificate authority of an emulator.
 struct Ca {
-    /// The file with its certificate, or the file that `fetch` will write.
+    /// The file with the authority's certificate, or the file that `fetch` will write.
     file: PathBuf,
-    /// Its common name.
+    /// The common name of the authority.
     name: String,
     /// The command that downloads the certificate from an emulator whose files are on another machine.
     fetch: Option<String>,
 }
 
 impl Ca {
-    /// Looks at the emulator that an argument or the variable names; then in the data directory, whether an
-    /// emulator runs or not; then at the emulator on the default port.
+    /// Looks for the certificate authority in this order: at the emulator that an argument or the variable names; in
+    /// the data directory, even if no emulator runs; at the emulator on the default port.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
             return Self::of_running(at, &url).await;
@@ -128,7 +128,7 @@ impl Ca {
         if let Ok(pem) = std::fs::read_to_string(&file) {
             return Self::read(file, &pem, None);
         }
-        // The emulator runs in a container or as another user: this user cannot read its file, but can reach
+        // The emulator runs in a container or as another user. This user cannot read the emulator's file, but can reach
         // its admin port.
         let here = std::path::absolute("hubward-ca.pem")
             .map_err(|error| Failure::local(format!("the current directory cannot be determined: {error}")))?;

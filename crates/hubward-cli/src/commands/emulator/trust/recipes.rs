@@ -123,7 +123,7 @@ fn node(ca: &Ca, shell: Shell) -> Recipe {
         .note("Adds to the usual authorities. Node reads the variable once, at its start.")
 }
 
-/// The trust store is created next to the certificate.
+/// The commands for Java. They create the trust store next to the certificate.
 fn java(ca: &Ca, shell: Shell) -> Recipe {
     let store = ca.file.with_file_name("truststore.p12");
     let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
@@ -133,13 +133,13 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    // An existing store already has this alias, perhaps for another authority.
+    // Remove an existing store: it already has this alias, perhaps for another authority.
     let fresh = shell.remove(&path);
     let recipe =
         Recipe::new(Program::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
             .note("The store replaces the JDK's, for programs started from this shell. For all programs of a")
             .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
-    // Java splits the variable at spaces, and no quoting works in all versions.
+    // Java splits the variable at spaces. No way of quoting works in all versions.
     let recipe = if path.contains(' ') {
         recipe.note("The path contains a space: copy the store to a path without spaces.")
     } else {
