@@ -46,8 +46,8 @@ pub(crate) struct NetworkArgs {
     pub(crate) ca_file: Option<PathBuf>,
     /// Dial ADDR:PORT in place of HOST:PORT; may be repeated [env: HUBWARD_CONNECT_TO]
     ///
-    /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
-    /// separates several rules with commas.
+    /// Certificates and tokens still use HOST, as with curl's option of this name. In the variable, separate the rules
+    /// with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<DialOverride>,
 }

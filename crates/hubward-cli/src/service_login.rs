@@ -69,8 +69,8 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL this is the emulator that runs on this machine; a URL is its admin port. The variable
-    /// also selects the emulator without this option if no login is given.
+    /// Without a URL, selects the emulator that runs on this machine. A URL is the URL of an admin port. If neither
+    /// this option nor a login is given, the variable selects the emulator.
     #[arg(
         long,
         value_name = "URL",
@@ -91,8 +91,8 @@ pub(crate) struct LoginArgs {
     ca_file: Option<PathBuf>,
     /// Dial ADDR:PORT in place of HOST:PORT; may be repeated [env: HUBWARD_CONNECT_TO]
     ///
-    /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
-    /// separates several rules with commas.
+    /// Certificates and tokens still use HOST, as with curl's option of this name. In the variable, separate the rules
+    /// with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
     connect_to: Vec<DialOverride>,
     /// Time limit for each request, including its retries.

@@ -22,8 +22,8 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 pub(crate) struct Telemetry {
     /// Number of messages; with 0 the device does not connect to its hub.
     pub(crate) messages: usize,
-    /// The message to send copies of, each with an ID of its own; a sample wind speed if absent. Copies share
-    /// the body.
+    /// The template of the messages: the device sends copies, each with its own ID. All copies share the body. If
+    /// absent, the device sends a sample wind speed.
     pub(crate) body: Option<Message>,
 }
 

@@ -303,7 +303,7 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
 
-        /// Returns every step and its second, until the connection is dead or `end` is reached.
+        /// Returns every step with the second at which it occurs, until the connection is dead or `end` is reached.
         fn run(&mut self, from: u64, end: u64) -> Vec<(u64, &'static str)> {
             let (mut now, mut steps) = (self.at(from), Vec::new());
             while now <= self.at(end) {

@@ -1,5 +1,5 @@
-//! Gives the fuzz targets of this repository access to the packet decoder. Not part of the API: the decoder
-//! is private, and other code reaches it only through a connection.
+//! Gives the fuzz targets of this repository access to the packet decoder. Not part of the API: the decoder is private,
+//! and other code uses it only through a connection.
 
 use bytes::BytesMut;
 

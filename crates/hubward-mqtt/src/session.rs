@@ -1,4 +1,5 @@
-//! An MQTT session on one byte stream: combines [`Link`] and [`Core`]. The caller polls it; it spawns no task.
+//! An MQTT session on one byte stream: combines [`Link`] and [`Core`]. The caller polls the session; the session spawns
+//! no task.
 
 use std::fmt;
 use std::future::{Future, poll_fn};

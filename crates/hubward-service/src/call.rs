@@ -20,7 +20,7 @@ use crate::client::{Client, RequestSpec};
 use crate::error::ServiceError;
 use crate::retry::Effect;
 
-/// A request to a service. It is sent when the caller awaits it, and returns a `T`.
+/// A request to a service. The client sends the request when the caller awaits it. The result is a `T`.
 ///
 /// ```no_run
 /// # async fn example(hub: hubward_service::HubService) -> Result<(), hubward_service::ServiceError> {
@@ -32,7 +32,7 @@ use crate::retry::Effect;
 /// ```
 ///
 /// # Cancel safety
-/// Dropping the future cancels the request. The service may have carried it out.
+/// Dropping the future cancels the request. The service may already have carried out the request.
 #[must_use = "no request is sent before the caller awaits the call"]
 pub struct Call<T> {
     client: Arc<Client>,

@@ -1,4 +1,4 @@
-//! The wall clock of this crate, read in one place: tokens and HTTP dates need it.
+//! Reads the wall clock, which tokens and HTTP dates need. No other module of this crate reads it.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,5 @@
-//! The value of the `Authorization` header: signed, read from a file or given, and redacted from every text.
+//! The value of the `Authorization` header. The client signs it, reads it from a file, or gets it from the caller, and
+//! redacts it from every text.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

@@ -52,12 +52,13 @@ impl DpsService {
         self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment)
     }
 
-    /// Replaces an enrollment if its ETag still matches that of `enrollment`. Without an ETag, replaces any version.
+    /// Replaces an enrollment if its ETag still equals the ETag in `enrollment`. If `enrollment` has no ETag, replaces
+    /// any version.
     pub fn update_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.create_enrollment(enrollment).if_match(enrollment.settings.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes an enrollment. Set [`Call::if_match`] to delete a certain version only.
+    /// Deletes an enrollment. Set [`Call::if_match`] to delete only a certain version.
     pub fn delete_enrollment(&self, registration_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::enrollment(registration_id))
     }
@@ -96,12 +97,12 @@ impl DpsService {
         self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group)
     }
 
-    /// Replaces a group if its ETag still matches that of `group`. Without an ETag, replaces any version.
+    /// Replaces a group if its ETag still equals the ETag in `group`. If `group` has no ETag, replaces any version.
     pub fn update_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.create_group(group).if_match(group.settings.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a group. Set [`Call::if_match`] to delete a certain version only.
+    /// Deletes a group. Set [`Call::if_match`] to delete only a certain version.
     pub fn delete_group(&self, enrollment_group_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::enrollment_group(enrollment_group_id))
     }

@@ -75,13 +75,13 @@ impl HubService {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
 
-    /// Replaces a device if its ETag still matches that of `device`. Without an ETag, replaces any version. The hub
-    /// replaces every member: if `device` has no `authentication`, the hub generates new keys.
+    /// Replaces a device if its ETag still equals the ETag in `device`. If `device` has no ETag, replaces any version.
+    /// The hub replaces every member: if `device` has no `authentication`, the hub generates new keys.
     pub fn update_device(&self, device: &Device) -> Call<Device> {
         self.create_device(device).if_match(device.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a device with its modules. Set [`Call::if_match`] to delete a certain version only.
+    /// Deletes a device with its modules. Set [`Call::if_match`] to delete only a certain version.
     pub fn delete_device(&self, device_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::device(device_id)).if_match("*")
     }
@@ -120,13 +120,13 @@ impl HubService {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }
 
-    /// Replaces a module if its ETag still matches that of `module`. Without an ETag, replaces any version. The hub
-    /// replaces every member: if `module` has no `authentication`, the hub generates new keys.
+    /// Replaces a module if its ETag still equals the ETag in `module`. If `module` has no ETag, replaces any version.
+    /// The hub replaces every member: if `module` has no `authentication`, the hub generates new keys.
     pub fn update_module(&self, module: &Module) -> Call<Module> {
         self.create_module(module).if_match(module.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a module. Set [`Call::if_match`] to delete a certain version only.
+    /// Deletes a module. Set [`Call::if_match`] to delete only a certain version.
     pub fn delete_module(&self, device_id: &str, module_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::module(device_id, module_id)).if_match("*")
     }
@@ -138,12 +138,12 @@ impl HubService {
         self.call(Method::GET, twin_path(of.into()))
     }
 
-    /// Merges `patch` into a twin; `null` removes a member. Set [`Call::if_match`] to change a certain version only.
+    /// Merges `patch` into a twin; `null` removes a member. Set [`Call::if_match`] to change only a certain version.
     pub fn update_twin<'a>(&self, of: impl Into<Target<'a>>, patch: &TwinPatch) -> Call<Twin> {
         self.call(Method::PATCH, twin_path(of.into())).json(patch).if_match("*")
     }
 
-    /// Replaces the tags and desired properties of a twin. Set [`Call::if_match`] to replace a certain version only.
+    /// Replaces the tags and desired properties of a twin. Set [`Call::if_match`] to replace only a certain version.
     pub fn replace_twin<'a>(&self, of: impl Into<Target<'a>>, twin: &TwinPatch) -> Call<Twin> {
         self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
     }

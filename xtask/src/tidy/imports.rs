@@ -63,7 +63,7 @@ struct Source {
     /// Modules that are compiled for tests only. Their files are ignored.
     test_modules: BTreeSet<String>,
     paths: Vec<Path>,
-    /// For a module and a name, the path that a `use` declaration gives this name.
+    /// The path that a `use` declaration gives to a name, by module and name.
     renames: BTreeMap<(String, String), Vec<String>>,
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::exit_code::ExitCode;
 use crate::output::{Event, device_event};
 
-/// Increased when a field changes its meaning or is removed. New fields and types do not change it.
+/// The version of the format. It increases when a field changes its meaning or is removed, but not for new fields and
+/// types.
 const VERSION: u32 = 1;
 
 /// The line of an event.

@@ -37,7 +37,7 @@ pub(super) struct CallResult {
 }
 
 impl Program {
-    /// The program at `path`; a name without a folder is looked up in `PATH`.
+    /// Finds the program at `path`. Looks up a name without a folder in `PATH`.
     ///
     /// # Errors
     /// If the program does not exist or is not executable.

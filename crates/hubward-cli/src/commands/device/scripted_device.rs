@@ -32,7 +32,8 @@ pub(crate) struct Script {
     pub(crate) methods: BTreeMap<String, (i32, Option<Value>)>,
     /// The interval between two telemetry messages.
     pub(crate) interval: Option<Duration>,
-    /// The telemetry message to send copies of, each with an ID of its own; a sample wind speed if absent.
+    /// The template of the telemetry messages: the device sends copies, each with its own ID. If absent, the device
+    /// sends a sample wind speed.
     pub(crate) message: Option<Message>,
 }
 

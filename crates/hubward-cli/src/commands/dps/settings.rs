@@ -100,7 +100,7 @@ pub(super) struct SettingsArgs {
     /// API version that DPS sends to the webhook.
     #[arg(long, value_name = "VERSION", visible_alias = "av", requires = "webhook_url")]
     api_version: Option<String>,
-    /// Options of `az` for certificates and TPMs, which are refused.
+    /// Options of `az` for certificates and TPMs. The program refuses them.
     #[arg(
         long,
         aliases = [

@@ -1,4 +1,4 @@
-//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C, and the commands for a running one.
+//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. Also contains the commands for a running emulator.
 
 mod env;
 mod private_file;

@@ -36,7 +36,7 @@ pub(super) struct StartArgs {
     seed: Option<PathBuf>,
     /// Add an enrollment group with a published key; loopback only.
     ///
-    /// Any registration id then works with the key derived from the group's.
+    /// A device can then register with any registration id, and with the key derived from the group's key.
     #[arg(long, env = "HUBWARD_DEV_KEYS", value_parser = BoolishValueParser::new())]
     dev_keys: bool,
     /// Port of MQTT over TLS; 0 for a free port.

@@ -36,7 +36,7 @@ pub(super) struct AuthArgs {
     secondary_key_file: Option<PathBuf>,
     /// Primary key in base64; visible to other users of this machine: prefer a file.
     ///
-    /// If the identity has no primary key and none is given, one is generated.
+    /// If the identity has no primary key and no key is given, the command generates one.
     #[arg(long, visible_alias = "pk", value_name = "BASE64")]
     primary_key: Option<Secret>,
     /// Secondary key in base64; visible to other users of this machine: prefer a file.
@@ -48,7 +48,7 @@ pub(super) struct AuthArgs {
     /// Thumbprint of the secondary certificate.
     #[arg(long, visible_alias = "stp", value_name = "HEX")]
     secondary_thumbprint: Option<String>,
-    /// Options with which az creates a certificate, which are refused.
+    /// Options with which az creates a certificate. The program refuses them.
     #[arg(long, aliases = ["vd", "output-dir", "od"], value_name = "DAYS", hide = true)]
     valid_days: Vec<String>,
 }
