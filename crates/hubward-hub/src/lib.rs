@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * **Delivery is at least once.** The hub acknowledges a message, or its receipt says whether the hub may
 //!   have it: with [`SendError::NotSent`] the hub certainly does not have it; with [`SendError::Unknown`] the

@@ -12,7 +12,7 @@
 //! # Ok::<(), hubward_proto::ProtoError>(())
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * No runtime, no clock, no socket: the caller passes the time and random numbers as arguments.
 //! * Each wire format has one module with its encoder and its parser. The client and the emulator both use
