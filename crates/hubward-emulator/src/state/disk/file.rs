@@ -77,8 +77,8 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads everything, and only then allows redb to write to the file. Pages may be damaged, and redb may panic on them: a
-/// panic counts as damage.
+/// Reads everything, and only then allows redb to write to the file. redb may panic on damaged pages: a panic counts as
+/// damage.
 fn read(
     file: Result<impl StorageBackend, DatabaseError>,
     mark: Option<&Mark>,
