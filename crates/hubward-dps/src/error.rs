@@ -76,7 +76,7 @@ impl ProvisionError {
         }
     }
 
-    /// Host and port of the service; `None` if the credential failed before a connection was made.
+    /// Host and port of the service; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

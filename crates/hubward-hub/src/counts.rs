@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// Counts of data from the hub, since the client started, that the client could not hand to the program or could not
-/// answer. See [`HubClient::counts`](crate::HubClient::counts).
+/// Counts of calls and messages from the hub that the client could not hand to the program or could not answer. The
+/// counts begin with the start of the client. See [`HubClient::counts`](crate::HubClient::counts).
 ///
 /// All counts are zero for a client that keeps up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

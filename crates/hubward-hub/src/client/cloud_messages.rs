@@ -89,7 +89,7 @@ impl ReceiveError {
     }
 }
 
-/// Receives messages; [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
+/// A receiver of messages. [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
 ///
 /// A receiver does not keep the client alive: the client ends when the last [`HubClient`] is dropped. Messages
 /// that a dropped receiver has not returned wait for the next receiver.
@@ -268,8 +268,8 @@ impl fmt::Debug for CloudMessage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The protocol does not support this way to settle; [`HubClient::abilities`] says so before the call.
-    /// Nothing was sent.
+    /// The protocol does not support this way to settle, and nothing was sent. Check [`HubClient::abilities`]
+    /// before the call.
     #[error("the message was not settled")]
     Unsupported {
         /// The message, which the program can still complete.

@@ -145,7 +145,7 @@ pub(crate) enum Requester {
 struct InFlight {
     tag: Tag,
     requester: Requester,
-    /// When the client sends the request again, if there is no response.
+    /// When the client sends the request again if no response comes.
     until: Instant,
 }
 
