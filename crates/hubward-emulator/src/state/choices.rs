@@ -1,4 +1,4 @@
-//! Options for behavior that varies between real services, or that no public trace shows.
+//! Options for behaviour that varies between real services, or that no public trace shows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

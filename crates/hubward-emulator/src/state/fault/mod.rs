@@ -99,7 +99,7 @@ impl Point {
     }
 }
 
-/// A kind of misbehavior.
+/// A kind of misbehaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
