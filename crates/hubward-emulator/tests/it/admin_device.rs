@@ -16,7 +16,8 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// The error code of a method's error, whose body contains JSON as a string; `None` for other errors.
+/// The error code of a failed method call. The body of such an error contains JSON as a string. `None` for other
+/// errors.
 fn nested_code(reply: &Reply) -> Option<u64> {
     let inner: serde_json::Value = serde_json::from_str(reply.json()["Message"].as_str()?).ok()?;
     inner["errorCode"].as_u64()
