@@ -28,7 +28,7 @@ fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> String {
 /// Reads the remaining bytes.
 async fn rest(stream: &mut Tls) -> Vec<u8> {
     let mut rest = Vec::new();
-    // The fault ends the connection without a TLS close_notify, which may be an error here.
+    // The fault ends the connection without a TLS close_notify, so reading may fail.
     let _ = patient(stream.read_to_end(&mut rest)).await;
     rest
 }

@@ -1,4 +1,5 @@
-//! Protects the HTTPS port from web pages of other origins. Programs, and pages from the port's own names, are allowed.
+//! Protects the HTTPS port from web pages of other origins. Allows programs that are not browsers, and pages from the
+//! port's own names.
 //!
 //! A page of another origin can reach this port in two ways. It can let its own host name resolve to this machine (DNS
 //! rebinding); `Host` then contains that name. It can also send requests without reading the responses; `Origin` or

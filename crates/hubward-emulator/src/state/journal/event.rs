@@ -158,7 +158,7 @@ impl EventSource {
     }
 }
 
-/// An event before it gets its number and time.
+/// An event without number and time. The journal adds both.
 #[derive(Debug, Clone)]
 #[must_use]
 pub(crate) struct Note {

@@ -9,7 +9,7 @@ use super::eval::{fits, member, number, order};
 use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
 use crate::services::api::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 
-/// Keys of at most this many bytes are not shortened.
+/// Keys with more bytes are shortened.
 const SHORT: usize = 128;
 
 /// Body and headers of a response.
