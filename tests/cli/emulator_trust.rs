@@ -181,9 +181,10 @@ async fn the_lines_for_debian_change_its_store_and_undo_it() {
 
     let recipes = trust(&["--data-dir", &data_dir, "--for", "os", "-o", "json"]).await.last().expect("a result");
     let debian = &recipes["recipes"][0];
+    assert!(debian.to_string().contains("update-ca-certificates"), "{debian}");
     let pem = std::fs::read_to_string(ready["caFile"].as_str().expect("a path")).expect("a file");
     // The other authority stays in the bundle.
-    for (part, code) in [("lines", 0), ("undo", 60)] {
+    for (part, code) in [("lines", 0), ("lines", 0), ("undo", 60)] {
         let changed = sh(&below(&root, &debian[part]), &[]).await;
         assert_eq!(changed.code, Some(0), "{part}: {}", changed.stderr_text());
         let text = std::fs::read_to_string(&bundle).expect("the bundle");
@@ -207,6 +208,7 @@ async fn errors_of_trust_name_the_cause() {
         (&["--admin", "http://127.0.0.1:1"], 3, "hubward emulator"),
         (&["--data-dir", invalid], 1, "is not the certificate of an emulator"),
         (&["--for", "perl"], 2, "perl"),
+        (&["--install"], 2, "--install"),
     ] {
         let ran = trust(&[arguments, &["--output", "json"]].concat()).await;
         let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));

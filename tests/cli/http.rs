@@ -34,8 +34,11 @@ pub(crate) async fn send(admin: &str, request: &str, headers: &str, body: Option
     if body.len() < length {
         return Err(incomplete());
     }
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).map_err(|_| incomplete())? };
-    Ok((status, body))
+    if body.is_empty() {
+        return Ok((status, Value::Null));
+    }
+    let read = serde_json::from_slice(body);
+    read.map(|body| (status, body)).map_err(|_| Error::other(format!("not JSON: {}", String::from_utf8_lossy(body))))
 }
 
 /// Writes a request and reads until the emulator closes the connection.

@@ -133,7 +133,8 @@ impl Running {
     async fn stderr(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut pipe) = self.child.stderr.take() {
-            pipe.read_to_string(&mut text).await.expect("stderr is text");
+            let read = tokio::time::timeout(HANG, pipe.read_to_string(&mut text)).await;
+            read.expect("the command closes stderr").expect("stderr is text");
         }
         text
     }

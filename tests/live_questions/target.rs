@@ -54,6 +54,7 @@ impl Target {
     pub(super) async fn resource_counts(&self) -> Value {
         let status = self.request("GET /api/status", None).await;
         let hub = &status["hubs"][0];
+        assert!(status["dps"].is_object() && hub.is_object(), "{status}");
         serde_json::json!([status["dps"], hub["devices"], hub["modules"], hub["connected"]])
     }
 

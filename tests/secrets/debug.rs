@@ -95,15 +95,21 @@ async fn no_public_type_prints_a_secret() {
     for kind in hubward::TransportKind::ALL {
         let settings = good.clone().transport(kind);
         inspector.check_debug("a transport to DPS", &settings.build_dps_transport().expect("a transport"));
-        let at_hub = HubSettings::from_connection_string(&text).expect("a device").transport(kind);
-        if let Ok(transport) = at_hub.build_hub_transport() {
-            inspector.check_debug("a transport to the hub", &transport);
-        }
         inspector.check_debug("Provisioner", &settings.provisioner().expect("a provisioner"));
     }
 
     let assignment = good.provision().await.expect("it is enrolled");
     inspector.check_debug("Assignment", &assignment);
+    let mut hub_transports = 0;
+    for kind in hubward::TransportKind::ALL {
+        let at_hub = good.hub_settings(&assignment).transport(kind);
+        inspector.check_debug("HubSettings", &at_hub);
+        if let Ok(transport) = at_hub.build_hub_transport() {
+            inspector.check_debug("a transport to the hub", &transport);
+            hub_transports += 1;
+        }
+    }
+    assert_eq!(hub_transports, 2, "mqtt and mqtt-ws");
     let hub = good.hub_settings(&assignment).spawn().expect("a client");
     hub.connected().await.expect("a login");
     inspector.check_debug("HubClient", &hub);

@@ -110,8 +110,9 @@ class Emulator:
             with opener.open(request, timeout=timeout) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
-            # The field `Message` of a hub's error contains JSON as text.
-            return error.code, json.loads(json.load(error)["Message"])
+            # The field `Message` of a method's error contains JSON as text, that of any other error `ErrorCode:…`.
+            message = json.load(error)["Message"]
+            return error.code, json.loads(message) if message.startswith("{") else message
 
     def _first_line(self):
         lines = queue.Queue()

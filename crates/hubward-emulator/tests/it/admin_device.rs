@@ -1,7 +1,7 @@
 //! Twins and methods at the admin port, in the format of the hub's service API.
 
 use hubward_emulator::Emulator;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::client::{Reply, http, listening, publish, read_publish, receive, send};
@@ -16,11 +16,18 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// The error code of a failed method call. The body of such an error contains JSON as a string. `None` for other
-/// errors.
+/// The numeric code of a failed method call. The body of such an error contains JSON as text.
 fn nested_code(reply: &Reply) -> Option<u64> {
-    let inner: serde_json::Value = serde_json::from_str(reply.json()["Message"].as_str()?).ok()?;
+    assert_eq!(reply.json()["ExceptionMessage"], "");
+    let inner: Value = serde_json::from_str(reply.json()["Message"].as_str().expect("text")).expect("JSON");
     inner["errorCode"].as_u64()
+}
+
+/// Checks the error of an operation that is not a method. The body contains the name of the error.
+fn assert_named(reply: &Reply, name: &str, request: &str) {
+    let text = |member: &str| reply.json()[member].as_str().expect("text").to_owned();
+    assert!(text("Message").starts_with(&format!("ErrorCode:{name};")), "{request}: {}", reply.body);
+    assert!(text("ExceptionMessage").starts_with("Tracking ID:"), "{request}: {}", reply.body);
 }
 
 #[tokio::test]
@@ -105,16 +112,23 @@ async fn errors_have_the_format_of_the_hub() {
     let method = |rest: &str| format!(r#"{{"methodName":"m"{rest}}}"#);
     let large = format!(r#"{{"methodName":"m","payload":"{}"}}"#, "x".repeat(131_072));
     let huge = "x".repeat(512 * 1024 + 1);
+    for (request, body, status, name) in [
+        (patch, "no JSON", 400, "IotHubFormatError"),
+        (patch, "[]", 400, "IotHubFormatError"),
+        (patch, r#"{"tags":1}"#, 400, "IotHubFormatError"),
+        (patch, r#"{"tags":{"a b":1}}"#, 400, "ArgumentInvalid"),
+        (patch, r#"{"properties":{"desired":{"$other":1}}}"#, 400, "ArgumentInvalid"),
+        ("PATCH /hubs/localhost/twins/d2", "{}", 404, "DeviceNotFound"),
+        ("PATCH /hubs/localhost/twins/d1/modules/m", "{}", 404, "DeviceNotFound"),
+        ("GET /hubs/elsewhere/twins/d1", "", 401, "IotHubNotFound"),
+        ("DELETE /hubs/localhost/twins/d1", "", 405, "GenericMethodNotAllowed"),
+    ] {
+        let reply = ask(&mut stream, request, body).await;
+        assert_eq!((reply.status, reply.header("iothub-errorcode")), (status, Some(name)), "{request} {body:.80}");
+        assert_named(&reply, name, request);
+    }
     for (request, body, status, code, name) in [
-        (patch, "no JSON", 400, 400_006, "IotHubFormatError"),
-        (patch, "[]", 400, 400_006, "IotHubFormatError"),
-        (patch, r#"{"tags":1}"#, 400, 400_006, "IotHubFormatError"),
-        (patch, r#"{"tags":{"a b":1}}"#, 400, 400_004, "ArgumentInvalid"),
-        (patch, r#"{"properties":{"desired":{"$other":1}}}"#, 400, 400_004, "ArgumentInvalid"),
-        ("PATCH /hubs/localhost/twins/d2", "{}", 404, 404_001, "DeviceNotFound"),
-        ("PATCH /hubs/localhost/twins/d1/modules/m", "{}", 404, 404_001, "DeviceNotFound"),
-        ("GET /hubs/elsewhere/twins/d1", "", 401, 401_001, "IotHubNotFound"),
-        (call, &method(""), 404, 404_103, "DeviceNotOnline"),
+        (call, method("").as_str(), 404, 404_103, "DeviceNotOnline"),
         ("POST /hubs/localhost/twins/d2/methods", &method(""), 404, 404_001, "DeviceNotFound"),
         (call, "{}", 400, 400_004, "ArgumentInvalid"),
         (call, r#"{"methodName":""}"#, 400, 400_004, "ArgumentInvalid"),
@@ -122,14 +136,11 @@ async fn errors_have_the_format_of_the_hub() {
         (call, &method(r#","responseTimeoutInSeconds":301"#), 400, 400_004, "ArgumentInvalid"),
         (call, &method(r#","connectTimeoutInSeconds":301"#), 400, 400_004, "ArgumentInvalid"),
         (call, &large, 413, 413_001, "MessageTooLarge"),
-        ("DELETE /hubs/localhost/twins/d1", "", 405, 405_000, "GenericMethodNotAllowed"),
         ("GET /hubs/localhost/twins/d1/methods", "", 405, 405_000, "GenericMethodNotAllowed"),
     ] {
         let reply = ask(&mut stream, request, body).await;
-        let seen = (reply.status, reply.header("iothub-errorcode"));
-        assert_eq!(seen, (status, Some(name)), "{request} {body:.80}");
-        let nested = request.ends_with("/methods").then_some(code);
-        assert_eq!(nested_code(&reply), nested, "{request} {body:.80}");
+        let seen = (reply.status, nested_code(&reply), reply.header("iothub-errorcode"));
+        assert_eq!(seen, (status, Some(code), Some(name)), "{request} {body:.80}");
     }
     // A page of another origin can make a browser send this.
     for (headers, status) in [

@@ -253,7 +253,7 @@ fn summary(record: &Value) -> String {
     )
 }
 
-/// Where a message's id placeholder in a topic.
+/// The message id in the topic of a message; `no id` if there is none.
 fn message_id(message: &Publish) -> String {
     let id = message
         .topic

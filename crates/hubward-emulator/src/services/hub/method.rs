@@ -221,7 +221,11 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         Ok(Ok(MethodOutcome::NotSubscribed)) => Err(InvokeError::NotOnline),
         Ok(Ok(MethodOutcome::TooMany)) => Err(InvokeError::TooMany),
         Ok(Ok(MethodOutcome::Response { status, body })) => {
-            Ok(MethodResult { status, payload: serde_json::from_slice(&body).ok(), body })
+            let payload = serde_json::from_slice(&body).ok();
+            if payload.is_none() && !body.is_empty() {
+                tracing::warn!(hub, device = client_id, "a method response is not JSON");
+            }
+            Ok(MethodResult { status, payload, body })
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
-use super::load_error::LoadError;
+use super::guard::guarded;
 use super::quietly::quietly;
 use super::rows;
 use super::sums::{Sum, Sums, kind, unsealed, unsealed_message};
@@ -46,12 +46,10 @@ pub(super) fn survey(path: &Path) -> String {
 /// panicked.
 fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return false };
-    let act = || {
-        let (database, _) = open_held(FileBackend::new(file)?)?;
-        read(&database);
-        Ok::<_, LoadError>(())
-    };
-    quietly(act).is_ok_and(|it| it.is_ok())
+    let open = || open_held(FileBackend::new(file)?);
+    let Ok(Ok((database, storage))) = quietly(open) else { return false };
+    let Ok(((), database)) = guarded(database, &storage, |database| read(database)) else { return false };
+    quietly(|| drop(database)).is_ok()
 }
 
 /// The readable rows: from the beginning up to the damage, and from the end back to it.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
+use super::guard::guarded;
 use super::held::Storage;
 use super::load_error::LoadError;
 use super::mark::Mark;
-use super::quietly::quietly;
+use super::quietly::{Panicked, quietly};
 use super::sums::Sums;
 use super::tables::{FORMAT, FORMAT_KEY, open_held, read_about, read_sums, write_new};
 use super::{Disk, DiskLog, StateError, damage, load, migrate, rows, writer};
@@ -61,15 +62,14 @@ pub(super) fn start(
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
-    // Only here does redb read pages that may be damaged, and it may panic on them. A panic counts as damage.
-    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(LoadError::Damaged));
+    let read = read(storage, mark.as_ref(), state, logs);
     let (database, storage, sums) = read.map_err(|error| refused(&path, mark.as_ref(), error))?;
     if let Some(mark) = &mut mark {
         mark.note(sums.file, sums.commit);
     }
     rows::track(state);
     let disk = Disk::new(path.clone());
-    let written = writer::Written { database, storage, sums, mark, is_checked: false };
+    let written = writer::Written { database, storage, sums, mark, is_checked: false, has_panicked: false };
     writer::spawn(written, &disk).map_err(|source| StateError::File { path, source })?;
     for (hub, log) in logs {
         log.write_to(DiskLog::new(disk.clone(), hub));
@@ -77,15 +77,36 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads everything, and only then allows redb to write to the file.
+/// Reads everything, and only then allows redb to write to the file. redb may panic on damaged pages: a panic counts as
+/// damage.
 fn read(
-    file: impl StorageBackend,
+    file: Result<impl StorageBackend, DatabaseError>,
     mark: Option<&Mark>,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(Database, Storage, Sums), LoadError> {
-    let (mut database, storage) = open_held(file)?;
-    let format = read_about(&database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
+    let (database, storage) = quietly(|| open_held(file?)).unwrap_or(Err(LoadError::Damaged))?;
+    let examined = guarded(database, &storage, |database| examine(database, &storage, mark, state, logs));
+    let (sums, database) = examined.map_err(|Panicked| LoadError::Damaged)?;
+    match sums {
+        Ok(sums) => Ok((database, storage, sums)),
+        Err(error) => {
+            // Closing a damaged file may panic, too.
+            let _ = quietly(|| drop(database));
+            Err(error)
+        }
+    }
+}
+
+/// Checks and loads an open database. Returns the contents that later writes expect.
+fn examine(
+    database: &mut Database,
+    storage: &Storage,
+    mark: Option<&Mark>,
+    state: &mut State,
+    logs: &BTreeMap<String, TelemetryLog>,
+) -> Result<Sums, LoadError> {
+    let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
         // Checks the pages: nothing else shows whether the format number is damaged, and a file of the old format has
@@ -95,19 +116,19 @@ fn read(
             _ if !is_whole => return Err(LoadError::DamagedBefore),
             migrate::FORMAT => {
                 storage.release().map_err(LoadError::Io)?;
-                migrate::migrate(&database)?;
+                migrate::migrate(database)?;
             }
             newer if newer > FORMAT => return Err(LoadError::Newer(newer)),
             _ => return Err(LoadError::Unknown("its format is unknown".to_owned())),
         }
     }
-    let sums = read_sums(&database)?.ok_or(LoadError::Damaged)?;
+    let sums = read_sums(database)?.ok_or(LoadError::Damaged)?;
     if let Some(acknowledged) = mark.and_then(|it| it.acknowledged(sums.file)).filter(|it| *it > sums.commit) {
         return Err(LoadError::Older { found: sums.commit, acknowledged });
     }
-    load::load(&database, &sums, state, logs)?;
+    load::load(database, &sums, state, logs)?;
     storage.release().map_err(LoadError::Io)?;
-    Ok((database, storage, sums))
+    Ok(sums)
 }
 
 fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {

@@ -5,6 +5,7 @@ mod damage;
 mod error;
 mod file;
 mod form;
+mod guard;
 mod held;
 mod load;
 mod load_error;

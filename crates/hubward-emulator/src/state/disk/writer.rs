@@ -7,13 +7,17 @@ use std::sync::{Arc, PoisonError};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 use tokio::sync::watch;
 
+use super::guard::abandon;
 use super::held::Storage;
 use super::load_error::is_damage;
 use super::mark::Mark;
-use super::quietly::quietly;
+use super::quietly::{Panicked, quietly};
 use super::sums::{Sums, sealed, sealed_message, value_of};
 use super::tables::{ROWS, TELEMETRY, write_sums};
 use super::{Disk, End, Write, WriteQueue, damage, rows};
+
+/// The reason of a failure after a panic.
+const CRASHED: &str = "its writer has crashed";
 
 /// The file and its expected contents.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Written {
     pub(super) mark: Option<Mark>,
     /// Whether the pages without rows are known to be intact.
     pub(super) is_checked: bool,
+    /// Whether redb has panicked, so that the database must not be dropped.
+    pub(super) has_panicked: bool,
 }
 
 /// Starts the thread. It ends after [`Disk::close`], or when a write fails.
@@ -33,7 +39,7 @@ pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
     let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
         // Reports the end even after a panic, so that no task waits forever.
-        let end = Ending { queue: &queue, end: End::Failed("its writer has crashed".into()) };
+        let end = Ending { queue: &queue, end: End::Failed(CRASHED.into()) };
         run(&queue, written, end);
     })?;
     Ok(())
@@ -62,7 +68,7 @@ impl Drop for Ending<'_> {
 fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     loop {
         let (writes, issued, closing) = take(queue);
-        match written.write(&writes) {
+        match quietly(|| written.write(&writes)).unwrap_or_else(|Panicked| written.crashed()) {
             Ok(seen) => {
                 for (total, to) in seen {
                     total.send_replace(to);
@@ -70,8 +76,8 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
                 queue.progress.send_modify(|it| it.written = issued);
             }
             Err(why) => {
-                // Closes the file before the failure is reported. A damaged file may panic once more.
-                let _ = quietly(|| drop(written));
+                // Closes the file before the failure is reported.
+                written.close_after_failure();
                 ending.end = End::Failed(why.into());
                 return;
             }
@@ -133,11 +139,29 @@ impl Written {
                 Err(error.to_string())
             }
             // Writes stay held back, including those when the database closes.
-            _ => Err(format!(
-                "it is damaged: {}; every row can still be read: save them with `hubward emulator export`, move the \
-                 file away and import them",
-                damage::STRUCTURE
-            )),
+            other => {
+                self.has_panicked = other.is_err();
+                Err(format!(
+                    "it is damaged: {}; every row can still be read: save them with `hubward emulator export`, move \
+                     the file away and import them",
+                    damage::STRUCTURE
+                ))
+            }
+        }
+    }
+
+    /// The failure after a panic of redb.
+    fn crashed<T>(&mut self) -> Result<T, String> {
+        self.has_panicked = true;
+        Err(CRASHED.to_owned())
+    }
+
+    fn close_after_failure(self) {
+        if self.has_panicked {
+            abandon(self.database, &self.storage);
+        } else {
+            // Closing a damaged file may panic, too.
+            let _ = quietly(|| drop(self));
         }
     }
 }

@@ -109,14 +109,17 @@ pub(crate) fn set_policy_keys(
     given: (Option<&SharedKey>, Option<&SharedKey>),
 ) -> Result<(), KeyError> {
     let known = policies.get(&id).cloned();
-    let set_policy_keys = |given: Option<&SharedKey>, known: Option<SharedKey>| match (given, known) {
+    let choose = |given: Option<&SharedKey>, known: Option<SharedKey>| match (given, known) {
         (Some(given), _) => Ok(given.clone()),
         (None, Some(known)) => Ok(known),
         (None, None) => SharedKey::generate(),
     };
-    let (primary, secondary) = known.map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
-    let keys = KeyPair { primary: set_policy_keys(given.0, primary)?, secondary: set_policy_keys(given.1, secondary)? };
-    policies.insert(id, keys);
+    let (primary, secondary) = known.clone().map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
+    let keys = KeyPair { primary: choose(given.0, primary)?, secondary: choose(given.1, secondary)? };
+    // If the keys are already in the state, a start writes nothing. A file that is read-only then works too.
+    if known.as_ref() != Some(&keys) {
+        policies.insert(id, keys);
+    }
     Ok(())
 }
 
@@ -175,8 +178,10 @@ mod tests {
         assert_eq!(id, "hub-1/service");
         set_policy_keys(&mut policies, id.clone(), (None, None)).expect("random ones");
         let first = policies[&id].clone();
+        policies.track();
         set_policy_keys(&mut policies, id.clone(), (None, None)).expect("the same");
         assert_eq!(policies[&id], first);
+        assert!(policies.drain_touched().is_empty(), "the same keys are not written again");
         let given = key();
         set_policy_keys(&mut policies, id.clone(), (Some(&given), None)).expect("another one");
         assert_eq!(policies[&id], KeyPair { primary: given, secondary: first.secondary });

@@ -93,13 +93,6 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
                 other => Err(format!("first {error}, then {:?}", other.err())),
             }
         }
-        // Something had changed with time, so that the start itself was the first to write.
-        Err(StartError::Lost(lost)) if lost.to_string().contains("it is damaged") => {
-            if std::fs::read(directory.join(FILE)).expect("the file") != bytes {
-                return Err(format!("the damaged file is changed: {lost}"));
-            }
-            is_a_report(&lost.to_string()).map(|()| Outcome::ReportedLate)
-        }
         Err(other) => Err(format!("{other:?}")),
     }
 }

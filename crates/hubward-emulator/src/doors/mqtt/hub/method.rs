@@ -2,7 +2,6 @@
 
 use hubward_proto::hub::{MethodRequestTopic, MethodResponseTopic};
 use hubward_proto::limits::METHOD_PAYLOAD_MAX;
-use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::delayed::{Draft, PublishKind};
@@ -69,9 +68,6 @@ impl HubSession<'_> {
             .map_err(|_| Closed::Violation("a method response without a status or a request id"))?;
         if publish.body.len() > METHOD_PAYLOAD_MAX {
             return Err(Closed::Violation("a method response larger than 128 KB"));
-        }
-        if !publish.body.is_empty() && serde_json::from_slice::<IgnoredAny>(&publish.body).is_err() {
-            tracing::warn!(device = %self.device.login().identity, request_id, "a method response is not JSON");
         }
         self.acknowledge(connection, publish, None);
         let outcome = MethodOutcome::Response { status, body: publish.body.clone() };

@@ -12,7 +12,7 @@ use crate::doors::mqtt::{Closed, Connection};
 /// Maximum number of unacknowledged publishes with QoS 1.
 ///
 /// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
-pub(crate) const WINDOW: usize = 16;
+const WINDOW: usize = 16;
 
 /// The first packet id of these publishes. Lower packet ids are for cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;

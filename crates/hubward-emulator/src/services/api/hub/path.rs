@@ -42,7 +42,7 @@ impl Action {
     /// Parses method and path. Ignores the letter case of fixed segments, because the SDKs differ.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
-    pub(crate) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let lower: Vec<String> = parts.iter().map(|it| it.to_ascii_lowercase()).collect();
         let segments: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -134,7 +134,7 @@ impl Action {
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities, ServiceConnect for
     /// twins, methods, messages and queries; iot-hub/how-to-device-twins.md requires RegistryRead for queries, so
     /// either right is accepted for them. The rights for statistics and for purging are `[guess]`es.
-    pub(crate) const fn rights(&self) -> &'static [Right] {
+    pub(super) const fn rights(&self) -> &'static [Right] {
         match self {
             Self::List | Self::GetIdentity(_) | Self::Modules(_) | Self::DeviceStatistics | Self::ServiceStatistics => {
                 &[Right::RegistryRead]
@@ -162,7 +162,7 @@ pub(crate) fn is_asked(path: &str) -> bool {
 }
 
 /// Whether this is a request of a device, which has a token of its own.
-pub(crate) fn is_for_devices(method: &str, path: &str) -> bool {
+pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     is_device_side(&segments) && !is_send(method, &segments)
@@ -174,7 +174,7 @@ fn is_send(method: &str, segments: &[&str]) -> bool {
 }
 
 /// Whether this is the path of a method invocation.
-pub(crate) fn is_method(path: &str) -> bool {
+pub(super) fn is_method(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     matches!(segments.as_slice(), ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"])

@@ -1,0 +1,30 @@
+//! Keeps a database that has panicked from aborting the process.
+
+use redb::{Database, StorageBackend as _};
+
+use super::held::Storage;
+use super::quietly::{Panicked, quietly};
+
+/// Calls `act` with a database that may be damaged, and returns both results. If redb panics, the file is closed.
+pub(super) fn guarded<R>(
+    mut database: Database,
+    storage: &Storage,
+    act: impl FnOnce(&mut Database) -> R,
+) -> Result<(R, Database), Panicked> {
+    match quietly(|| act(&mut database)) {
+        Ok(result) => Ok((result, database)),
+        Err(Panicked) => {
+            abandon(database, storage);
+            Err(Panicked)
+        }
+    }
+}
+
+/// Closes the file of a database that has panicked, and leaks the database. Its locks are poisoned: if it was dropped,
+/// it could panic twice, which aborts the process.
+pub(super) fn abandon(database: Database, storage: &Storage) {
+    std::mem::forget(database);
+    if let Err(error) = storage.close() {
+        tracing::warn!(%error, "the state file of a damaged database cannot be unlocked");
+    }
+}
