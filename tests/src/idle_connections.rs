@@ -67,7 +67,7 @@ pub mod first_bytes {
     pub const PARTIAL_CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 }
 
-/// Connects, on Linux from several local addresses, because one address has only about 28,000 ephemeral ports.
+/// Connects. On Linux, uses several local addresses, because one address has only about 28,000 ephemeral ports.
 async fn half_open(number: usize, address: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     let mut stream = if cfg!(target_os = "linux") && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let socket = TcpSocket::new_v4()?;

@@ -1,6 +1,6 @@
 //! From a host name to a secure byte stream: DNS, TCP, TLS, and dial overrides.
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system
 //!   has none, a bundled set replaces them. A CA file replaces both.

@@ -10,13 +10,13 @@ use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// A request failed, and a retry could not succeed, was made often enough, or would have come after the
-    /// deadline.
+    /// A request failed, and the provisioner gave up. A retry could not succeed, too many requests failed in a row, or
+    /// the next retry would have come after the deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
         /// The number of failed requests in a row, including this one.
         attempts: u32,
-        /// Whether the provisioner would have tried again before a later deadline.
+        /// Whether the deadline, and not the retry policy, ended the attempts.
         out_of_time: bool,
         /// The last failure.
         source: TransportError,
@@ -76,7 +76,7 @@ impl ProvisionError {
         }
     }
 
-    /// Host and port of the service, if the registration got that far.
+    /// Host and port of the service; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * One deadline covers everything: connecting, waiting, retrying. Each request also has its own shorter
 //!   limit, so that a silent server costs one attempt and not the whole time.

@@ -20,7 +20,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(doc()).unwrap();
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * Listens on three ports: MQTT over TLS; HTTPS and MQTT over WebSocket; plain HTTP for the admin API and the
 //!   portal. The admin port is on loopback unless configured otherwise, and it needs the feature `admin`. DPS and the

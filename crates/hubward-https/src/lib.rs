@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * The client sends each request once. It reconnects only if the idle connection turns out to be closed before any
 //!   byte of the request was written. A redirect is a refusal, like any other status.

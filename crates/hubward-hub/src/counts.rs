@@ -2,47 +2,49 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// How often, since the client started, it could not hand something from the hub to the program, or could not
-/// answer it. See [`HubClient::counts`](crate::HubClient::counts).
+/// Counts of calls and messages from the hub that the client could not hand to the program or could not answer. The
+/// counts begin with the start of the client. See [`HubClient::counts`](crate::HubClient::counts).
 ///
 /// All counts are zero for a client that keeps up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HubCounts {
-    /// Calls of a method that no handler serves; answered with 404.
+    /// Calls answered with 404, because no handler serves the method.
     pub methods_unknown: u64,
-    /// Calls with a payload that is not JSON, or with a name that cannot be read; answered with 400 without
-    /// calling a handler.
+    /// Calls answered with 400, because the payload is not JSON, or the name cannot be read. The client calls no
+    /// handler for them.
     pub methods_invalid: u64,
-    /// Calls beyond [`HubOptions::method_calls`](crate::HubOptions::method_calls); answered with 503.
+    /// Calls answered with 503, because [`HubOptions::method_calls`](crate::HubOptions::method_calls) calls were
+    /// running.
     pub methods_busy: u64,
-    /// Calls whose handler failed, panicked, or returned a body that is not JSON or is too large; answered with
-    /// 500.
+    /// Calls answered with 500, because the handler failed, panicked, or returned a body that is not JSON or is too
+    /// large.
     pub methods_failed: u64,
-    /// Calls whose handler took longer than
-    /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline); answered with 504.
+    /// Calls answered with 504, because the handler took longer than
+    /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline).
     pub methods_timed_out: u64,
-    /// Calls that the client could not answer: their connection had ended, or the client had ended. The caller
-    /// sees a timeout.
+    /// Calls that the client could not answer, because their connection, or the client, had ended. The caller sees a
+    /// timeout.
     pub methods_unanswered: u64,
-    /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full or the program
-    /// held 16 MiB of them. Not acknowledged: the hub delivers them again, on the same connection or the next.
+    /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full or the program held 16
+    /// MiB of messages. The client does not acknowledge these messages, so the hub delivers them again, on the same
+    /// connection or the next one.
     pub messages_over_limit: u64,
-    /// Messages that were waiting for the program when their connection, or the client, ended. Not
-    /// acknowledged: the hub delivers them again.
+    /// Messages that were waiting for the program when their connection, or the client, ended. The client does not
+    /// acknowledge these messages, so the hub delivers them again.
     pub messages_discarded: u64,
-    /// Messages that the program took and dropped without settling them. Not acknowledged: the hub delivers
-    /// them again, on the same connection or the next.
+    /// Messages that the program took and dropped without settling them. The client does not acknowledge these
+    /// messages, so the hub delivers them again, on the same connection or the next one.
     pub messages_unsettled: u64,
-    /// Messages that the program completed successfully, but whose acknowledgement was [held
-    /// back](crate::CloudMessage#in-which-order-to-complete) for an earlier message until their connection
-    /// ended. The hub delivers them again, although the program has handled them.
+    /// Messages that the program completed before an earlier message, and whose acknowledgement the client still [held
+    /// back](crate::CloudMessage#in-which-order-to-complete) when their connection ended. The hub delivers them again,
+    /// although the program has handled them.
     pub messages_held_back: u64,
-    /// Messages that the program settled after their connection had ended. Not acknowledged: the hub delivers
-    /// them again.
+    /// Messages that the program settled after their connection had ended. The client does not acknowledge these
+    /// messages, so the hub delivers them again.
     pub messages_stale: u64,
-    /// Messages without acknowledgement (QoS 0) that the program never received: the receive queue was full, or
-    /// the client ended while they waited. Lost: the hub does not deliver them again.
+    /// Messages without acknowledgement (QoS 0) that the program never received: the receive queue was full, or the
+    /// client ended while they waited. These messages are lost, because the hub does not deliver them again.
     pub messages_lost: u64,
     /// Data that the client cannot read, or that came on a topic that this client does not use; discarded.
     pub unreadable: u64,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 /// the range of every clock.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Returns the moment that is `duration` after `now`, or [`DURATION_MAX`] after it if the clock cannot
-/// represent that.
+/// Returns the moment that is `duration` after `now`. If the clock cannot represent this moment, returns the moment
+/// that is [`DURATION_MAX`] after `now`.
 pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
     now + duration.min(DURATION_MAX)
 }
@@ -17,8 +17,8 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendDeadline {
-    /// `None` unless the message had to wait for room. The driver then takes the deadline from its own clock,
-    /// so that the sender need not read the time.
+    /// `None` unless the message had to wait for room. If it is `None`, the driver adds the duration to the time of its
+    /// own clock, so that the sender need not read the time.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }

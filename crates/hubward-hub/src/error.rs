@@ -92,7 +92,7 @@ pub enum UnconfirmedReason {
     /// The client ended before the acknowledgement came.
     #[error("the client was closed")]
     Closed(#[source] CloseReason),
-    /// The next connection could not send the message again, after an earlier one had sent it.
+    /// The next connection could not send the message again. An earlier connection had sent it.
     #[error("it could not be sent again")]
     Resend(#[source] ProtoError),
 }
@@ -107,7 +107,7 @@ impl UnconfirmedReason {
     }
 }
 
-/// Names a message in errors: by its id if it has one, otherwise by its size; never by its content.
+/// Names a message in errors: by its id, or by its size if it has no id. Never shows the content of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageLabel {
@@ -221,8 +221,8 @@ impl Closed {
     }
 }
 
-/// A client ended with unacknowledged messages: before the hub had acknowledged every message, the flush time
-/// passed or the client ended for another reason.
+/// A client ended before the hub had acknowledged every message: the flush time passed, or the client ended for another
+/// reason.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", unacknowledged(.closed))]
 pub struct CloseError {

@@ -29,7 +29,8 @@ pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct MessageInbox {
     /// Maximum number of waiting messages.
     limit: usize,
-    /// The number of the attempt whose connection is up. Every message that can be settled came over it.
+    /// The connection that is up, by the number of its attempt to connect. Every message that can be settled came over
+    /// this connection.
     up: Option<u64>,
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
@@ -62,7 +63,7 @@ enum Settlement {
     Released(Lock),
 }
 
-/// Wake-ups to deliver after the lock on the inbox is released: a woken task may run any code.
+/// Wake-ups that the caller must deliver after it has released the lock on the inbox: a woken task may run any code.
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct WakeUps {
@@ -126,8 +127,7 @@ impl MessageInbox {
         self.up = Some(connection);
     }
 
-    /// The connection has ended: the hub delivers its unacknowledged messages again. Messages that the hub does
-    /// not deliver again stay.
+    /// The connection has ended. Removes the waiting messages that the hub delivers again, and keeps the others.
     pub(crate) fn on_lost(&mut self, counters: &Counters) -> WakeUps {
         self.clear(&SettleFailure::Stale, counters)
     }
@@ -186,7 +186,7 @@ impl MessageInbox {
         self.unsettled == 0 && self.is_flushed()
     }
 
-    /// Whether the connection has every settlement.
+    /// Whether the connection has accepted every settlement.
     pub(crate) fn is_flushed(&self) -> bool {
         self.settlements.is_empty()
     }
@@ -206,12 +206,12 @@ impl MessageInbox {
 
     // Calls of the program.
 
-    /// Registers the receiver; returns false if there is one already.
+    /// Registers the receiver; returns false if another one is registered.
     pub(crate) const fn attach(&mut self) -> bool {
         !std::mem::replace(&mut self.has_receiver, true)
     }
 
-    /// The receiver is dropped; messages that it has not taken wait for the next one.
+    /// The receiver is dropped. Messages that it has not taken wait for the next receiver.
     pub(crate) fn detach(&mut self) -> Option<Waker> {
         self.has_receiver = false;
         self.waker.take()
@@ -220,7 +220,7 @@ impl MessageInbox {
     /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let delivery = self.waiting.pop_front()?;
-        // Without a connection, every waiting message is one that needs no settlement.
+        // If no connection is up, no waiting message needs a settlement, so the number does not matter.
         let connection = self.up.unwrap_or_default();
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
@@ -229,8 +229,8 @@ impl MessageInbox {
         Some(Taken { connection, bytes, delivery })
     }
 
-    /// Takes the next message, or returns why no more will come; `None` if the receiver has to wait. Also
-    /// returns the waker that it replaces.
+    /// Takes the next message, or returns why no more messages will come. If the receiver has to wait, stores `waker`
+    /// and returns `None`, and the waker that `waker` replaces.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);
@@ -242,7 +242,7 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Settles a message that came over `connection`; the connection gets the settlement next.
+    /// Settles a message that came over `connection`. The connection gets the settlement next.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -309,7 +309,7 @@ mod tests {
     use fastrand::Rng;
     use hubward_proto::hub::PropertyBag;
 
-    /// The bodies of test messages are slices of it, so they cost nothing.
+    /// The bodies of test messages are slices of this memory, so that each message costs nothing.
     static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
 
     fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {

@@ -14,7 +14,8 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` once the client has ended: a handler that holds a handle would otherwise keep itself alive.
+    /// `None` after the client has ended. Otherwise a handler that holds a handle of the client would keep the client
+    /// alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,

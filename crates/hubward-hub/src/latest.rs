@@ -1,8 +1,7 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! The task merges a change in place, and a reader copies the state when it takes it. Many changes between two
-//! reads therefore cost one copy, and the cost of a change depends on its own size, not on the size of the
-//! state.
+//! The task merges a change in place. It copies the state first only if a reader holds the state. Many changes between
+//! two reads therefore cost one copy, and the cost of a change depends on its own size, not on the size of the state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +9,8 @@ use hubward_proto::hub::{Properties, TwinSize, twin};
 use hubward_proto::limits;
 use hubward_transport::ProtoError;
 
-/// Maximum number of bytes of desired properties that a client keeps, as a hub counts them: twice what a hub
-/// accepts, since how it counts arrays is a guess.
+/// Maximum number of bytes of desired properties that a client keeps, as a hub counts them. This is twice what a hub
+/// accepts, because how a hub counts arrays is a guess.
 pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 
 /// Maximum number of bytes of desired properties as JSON that a client keeps. It also bounds values that a hub
@@ -139,7 +138,7 @@ mod tests {
     fn changes_copy_nothing_unless_a_reader_holds_the_state() {
         let latest = Latest::default();
         latest.replace(properties(1, json!({}))).expect("small");
-        // A copy has another address, since the state that is copied still exists at that moment.
+        // A copy has another address, because the original still exists at that moment.
         let address = || Arc::as_ptr(latest.lock().state.as_ref().expect("a state"));
         let merge_all = |versions: std::ops::RangeInclusive<u64>| {
             let mut addresses = vec![address()];

@@ -23,30 +23,30 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * **Delivery is at least once.** The hub acknowledges a message, or its receipt says whether the hub may
-//!   have it: with [`SendError::NotSent`] the hub certainly does not have it; with [`SendError::Unknown`] the
-//!   client wrote it and received no acknowledgement. After a reconnect, the client sends unacknowledged
-//!   messages again in their original order, even if the hub has lost the session. The hub may then receive a
-//!   message twice.
+//! * **Delivery is at least once.** If the hub does not acknowledge a message, the receipt says whether the hub may
+//!   have the message. With [`SendError::NotSent`], the hub certainly does not have it. With [`SendError::Unknown`],
+//!   the client wrote the message and received no acknowledgement. After a reconnect, the client sends unacknowledged
+//!   messages again in their original order, even if the hub has lost the session. The hub may then receive a message
+//!   twice.
 //! * **Every receipt resolves**: with an acknowledgement, a refusal, the message's deadline (5 minutes from
 //!   `enqueue`; see [`HubOptions::send_deadline`]) or the end of the client. Every future of this crate can be
 //!   dropped at any time.
-//! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight and at most
-//!   [`queue`](HubOptions::queue) wait, with at most [`queue_bytes`](HubOptions::queue_bytes) together; beyond
-//!   that, [`HubClient::enqueue`] waits. Whatever the hub sends, received messages take at most 16 MiB
-//!   ([`HubClient::cloud_messages`]) and desired properties at most 128 KiB as JSON ([`HubClient::desired`]),
-//!   and at most [`method_calls`](HubOptions::method_calls) method calls run at a time.
-//! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute, and then the
-//!   number of warnings it suppressed. Names that come from the hub are cut to 128 characters and escaped.
-//! * **The client reconnects.** After a network or service failure it waits for a random time; the bound of
-//!   that time doubles up to a minute and returns to its start only after a connection that lasted. After a
-//!   refusal the client waits longer. Only a refusal of the very first login ends the client, so that a wrong
-//!   key shows at once.
-//! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime the client
-//!   waits for outstanding acknowledgements, moves to a connection with a new token and continues. The state is
-//!   [`ConnectionState::Renewing`] meanwhile, and no message is lost or reported. The client also renews its
+//! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight, at most
+//!   [`queue`](HubOptions::queue) wait, and together they take at most [`queue_bytes`](HubOptions::queue_bytes). When a
+//!   limit is reached, [`HubClient::enqueue`] waits. Whatever the hub sends, received messages take at most 16 MiB
+//!   ([`HubClient::cloud_messages`]), desired properties take at most 128 KiB as JSON ([`HubClient::desired`]), and at
+//!   most [`method_calls`](HubOptions::method_calls) method calls run at a time.
+//! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute, and then the number of
+//!   the warnings that it suppressed. Names that come from the hub are cut to 128 characters and escaped.
+//! * **The client reconnects.** After a network or service failure it waits for a random time. The limit of that time
+//!   doubles with each failure, up to a minute, and returns to its start only after a connection that lasted. After a
+//!   refusal the client waits longer. Only a refusal of the very first login ends the client, so that a wrong key shows
+//!   at once.
+//! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime the client waits for
+//!   outstanding acknowledgements, moves to a connection with a new token and continues. Meanwhile, the state is
+//!   [`ConnectionState::Renewing`]. No message is lost, and the client reports no failure. The client also renews its
 //!   token after the machine has slept.
 //! * **A slow acknowledgement does not mean a dead connection**: a hub throttles by delaying acknowledgements.
 //!   When one is overdue (30 s, doubling), the client reconnects once and sends the messages again.
@@ -54,20 +54,19 @@
 //!   connection for each identity and gives no reason when it closes one. After the fifth time within a quarter
 //!   of an hour the state reports [`DisconnectCause::DuplicateIdentity`]. From then on the client connects at
 //!   most once a [minute](HubOptions::duplicate_wait), until a connection has lasted ten minutes.
-//! * **The client does not trust clocks.** Token age uses whichever clock advanced further, so a clock that was
-//!   set back does not delay a renewal. Where the protocol carries the hub's time (MQTT over WebSocket), the
-//!   client warns if the local clock differs from it by more than four minutes.
+//! * **The client does not trust clocks.** Token age uses whichever clock advanced further, so a clock that was set
+//!   back does not delay a renewal. With MQTT over WebSocket, the hub also sends its time, and the client warns if the
+//!   local clock differs from that time by more than four minutes.
 //! * **Reports keep their order.** The client sends twin requests one at a time, also when the hub is busy or a
 //!   connection breaks. Each request ends within [`twin_deadline`](HubOptions::twin_deadline), and
 //!   [`TwinError`] says whether the hub may have it.
-//! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, the newest
-//!   first. After a reconnect the client reads what changed while it was not connected.
-//! * **Every method call gets one response**, whatever its handler does, over the connection that the call came
-//!   over. At most [`method_calls`](HubOptions::method_calls) run at a time.
-//! * **The program decides when a received message is acknowledged**: only [`CloudMessage::complete`] does it.
+//! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, always the newest
+//!   one. After a reconnect, the client reads what changed while it was not connected.
+//! * **Every method call gets one response**, whatever its handler does. The client sends the response over the
+//!   connection that delivered the call. At most [`method_calls`](HubOptions::method_calls) run at a time.
+//! * **The program decides when the client acknowledges a received message**, by calling [`CloudMessage::complete`].
 //!   The client does not subscribe to messages before a receiver exists.
-//! * **A slow reader delays only itself.** Whatever the client could not hand over or answer is in
-//!   [`HubClient::counts`].
+//! * **A slow reader delays only itself.** [`HubClient::counts`] counts what the client could not hand over or answer.
 //! * Dropping the last handle ends the client in the background; messages that were still queued count as not
 //!   sent.
 

@@ -39,8 +39,8 @@ impl MethodResponse {
         Ok(Self { status, body: serde_json::to_vec(body)?.into() })
     }
 
-    /// Makes a response with a status and a body that already is JSON, at most 128 KB. If it is not, the caller
-    /// gets 500.
+    /// Makes a response with a status and a body that is already JSON, at most 128 KB. If the body is not JSON, the
+    /// caller gets 500.
     #[must_use]
     pub fn raw(status: i32, body: impl Into<Bytes>) -> Self {
         Self { status, body: body.into() }

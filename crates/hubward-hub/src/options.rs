@@ -50,7 +50,7 @@ pub struct HubOptions {
     /// Bounds of the waits after a refusal that does not pass by itself (credential, certificate). Each wait is
     /// random in the upper half of a bound that doubles. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// How long a connection must last before the bounds of the waits return to their start; a renewal does not
+    /// How long a connection must last before the bounds of the waits return to their start. A renewal does not
     /// interrupt that time. Default 30 s.
     pub backoff_reset_after: Duration,
     /// Minimum wait between attempts while another client seems to use the same identity
@@ -63,15 +63,15 @@ pub struct HubOptions {
     /// How long a method handler may take. After that, the client answers the call with 504 and drops the
     /// handler's future. Default 5 minutes, the longest time for which a hub lets a caller wait.
     pub method_deadline: Duration,
-    /// Maximum number of received messages that wait for the program (at most 4 MiB, and at most 16 MiB
-    /// together with those that the program holds); at least 1. The client does not acknowledge messages beyond
-    /// that, so the hub keeps them. Default 64, more than a hub keeps for a device.
+    /// Maximum number of received messages that wait for the program; at least 1. Waiting messages take at most 4 MiB,
+    /// and at most 16 MiB together with the messages that the program holds. The client does not acknowledge messages
+    /// beyond these limits, so the hub keeps them. Default 64, more than a hub keeps for a device.
     pub receive_queue: usize,
     /// How long a twin request may take, from the call to the hub's response; `None` for as long as the client
     /// lives. Default 60 s.
     pub twin_deadline: Option<Duration>,
-    /// How long the hub may take to answer a twin request before the client sends it again; doubles for the
-    /// same request on the same connection. Default 15 s.
+    /// How long the hub may take to answer a twin request before the client sends the request again. If the client
+    /// repeats a request on the same connection, this time doubles. Default 15 s.
     pub twin_timeout: Duration,
     /// Maximum number of unanswered twin requests; when it is reached, further ones wait. At least 1. Default
     /// 64.

@@ -9,21 +9,21 @@ use crate::{CloseReason, DisconnectCause};
 pub(crate) enum SendOutcome {
     /// The hub has acknowledged the message.
     Acknowledged,
-    /// No connection could carry the message, and none did.
+    /// No connection sent the message, because a connection cannot send it.
     Refused(Box<ProtoError>),
-    /// No connection carried the message.
+    /// No connection sent the message.
     NotSent(SendFailure),
-    /// A connection carried the message, and no acknowledgement came.
+    /// A connection sent the message, and no acknowledgement came.
     Unknown(SendFailure),
 }
 
 /// Why a message was not acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) enum SendFailure {
-    /// Its deadline passed. Contains why the client was not connected, if it was not.
+    /// The deadline of the message passed. Contains why the client was not connected, if it was not.
     Deadline(Option<DisconnectCause>),
     /// The client ended.
     Closed(CloseReason),
-    /// A later connection could not carry the message, after an earlier one had.
+    /// A later connection could not send the message again.
     Resend(Box<ProtoError>),
 }

@@ -1,5 +1,4 @@
-//! A message on its way from the caller to the driver, and its outcome on the way back: one allocation for
-//! both.
+//! A message on its way from the caller to the driver, and its outcome on the way back. Both share one allocation.
 
 use std::fmt;
 use std::pin::Pin;
@@ -51,7 +50,8 @@ impl Receipt {
         self.0.state().outcome.as_ref().map(|it| self.0.result(it))
     }
 
-    /// For a message that entered the channel after the driver's end: the driver never takes it.
+    /// Resolves the receipt of a message that entered the channel after the end of the driver: the driver never takes
+    /// it.
     pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
         self.0.resolve(SendOutcome::NotSent(SendFailure::Closed(reason)));
     }
@@ -63,7 +63,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The task's side of a receipt: the message, and the duty to resolve the receipt. `None` once it is resolved.
+/// The task's side of a receipt: the message, and the duty to resolve the receipt. `None` after the receipt is
+/// resolved.
 pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
 impl PendingMessage {

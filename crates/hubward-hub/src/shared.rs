@@ -1,4 +1,4 @@
-//! What the handles of a client and its task share: the state, and the commands from the handles to the task.
+//! The state that the handles of a client and its task share, and the commands from the handles to the task.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;

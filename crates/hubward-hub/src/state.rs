@@ -14,13 +14,14 @@ pub enum ConnectionState {
     Connecting,
     /// The hub has accepted the login.
     Connected,
-    /// The client is moving to a new token as planned. Messages wait briefly; none is lost or reported.
+    /// The client is moving to a new token as planned. Messages wait briefly. No message is lost, and the client
+    /// reports no failure.
     Renewing,
     /// The client is not connected and has planned the next attempt. Messages wait.
     Disconnected {
         /// What ended the connection or the attempt.
         cause: DisconnectCause,
-        /// Failures in a row, including this one. Counts from the start after a connection that lasted.
+        /// Failures in a row, including this one. The count starts again after a connection that lasted.
         attempt: u32,
         /// When the next attempt starts.
         next_try: Instant,
@@ -33,8 +34,8 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Whether the hub has accepted the login and the connection has not ended since. True during a renewal,
-    /// since a program need not know of it.
+    /// Whether the hub has accepted the login and the connection has not ended since. Also true during a renewal, which
+    /// a program can ignore.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected | Self::Renewing)
@@ -70,15 +71,15 @@ pub enum DisconnectCause {
         /// How long the client waited.
         after: Duration,
     },
-    /// The hub closes connections that it had accepted, again and again: probably another client with the same
-    /// identity takes them over. Only the pattern indicates this, so it is a suspicion. The client connects at
-    /// most once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted ten minutes.
+    /// The hub repeatedly closes connections that it had accepted. Probably another client with the same identity takes
+    /// over these connections. This is a suspicion, because only the pattern indicates it. The client connects at most
+    /// once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted ten minutes.
     #[error(
         "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
          give each device an identity of its own"
     )]
     DuplicateIdentity {
-        /// The number of connections that the hub has closed since this began.
+        /// The number of connections that the hub has closed in this way.
         takeovers: u32,
         /// How the last of these connections ended.
         #[source]
@@ -158,8 +159,8 @@ impl CloseReason {
     }
 }
 
-/// A wrong certificate, a proxy or a local signer does not concern the assignment; a hub that answers "not
-/// authorized" or "not found" does.
+/// Whether the hub refuses the identity. A hub that answers "not authorized" or "not found" does. A wrong certificate,
+/// a proxy or a local signer has nothing to do with the identity.
 fn refuses_identity(error: &TransportError) -> bool {
     let by_status = |it: &Refusal| matches!(it.by, RefusedBy::Status(404));
     error.refusal().is_some_and(|it| error.fault() == Fault::Credential || by_status(it))

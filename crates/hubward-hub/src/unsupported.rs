@@ -32,24 +32,24 @@ pub enum Capability {
 }
 
 impl Unsupported {
-    /// Which party has to act: the program, if its identity does not support the request; otherwise only
+    /// Which party has to act. If the identity does not support the request, the program has to. Otherwise, only
     /// another protocol or a later version of hubward helps.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         if self.by_identity { Fault::Request } else { Fault::Unsupported }
     }
 
-    /// The protocol does not support it.
+    /// Creates the error for a protocol that does not support the request.
     pub(crate) const fn over(kind: TransportKind, what: Capability) -> Self {
         Self { what, kind, by_identity: false }
     }
 
-    /// This kind of identity does not support it.
+    /// Creates the error for a kind of identity that does not support the feature.
     pub(crate) const fn for_identity(kind: TransportKind, feature: Feature) -> Self {
         Self { what: Capability::Feature(feature), kind, by_identity: true }
     }
 
-    /// Fails if the protocol cannot carry the feature.
+    /// Fails if the protocol does not support the feature.
     pub(crate) const fn check(abilities: Abilities, kind: TransportKind, feature: Feature) -> Result<(), Self> {
         let able = match feature {
             Feature::TwinResponses | Feature::Desired => abilities.twin,

@@ -34,7 +34,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
-/// # Behavior
+/// # Behaviour
 /// * The first request opens the connection; later requests of the same identity reuse it. If the
 ///   connection was idle for a whole keep-alive, or ends before any byte of a request is written, the
 ///   transport opens a new one and sends the request there.

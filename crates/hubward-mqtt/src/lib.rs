@@ -23,7 +23,7 @@
 //! }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * `rumqttc` encodes and decodes packets, with extra checks where its decoder is lenient. This crate has
 //!   its own session. A session spawns no task: it works while the caller polls it, and dropping a future

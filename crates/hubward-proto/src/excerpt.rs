@@ -43,9 +43,9 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Returns whether a character must not appear in a line for people: control characters (C0, DEL, C1), line
-/// and paragraph separators, and controls of the writing direction, which can make a text look like another
-/// one.
+/// Returns whether a character must not appear in a line for people. These characters are control characters (C0, DEL,
+/// C1), line and paragraph separators, and controls of the writing direction. A control of the writing direction can
+/// make a text look like another text.
 ///
 /// Source: Unicode Standard Annex 9, section 2; section 23.1 of the standard.
 #[must_use]

@@ -15,7 +15,7 @@ pub enum Fault {
     /// The service, its configuration, or something that it depends on, such as a device that does not
     /// answer an operator.
     Service,
-    /// The service, which refuses too many requests for some time.
+    /// The service. It refuses further requests for some time, because it received too many.
     Throttled,
     /// No one: the operation did not finish in time.
     Deadline,

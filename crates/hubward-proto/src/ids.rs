@@ -1,4 +1,4 @@
-//! The ids of the services. Each has its own type, whose constructor checks it.
+//! The ids of the services. Each id has its own type. The constructor of the type checks the id.
 
 use std::fmt;
 use std::str::FromStr;

@@ -12,16 +12,16 @@
 //! # Ok::<(), hubward_proto::ProtoError>(())
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * No runtime, no clock, no socket: the caller passes the time and random numbers as arguments.
-//! * Each wire format has one module with its encoder and its parser. The client and the emulator both use
-//!   them, so a test of one against the other proves nothing. The tests therefore compare with
+//! * The crate has no runtime, no clock and no socket: the caller passes the time and random numbers as arguments.
+//! * Each wire format has one module with its encoder and its parser. The client and the emulator use the same modules,
+//!   so a test of the client against the emulator cannot find a wrong format. The tests therefore compare with
 //!   `tests/vectors/`, which contains literal text that Microsoft's SDKs produced.
 //! * Parsers accept what the service may add later: they ignore unknown fields and keep unknown words as
 //!   `Unknown`.
-//! * The documentation of each wire format ends with its source: `[doc]` Microsoft's documentation, `[sdk]`
-//!   the source code of an official SDK, `[seen]` a trace, `[guess]` our choice, for lack of a source.
+//! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation, `[sdk]` is the
+//!   source code of an official SDK, `[seen]` is a trace, and `[guess]` is our choice, because no source exists.
 
 pub mod dps;
 mod error;

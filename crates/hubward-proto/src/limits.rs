@@ -75,8 +75,8 @@ pub const CLOUD_TO_DEVICE_MAX: usize = 64 * 1024;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message lifecycle".
 pub const CLOUD_TO_DEVICE_QUEUE: usize = 50;
 
-/// Maximum number of deliveries of a cloud-to-device message, unless the hub is configured differently
-/// (1 to 100). Then the hub dead-letters the message.
+/// Maximum number of deliveries of a cloud-to-device message, unless the hub is configured differently (1 to 100).
+/// After the last delivery, the hub dead-letters the message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Cloud-to-device configuration options".
 pub const CLOUD_TO_DEVICE_DELIVERIES: u32 = 10;
@@ -114,7 +114,7 @@ pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
-/// The longest useful keep-alive: the hub waits 1.5 times as long.
+/// The longest useful keep-alive. A hub waits 1.5 times as long before it disconnects a silent client.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);

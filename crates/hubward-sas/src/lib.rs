@@ -19,7 +19,7 @@
 //! # Ok::<(), hubward_sas::KeyError>(())
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * The crate uses neither a clock nor the network: the caller passes the time as an argument.
 //! * Keys, tokens and connection strings are wiped from memory when dropped. None of them has `Display`, and

@@ -55,7 +55,7 @@ impl SasToken {
         Self::from_signature(&signature, resource, expiry, policy)
     }
 
-    /// The text that [`SasToken::sign`] signs: the encoded resource, a line feed, and the expiry. For a signer
+    /// The text that [`SasToken::sign`] signs: the encoded resource, a line feed, and the expiry. Use it with a signer
     /// that keeps the key elsewhere, such as a TPM or a key daemon.
     #[must_use]
     pub fn string_to_sign(resource: &str, expiry: UnixSeconds) -> String {
@@ -135,14 +135,15 @@ impl SasToken {
         })
     }
 
-    /// Whether this token was signed with `key`. Covers the exact text of `sr` and `se`, and compares in constant
-    /// time.
+    /// Whether this token was signed with `key`. The signature covers the exact text of `sr` and `se`. Compares in
+    /// constant time.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedKey) -> bool {
         key.verify(format!("{}\n{}", self.raw_resource, self.raw_expiry).as_bytes(), &self.signature)
     }
 
-    /// Whether the services refuse the token at `now` as expired: more than [`EXPIRY_GRACE`] after its expiry.
+    /// Whether the services refuse the token as expired at `now`. They still accept a token for [`EXPIRY_GRACE`] after
+    /// its expiry.
     #[must_use]
     pub fn is_expired(&self, now: UnixSeconds) -> bool {
         self.expiry.saturating_add(EXPIRY_GRACE) < now
@@ -166,8 +167,8 @@ impl SasToken {
         decode(&self.raw_resource).unwrap_or_else(|| self.raw_resource.clone())
     }
 
-    /// Whether the token grants access to `resource`: its own resource is `resource` or a parent path, compared
-    /// case-insensitively. A raw `+` in `sr` matches a space (form encoding) and a `+` (no encoding).
+    /// Whether the token grants access to `resource`: its `sr` is `resource` or a parent path of `resource`, in any
+    /// letter case. A raw `+` in `sr` matches a space (form encoding) or a `+` (no encoding).
     ///
     /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///
@@ -201,8 +202,8 @@ impl SasToken {
         &self.text
     }
 
-    /// Returns `text` with this token and its signature replaced by `(redacted)`. For text from a peer that may
-    /// end up in a log: some gateways quote the request that they refuse.
+    /// Returns `text` with this token and its signature replaced by `(redacted)`. Use it for text from a peer that may
+    /// be logged: some gateways quote the request that they refuse.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let base64 = Zeroizing::new(STANDARD.encode(&self.signature));

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * A [`Call`] is sent when the caller awaits it. It returns the typed model. [`Call::raw`] returns the service's
 //!   JSON, and [`Call::verbatim`] returns it byte for byte. [`Call::json`] sends the caller's JSON instead of the

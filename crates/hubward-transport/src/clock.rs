@@ -11,8 +11,8 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The difference between this machine's clock and the service's. [`fmt::Display`] continues the sentence
-/// "the clock is …".
+/// The difference between this machine's clock and the service's. The text of [`fmt::Display`] is the end of a sentence
+/// that begins with "the clock is".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skew {

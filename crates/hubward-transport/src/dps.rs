@@ -11,8 +11,8 @@ use crate::{Stage, TransportError, TransportKind};
 
 /// A protocol to send requests to one DPS endpoint. The driver decides when to send them.
 ///
-/// Both requests carry the whole identity. A transport therefore keeps no state except its connection, and
-/// the driver can continue an operation on another transport.
+/// Both requests contain the whole identity. A transport therefore keeps no state except its connection, and the driver
+/// can continue an operation on another transport.
 #[async_trait]
 pub trait DpsTransport: Send + fmt::Debug {
     /// Returns the protocol.
@@ -53,7 +53,7 @@ pub trait DpsTransport: Send + fmt::Debug {
         None
     }
 
-    /// Closes the connection in an orderly way, if the protocol has one. Must not take long. The default
-    /// implementation does nothing.
+    /// Closes the connection in an orderly way, if the protocol has an orderly close. An implementation must return
+    /// soon. The default implementation does nothing.
     async fn close(&mut self) {}
 }

@@ -14,8 +14,8 @@ use crate::CredentialError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The transport could not connect: the name does not resolve, the host refuses the connection, or there
-    /// is no route.
+    /// The transport could not connect: the name does not resolve, the host refuses the connection, or the network
+    /// cannot reach the host.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port.
@@ -73,7 +73,7 @@ pub enum TransportError {
     /// The request is not valid; the transport did not send it.
     #[error("the request cannot be sent")]
     Request(#[source] ProtoError),
-    /// The credential gave no token for the login.
+    /// The credential could not provide a token for the login.
     #[error("could not get a SAS token")]
     Credential(#[from] CredentialError),
     /// This protocol does not support the request.
@@ -214,7 +214,7 @@ impl Refusal {
             RefusedBy::UpgradeStatus(_) => Cause::Request,
             // 3: server unavailable. Source: MQTT 3.1.1, table 3.1.
             RefusedBy::Connack(3) => Cause::Server,
-            // 4: bad user name or password, 5: not authorized. The hub sends 5 [sdk] protocol gateway.
+            // 4: bad user name or password, 5: not authorized. Source for 5: `[sdk]` protocol gateway.
             RefusedBy::Connack(4 | 5) => Cause::Credential,
             RefusedBy::Connack(_) | RefusedBy::Suback => Cause::Request,
         }

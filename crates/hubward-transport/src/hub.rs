@@ -26,8 +26,8 @@ pub trait HubTransport: Send + Sync + fmt::Debug {
     /// Returns what this protocol supports.
     fn abilities(&self) -> Abilities;
 
-    /// Returns the current stage of the latest [`HubTransport::open`], if known; [`Stage::Login`] after it
-    /// has returned. A caller whose deadline passes can then say which stage did not finish.
+    /// Returns the current stage of the latest [`HubTransport::open`], if known. After `open` has returned, the stage
+    /// is [`Stage::Login`]. A caller whose deadline passes can then say which stage did not finish.
     fn stage(&self) -> Option<Stage> {
         None
     }
@@ -51,35 +51,33 @@ pub trait HubConnection: Send + fmt::Debug {
     /// the buffer is not full.
     fn has_room(&self) -> bool;
 
-    /// Queues `what` under `tag`. Set `again` if an earlier connection may have sent it. The next
-    /// [`HubConnection::poll_exchange`] sends it.
+    /// Queues `what` under `tag`; the next [`HubConnection::poll_exchange`] sends it. Set `again` if an earlier
+    /// connection may have sent this message.
     ///
     /// # Errors
     /// Only if this message cannot be sent, such as [`TransportError::Request`] with
     /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge). The connection stays usable.
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 
-    /// Queues the reply to an event of *this* connection; the caller must ensure that it is the same
-    /// connection. The hub does not answer a reply. The next [`HubConnection::poll_exchange`] sends it. The
-    /// caller may reply even if [`HubConnection::has_room`] is false: the number of received events bounds
-    /// the number of replies.
+    /// Queues the reply to an event; the next [`HubConnection::poll_exchange`] sends the reply. The caller must ensure
+    /// that the event came over *this* connection. The hub does not answer a reply. The caller may reply even if
+    /// [`HubConnection::has_room`] is false: the number of received events bounds the number of replies.
     ///
     /// # Errors
     /// [`TransportError::Unsupported`] for a reply that [`Abilities`] excludes, [`TransportError::Request`]
     /// for a reply that cannot be encoded. The connection stays usable.
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
 
-    /// Returns the number of settlements that the connection has accepted and holds back, because the protocol
-    /// requires settlements in the order of arrival and an earlier message is not settled. When the connection
-    /// ends, the hub redelivers these messages. The default implementation is for protocols without such an
-    /// order.
+    /// Returns the number of settlements that the connection has accepted but not sent yet. The protocol may require
+    /// settlements in the order of arrival; then a settlement waits until every earlier message is settled. When the
+    /// connection ends, the hub redelivers the messages of waiting settlements. The default implementation returns 0,
+    /// for protocols that require no order.
     fn held_back(&self) -> usize {
         0
     }
 
-    /// Writes queued bytes, reads available bytes and appends an event for each of them to `events`. Returns
-    /// `Ready` when it has appended an event, or when [`HubConnection::has_room`] becomes true. Until then
-    /// it is pending, and also sends keep-alive pings.
+    /// Writes queued bytes, reads available bytes, appends the received events to `events`, and sends keep-alive pings.
+    /// Returns `Ready` when it has appended an event, or when [`HubConnection::has_room`] becomes true.
     ///
     /// # Errors
     /// The connection has ended: the hub refused the login, closed the connection, was silent for too long
@@ -139,8 +137,8 @@ pub struct HubLogin {
 }
 
 impl HubLogin {
-    /// Default of [`HubLogin::keep_alive`]. Load balancers drop an idle connection after 4 minutes; this
-    /// value is below that, and short enough to detect a dead connection.
+    /// Default of [`HubLogin::keep_alive`]. Load balancers drop an idle connection after 4 minutes. This value is
+    /// shorter, and short enough to detect a dead connection soon.
     pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
     /// Creates a login with the defaults: keep-alive 60 s, persistent session.
@@ -279,7 +277,7 @@ pub enum Downstream {
     Ready {
         /// Whether the hub kept a session of this device.
         session_present: bool,
-        /// The time of the hub's clock, if the protocol carries it.
+        /// The time of the hub's clock, if the protocol transmits it.
         server_time: Option<SystemTime>,
     },
     /// The hub accepted the message or subscription with this tag.
@@ -300,8 +298,8 @@ pub enum Downstream {
     /// A message arrived and stays with the hub, because the connection cannot track more unsettled
     /// messages.
     MessageOverLimit,
-    /// The connection received an unreadable message and discarded it. If it is a method call, the caller
-    /// can still answer it under this id.
+    /// The connection received an unreadable message and discarded it. If the message is a method call, the value
+    /// contains the id under which the client can still answer the call.
     Unreadable(Option<CallId>),
 }
 

@@ -11,7 +11,7 @@
 //! assert_eq!("mqtt-ws".parse(), Ok(TransportKind::MqttWs));
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * A transport sends each request once. It never retries and never delays a request: the client's retry
 //!   policy decides.

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 /// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by causing
 /// the same warning again and again.
 ///
-/// Within a [`PERIOD`](WarningLimit::PERIOD), [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings are logged. If
-/// more come, their number is logged with the first warning after the period, or by
-/// [`WarningLimit::finish`], which dropping the limit calls as well.
+/// Logs at most [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings in a [`PERIOD`](WarningLimit::PERIOD). The number of
+/// the suppressed warnings is logged with the first warning after the period, or by [`WarningLimit::finish`]. Dropping
+/// the limit calls `finish`.
 ///
 /// ```
 /// # use hubward_transport::WarningLimit;

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! # Behavior
+//! # Behaviour
 //!
 //! * [`WsDialer`] performs the client side of the upgrade over any [`Dialer`]. A server answers the upgrade request
 //!   itself ([`accept_key`]), and then wraps the connection ([`WebSocketStream::server`]).

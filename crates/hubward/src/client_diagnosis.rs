@@ -1,5 +1,5 @@
-//! Diagnoses of errors about twins, methods and received messages. `diagnosis` has those of telemetry and
-//! connections.
+//! Diagnoses of errors about twins, methods and received messages. The module `diagnosis` contains those of telemetry
+//! and connections.
 
 use hubward_hub::{ReceiveError, TwinError, UnconfirmedReason, Unsupported};
 use hubward_proto::ProtoError;
@@ -25,7 +25,7 @@ impl From<&TwinError> for Diagnosis {
 }
 
 impl Diagnosis {
-    /// A twin request that failed without a failure of the connection.
+    /// Diagnoses a twin request that failed although the connection did not fail.
     fn of_twin(error: &TwinError) -> Self {
         let setting = error.is_deadline().then_some(SettingName::TwinDeadline);
         Self { setting, ..Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)) }

@@ -31,20 +31,20 @@ impl Settings {
         self.hub_settings(&assignment).connect_until(deadline).await
     }
 
-    /// Registers the device: the first step of [`Settings::connect`].
-    /// [`hub_settings`](Settings::hub_settings) leads to the second.
+    /// Registers the device. This is the first step of [`Settings::connect`]. For the second step, pass the result to
+    /// [`hub_settings`](Settings::hub_settings).
     ///
     /// # Errors
     /// [`ConnectError::Setup`] and [`ConnectError::Provision`].
     ///
     /// # Cancel safety
-    /// As for [`Settings::connect`].
+    /// The same as for [`Settings::connect`].
     pub async fn provision(&self) -> Result<Assignment, ConnectError> {
         Ok(self.provisioner()?.run().await?)
     }
 
-    /// The registration that these settings describe, before it runs. The caller can follow its progress, change
-    /// its retries, or continue an earlier registration.
+    /// Creates a [`Provisioner`] for the registration that these settings describe, without starting the registration.
+    /// The caller can follow the progress, change the retries, or continue an earlier registration.
     ///
     /// # Errors
     /// The errors of [`Settings::build_dps_transport`].
@@ -61,7 +61,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// [`ConnectError::Setup`], [`ConnectError::Unsupported`], [`ConnectError::Hub`], and
-    /// [`ConnectError::HubDeadline`] when [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) is over.
+    /// [`ConnectError::HubDeadline`] if the [`timeout`](crate::ConnectOptions::timeout) has passed.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -73,9 +73,9 @@ impl HubSettings {
         self.connect_until(deadline).await
     }
 
-    /// Creates a client that connects in the background: [`HubSettings::connect`] without the wait. The client
-    /// accepts messages at once. [`HubClient::connected`] waits for the hub;
-    /// [`timeout`](crate::ConnectOptions::timeout) has no effect.
+    /// Creates a client that connects in the background. Unlike [`HubSettings::connect`], this function does not wait
+    /// for the hub, and [`timeout`](crate::ConnectOptions::timeout) has no effect. The client accepts messages
+    /// immediately. Call [`HubClient::connected`] to wait for the hub.
     ///
     /// # Errors
     /// [`ConnectError::Setup`], and [`ConnectError::Unsupported`] from
@@ -114,7 +114,7 @@ impl HubSettings {
     }
 }
 
-/// Warns once about a configured proxy, which this version does not use.
+/// Logs a warning, once, if a proxy is configured: this version does not use proxies.
 fn warn_about_proxies() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

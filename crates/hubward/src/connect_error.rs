@@ -1,4 +1,4 @@
-//! The errors of `connect` and of building a transport.
+//! The errors of connecting and of creating a transport.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 use crate::settings_error::SettingsError;
 
-/// The deadline passed before any failure.
+/// The hint if the deadline passed before any failure.
 const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
      or try another transport";
 
@@ -23,7 +23,7 @@ pub enum SetupError {
     /// The certificate authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// hubward does not support this transport for hubs.
+    /// hubward does not support this transport for connections to hubs.
     #[error("the transport {kind} does not reach hubs yet; use mqtt or mqtt-ws for the hub")]
     NotForHubs {
         /// The transport.
@@ -53,8 +53,8 @@ pub enum ConnectError {
     /// The registration failed.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
-    /// The transport, or the kind of identity, does not support what
-    /// [`before_login`](crate::ConnectOptions::before_login) requested.
+    /// The function of [`before_login`](crate::ConnectOptions::before_login) requested a feature that the transport, or
+    /// the kind of identity, does not support.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// The hub refused the device.
@@ -69,16 +69,16 @@ pub enum ConnectError {
         endpoint: String,
         /// The stage that the client had reached.
         stage: Stage,
-        /// The time that was left for the hub.
+        /// The time that was left when the client started to connect to the hub.
         after: Duration,
-        /// The last failure, if there was one.
+        /// The last failure, if any.
         #[source]
         last: Option<DisconnectCause>,
     },
 }
 
 impl ConnectError {
-    /// Which stage failed, which party has to act, and what to do.
+    /// Says which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         match self {
@@ -91,7 +91,7 @@ impl ConnectError {
                 Some(error) => Diagnosis::of_transport(Target::Hub, error),
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
-            // The last failure determines the stage; without one, the deadline is the cause.
+            // The last failure determines the stage. If nothing failed, the hub did not answer in time.
             Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last {
                     Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),
@@ -116,7 +116,7 @@ impl ConnectError {
 }
 
 impl SetupError {
-    /// Which stage failed, which party has to act, and what to do.
+    /// Says which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         let (fault, hint) = match self {

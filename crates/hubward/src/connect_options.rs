@@ -1,4 +1,4 @@
-//! The options of a connection that do not depend on how the device finds its hub.
+//! The options that apply both to a device that registers at DPS and to a device with a known hub.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"
 /// A longer timeout could overflow the clock.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// The options that [`Settings`](crate::Settings) and [`HubSettings`](crate::HubSettings) share.
+/// The options that [`Settings`](crate::Settings) and [`HubSettings`](crate::HubSettings) share. Change them with
+/// [`Settings::options`](crate::Settings::options()) or [`HubSettings::options`](crate::HubSettings::options()):
 ///
-/// The setter `options` of both changes them:
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,16 +42,17 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct ConnectOptions {
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Which addresses to dial instead of those that the host names have.
+    /// Addresses to connect to instead of the addresses that DNS returns. The first match applies.
     pub dial_overrides: Vec<DialOverride>,
-    /// Timeout of `connect`: of the registration, if there is one, and the first connection together. 2 minutes by
-    /// default.
+    /// Timeout of `connect`: the maximum time for the registration (if any) and the first connection together.
+    /// 2 minutes by default.
     pub timeout: Duration,
-    /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics.
+    /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics. `hubward/VERSION` by
+    /// default, with the version of this crate.
     pub user_agent: String,
-    /// The PnP model that the client names to the hub, such as `dtmi:com:example:Thermostat;1`.
+    /// The id of the PnP model, which the client sends to the hub, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
-    /// How long the hub's connection may be silent before a ping goes out; see
+    /// How long the client may send nothing before it sends a ping. 60 s by default; 1 s at least; see
     /// [`HubLogin::keep_alive`].
     pub keep_alive: Duration,
     /// Window, deadlines, token lifetime and back-off of the hub client.
@@ -63,7 +64,7 @@ impl ConnectOptions {
     /// The default of [`ConnectOptions::timeout`].
     pub const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// The defaults.
+    /// Creates the default options.
     pub fn new() -> Self {
         Self {
             ca_file: None,
@@ -83,7 +84,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets [`ConnectOptions::dial_overrides`]. The first one that matches applies.
+    /// Sets [`ConnectOptions::dial_overrides`].
     pub fn dial_overrides(mut self, dial_overrides: Vec<DialOverride>) -> Self {
         self.dial_overrides = dial_overrides;
         self
@@ -119,9 +120,9 @@ impl ConnectOptions {
         self
     }
 
-    /// Calls `hook` with each new client before the client logs in to the hub. A hub that remembers the device from
-    /// an earlier connection may call its methods immediately after the login; handlers that the hook registers
-    /// answer these calls. If the hook fails, so does `connect`. The hook must not block.
+    /// Calls `hook` with each new client before the client logs in to the hub. Register handlers of methods in `hook`:
+    /// if the device was connected before, the hub may call its methods immediately after the login. If `hook` returns
+    /// an error, `connect` returns this error. `hook` must not block.
     ///
     /// ```no_run
     /// use hubward::error::Unsupported;
@@ -144,13 +145,13 @@ impl ConnectOptions {
         self
     }
 
-    /// When [`ConnectOptions::timeout`] is over, if `connect` starts now.
+    /// The moment at which a `connect` that starts now times out.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.min(CENTURY)
     }
 
-    /// Reads the variables that do not depend on the kind of settings.
+    /// Reads the environment variables that both kinds of settings share.
     pub(crate) fn read(&mut self, problems: &mut Problems, variable: impl Fn(&str) -> Option<String>) {
         let overrides = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), DialOverride::parse_list);
         self.dial_overrides = overrides.unwrap_or_default();

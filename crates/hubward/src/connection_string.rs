@@ -7,12 +7,12 @@ use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 use hubward_sas::{ConnectionString, ConnectionStringError, SasToken, SharedKey};
 use hubward_transport::{Credential, Fault};
 
-/// Why a text is not a connection string of a device or module. The error names the part, never its value:
-/// if a `;` is missing, the value of an id contains the key.
+/// Why a text is not a connection string of a device or module. The error names the invalid part, but never contains
+/// its value. If a `;` is missing, for example, the value of an id contains the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceStringError {
-    /// The text is not a connection string, or has a part twice.
+    /// The text is not a connection string, or contains a part twice.
     #[error(transparent)]
     Grammar(#[from] ConnectionStringError),
     /// A part that a device needs is absent or empty.
@@ -55,10 +55,10 @@ impl DeviceStringError {
     }
 }
 
-/// Identity and credential of the device or module.
+/// Returns the identity and the credential of the device or module.
 ///
-/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; a ready signature instead
-/// of a key: azure-iot-common (Node); vectors `cs-*`.
+/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; for a signature instead of a key,
+/// azure-iot-common (Node); vectors `cs-*`.
 pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credential), DeviceStringError> {
     if text.gateway_host_name().is_some() {
         return unsupported("GatewayHostName", "gateways are not supported yet");
@@ -79,7 +79,7 @@ pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credent
         identity = identity.module(ModuleId::new(module).map_err(|error| invalid("ModuleId", &error))?);
     }
     for name in text.unknown_names() {
-        // The parser has checked the name: it contains letters and digits only.
+        // The name is safe to log: the parser accepts only letters and digits.
         tracing::warn!("hubward ignores the part `{name}` of the connection string");
     }
     let credential = credential(text, &identity)?;
@@ -112,7 +112,7 @@ fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|it| !it.is_empty())
 }
 
-/// Keeps only the rule: the error quotes the value, which may contain a secret.
+/// Copies only the rule of `error`, because the text of `error` contains the value, and this may be a secret.
 fn invalid(part: &'static str, error: &ProtoError) -> DeviceStringError {
     let rule = match error {
         ProtoError::Id { rule, .. } => (*rule).to_owned(),

@@ -22,34 +22,34 @@ const OTHER_SERVER: &str = "something on the way may answer in the service's pla
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnosis {
-    /// What failed.
+    /// The stage that failed.
     pub stage: DiagnosisStage,
-    /// Host and port of the service, if the client got that far.
+    /// Host and port of the service, if the client tried to connect.
     pub endpoint: Option<String>,
     /// The party that has to act.
     pub fault: Fault,
-    /// The service's six-digit code.
+    /// The service's six-digit error code.
     pub service_code: Option<u32>,
-    /// The service's tracking id of the refusal. Microsoft's support asks for it.
+    /// The service's tracking id for the refusal. Microsoft's support asks for this id.
     pub tracking_id: Option<String>,
     /// What to do.
     pub hint: Option<String>,
-    /// The setting that the hint asks to change, for a program that knows the setting by another name. The hint
-    /// contains the name that [`SettingName`] displays.
+    /// The setting that the hint suggests to change. The hint contains the name that [`SettingName`] displays; a
+    /// program that has another name for the setting can replace this name.
     pub setting: Option<SettingName>,
 }
 
-/// What failed: a service, and the step that the client had reached. [`fmt::Display`] gives the name that the
-/// command line prints.
+/// What failed: a service, and the step that the client had reached. [`fmt::Display`] writes the name that the command
+/// line prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiagnosisStage {
-    /// Nothing was sent: a setting, a request or a feature is not possible. Displays `settings`.
+    /// The client sent nothing, because a setting, a request or a feature is not possible. Displays `settings`.
     Settings,
     /// A stage of the connection to DPS. Displays `dps-connect`, `dps-tls`, `dps-upgrade`, `dps-login`,
     /// `dps-subscribe`, `dps-register`, `dps-poll` or `dps-exchange`.
     Dps(Stage),
-    /// DPS answered, but assigned no hub. Displays `dps-assign`.
+    /// DPS answered, but did not assign a hub. Displays `dps-assign`.
     Assignment,
     /// A stage of the connection to the hub. Displays `hub-connect`, `hub-tls`, `hub-upgrade`, `hub-login`,
     /// `hub-subscribe` or `hub-exchange`.
@@ -73,7 +73,7 @@ impl fmt::Display for DiagnosisStage {
     }
 }
 
-/// A setting that a [`Diagnosis`] asks to change. [`fmt::Display`] gives its name in this crate.
+/// A setting that a [`Diagnosis`] suggests to change. [`fmt::Display`] writes the name of the setting in this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SettingName {
@@ -99,7 +99,7 @@ impl fmt::Display for SettingName {
 }
 
 impl Diagnosis {
-    /// A failure before anything was sent.
+    /// Diagnoses a failure that happened before the client sent anything.
     pub(crate) fn of_settings(fault: Fault, hint: Option<String>) -> Self {
         Self {
             stage: DiagnosisStage::Settings,
@@ -112,7 +112,7 @@ impl Diagnosis {
         }
     }
 
-    /// A failure of a transport to DPS or to the hub.
+    /// Diagnoses a failure of a transport to DPS or to the hub.
     pub(crate) fn of_transport(target: Target, error: &TransportError) -> Self {
         let refusal = error.refusal();
         Self {
@@ -129,7 +129,7 @@ impl Diagnosis {
         }
     }
 
-    /// Why a client is not connected to its hub.
+    /// Diagnoses why a client is not connected to its hub.
     pub(crate) fn of_disconnect(cause: &DisconnectCause) -> Self {
         match cause {
             DisconnectCause::Transport(error) => Self::of_transport(Target::Hub, error),
@@ -181,7 +181,7 @@ impl Diagnosis {
 }
 
 impl From<&SendError> for Diagnosis {
-    /// Diagnoses a message that was not acknowledged.
+    /// Diagnoses a message that the hub did not acknowledge.
     fn from(error: &SendError) -> Self {
         let cause = match error {
             SendError::NotSent { reason, .. } | SendError::Unknown { reason, .. } => match reason {
@@ -201,7 +201,7 @@ impl From<&SendError> for Diagnosis {
     }
 }
 
-/// The hint for a message that was not sent, because no service accepts it.
+/// The hint for a message that the client did not send, because the service would refuse it.
 fn refused_message_hint(error: &SendError) -> Option<String> {
     Some(match error {
         SendError::Refused { source: ProtoError::TooLarge { limit, .. }, .. } => {
@@ -256,7 +256,7 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
     })
 }
 
-/// Also the hint for a timeout: some networks drop packets to blocked ports silently.
+/// The hint for a failed connection, and for a timeout: some networks silently drop packets to blocked ports.
 fn unreachable_hint(target: Target, endpoint: &str) -> String {
     let other = match target {
         _ if !endpoint.ends_with(":8883") => {
@@ -332,7 +332,8 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Adds the difference from the service's clock, if it is known: a wrong clock makes every token invalid.
+/// Adds the difference from the service's clock, if the refusal contains the service's time. If this machine's clock is
+/// wrong, every token is invalid.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also check that this machine's clock is right");

@@ -1,8 +1,9 @@
-//! The errors that a program names less often than [`ConnectError`](crate::ConnectError) and
-//! [`SendError`](crate::SendError), and the parts of all errors.
+//! Error types, and the types of their parts. The errors that programs name most often are at the root of the crate:
+//! [`ConnectError`](crate::ConnectError), [`SendError`](crate::SendError) and [`MethodError`](crate::MethodError).
 //!
-//! Each of them implements [`std::error::Error`], so `?` and `Box<dyn Error>` need none of these names. Each says
-//! which party has to act ([`Fault`](crate::Fault)); [`Diagnosis`](crate::Diagnosis) adds what to do.
+//! Each error implements [`std::error::Error`], so a program that uses `?` and `Box<dyn Error>` needs none of these
+//! names. A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act ([`Fault`](crate::Fault)), and what
+//! to do.
 
 pub use hubward_dial::{DialOverrideError, TrustError};
 pub use hubward_dps::ProvisionError;

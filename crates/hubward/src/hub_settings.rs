@@ -1,4 +1,4 @@
-//! Settings of a device that knows its hub, from a connection string or from DPS.
+//! Settings for connecting to a known hub: from a connection string, an identity and key, or the result of DPS.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,10 +15,10 @@ use crate::error::{DeviceStringError, SettingsError};
 use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
 
-/// No connection string is nearly as long.
+/// Far longer than any connection string.
 const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
-/// A device or module that knows its hub: what [`HubSettings::connect`] needs.
+/// The settings for connecting a device or module to a known hub. [`HubSettings::connect`] connects.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,28 +35,27 @@ const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 #[non_exhaustive]
 #[must_use]
 pub struct HubSettings {
-    /// The device, or a module of it, and its hub.
+    /// The device, or a module of a device, and the hub.
     pub identity: HubIdentity,
     /// The key, token or signer that proves the identity.
     pub credential: Credential,
     /// Transport to the hub; MQTT by default.
     pub transport: TransportKind,
-    /// Certificate authorities, timeouts, user agent, options of the hub client.
+    /// Certificate authorities, timeout, user agent, options of the hub client.
     pub options: ConnectOptions,
 }
 
 impl HubSettings {
-    /// The settings of a device or module.
+    /// Creates the settings of a device or module, with MQTT and default options.
     pub fn new(identity: HubIdentity, credential: Credential) -> Self {
         Self { identity, credential, transport: TransportKind::Mqtt, options: ConnectOptions::new() }
     }
 
-    /// Reads a connection string as the Azure portal shows it:
-    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…`, or `SharedAccessSignature=…` instead
-    /// of the key.
+    /// Reads a connection string in the form that the Azure portal shows:
+    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…`, or with `SharedAccessSignature=…` instead of the key.
     ///
     /// # Errors
-    /// [`DeviceStringError`] names the invalid part, never its value.
+    /// [`DeviceStringError`] names the invalid part, but never contains its value.
     pub fn from_connection_string(text: &str) -> Result<Self, DeviceStringError> {
         Self::try_from(&ConnectionString::parse(text)?)
     }
@@ -118,13 +117,13 @@ impl HubSettings {
         self
     }
 
-    /// Changes [`HubSettings::options`], also those that [`HubSettings::from_env`] has read.
+    /// Changes [`HubSettings::options`]. `change` gets the current options, including those from the environment.
     pub fn options(mut self, change: impl FnOnce(ConnectOptions) -> ConnectOptions) -> Self {
         self.options = change(self.options);
         self
     }
 
-    /// The login that these settings describe.
+    /// Returns the login for these settings.
     pub fn login(&self) -> HubLogin {
         let ConnectOptions { user_agent, model_id, keep_alive, .. } = &self.options;
         let mut login = HubLogin::new(self.identity.clone()).user_agent(user_agent.clone()).keep_alive(*keep_alive);

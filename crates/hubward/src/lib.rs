@@ -23,26 +23,27 @@
 //! | the device | settings | connect |
 //! |---|---|---|
 //! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
-//! | knows its hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
+//! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
 //!
-//! Both return a [`HubClient`], which has everything that a connected device can do: telemetry with receipts, the
+//! Both return a [`HubClient`], whose methods are all that a connected device can do: telemetry with receipts, the
 //! twin, methods, messages. Both have the same [`ConnectOptions`]: timeout, certificate authorities, a function
-//! that registers method handlers before the login, [`HubOptions`]. The crate's `examples` folder has one small
-//! program for each task.
+//! that registers method handlers before the login, and the [`HubOptions`]. The crate's `examples` folder has one
+//! small program for each task.
 //!
-//! # Behavior
+//! # Behaviour
 //!
-//! * `connect` always ends: with a connected client, or with an error whose [`Diagnosis`] names the cause and
+//! * `connect` always ends. It returns a connected client, or an error whose [`Diagnosis`] names the cause and
 //!   says what to do.
-//! * The transport is chosen at run time ([`TransportKind`]): MQTT, MQTT over WebSocket, and for DPS also HTTPS.
-//! * Certificates are checked against the system's certificate authorities, against a bundled set if the
-//!   system has none, or only against a file that the program names.
-//! * The features `https`, `mqtt` and `ws` are on by default. A device can turn off the transports that it
-//!   does not use.
+//! * The program chooses the transport at run time ([`TransportKind`]): MQTT, MQTT over WebSocket, and for DPS also
+//!   HTTPS.
+//! * The client checks certificates against the system's certificate authorities, or against a bundled set if the
+//!   system has none. If the program names a file of authorities, the client trusts only the authorities in this file.
+//! * The features `https`, `mqtt` and `ws` are on by default. To make the program smaller, turn off the transports
+//!   that it does not use.
 //!
 //! # Step by step
 //!
-//! A program that needs more than [`Settings::connect`] takes its steps one at a time:
+//! A program that needs more than [`Settings::connect`] can make the two steps separately:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,9 +57,10 @@
 //! # }
 //! ```
 //!
-//! Each of these steps has the whole [timeout](ConnectOptions::timeout); [`Settings::connect`] has it once.
-//! [`Settings::provisioner`] makes the first step observable, and [`HubSettings::spawn`] does not wait for the
-//! hub. The parts below are in [`provisioning`] and [`transport`].
+//! Here the [timeout](ConnectOptions::timeout) applies to each step; in [`Settings::connect`] it applies to both steps
+//! together. For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner), whose
+//! progress the program can follow. For the second step, [`HubSettings::spawn`] does not wait for the hub. Lower-level
+//! types are in [`provisioning`] and [`transport`].
 
 mod client_diagnosis;
 mod connect;
@@ -91,14 +93,14 @@ pub use hubward_transport::{
 pub use settings::Settings;
 
 pub mod hub {
-    //! Types of the hub client that a program seldom names.
+    //! Types of the hub client that programs seldom need to name.
 
     pub use hubward_hub::{Backoff, Closed, HubCounts, MessageLabel, WeakHubClient};
     pub use hubward_transport::IncomingMessage;
 }
 
 pub mod provisioning {
-    //! The registration at DPS: its progress, its retries, and what the service answers.
+    //! The registration at DPS: progress, retries, and the service's answers.
     //!
     //! [`Settings::provisioner`](crate::Settings::provisioner) makes a [`Provisioner`].
 
@@ -107,21 +109,21 @@ pub mod provisioning {
 }
 
 pub mod sas {
-    //! Shared access signatures: tokens, signers for a [`Credential`](crate::Credential) that keeps its key to
-    //! itself, and the grammar of connection strings.
+    //! Shared access signatures: tokens, signers for keys that the program cannot read (see
+    //! [`Credential`](crate::Credential)), and the grammar of connection strings.
 
     pub use hubward_sas::ConnectionString;
     pub use hubward_transport::{SasToken, Signer, UnixSeconds};
 }
 
 pub mod text {
-    //! Texts from devices, hubs and DPS that a program prints.
+    //! For programs that print texts from devices, hubs and DPS.
 
     pub use hubward_proto::is_hidden;
 }
 
 pub mod twin {
-    //! The twin: what [`HubClient::twin`](crate::HubClient::twin), [`report`](crate::HubClient::report) and
+    //! The twin: the types that [`HubClient::twin`](crate::HubClient::twin), [`report`](crate::HubClient::report) and
     //! [`desired`](crate::HubClient::desired) return, and the rules for properties.
 
     pub use hubward_hub::{DesiredProperties, Reported};

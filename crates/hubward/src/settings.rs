@@ -1,4 +1,4 @@
-//! Settings of a device that registers at DPS, from the environment or set one by one.
+//! Settings of a device that registers at DPS.
 
 use hubward_dps::Assignment;
 use hubward_proto::{IdScope, RegistrationId};
@@ -12,7 +12,7 @@ use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
 use crate::{ConnectOptions, HubSettings};
 
-/// A device that gets its hub from DPS: what [`Settings::connect`] needs.
+/// The settings of a device that gets its hub from DPS. [`Settings::connect`] registers and connects the device.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,27 +29,26 @@ use crate::{ConnectOptions, HubSettings};
 #[non_exhaustive]
 #[must_use]
 pub struct Settings {
-    /// Host name of DPS, without a port. There is no default: the host decides where a device sends
-    /// its credentials.
+    /// Host name of DPS, without a port. It has no default, because the device sends its credentials to this host.
     pub dps_host: String,
-    /// The id scope, which names the DPS instance.
+    /// The id scope, which identifies the DPS instance.
     pub id_scope: IdScope,
     /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// The key, token or signer that proves the identity, at DPS and at the hub.
+    /// The key, token or signer that proves the identity to DPS and to the hub.
     pub credential: Credential,
     /// Transport to DPS; MQTT by default.
     pub transport: TransportKind,
-    /// Transport to the hub; `None` means the one of DPS, or MQTT if that is HTTPS.
+    /// Transport to the hub. `None`: the same transport as for DPS; if that is HTTPS, MQTT.
     pub hub_transport: Option<TransportKind>,
-    /// Payload for the custom allocation webhook of the enrollment.
+    /// Payload that DPS passes to the custom allocation webhook of the enrollment.
     pub payload: Option<Value>,
-    /// Certificate authorities, timeouts, user agent, options of the hub client.
+    /// Certificate authorities, timeout, user agent, options of the hub client.
     pub options: ConnectOptions,
 }
 
 impl Settings {
-    /// The settings of a device with a symmetric key of its own.
+    /// Creates the settings of a device with a symmetric key of its own, with MQTT and default options.
     pub fn new(
         dps_host: impl Into<String>,
         id_scope: IdScope,
@@ -75,12 +74,12 @@ impl Settings {
     /// | `PROVISIONING_HOST` | host name of DPS, such as `global.azure-devices-provisioning.net` |
     /// | `PROVISIONING_IDSCOPE` | the id scope |
     /// | `PROVISIONING_REGISTRATION_ID` | the registration id of the device |
-    /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64: its own, or derived from a group's |
+    /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64; in a group, the key derived from the group's key |
     /// | `HUBWARD_TRANSPORT` | `https`, `mqtt` (default) or `mqtt-ws` |
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
     /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
-    /// The first four have the names of Microsoft's samples and are required.
+    /// The first four variables are required. They have the same names as in Microsoft's samples.
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
@@ -135,14 +134,14 @@ impl Settings {
         self
     }
 
-    /// Changes [`Settings::options`], also those that [`Settings::from_env`] has read.
+    /// Changes [`Settings::options`]. `change` gets the current options, including those from the environment.
     pub fn options(mut self, change: impl FnOnce(ConnectOptions) -> ConnectOptions) -> Self {
         self.options = change(self.options);
         self
     }
 
-    /// The transport to the hub: [`Settings::hub_transport`] if it is set, otherwise the transport to DPS. If
-    /// that is HTTPS, it is MQTT, since hubward does not support the hub's HTTPS API yet.
+    /// Returns the transport to the hub: [`Settings::hub_transport`] if it is set, otherwise the transport to DPS. If
+    /// DPS uses HTTPS, the hub uses MQTT, because hubward does not support the hub's HTTPS API yet.
     #[must_use]
     pub fn effective_hub_transport(&self) -> TransportKind {
         match (self.hub_transport, self.transport) {
@@ -152,7 +151,7 @@ impl Settings {
         }
     }
 
-    /// The settings of the hub and device id that DPS has assigned; everything else as in these settings.
+    /// Returns the settings for the assigned hub and device. Copies the credential, the hub transport and the options.
     pub fn hub_settings(&self, assignment: &Assignment) -> HubSettings {
         let mut settings = HubSettings::new(assignment.identity(), self.credential.clone());
         settings.transport = self.effective_hub_transport();
@@ -160,7 +159,7 @@ impl Settings {
         settings
     }
 
-    /// The registration request that these settings describe.
+    /// Returns the registration request for these settings.
     pub fn registration_request(&self) -> Register {
         let request = Register::new(self.id_scope.clone(), self.registration_id.clone())
             .client_version(self.options.user_agent.clone());
@@ -172,7 +171,7 @@ impl Settings {
 }
 
 fn parse_host(text: &str) -> Result<String, String> {
-    // The same rule as for a hub: a name or an address, no scheme, no port.
+    // The rule for hubs applies to DPS, too: a name or an address, without scheme and port.
     match hubward_proto::HubHost::new(text) {
         Ok(host) => Ok(host.to_string()),
         Err(_) => Err(format!("`{text}` is not a host name (no https://, no port)")),

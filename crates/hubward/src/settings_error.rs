@@ -1,14 +1,14 @@
-//! The error of reading settings from variables.
+//! The error for settings that cannot be read from environment variables.
 
 use std::fmt;
 
-/// The missing and the invalid variables. Its text names all of them, and no secret.
+/// The missing and the invalid variables. The text of the error names all of them, and contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<SettingsProblem>,
 }
 
-/// One problem of one variable.
+/// A problem with one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingsProblem {
@@ -45,12 +45,12 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Collects the problems of all variables, so that one error names them all.
+/// Collects the problems of all variables, so that one error can name all of them.
 #[derive(Default)]
 pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    /// The settings, or all problems as an error.
+    /// Returns the settings if there are no problems; otherwise returns all problems as an error.
     pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),

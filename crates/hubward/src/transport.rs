@@ -1,7 +1,7 @@
-//! The transports to DPS and hubs, for programs that put the parts together themselves.
+//! The transports to DPS and hubs, for programs that combine the parts themselves.
 //!
-//! [`Settings`] and [`HubSettings`] build the transport of their [`TransportKind`]. A transport of your own
-//! implements [`DpsTransport`] or [`HubTransport`]; give it to
+//! [`Settings`] and [`HubSettings`] build the transport of their [`TransportKind`]. For a transport of your own,
+//! implement [`DpsTransport`] or [`HubTransport`], and pass the transport to
 //! [`Provisioner::new`](crate::provisioning::Provisioner::new) or to [`HubClient::spawn`](crate::HubClient::spawn).
 
 use std::sync::Arc;
@@ -69,9 +69,9 @@ impl HubSettings {
     }
 }
 
-/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file. Call it before
-/// registering a device: otherwise the device is registered, but cannot connect to its hub.
-/// [`Settings::connect`] does so.
+/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file. Call this function
+/// before you register a device: otherwise the registration may succeed although the device cannot connect to its hub.
+/// [`Settings::connect`] calls it.
 ///
 /// # Errors
 /// [`SetupError::NotForHubs`] and [`SetupError::NotInThisBuild`].

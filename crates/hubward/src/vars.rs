@@ -1,7 +1,7 @@
 //! The names of the variables that [`Settings::from_env`](crate::Settings::from_env) and
 //! [`HubSettings::from_env`](crate::HubSettings::from_env) read.
 
-/// The connection string of a device or module that knows its hub.
+/// The connection string of a device or module: its hub, its ids and its key.
 pub const CONNECTION_STRING: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 /// Host name of DPS.
 pub const HOST: &str = "PROVISIONING_HOST";
@@ -15,17 +15,17 @@ pub const SYMMETRIC_KEY: &str = "PROVISIONING_SYMMETRIC_KEY";
 pub const TRANSPORT: &str = "HUBWARD_TRANSPORT";
 /// A PEM file of certificate authorities to trust.
 pub const CA_FILE: &str = "HUBWARD_CA_FILE";
-/// Which addresses to dial instead of those that the host names have.
+/// Addresses to connect to instead of the addresses that DNS returns.
 pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
 
-/// Reads a variable of the environment. A blank variable counts as one that is not set: shells and container
-/// files pass a missing value as an empty one.
+/// Reads an environment variable. Returns `None` if the variable is not set or blank: shells and container files pass a
+/// missing value as an empty one.
 #[must_use]
 pub fn read(name: &str) -> Option<String> {
     non_blank(std::env::var(name).ok())
 }
 
-/// The rule of [`read`], for values from elsewhere.
+/// Treats a blank value as missing, as [`read`] does.
 pub(crate) fn non_blank(value: Option<String>) -> Option<String> {
     value.filter(|it| !it.trim().is_empty())
 }

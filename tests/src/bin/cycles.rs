@@ -47,8 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The hub closes the connection at the first publish, so `hub` reconnects. A second client connects and ends, in every
-/// other cycle by `close`, otherwise by being dropped.
+/// The hub closes the connection at the first publish, so `hub` reconnects. A second client connects and ends. It is
+/// closed in every other cycle, and dropped in the others.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
     let other = short_lived.clone().connect().await?;

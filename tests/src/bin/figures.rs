@@ -2,7 +2,7 @@
 //! connections. Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs it with an optimised
 //! `hubward`.
 //!
-//! Arguments: the program, the number of devices, the number of seconds for which they send.
+//! Arguments: the program, the number of devices, the number of seconds for which the devices send.
 
 #![expect(clippy::print_stdout, reason = "the program prints its measurements")]
 

@@ -40,7 +40,7 @@ fn check_token(token: &SasToken, text: &str) {
     assert!(!token.redact(&format!("refused: {text}")).contains(text), "`redact` removes the token");
 }
 
-/// A token for any resource is parsed to the values it was signed with.
+/// Checks that a token for any resource is parsed to the values with which it was signed.
 fn check_signing(resource: &str) {
     if resource.is_empty() {
         return;

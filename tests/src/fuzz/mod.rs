@@ -39,7 +39,7 @@ pub fn run(name: &str, bytes: &[u8]) -> bool {
     body(bytes)
 }
 
-/// The bytes as UTF-8. Parsers of text take nothing else.
+/// The bytes as UTF-8. Parsers of text accept only UTF-8.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

@@ -42,11 +42,11 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
     true
 }
 
-/// The decoder consumed as many bytes as the packet's length says, and does not accept fewer bytes as a packet.
+/// Checks that the decoder consumed as many bytes as the packet's length says, and that it does not accept fewer bytes.
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");
-    // The client counts what follows the length, the emulator all of it.
+    // The client counts the bytes after the length. The emulator counts all bytes of the packet.
     assert!(length <= MAX_LENGTH, "{length} bytes");
     for part in 0..taken {
         assert!(is_incomplete(&bytes[..part]), "{part} of {taken} bytes");

@@ -71,7 +71,7 @@ fn read(bytes: &[u8], is_server: bool, step: usize) -> (Vec<u8>, Option<ErrorKin
     })
 }
 
-/// A server reads what a client writes.
+/// Checks that a server reads the bytes that a client writes.
 fn check_return(bytes: &[u8]) {
     let written = now(async {
         let mut script = Script::default();

@@ -27,7 +27,7 @@ pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKi
     ensure(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
 }
 
-/// If a device has an individual enrollment, DPS does not use the group's.
+/// If a device has an individual enrollment, DPS does not use the enrollment of its group.
 pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let own = context("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
@@ -215,7 +215,7 @@ pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outco
     ensure(hub.state().borrow().is_connected(), || format!("{:?}", *hub.state().borrow()))
 }
 
-/// A second connection of a device ends the first one. The first client reports it and reconnects.
+/// A second connection of a device ends the first one. The first client reports the end and reconnects.
 pub(super) async fn takes_over_from_an_older_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let first = context("the first", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
     let mut state = first.state();

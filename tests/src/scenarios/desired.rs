@@ -26,7 +26,8 @@ pub(super) async fn desired_properties_start_with_the_current_state(cloud: Cloud
     ensure(read.desired == first, || format!("{read:?}"))
 }
 
-/// The client delivers each change, merged into the state before: `null` removes a member, a replacement replaces all.
+/// The client delivers each change, merged into the earlier state. `null` removes a member. A replacement replaces all
+/// members.
 pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -56,7 +57,7 @@ pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportK
     ensure(desired.latest() == Some(state), || format!("{:?}", desired.latest()))
 }
 
-/// After a reconnect, the client delivers the changes of the time without a connection by itself.
+/// After a reconnect, the client delivers the changes that it missed. The application need not request them.
 pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -79,8 +80,8 @@ pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, ki
     ensure(found.version == version && found.get("e") == Some(&json!(1)), || format!("{found:?}"))
 }
 
-/// A hundred changes with disconnects at random points: the last change arrives, versions never decrease, and every
-/// state equals the cloud's at that version.
+/// A hundred changes with disconnects at random points. The last change arrives, versions never decrease, and every
+/// state equals the state of the cloud with the same version.
 pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: TransportKind) -> Outcome {
     for seed in [1, 2] {
         let id = format!("dev-{seed}");

@@ -94,7 +94,7 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// The caller gets 404, 400 or 500, and other calls and telemetry are not affected.
+/// If a call fails, the caller gets 404, 400 or 500. Other calls and telemetry are not affected.
 pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     context(
@@ -247,7 +247,7 @@ pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, ki
     ensure(hub.counts().methods_unanswered == 1, || format!("{:?}", hub.counts()))
 }
 
-/// A call that arrives twice, or one whose caller has gone, has no effect on other calls.
+/// A call that arrives twice has no effect on other calls. A call whose caller no longer waits has no effect either.
 pub(super) async fn unexpected_calls_are_harmless(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     echo(&hub, "echo")?;

@@ -13,8 +13,8 @@ use crate::scenario::{Outcome, context, ensure};
 const AFTER_THE_LOCK: Duration = Duration::from_secs(61);
 
 /// The hub delivers a dropped message again on the same connection, and the application can complete it. Then the
-/// client also acknowledges the messages behind it. It does not deliver a message twice that the application still
-/// holds.
+/// client also acknowledges the messages behind it. While the application still holds a message, the client does not
+/// hand out a second copy.
 pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -32,7 +32,7 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
     context("completing the second delivery", again.complete().await)?;
     wait_for_queue_length(&cloud, 1).await;
-    // The message is of the first connection. On another connection it would be stale.
+    // The first connection delivered the message. After a reconnect, the message would be stale.
     context("completing the held message", held.complete().await)?;
     wait_for_queue_length(&cloud, 0).await;
     ensure(messages.try_next().is_none(), || "the client delivered a message twice".into())?;

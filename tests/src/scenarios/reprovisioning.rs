@@ -1,4 +1,5 @@
-//! Registering again: the hub, the twin and the keys afterwards, with a changed and an unchanged enrollment.
+//! A device registers again, with a changed or an unchanged enrollment. The scenarios check its hub, its twin and its
+//! keys.
 
 use hubward::error::ProvisionError;
 use hubward::provisioning::{AssignmentStatus, Substatus};
@@ -65,8 +66,8 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
     ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// If a device registers again with an unchanged enrollment, the answer says that the hub already has it, even if its
-/// registration record was deleted. The device loses nothing.
+/// If a device registers again with an unchanged enrollment, the answer says that the hub already has the device, even
+/// if the registration record was deleted. The device loses nothing.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
     let first = context("the first time", settings.provision().await)?;

@@ -74,8 +74,8 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. A report that is too large has its
-/// size and the limit.
+/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. For a report that is too large, the
+/// entry contains its size and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     // Eleven levels below the section.
     let mut deep = json!(1);
@@ -129,8 +129,8 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
     ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// The emulator refuses with 400 what the service refuses, even if the client does not check it, and changes nothing.
-/// If a message is not a valid request, it closes the connection.
+/// The emulator refuses a report with 400 if the service would refuse it, even if the client does not check it. The
+/// twin does not change. If a message is not a valid request, the emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let mut raw = device.raw(true).await?;

@@ -20,12 +20,7 @@ const FLOORS: [Floor; 5] = [
     Floor { name: "doors", text: "doors → services, state", below: &["services", "state"], knows_network: true },
     Floor { name: "services", text: "services → state", below: &["state"], knows_network: false },
     Floor { name: "state", text: "state → nothing of the emulator", below: &[], knows_network: false },
-    Floor {
-        name: "fuzzing",
-        text: "fuzzing → doors, services: the way in for fuzz targets",
-        below: &["doors", "services"],
-        knows_network: true,
-    },
+    Floor { name: "fuzzing", text: "fuzzing → doors, services", below: &["doors", "services"], knows_network: true },
 ];
 
 /// Crates and modules for the network.

@@ -123,8 +123,7 @@ impl Provisioner {
         self.transport.endpoint()
     }
 
-    /// Registers, waits, polls and retries until the device has a hub or it is certain that it will not get
-    /// one.
+    /// Registers, waits, polls and retries until the device has a hub or the registration has failed.
     ///
     /// # Errors
     /// [`ProvisionError`]; its `fault()` names the party that has to act, and `is_retryable()` says whether a
@@ -181,8 +180,8 @@ impl Provisioner {
         }
     }
 
-    /// Makes one request within its time limit. The outer error ends the registration; the inner one goes to
-    /// the flow.
+    /// Makes one request within its time limit. The outer error ends the registration. The inner error goes to the
+    /// registration flow.
     async fn attempt(
         &mut self,
         operation: Option<&OperationId>,
@@ -232,7 +231,7 @@ impl Provisioner {
                 Err(ProvisionError::Rejected { endpoint, status, state })
             }
             (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
-            // The flow gives up only after a failure, and that is the last error.
+            // The flow gives up only after a failure, so there is a last error.
             (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
                 Err(ProvisionError::Transport { attempts, out_of_time, source })
             }

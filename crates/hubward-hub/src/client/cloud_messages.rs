@@ -13,20 +13,21 @@ use crate::incoming::Incoming;
 use crate::{Capability, CloseReason, HubClient, HubCounts, Unsupported};
 
 impl HubClient {
-    /// Receives the messages that the cloud sends to this device. There can be one receiver at a time; after it
-    /// is dropped, the program can make another one.
+    /// Receives the messages that the cloud sends to this device. Only one receiver can exist at a time. After
+    /// dropping it, the program can make another receiver.
     ///
-    /// The client subscribes at the hub when the first receiver is made. The hub then continues to deliver
-    /// after that receiver is dropped, since the client cannot unsubscribe without losing messages that wait at
-    /// the hub. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait
-    /// in the client for the receiver; the client acknowledges none of them. Together with the
-    /// [`CloudMessage`]s that the program holds, they take at most 16 MiB. The client does not acknowledge
-    /// messages beyond that, and [counts](HubCounts::messages_over_limit) them: the hub delivers such a message
-    /// again, as it does with [a dropped one](CloudMessage), and until then the message holds back [later
-    /// acknowledgements](CloudMessage#in-which-order-to-complete). With the defaults, the client has room for
+    /// The client subscribes at the hub when the program makes the first receiver. The hub continues to deliver after
+    /// the program has dropped this receiver, since the client cannot unsubscribe without losing messages that wait at
+    /// the hub. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait in the
+    /// client for the receiver. The client acknowledges none of them.
+    ///
+    /// Together, these messages and the [`CloudMessage`]s that the program holds take at most 16 MiB. The client does
+    /// not acknowledge a message that exceeds a limit, and [counts](HubCounts::messages_over_limit) this message. The
+    /// hub delivers such a message again, like [a dropped message](CloudMessage). Until then, the message holds back
+    /// [later acknowledgements](CloudMessage#in-which-order-to-complete). With the defaults, the client has room for
     /// everything that a hub keeps for a device. A receiver that does not read delays only its own messages.
     ///
-    /// In a persistent session, messages may arrive before there is a receiver; they wait as well.
+    /// In a persistent session, messages may arrive before a receiver exists. These messages wait as well.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -36,8 +37,8 @@ impl HubClient {
         self.receive(Feature::CloudToDevice, self.login().identity.module.is_none())
     }
 
-    /// Receives the messages that other modules send to this module's inputs; otherwise as
-    /// [`HubClient::cloud_messages`]. [`IncomingMessage::input`] names the input.
+    /// Receives the messages that other modules send to this module's inputs. [`IncomingMessage::input`] names the
+    /// input. Everything else is as for [`HubClient::cloud_messages`].
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -45,7 +46,7 @@ impl HubClient {
         self.receive(Feature::Inputs, self.login().identity.module.is_some())
     }
 
-    /// Returns how often, up to now, the client could not hand over or answer something that came from the hub.
+    /// Returns how much data from the hub the client could not hand to the program or could not answer.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         self.shared.incoming.counters.snapshot()
@@ -69,7 +70,7 @@ impl HubClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The protocol cannot carry these messages, or this kind of identity does not receive them.
+    /// The protocol does not support these messages, or this kind of identity does not receive them.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Another receiver exists; drop it first.
@@ -88,7 +89,7 @@ impl ReceiveError {
     }
 }
 
-/// Receives messages; [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
+/// A receiver of messages. [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
 ///
 /// A receiver does not keep the client alive: the client ends when the last [`HubClient`] is dropped. Messages
 /// that a dropped receiver has not returned wait for the next receiver.
@@ -99,7 +100,7 @@ pub struct CloudMessages {
 }
 
 impl CloudMessages {
-    /// Waits for the next message and returns messages in the order in which they came.
+    /// Waits for the next message. Returns messages in the order of their arrival.
     ///
     /// # Errors
     /// The reason why the client has ended.
@@ -110,7 +111,7 @@ impl CloudMessages {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Returns the next message if one is waiting; does not wait itself.
+    /// Returns the next message if one is waiting. Does not wait for one.
     pub fn try_next(&mut self) -> Option<CloudMessage> {
         let taken = self.source.incoming.inbox().take();
         taken.map(|it| self.source.message(it))
@@ -132,27 +133,31 @@ impl Drop for CloudMessages {
 
 /// A received message. It dereferences to the [`IncomingMessage`].
 ///
-/// The hub keeps the message until [`CloudMessage::complete`]. If the program drops it, because handling it
-/// failed or panicked, the hub delivers it again when the hub's lock on it ends, a minute after the delivery:
-/// on this connection, or on the next one if that comes first, and up to the hub's limit of deliveries (10
-/// unless configured). The minute also passes while the program works: over MQTT, the client does not hand out
-/// a second copy of a message that the program still holds.
+/// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value, for
+/// example because the handling failed or panicked, the hub delivers the message again. The hub does this on the same
+/// connection when its lock on the message ends, a minute after the delivery, or on the next connection if that comes
+/// first. A hub delivers a message at most 10 times, unless it is configured differently. The minute also passes while
+/// the program works. Over MQTT, the client does not hand out a second copy of a message that the program still holds.
 ///
 /// # In which order to complete
-/// Over MQTT, acknowledgements are sent in the order in which the messages came, as the protocol requires. The
-/// client therefore holds back the acknowledgement of a message that is completed out of order until the
-/// earlier messages are completed. A dropped message holds back every later one until it is delivered again and
-/// completed. A message that the program keeps and never completes holds back the later ones for as long as the
-/// connection lasts: the hub delivers all of them again after the next reconnect, at the latest when the token
-/// is renewed, including those that were completed ([counted](HubCounts::messages_held_back)). So complete also
-/// a message that the program cannot handle, after recording it, unless the hub should deliver it again.
+/// Over MQTT, a client must send acknowledgements in the order in which the messages came. If the program completes a
+/// message before an earlier one, the client therefore holds back the acknowledgement until the program has completed
+/// the earlier messages.
 ///
-/// A message counts towards the 16 MiB that a program may hold until this value is dropped, even after it was
-/// completed and after its connection ended. Copy data that the program keeps longer.
+/// * A dropped message holds back all later ones until the hub has delivered it again and the program has completed it.
+/// * A message that the program keeps and never completes holds back all later ones until the connection ends, at the
+///   latest when the client renews the token. On the next connection, the hub delivers all of these messages again,
+///   including those that the program completed ([counted](HubCounts::messages_held_back)).
 ///
-/// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for messages
-/// that the program holds. A message whose connection has ended cannot be completed any more
-/// ([`SettleError::Stale`]); the hub delivers it again, so make handling repeatable.
+/// If the program cannot handle a message, record and complete it, unless the hub should deliver it again.
+///
+/// # Memory and connections
+/// A program may hold at most 16 MiB of messages. A message counts until this value is dropped, even after the program
+/// has completed it and after its connection has ended. Copy data that the program keeps longer.
+///
+/// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for messages that the
+/// program holds. After its connection has ended, a message cannot be completed any more ([`SettleError::Stale`]). The
+/// hub delivers the message again, so the program must be able to handle a message twice.
 #[must_use = "the hub delivers a dropped message again; complete it"]
 pub struct CloudMessage {
     message: IncomingMessage,
@@ -170,17 +175,18 @@ impl CloudMessage {
         &self.message
     }
 
-    /// Tells the hub that the program has handled the message. Returns when the acknowledgement is on its
-    /// connection, or is held back there for [earlier messages](CloudMessage#in-which-order-to-complete); the
-    /// hub does not answer it. If the connection ends while the acknowledgement is held back, the hub delivers
-    /// the message again. For a message that needs no acknowledgement (QoS 0), this method does nothing.
+    /// Tells the hub that the program has handled the message. The hub does not answer. The method returns when the
+    /// connection has accepted the acknowledgement, even if the connection holds it back for [earlier
+    /// messages](CloudMessage#in-which-order-to-complete). If the connection ends while it holds back the
+    /// acknowledgement, the hub delivers the message again. For a message that needs no acknowledgement (QoS 0), this
+    /// method does nothing.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
     ///
     /// # Cancel safety
-    /// If dropped before its first poll, the message counts as dropped; afterwards the client still completes
-    /// it.
+    /// If the future is dropped before its first poll, the message counts as dropped. If the future is dropped later,
+    /// the client still completes the message.
     pub async fn complete(self) -> Result<(), SettleError> {
         self.settle(Disposition::Complete).await
     }
@@ -188,11 +194,11 @@ impl CloudMessage {
     /// Returns the message to the hub, which delivers it again at once.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`], at once and with the message, if [`Abilities::abandon`] is false, as over
-    /// MQTT; drop the message instead. Otherwise as [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`] if [`Abilities::abandon`] is false, as over MQTT. This error comes at once and
+    /// contains the message; drop the message instead. Other errors are as for [`CloudMessage::complete`].
     ///
     /// # Cancel safety
-    /// As [`CloudMessage::complete`].
+    /// As for [`CloudMessage::complete`].
     pub async fn abandon(self) -> Result<(), SettleError> {
         if self.source.abilities.abandon {
             self.settle(Disposition::Abandon).await
@@ -204,11 +210,11 @@ impl CloudMessage {
     /// Rejects the message: the hub drops it, and informs its sender if the sender requested that.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`], at once and with the message, if [`Abilities::reject`] is false, as over
-    /// MQTT; complete the message instead. Otherwise as [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`] if [`Abilities::reject`] is false, as over MQTT. This error comes at once and
+    /// contains the message; complete the message instead. Other errors are as for [`CloudMessage::complete`].
     ///
     /// # Cancel safety
-    /// As [`CloudMessage::complete`].
+    /// As for [`CloudMessage::complete`].
     pub async fn reject(self) -> Result<(), SettleError> {
         if self.source.abilities.reject {
             self.settle(Disposition::Reject).await
@@ -222,7 +228,7 @@ impl CloudMessage {
         let incoming = &self.source.incoming;
         let result = incoming.inbox().settle(self.connection, lock, disposition, &incoming.counters)?;
         incoming.wake_task();
-        // The task answers before it ends; it does not if its runtime is gone.
+        // The task always answers before it ends, unless its runtime has shut down.
         Ok(result.await.unwrap_or(Err(SettleFailure::Closed(CloseReason::Aborted)))?)
     }
 
@@ -246,7 +252,7 @@ impl Drop for CloudMessage {
         incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
             incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
-            // The connection has to learn of the release, and a renewal may be waiting for it.
+            // The task passes the release to the connection, and a renewal may be waiting for it.
             incoming.wake_task();
         }
     }
@@ -262,8 +268,8 @@ impl fmt::Debug for CloudMessage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The protocol does not support this way to settle; [`HubClient::abilities`] says so before the call.
-    /// Nothing was sent.
+    /// The protocol does not support this way to settle, and nothing was sent. Check [`HubClient::abilities`]
+    /// before the call.
     #[error("the message was not settled")]
     Unsupported {
         /// The message, which the program can still complete.

@@ -11,27 +11,27 @@ use crate::shared::Shared;
 use crate::{CloseReason, HubClient, Unsupported};
 
 impl HubClient {
-    /// Follows the desired properties: returns the current state as soon as it is known, then each newer state,
-    /// always complete.
+    /// Returns a receiver of the desired properties. The receiver returns the current state as soon as the client knows
+    /// it, and then newer states. Each state is complete.
     ///
-    /// On the first call, the client subscribes to changes and reads the twin, and it continues to do so for as
-    /// long as it lives. After a reconnect, the client reads what changed while it was not connected. There can
-    /// be any number of receivers, and no receiver delays another one or the client.
+    /// On the first call, the client subscribes to changes and reads the twin. It then follows the changes until it
+    /// ends. After a reconnect, the client reads what changed while it was not connected. The program can have any
+    /// number of receivers. A receiver delays neither other receivers nor the client.
     ///
-    /// Versions do not go backwards, with one exception: a twin that was deleted and created again counts from
-    /// the beginning. The client accepts the older version if the hub returns an older one twice on the same
-    /// connection, at least 5 s apart. (That rule is ours: the service documents nothing about it, and a single
-    /// response may come from a copy that lags behind.)
+    /// Versions do not go backwards, with one exception: the version of a twin that was deleted and created again
+    /// counts from the beginning. The client accepts an older version if the hub returns one twice on the same
+    /// connection, at least 5 s apart. (This rule is ours, because the service documents none. A single response with
+    /// an older version may come from a copy that lags behind.)
     ///
     /// # Size limits
-    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub
-    /// accepts, and at most 128 KiB as JSON. If a change exceeds that, the client reads the twin once to see
-    /// whether the hub really has that much. If the twin is too large as well, or if a later change on the same
-    /// connection exceeds the limit again, the hub violates the protocol: the client ends the connection, and
+    /// The client keeps at most 64 KiB of desired properties as a hub counts them (twice what a hub accepts), and at
+    /// most 128 KiB as JSON. If a change exceeds a limit, the client reads the twin once, to check whether the
+    /// hub really has that much. The hub violates the protocol if the twin exceeds a limit as well, or if a later
+    /// change on the same connection exceeds a limit. Then the client ends the connection, and
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
-    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). The client connects again with
-    /// growing waits. Meanwhile messages wait, as during any loss of a connection, and receivers keep the last
-    /// state within the limits.
+    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). The client connects again with growing
+    /// waits. Meanwhile, messages wait, as after any loss of a connection, and receivers keep the last state within the
+    /// limits.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support twins.
@@ -45,7 +45,7 @@ impl HubClient {
 
 /// A receiver of the desired properties; [`HubClient::desired`] makes one.
 ///
-/// It does not keep the client alive.
+/// A receiver does not keep the client alive.
 pub struct DesiredProperties {
     shared: Arc<Shared>,
     /// Changes with each newer state; `true` when the client has ended.
@@ -65,7 +65,8 @@ impl DesiredProperties {
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            // Read before the state: a state that arrives in between marks the value as changed again.
+            // Marks the value as seen before reading the state: if a state arrives in between, the value counts as
+            // changed again.
             let ended = *self.ended.borrow_and_update();
             if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
                 self.seen = number;
@@ -81,8 +82,8 @@ impl DesiredProperties {
         }
     }
 
-    /// Returns the newest known state; `None` before the first one. Does not wait, and
-    /// [`DesiredProperties::changed`] still returns that state.
+    /// Returns the newest known state; `None` before the first one. Does not wait. [`DesiredProperties::changed`] still
+    /// returns this state.
     #[must_use]
     pub fn latest(&self) -> Option<Properties> {
         let (_, latest) = self.shared.incoming.latest.newer_than(0)?;

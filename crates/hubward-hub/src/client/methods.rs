@@ -11,9 +11,8 @@ use crate::method::{Handler, MethodOutcome};
 use crate::{HubClient, MethodError, MethodResponse, Unsupported};
 
 impl HubClient {
-    /// Serves a direct method: the client calls `handler` for each call of `name`, from now on and on every
-    /// connection. The handler replaces an earlier one of the same name; calls that the earlier one is working
-    /// on continue.
+    /// Serves a direct method: from now on, the client calls `handler` for each call of `name`, on every connection.
+    /// The handler replaces an earlier handler of the same name. Calls that the earlier handler is working on continue.
     ///
     /// ```
     /// # use hubward_hub::{HubClient, MethodError, MethodResponse, Unsupported};
@@ -40,22 +39,22 @@ impl HubClient {
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
     /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// If the handler has no response, a body `{"error": "…"}` gives the reason. The text of an error goes only
-    /// to the log, unless the error was [made for the caller](MethodError::new). The client answers a call only
-    /// over the connection that the call came over, since the hub does not know the call on another one; it
-    /// counts the calls it could not answer ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
+    /// If the handler returns no response, a body `{"error": "…"}` gives the reason. The text of an error goes only to
+    /// the log, unless the error was [made for the caller](MethodError::new). The client answers a call only over the
+    /// connection that delivered the call, since the hub does not know the call on another connection. The client
+    /// counts the calls that it could not answer ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
-    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. It may close the client:
-    /// [`HubClient::close`] does not wait for running calls. A planned renewal does wait, within
-    /// [`renewal_drain`](crate::HubOptions::renewal_drain). The end of the client does not stop a running
-    /// handler; its response is then discarded.
+    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. A handler may close the client:
+    /// [`HubClient::close`] does not wait for running calls. A planned renewal waits for running calls, up to
+    /// [`renewal_drain`](crate::HubOptions::renewal_drain). If the client ends, a running handler continues, and the
+    /// client discards its response.
     ///
-    /// The hub does not send calls to a device that never served a method. After a device has served one, a
-    /// persistent session remembers the subscription, so calls may arrive as soon as the client has logged in.
-    /// Register the handlers right after [`HubClient::spawn`], without an `.await` in between.
+    /// The hub sends calls only to a device that has subscribed to them. A persistent session keeps the subscription,
+    /// so calls may arrive as soon as the client has logged in. Register the handlers right after [`HubClient::spawn`],
+    /// without an `.await` in between.
     ///
     /// # Errors
-    /// [`Unsupported`] if the protocol cannot carry methods.
+    /// [`Unsupported`] if the protocol does not support methods.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md.
     pub fn serve_method<F, R>(&self, name: impl Into<String>, handler: F) -> Result<(), Unsupported>
@@ -70,7 +69,7 @@ impl HubClient {
     /// client answers such calls with 404.
     ///
     /// # Errors
-    /// [`Unsupported`] if the protocol cannot carry methods.
+    /// [`Unsupported`] if the protocol does not support methods.
     pub fn serve_methods<F, R>(&self, handler: F) -> Result<(), Unsupported>
     where
         F: Fn(MethodCall) -> R + Send + Sync + 'static,
@@ -127,7 +126,7 @@ impl MethodCall {
             .map_err(|problem| MethodError::bad_request(format!("the payload is not what was expected: {problem}")))
     }
 
-    /// Returns the client that received the call, if the program still holds a handle of it.
+    /// Returns the client that received the call, if the program still holds a handle.
     #[must_use]
     pub fn hub(&self) -> Option<HubClient> {
         self.hub.upgrade()

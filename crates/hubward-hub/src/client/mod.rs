@@ -27,10 +27,11 @@ use crate::incoming::Incoming;
 use crate::shared::{Command, Shared};
 use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, Unsupported};
 
-/// Capacity of the command channel for everything but messages.
+/// Capacity of the command channel for commands other than messages.
 const OTHER_COMMANDS: usize = 16;
 
-/// Each feature is requested at most once, and there are fewer features than this: the channel is never full.
+/// Capacity of the channel for subscriptions. The channel is never full: a client requests each feature at most once,
+/// and there are fewer features.
 const FEATURES: usize = 16;
 
 /// A client of one hub, for one device or module. Clones share one connection.
@@ -67,7 +68,7 @@ impl HubClient {
         Self::spawn_by(transport, login, credential, options, Arc::new(clock::now))
     }
 
-    /// As [`HubClient::spawn`], with another wall clock.
+    /// Like [`HubClient::spawn`], but with another wall clock.
     pub(crate) fn spawn_by(
         transport: impl Into<Arc<dyn HubTransport>>,
         login: HubLogin,
@@ -137,16 +138,16 @@ impl HubClient {
         self.shared.last_cause()
     }
 
-    /// Closes the client: takes no more messages, waits up to `flush` until the hub has acknowledged everything
-    /// that is queued, disconnects from the hub and ends the client. It can be called at any time, several
-    /// times and on any handle: the earliest end time counts, and every caller gets the same result.
+    /// Closes the client. The client takes no more messages, waits up to `flush` for the hub to acknowledge every
+    /// queued message, disconnects from the hub and ends. The program can call this method at any time, more than once
+    /// and on any handle. The earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
     /// [`CloseError`] names the messages that the hub did not acknowledge. Their receipts say
     /// the same.
     ///
     /// # Cancel safety
-    /// If dropped after the first poll, the client still closes.
+    /// If the future is dropped after the first poll, the client still closes.
     pub async fn close(&self, flush: Duration) -> Result<Closed, CloseError> {
         let until = later(Instant::now(), flush);
         // If the channel is closed, the client has ended already.
@@ -195,7 +196,7 @@ impl HubClient {
         self.shared.login.clone()
     }
 
-    /// Fails if the protocol cannot carry the feature.
+    /// Fails if the protocol does not support the feature.
     pub(crate) fn check(&self, feature: Feature) -> Result<(), Unsupported> {
         Unsupported::check(self.shared.abilities, self.shared.kind, feature)
     }

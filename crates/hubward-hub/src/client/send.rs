@@ -13,8 +13,8 @@ use crate::shared::Command;
 use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, UnconfirmedReason};
 
 impl HubClient {
-    /// Returns a handle whose messages have this deadline instead of
-    /// [`HubOptions::send_deadline`](crate::HubOptions::send_deadline); other handles keep theirs.
+    /// Returns a handle with this deadline for its messages, instead of
+    /// [`HubOptions::send_deadline`](crate::HubOptions::send_deadline). Other handles keep their deadline.
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
         self
@@ -31,7 +31,7 @@ impl HubClient {
     /// waited for room.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, the message was not queued.
+    /// If the future is dropped before it returns, the message was not queued.
     pub async fn enqueue(&self, message: Message) -> Result<Receipt, SendError> {
         if let Err(source) = message.check() {
             return Err(SendError::Refused { message: MessageLabel::of(&message), source });
@@ -43,12 +43,13 @@ impl HubClient {
         };
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
-        // With a permit, the channel nearly always has room too, and `try_reserve` costs less than waiting.
+        // With a permit, the channel nearly always has room, and `try_reserve` costs less than waiting.
         let slot = match self.commands.try_reserve() {
             Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task returns the permits: one when the message leaves the queue, the others when it is resolved.
+        // The task returns the permits: that of `room` when the message leaves the queue, those of `byte_room` when the
+        // message is resolved.
         room.forget();
         byte_room.forget();
         let (pending, receipt) = PendingMessage::new(message, deadline);
@@ -115,7 +116,7 @@ impl HubClient {
     /// [`SendError`] says whether the hub may have the message.
     ///
     /// # Cancel safety
-    /// If dropped, the message may or may not be sent.
+    /// If the future is dropped, the message may or may not be sent.
     pub async fn send(&self, message: Message) -> Result<(), SendError> {
         self.enqueue(message).await?.await
     }

@@ -19,16 +19,16 @@ use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported};
 impl HubClient {
     /// Reads the twin: the desired properties and the reported properties.
     ///
-    /// The client sends twin requests, [reports](HubClient::report) included, of all handles one after the
-    /// other, in the order in which they were made. If the hub is busy, the client sends the request again
-    /// later. If the connection ends, the client sends the request on the next one, until its
-    /// [deadline](HubClient::twin_deadline) has passed.
+    /// The client sends the twin requests and [reports](HubClient::report) of all handles one at a time, in the order
+    /// in which the program made them. If the hub is busy, the client sends the request again later. If the connection
+    /// ends, the client sends the request again on the next connection, unless the [deadline](HubClient::twin_deadline)
+    /// has passed.
     ///
     /// # Errors
     /// [`TwinError`] says which party is at fault.
     ///
     /// # Cancel safety
-    /// If dropped, the client does not send the request, or discards the response.
+    /// If the future is dropped, the client does not send the request, or discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
         match self.request_twin(TwinRequestKind::Twin).await? {
             TwinResponse::Twin(twin) => Ok(*twin),
@@ -40,21 +40,21 @@ impl HubClient {
     /// replaces it. `patch` is any value that serializes to a JSON object; properties that it does not contain
     /// stay as they are. (A float that is not a number serializes to `null`, and so removes the property.)
     ///
-    /// The client sends reports in the order in which they were made, one at a time, and keeps that order while
-    /// the hub is busy. If the connection ends before the response, the client sends the report again on the
-    /// next one: a merge that is repeated in its order changes nothing, but the version may increase by two.
+    /// The client sends reports one at a time, in the order in which the program made them, and keeps that order while
+    /// the hub is busy. If the connection ends before the response, the client sends the report again on the next
+    /// connection. The properties are then the same as after a single report, but the version may increase by two.
     ///
     /// # Errors
-    /// [`TwinError::Invalid`] if the service would not accept the patch; nothing is sent then. Otherwise
-    /// [`TwinError`] says whether the hub may have it.
+    /// [`TwinError::Invalid`] if the service would not accept the patch; then the client sends nothing. Otherwise
+    /// [`TwinError`] says whether the hub may have the report.
     ///
     /// # Cancel safety
-    /// If dropped before it was written to a connection, the client does not send the report. If dropped later,
-    /// the hub may or may not have received it, and the client does not send it again. To report without
-    /// waiting, spawn the future as a task.
+    /// If the future is dropped before the client has written the report to a connection, the client does not send the
+    /// report. If the future is dropped later, the hub may or may not have received the report, and the client does not
+    /// send it again. To report without waiting, spawn the future as a task.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-mqtt-support.md, "Update device twin's reported properties".
-    /// That a hub applies what one connection brings in its order is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-mqtt-support.md, "Update device twin's reported properties"; `[guess]` for the
+    /// order: a hub applies the requests of one connection in the order in which they arrive.
     pub async fn report(&self, patch: &impl Serialize) -> Result<Reported, TwinError> {
         let patch = checked(patch).map_err(TwinError::Invalid)?;
         match self.request_twin(TwinRequestKind::Report(patch)).await? {
@@ -63,8 +63,8 @@ impl HubClient {
         }
     }
 
-    /// Returns a handle whose [`HubClient::twin`] and [`HubClient::report`] have this deadline instead of
-    /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline); other handles keep theirs.
+    /// Returns a handle with this deadline for [`HubClient::twin`] and [`HubClient::report`], instead of
+    /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline). Other handles keep their deadline.
     pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.twin_deadline = deadline;
         self
@@ -74,7 +74,7 @@ impl HubClient {
         self.check(Feature::TwinResponses)?;
         let until = self.twin_deadline.map(|it| later(Instant::now(), it));
         let closed = || TwinError::NotSent { reason: UnconfirmedReason::Closed(self.shared.reason()) };
-        // Held until there is a response or the caller stops waiting.
+        // Holds a permit until there is a response or the caller stops waiting.
         let _room = match until {
             None => self.shared.twin_room.acquire().await,
             Some(until) => {
@@ -135,8 +135,8 @@ pub enum TwinError {
     /// number that the service does not support. Nothing was sent.
     #[error("the properties cannot be reported")]
     Invalid(#[source] ProtoError),
-    /// The hub refused the request, with status, code, message and tracking id. Also if the hub was busy (429,
-    /// 5xx) until the deadline passed.
+    /// The hub refused the request, with status, code, message and tracking id. The client also returns this error if
+    /// the hub was busy (429, 5xx) until the deadline passed.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.

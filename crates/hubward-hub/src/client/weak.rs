@@ -38,8 +38,8 @@ impl WeakHubClient {
 impl HubClient {
     /// Returns a handle that does not keep the client alive.
     ///
-    /// A method handler that captures a [`HubClient`] keeps the client alive until it is closed: dropping all
-    /// other handles does not end it. Capture a weak handle instead, or use
+    /// A method handler that captures a [`HubClient`] keeps the client alive until the program closes it: dropping all
+    /// other handles does not end the client. Capture a weak handle instead, or use
     /// [`MethodCall::hub`](crate::MethodCall::hub).
     #[must_use]
     pub fn downgrade(&self) -> WeakHubClient {

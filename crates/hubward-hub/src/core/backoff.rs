@@ -10,7 +10,7 @@ use crate::{Backoff, DisconnectCause, HubOptions};
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Counts failures in a row, by kind: transient failures pass; a refusal stays until an operator acts.
+/// Counts failures in a row, by kind. A transient failure passes by itself. A refusal stays until an operator acts.
 #[derive(Debug, Default)]
 pub(crate) struct FailureCounts {
     transient: u32,
@@ -40,20 +40,20 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // Never earlier than the service requests, and spread over time so that devices do not return
-            // together.
+            // The client never returns earlier than the service requests. The added time is random, so that devices do
+            // not return together.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
     }
 }
 
-/// Whether a retry fails again until an operator acts.
+/// Whether every retry fails until an operator acts.
 fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }
 
-/// `first`, doubled with each failure after the first one, at most `cap`.
+/// Returns the longest wait: `first`, doubled with each failure after the first one, at most `cap`.
 fn bound(backoff: Backoff, failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     backoff.first.saturating_mul(doubled).min(backoff.cap)

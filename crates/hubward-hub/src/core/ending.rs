@@ -8,8 +8,8 @@ use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState};
 
 impl<T> Core<T> {
-    /// Ends the client when everything is resolved, at `until` at the latest. If it is called again, the
-    /// earliest moment and the first reason count.
+    /// Ends the client when everything is resolved, at `until` at the latest. If this method is called more than once,
+    /// the earliest moment and the first reason count.
     pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
         match &mut self.closing {
             Some(closing) => closing.until = closing.until.min(until),
@@ -37,7 +37,8 @@ impl<T> Core<T> {
         self.end();
     }
 
-    /// Takes the steps that become possible when a message is resolved or `hold` is lifted.
+    /// Takes the steps that become possible when a message is resolved or when [`Core::hold`] no longer requires a
+    /// wait.
     pub(crate) fn advance(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.start_disconnect(now);

@@ -1,5 +1,5 @@
-//! The slab of messages that were written and are not yet acknowledged. A slot's number is the tag on the wire,
-//! and a message keeps it across connections.
+//! The slab of messages that were written and are not yet acknowledged. The slot of a message determines its tag on the
+//! wire. A message keeps its tag across connections.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// A message in flight.
 #[derive(Debug)]
 struct Flight<T> {
-    /// `None` if the receipt was resolved for another reason. The tag stays in use, since this connection may
+    /// `None` if the receipt was resolved without an acknowledgement. The tag stays in use, since this connection may
     /// still acknowledge it.
     message: Option<T>,
     deadline: Option<Instant>,
@@ -24,8 +24,8 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Freed slots, the longest free first: a tag is reused as late as possible, so that a second
-    /// acknowledgement of it matches no message.
+    /// Freed slots. The slot that has been free for the longest time comes first: a tag is reused as late as possible,
+    /// so that a second acknowledgement of it matches no message.
     free: VecDeque<u16>,
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
@@ -90,7 +90,7 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Returns the next message that an earlier connection sent and this one has not.
+    /// Returns the next message that an earlier connection sent and that this connection has not sent yet.
     pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
         while let Some(at) = self.again.pop_front() {
             if let Some(flight) = &mut self.slots[usize::from(at)] {
@@ -118,8 +118,8 @@ impl<T> Flights<T> {
         Some((flight.message, sent_at))
     }
 
-    /// The connection has ended: messages with an unresolved receipt are sent again, in order; the other tags
-    /// are freed.
+    /// The connection has ended. Messages with an unresolved receipt are sent again, in order. All other tags are
+    /// freed.
     pub(crate) fn lost(&mut self) {
         self.again.clear();
         let mut order = Vec::with_capacity(self.unresolved);

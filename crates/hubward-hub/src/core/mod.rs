@@ -2,10 +2,12 @@
 //! no socket, no task and no clock: the driver reports what happened and when, and carries out what the phase
 //! requires.
 //!
-//! The driver must keep an attempt, a connection or nothing, as [`Core::link`] says; give what
-//! [`Core::next_send`] returns to the connection; report the connection's events; call [`Core::on_time`] at
-//! [`Core::next_deadline`]; and pass on what [`Core::resolved`], [`Core::freed`] and [`Core::changed_state`]
-//! return.
+//! The driver must:
+//!
+//! * keep an attempt, a connection or neither, as [`Core::link`] requires;
+//! * give the messages of [`Core::next_send`] to the connection, and report the connection's events;
+//! * call [`Core::on_time`] at [`Core::next_deadline`];
+//! * pass on what [`Core::resolved`], [`Core::freed`] and [`Core::changed_state`] return.
 
 mod backoff;
 mod ending;
@@ -68,15 +70,15 @@ pub(crate) struct Core<T> {
     setup: Setup,
     rng: Rng,
     phase: Phase,
-    /// Counts attempts to connect, so that events of an older attempt are not taken for the current one's.
+    /// The number of attempts to connect up to now, which distinguishes the current attempt from older ones.
     attempts: u64,
     waiting: VecDeque<Waiting<T>>,
     flights: Flights<T>,
     resolved: Vec<(T, SendOutcome)>,
     freed: usize,
-    /// No message reaches its deadline before this.
+    /// No message reaches its deadline before this moment.
     next_expiry: Option<Instant>,
-    /// No acknowledgement becomes overdue before this.
+    /// No acknowledgement becomes overdue before this moment.
     next_overdue: Option<Instant>,
     ack_timeout: Duration,
     failures: FailureCounts,
@@ -92,7 +94,7 @@ pub(crate) struct Core<T> {
     state_changed: bool,
 }
 
-/// Whether a renewal or a close waits for other parts of the client, each within its own time limit.
+/// Whether a renewal, or a close, waits for unfinished work in other parts of the client.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     renewal: bool,
@@ -147,8 +149,8 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { message, deadline });
     }
 
-    /// Says whether a planned reconnect, or an orderly close, should wait for something besides messages. The
-    /// time limits of both still apply.
+    /// Sets whether a planned reconnect, or an orderly close, waits for unfinished work in other parts of the client.
+    /// The time limits of the reconnect and of the close still apply.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
@@ -190,7 +192,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The connection could not carry what [`Core::next_send`] returned; the connection itself continues.
+    /// The connection could not send the message that [`Core::next_send`] returned. The connection continues.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
         if let Some((Some(message), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
@@ -225,14 +227,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// The token of this connection or attempt is older than the timers know: the machine slept, or its clock
-    /// was set. Returns whether the core renews the token because of it.
+    /// The token of this connection or attempt is too old although its timer is not due: the machine slept, or its
+    /// clock was set. Returns whether the core therefore replaces the token.
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
-            // The hub would refuse the token, and that would look like a wrong key. The time limit of the
-            // attempt stays: if a token expires before a connection can be made, the client must not retry for
-            // ever without a wait.
+            // The hub would refuse the old token, and the client would report a wrong key. So the core starts another
+            // attempt, with the time limit of the current one. With a new limit, a token that always expires before the
+            // login would make the client retry for ever without a wait.
             Phase::Opening { until } | Phase::Login { until, .. } => {
                 let until = *until;
                 self.open(now);
@@ -297,7 +299,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The number of the attempt whose connection the hub has accepted.
+    /// The connection that the hub has accepted, by the number of its attempt to connect.
     pub(crate) const fn up(&self) -> Option<u64> {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => Some(self.attempts),
@@ -305,9 +307,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether messages and new requests may go to the hub, and not only replies. A renewal may wait for
-    /// something that itself waits for the hub, such as a method that sends a message. So requests may be sent
-    /// during most of the time limit; the rest is reserved for the responses.
+    /// Whether messages and new requests may go to the hub; if not, only replies may. A renewal may wait for work that
+    /// itself waits for the hub, such as a method that sends a message. So messages and requests may be sent during
+    /// most of the renewal's time limit. The rest of the limit is reserved for the responses.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
@@ -318,8 +320,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Returns the next message for the connection, which must have room: its tag, and whether an earlier
-    /// connection may have carried it.
+    /// Returns the tag of the next message for the connection, and whether an earlier connection may have sent this
+    /// message. The connection must have room.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
         if !self.may_request(now) {
             return None;
@@ -418,8 +420,8 @@ impl<T> Core<T> {
         self.set_state(ConnectionState::Disconnected { cause, attempt: self.failures.attempt(), next_try });
     }
 
-    /// Whether the failure ends the client. Before the first login: a failure that a retry cannot change.
-    /// Afterwards: the refusal of a token that cannot be renewed.
+    /// Whether the failure ends the client. Before the first login, this is a failure that a retry cannot change. After
+    /// the first login, it is the refusal of a token that cannot be renewed.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
             !self.setup.renewable && error.fault() == Fault::Credential
@@ -428,7 +430,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// A failure ends the time since which the hub has accepted the client.
+    /// Ends the time during which the hub has accepted the client without a failure.
     fn end_accepted(&mut self, now: Instant) {
         let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
@@ -443,9 +445,9 @@ impl<T> Core<T> {
         self.next_overdue = None;
     }
 
-    /// A random moment between 80 and 90 % of a token's life, so that devices that started together do not
-    /// renew together. It is later if making the connection took most of that life, so that each connection is
-    /// useful for some time.
+    /// Returns the moment of the renewal: random, between 80 and 90 % of a token's life, so that devices that started
+    /// together do not renew together. If making the connection took most of the token's life, the moment is later, so
+    /// that each connection is useful for some time.
     fn renew_at(&mut self, now: Instant, life: TokenLife) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)

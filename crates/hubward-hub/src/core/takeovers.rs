@@ -1,6 +1,6 @@
-//! Detects that another client uses the same identity. A hub keeps one connection for each identity and closes
-//! the older one without a reason, so two clients take over each other's connection again and again; only the
-//! pattern shows it.
+//! Detects that another client uses the same identity. A hub keeps one connection for each identity, and closes the
+//! older connection without a reason. So two clients take over each other's connection again and again. Only this
+//! pattern shows the cause.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 /// The number of takeovers that make a pattern.
 const PATTERN: usize = 5;
 
-/// The time within which they make a pattern. Two clients that wait at most a minute, as ours do, need less.
+/// The time within which [`PATTERN`] takeovers make a pattern. Two of our clients need less, because they wait at most
+/// a minute.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// After a connection has lasted this long, the client assumes that no other client uses the identity.
@@ -25,7 +26,7 @@ const SETTLED: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
     times: VecDeque<Instant>,
-    /// The number of takeovers since they made a pattern.
+    /// The number of takeovers, once they have made a pattern.
     suspected: Option<u32>,
 }
 
@@ -37,7 +38,7 @@ impl Takeovers {
         }
     }
 
-    /// An accepted connection failed. Returns the number of takeovers if this looks like another one.
+    /// An accepted connection failed. If the takeovers make a pattern, returns their number, including this failure.
     pub(super) fn failed(&mut self, now: Instant, error: &TransportError) -> Option<u32> {
         if !may_be_takeover(error) {
             return None;
@@ -57,7 +58,8 @@ impl Takeovers {
         self.suspected
     }
 
-    /// The minimum wait. Random upwards, so that two of our clients do not stay in step.
+    /// The minimum wait, once the takeovers have made a pattern: `min` and a random part, so that two of our clients do
+    /// not stay in step.
     pub(super) fn min_wait(&self, min: Duration, rng: &mut Rng) -> Duration {
         if self.suspected.is_some() { min.saturating_add(min.mul_f64(rng.f64())) } else { Duration::ZERO }
     }

@@ -214,7 +214,7 @@ fn two_clients_with_one_identity_both_detect_it_and_slow_down() {
     for seed in 0..200 {
         let start = Instant::now();
         let mut clients = [seed, seed + 1000].map(|seed| core(options().seed(Some(seed))).0);
-        // The number of takeovers after which each client knows, and how often each lost its connection.
+        // For each client: after how many takeovers it detected the other client, and how often it lost its connection.
         let (mut known, mut lost) = ([None; 2], [0_u32; 2]);
         let mut late = 0;
         loop {

@@ -35,7 +35,7 @@ pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<Ca
     });
 }
 
-/// Sends the response to a call when it is dropped, whatever happens to the task.
+/// Sends the response to a call when the guard is dropped, whatever happens to the task.
 struct ResponseGuard {
     id: CallId,
     method: String,

@@ -1,4 +1,4 @@
-//! From a credential to a connection: one attempt, with a token signed for it.
+//! One attempt to connect: signs a token with the credential, and opens a connection with this token.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub(super) type Attempt = Work<Box<dyn HubConnection>>;
 /// Returns the time of day; tests use a clock that they can set.
 pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The age of a token. The monotonic clock stops while the machine sleeps, and the wall clock can be set back:
-/// between two readings, the age grows by whichever clock advanced further.
+/// The age of a token. The monotonic clock stops while the machine sleeps, and the wall clock can be set back. So
+/// between two readings, the age grows by the time of whichever clock advanced further.
 pub(super) struct Age {
     span: Duration,
     age: Duration,
@@ -33,8 +33,8 @@ impl Age {
         Self { span, age: Duration::ZERO, updated: (now, wall) }
     }
 
-    /// Reads both clocks and returns whether the token is old. That age is later than the core's own timer, so
-    /// the timer comes first unless a clock jumped or stopped.
+    /// Reads both clocks and returns whether the token is old. A token is old only after the core's own timer is due,
+    /// so the timer comes first unless a clock jumped or stopped.
     pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();

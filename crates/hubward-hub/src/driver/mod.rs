@@ -1,7 +1,7 @@
 //! The task that owns the connection and the timer, and carries out the decisions of the core.
 //!
-//! It is one `poll` function and not a `select!`: it gives everything that is queued to the connection before
-//! it polls the connection, so that one write carries many messages.
+//! The task is one `poll` function and not a `select!`. It gives all queued messages to the connection before it polls
+//! the connection, so that one write contains many messages.
 
 mod handler;
 mod login;
@@ -36,8 +36,8 @@ const BATCH: usize = 256;
 /// Number of rounds before the task yields to other tasks.
 const ROUNDS: usize = 32;
 
-/// How often, at least, the task reads the wall clock while it has a renewable token: no event announces that
-/// the machine has slept.
+/// Maximum time between two readings of the wall clock while the task has a renewable token. No event tells the task
+/// that the machine has slept.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
@@ -69,12 +69,13 @@ pub(crate) struct Driver {
     unacknowledged: Option<Closed>,
 }
 
-/// The receiving ends of what the handles send to the task.
+/// The receiving ends of the channels from the handles to the task.
 pub(crate) struct Channels {
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Separate from the commands, so that a full queue does not delay a subscription.
+    /// The features to subscribe to. This channel is separate from the commands, so that a full queue does not delay a
+    /// subscription.
     pub(crate) features: mpsc::Receiver<Feature>,
-    /// Wakes the task when [`Shared::incoming`] has something for it.
+    /// Wakes the task when [`Shared::incoming`] has work for the task.
     pub(crate) task_wakes: mpsc::Receiver<()>,
 }
 
@@ -167,13 +168,13 @@ impl Driver {
         while let Poll::Ready(Some(feature)) = self.subscriptions.poll_recv(cx) {
             self.features.subscribe(feature);
         }
-        // Before the commands: a response that was given before a close is sent before the client ends.
+        // The responses come first, so that a response that was given before a close is sent before the client ends.
         self.take_responses(cx);
         while let Poll::Ready(Some(())) = self.task_wakes.poll_recv(cx) {}
         while self.commands_open && self.poll_commands(cx, now).is_ready() {}
     }
 
-    /// Takes a batch of commands. Ready if there was one, or if the channel is closed.
+    /// Takes a batch of commands. Ready if there was a command, or if the channel is closed.
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if ready!(self.commands.poll_recv_many(cx, &mut self.batch, BATCH)) == 0 {
             self.commands_open = false;
@@ -274,8 +275,8 @@ impl Driver {
             moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
-            // Handles all events of one poll before the core acts on any of them: the last acknowledgement must
-            // not end a connection that has also delivered a method call.
+            // The core must not act before all events of one poll are handled. A poll may return the last
+            // acknowledgement and a method call. After the acknowledgement alone, the core could end the connection.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
@@ -451,7 +452,7 @@ impl Drop for Driver {
         if self.shared.closed.get().is_some() {
             return;
         }
-        // A transport that panicked is not used any more.
+        // The task no longer uses a transport that panicked.
         if !std::thread::panicking() {
             self.drop_link();
         }
@@ -510,7 +511,8 @@ fn put_messages(core: &mut Core<PendingMessage>, connection: &mut dyn HubConnect
     }
 }
 
-/// If the clock is wrong by more than the service tolerates, the service refuses every token.
+/// Compares the local clock with the hub's clock. If they differ by more than the service tolerates, the service
+/// refuses every token.
 fn compare_clocks(endpoint: &str, server_time: Option<SystemTime>, wall: &WallClock) {
     if let Some(skew) = server_time.and_then(|it| clock::skew(it, wall())) {
         tracing::warn!(endpoint, "this machine's clock is {skew}; correct the clock");

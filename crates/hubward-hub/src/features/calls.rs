@@ -1,5 +1,4 @@
-//! Calls of direct methods: their handlers, how many run at a time, and which responses still have a
-//! connection.
+//! Calls of direct methods: their handlers, how many handlers run at a time, and the responses that can still be sent.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,7 +15,7 @@ use crate::method::{Handler, error_body};
 pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) call: Call,
-    /// The number of the attempt whose connection delivered the call.
+    /// The connection that delivered the call, by the number of its attempt to connect.
     pub(crate) connection: u64,
 }
 
@@ -48,7 +47,7 @@ impl Calls {
         Self { incoming, limit, working: 0, open: 0, jobs: Vec::new(), replies: VecDeque::new() }
     }
 
-    /// The connection has ended, and the calls that came over it cannot be answered any more.
+    /// The connection has ended, and the client can no longer answer the calls of this connection.
     pub(crate) fn on_lost(&mut self) {
         self.open = 0;
         let lost = self.replies.drain(..).len() as u64;
@@ -83,7 +82,7 @@ impl Calls {
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
-    /// Answers a call, from the connection that is up, of which only the id can be read.
+    /// Answers a call of which the client can read only the id. The connection that is up delivered the call.
     pub(crate) fn on_unreadable(&mut self, call: CallId) {
         let (status, why) = (400, "the name of the method cannot be read");
         self.incoming.counters.add(|it| it.methods_invalid += 1);
@@ -126,13 +125,13 @@ impl Calls {
         self.open == 0 && self.is_flushed()
     }
 
-    /// Whether the connection has every response that was given.
+    /// Whether the connection has accepted every response that a handler gave.
     pub(crate) fn is_flushed(&self) -> bool {
         self.replies.is_empty()
     }
 }
 
-/// Whether a payload is one that a hub sends or accepts.
+/// Whether a payload is valid: JSON, or empty.
 pub(crate) fn is_json_or_empty(payload: &[u8]) -> bool {
     // `IgnoredAny` does not check that strings are UTF-8.
     payload.is_empty() || std::str::from_utf8(payload).is_ok_and(|it| serde_json::from_str::<IgnoredAny>(it).is_ok())

@@ -36,13 +36,13 @@ use crate::{CloseReason, HubOptions};
 /// All features of one client.
 #[derive(Debug)]
 pub(crate) struct Features {
-    /// The number of the attempt whose connection is up.
+    /// The connection that is up, by the number of its attempt to connect.
     up: Option<u64>,
     tags: RequestTags,
     subscriptions: Subscriptions,
     twins: Twins,
     calls: Calls,
-    /// Contains the received messages, which receivers take from there.
+    /// Contains the received messages. Receivers take the messages from there.
     incoming: Arc<Incoming>,
 }
 
@@ -71,7 +71,8 @@ impl Features {
         self.twins.request(request);
     }
 
-    /// Reports which connection is up, if any. The driver calls it after everything that may change that.
+    /// Reports which connection is up, if any. The driver calls this method after everything that may change the
+    /// connection.
     pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
         if self.up == up {
             return;
@@ -90,7 +91,7 @@ impl Features {
         }
     }
 
-    /// Handles an event of the connection that does not belong to the core.
+    /// Handles an event of the connection that the core does not handle.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
             Downstream::Done(tag) if self.subscriptions.on_done(tag) => {
@@ -156,8 +157,8 @@ impl Features {
         [self.subscriptions.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Returns what the driver gives to the connection next; with `with_requests`, requests too, not only replies. The
-    /// driver calls it until it returns `None`.
+    /// Returns the next item for the connection: a reply or, if `with_requests` is true, a reply or a request. The
+    /// driver calls this method until it returns `None`.
     pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Outgoing> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {

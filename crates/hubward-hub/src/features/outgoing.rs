@@ -1,4 +1,4 @@
-//! What the features give to the connection.
+//! The messages that the features give to the connection.
 
 use hubward_transport::{Reply, Tag, Upstream};
 
@@ -7,6 +7,6 @@ use hubward_transport::{Reply, Tag, Upstream};
 pub(crate) enum Outgoing {
     /// A request that the hub answers under the tag.
     Request(Tag, Upstream),
-    /// A reply to something that came over this connection.
+    /// A reply to a call or message that came over this connection.
     Reply(Reply),
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The first bound of the wait; it doubles with each failure.
+/// The longest wait after the first failure. It doubles with each further failure.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 
-/// The greatest bound of the wait.
+/// The longest wait after any number of failures.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// How long to wait after this many failures in a row: random, so that devices that failed together do not
-/// return together, and never shorter than the hub requests.
+/// Returns how long to wait after this many failures in a row. The wait is never shorter than the hub requests. The
+/// wait is random, so that devices that failed together do not return together.
 pub(super) fn retry_wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
     let bound = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(WAIT_MAX);
     let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());

@@ -1,5 +1,5 @@
-//! Subscriptions: the client makes them on every connection, in a fixed order, and again after the hub has
-//! refused one.
+//! Subscriptions. The client makes them on every connection, in a fixed order, and repeats a subscription that the hub
+//! has refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
-/// How long the client waits for a response, and after a refusal. A hub permanently refuses what it does not
-/// offer, and temporarily what it will offer again later.
+/// How long the client waits before it repeats a subscription, after a request without a response and after a refusal.
+/// A refusal may be permanent, because the hub does not offer the feature, or temporary.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.

@@ -6,13 +6,13 @@ use hubward_transport::Tag;
 
 use crate::HubOptions;
 
-/// The first tag that no message uses.
+/// The first tag of a request. Telemetry uses the tags below.
 const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX);
 
 /// The last tag; MQTT sessions use the packet ids above it themselves.
 const LAST: u16 = 0xfeff;
 
-/// Hands out tags in turn, so that a late response matches a request of long ago and not the current one.
+/// Hands out tags in turn, so that a late response does not match the current request.
 #[derive(Debug)]
 pub(crate) struct RequestTags {
     next: NonZeroU16,

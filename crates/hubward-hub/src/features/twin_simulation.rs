@@ -1,6 +1,6 @@
-//! Twins against a random service, in virtual time: a document with versions, connections that break, requests
-//! that are lost, refused or answered late, notices that are lost, late, repeated or garbled, and twins that
-//! lag behind or are created again.
+//! Tests twins against a random service, in virtual time. The service has a document with versions. Connections break.
+//! Requests are lost, refused or answered late. Notices are lost, late, repeated or garbled. Twins lag behind or are
+//! created again.
 //!
 //! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it alone,
 //! `HUBWARD_SEEDS=<count>` runs more seeds.
@@ -29,7 +29,7 @@ const ACTIONS: usize = 60;
 /// again.
 const LAG_MS: u64 = 4_900;
 
-/// Events that must have happened for the run to mean anything.
+/// Events that must happen in the run; otherwise the run proves nothing.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a request in flight",
@@ -141,7 +141,7 @@ struct World<'a> {
     up: bool,
     /// Whether this connection has subscribed to desired properties.
     desired: bool,
-    /// The earliest moment for the arrival of the client's next bytes: a stream keeps its order.
+    /// The client's next bytes arrive at this moment at the earliest, because a stream keeps its order.
     to_hub: Instant,
     own_asked_at: Option<Instant>,
     document: Document,

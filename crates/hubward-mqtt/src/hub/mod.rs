@@ -20,7 +20,7 @@ use crate::session::{Acknowledge, Session};
 
 /// Connects to hubs over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
-/// # Behavior
+/// # Behaviour
 /// * The [`Tag`](hubward_transport::Tag) of a telemetry message is its packet id, from 1 to
 ///   [`TAG_MAX`](crate::TAG_MAX). If the caller resends the message on another connection, it keeps its
 ///   packet id and sets DUP. Twin requests and subscriptions use tags from the same range, but these tags

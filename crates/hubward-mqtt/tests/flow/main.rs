@@ -1,5 +1,5 @@
-//! Both transports against a scripted server. The script's bytes are typed from MQTT 3.1.1 and not encoded by
-//! the codec under test. The clock is virtual.
+//! Both transports against a scripted server. The script's bytes are copied by hand from the MQTT 3.1.1
+//! specification; the codec under test does not encode them. The clock is virtual.
 
 mod dps;
 mod dps_answers;

@@ -22,8 +22,8 @@ pub enum Cause {
 /// Returns the cause of a refusal, from the HTTP status (over MQTT, the topic contains it) and the error
 /// code of the body.
 ///
-/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes; `[sdk]` azure-sdk-for-c for the
-/// class being the code's first three digits.
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes; `[sdk]` azure-sdk-for-c for the rule that the
+/// first three digits of the code name the class.
 #[must_use]
 pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
     let class = match status {
@@ -51,8 +51,7 @@ impl Cause {
 
 /// Returns a short explanation of an error code. Returns `None` for a code that no source explains.
 ///
-/// Source: the table in docs/protocol of this project's sources: `[sdk]` azure-iot-sdk-c
-/// prov_device_ll_client.c; `[seen]` issue traces.
+/// Source: `[sdk]` azure-iot-sdk-c, prov_device_ll_client.c; `[seen]` traces in issues.
 #[must_use]
 pub const fn meaning(error_code: u32) -> Option<&'static str> {
     Some(match error_code {

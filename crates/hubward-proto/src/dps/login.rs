@@ -38,7 +38,8 @@ pub struct DpsUsername {
     pub id_scope: IdScope,
     /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// `api-version`; not empty. The parser accepts any value, because only the service can judge it.
+    /// `api-version`; not empty. The parser accepts any value, because only the service decides which versions it
+    /// supports.
     pub api_version: String,
     /// `ClientVersion`: name and version of the program, decoded.
     pub client_version: Option<String>,

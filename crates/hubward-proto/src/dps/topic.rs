@@ -80,7 +80,7 @@ impl OperationTopic {
 
 /// The topic to which DPS publishes its answers.
 ///
-/// The encoder writes `$rid` first: one SDK expects it there, and another ignores every parameter before it.
+/// The encoder writes `$rid` first: one SDK expects it there, and another SDK ignores the parameters before `$rid`.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[sdk]` csharp, python; vectors
 /// `dps-response-*`.

@@ -27,7 +27,7 @@ impl TelemetryTopic {
     /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`: an id may contain them, but a
     /// topic must not.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {
-        // This runs for each message. Without an early exit, the compiler compares many bytes at a time.
+        // This code runs for each message. It has no early exit, so the compiler can compare many bytes at a time.
         if prefix.bytes().fold(false, |found, it| found | (it == b'#') | (it == b'+')) {
             return Err(ProtoError::topic(prefix, "a device or module id with # or + cannot be used over MQTT"));
         }

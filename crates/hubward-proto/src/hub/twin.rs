@@ -131,8 +131,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
 /// Returns the size of properties in bytes as a hub counts it: names and strings as UTF-8, 8 for a number, 4
 /// for a Boolean, 0 for `null`.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size". That an element of an
-/// array counts by the same rules is a `[guess]`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size"; `[guess]` for the elements of an
+/// array, which count by the same rules.
 #[must_use]
 pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
@@ -169,8 +169,8 @@ fn size_of_value(value: &Value) -> usize {
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; `[seen]`
-/// Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631, for `#`. That an array is a level
-/// too is a `[guess]`: the documentation counts objects and does not mention arrays.
+/// Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631, for `#`; `[guess]` for arrays, each of
+/// which counts as a level: the documentation counts objects and does not mention arrays.
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 0)?;
     at_most(size(values), limit)

@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Counts the extra commas: a container that is not empty has one comma less than members.
+    /// Counts the extra commas: a container with members has one comma fewer than members.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Makes a random value. Uses few names, so that patches change existing members.
+    /// Makes a random value. Uses few member names, so that a patch often changes an existing member.
     fn any(dice: &mut dyn FnMut(u64) -> u64, depth: u64) -> Value {
         match dice(if depth < 4 { 8 } else { 5 }) {
             0 => Value::Null,

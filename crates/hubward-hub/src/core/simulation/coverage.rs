@@ -1,4 +1,4 @@
-//! Failures, and the state in which each happened: a table that must be full for a run to mean anything.
+//! A table of failures, and of the states in which each happened. A run proves nothing unless the table is full.
 
 use std::fmt::Write as _;
 
@@ -59,8 +59,8 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Abort, NOT_ENDED, "a driver that has ended does nothing when it is dropped"),
 ];
 
-/// The states of a client. Finer than the core's own phases: an attempt of a renewal is not the same as one
-/// after a failure.
+/// The states of a client. They are finer than the core's own phases: an attempt during a renewal is not the same as an
+/// attempt after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Waiting,
@@ -109,7 +109,7 @@ pub(super) enum Kind {
     AckRepeated,
     AckOutOfOrder,
     AckOfNothing,
-    /// The connection cannot carry a message.
+    /// The connection cannot send a message.
     Unsendable,
     /// An unacknowledged message is sent again.
     SentAgain,

@@ -1,6 +1,6 @@
-//! The core and its subscriptions against a random peer, in virtual time: connections that break at every step,
-//! delays, half-open connections, lost, late, repeated and reordered acknowledgements, refused logins, attempts
-//! that hang, renewals, deadlines, and closes at any moment.
+//! Tests the core and its subscriptions against a random peer, in virtual time. Connections break at every step, are
+//! slow, or stay half-open. Acknowledgements are lost, late, repeated or reordered. Logins are refused, attempts hang,
+//! tokens are renewed, deadlines pass, and the program closes the client at any moment.
 //!
 //! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more seeds.
 

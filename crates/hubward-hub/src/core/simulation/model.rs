@@ -51,9 +51,9 @@ pub(super) struct Hub {
     /// The last message that arrived as a first transmission.
     pub(super) last_new: Option<usize>,
     pub(super) last_taken: Option<usize>,
-    /// The number of ends of accepted connections that may have been takeovers.
+    /// How many accepted connections ended in a way that may have been a takeover.
     pub(super) cuts: u32,
-    /// The features that the client ever subscribed to.
+    /// The features to which the client has subscribed at least once.
     pub(super) subscribed: BTreeSet<Feature>,
 }
 
@@ -68,7 +68,7 @@ impl Hub {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) open: bool,
-    /// The earliest moment for the next arrival, in both directions: a stream keeps its order.
+    /// The next event arrives at this moment at the earliest, in both directions, because a stream keeps its order.
     pub(super) last_arrival: Option<Instant>,
     pub(super) last_event: Option<Instant>,
     /// Number of messages sent and not yet arrived.

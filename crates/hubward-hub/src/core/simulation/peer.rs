@@ -1,5 +1,5 @@
-//! The hub, the network and the driver between them: the random generator decides what they do, and the checks
-//! verify what they see.
+//! The hub, the network, and the driver between them and the client. The random generator decides what the hub and the
+//! network do. Checks compare what the client does with its promises.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
@@ -39,8 +39,8 @@ impl World<'_> {
                 self.core.on_opened(self.now, life);
             }
             Happening::Ready => {
-                // With or without a session, the core sends unacknowledged messages again; it does not even
-                // learn of the session.
+                // The core sends unacknowledged messages again, whether the hub kept a session or not. The core does
+                // not know which is the case.
                 if self.hub.was_connected && self.rng.bool() {
                     self.note(Kind::SessionLost);
                 }

@@ -1,5 +1,5 @@
-//! Bugs between the core and the simulation, to check that the simulation finds them. The core itself contains
-//! none: a planted bug changes what the simulation passes to the core, or what the core returns.
+//! Bugs between the core and the simulation, to check that the simulation finds them. The core itself contains no
+//! planted bug: such a bug changes what the simulation passes to the core, or what the core returns.
 
 use std::ops::{Deref, DerefMut};
 

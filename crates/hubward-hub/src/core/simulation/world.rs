@@ -1,4 +1,4 @@
-//! A program, a machine and time; the checks verify the promises.
+//! Simulates a program, a machine and time, and checks the promises of the client.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -257,7 +257,7 @@ impl<'a> World<'a> {
         self.features.end(&CloseReason::Requested);
     }
 
-    /// Handles every event until then.
+    /// Handles every event up to `until`.
     fn live_until(&mut self, until: Instant) {
         loop {
             let timers = [self.core.next_deadline(), self.features.next_deadline()];
@@ -275,7 +275,7 @@ impl<'a> World<'a> {
                 _ => {
                     let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
                     self.now = self.now.max(at);
-                    // A driver may see both at once.
+                    // A driver may see a timer and an event at the same time.
                     if self.rng.bool() {
                         self.time();
                         self.drive();

@@ -30,7 +30,7 @@ impl Wall {
         (START + self.start.elapsed().as_secs()).saturating_add_signed(self.shift.load(Ordering::SeqCst))
     }
 
-    /// Sets the clock. A machine that slept looks the same: its monotonic clock stopped.
+    /// Sets the clock. A sleep of the machine has the same effect, because the monotonic clock stops during the sleep.
     fn jump(&self, by: i64) {
         self.shift.fetch_add(by, Ordering::SeqCst);
     }

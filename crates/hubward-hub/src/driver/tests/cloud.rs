@@ -9,7 +9,7 @@ use super::*;
 use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
 
 impl FakeHub {
-    /// Delivers a message that needs an acknowledgement; its lock is this number, and its body too.
+    /// Delivers a message that needs an acknowledgement. This number is its lock and its body.
     fn deliver(&self, lock: u64) {
         self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
     }
@@ -419,7 +419,7 @@ async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
 }
 
-/// Two threads: messages, calls, and connections that end, at any moment.
+/// Uses two threads. Messages, calls and ends of connections come at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
     for seed in 0..200 {

@@ -320,7 +320,7 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
-    // A handler that takes too long delays messages for at most an eighth of the limit, and none is sent twice.
+    // A handler that takes too long delays messages for at most an eighth of the limit. No message is sent twice.
     hub.call("report", "2", "");
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();
@@ -380,7 +380,7 @@ async fn a_handler_may_close_its_client_several_times() {
     }
 }
 
-/// Wherever the end falls between a call and its response, the response is sent or counted.
+/// The client ends at any moment between a call and its response. The response is sent or counted.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_was_given_before_a_close_leaves_before_it() {
     let mut seen = std::collections::BTreeSet::new();

@@ -1,8 +1,8 @@
 //! The desired properties: always the newest complete state, whatever the client missed.
 //!
-//! On every connection, the client subscribes to changes and then fetches the twin, so that it misses no change
-//! between the two; changes that arrive meanwhile wait for the twin. From then on, each change must have the
-//! next version of the state; otherwise the client fetches the twin again.
+//! On every connection, the client subscribes to changes and then fetches the twin, so that it misses no change between
+//! these two steps. Changes that arrive before the twin wait for the twin. From then on, each change must have the next
+//! version of the state; otherwise the client fetches the twin again.
 //!
 //! Everything is bounded in bytes: the state by [`Latest`](crate::latest::Latest), the waiting changes by
 //! [`WAITING_BYTES_MAX`]. If a change would make the state too large, the client fetches the twin once; if that does
@@ -24,8 +24,8 @@ use super::retry_wait::retry_wait;
 use crate::incoming::Incoming;
 use crate::latest::{JSON_MAX, check_json};
 
-/// Maximum number of changes that wait for a fetched twin. Fewer arrive within a round trip; if more do, the
-/// client fetches the twin again.
+/// Maximum number of changes that wait for a fetched twin. Usually fewer changes arrive within a round trip. If more
+/// arrive, the client fetches the twin again.
 const WAITING_MAX: usize = 32;
 
 /// Maximum number of bytes of waiting changes, as JSON.
@@ -40,7 +40,7 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 /// The desired properties of one client.
 #[derive(Debug)]
 pub(crate) struct Desired {
-    /// Contains the newest state, which receivers read there.
+    /// Contains the newest state. Receivers read the state there.
     incoming: Arc<Incoming>,
     followed: bool,
     /// The number of the last state that receivers were woken for.
@@ -198,12 +198,12 @@ impl Desired {
         }
     }
 
-    /// Handles a twin that the program requested; it may be newer.
+    /// Handles a twin that the program requested. This twin may be newer than the known state.
     pub(crate) fn on_seen(&mut self, seen: &Properties) {
         let latest = &self.incoming.latest;
         if self.followed
             && latest.version().is_none_or(|it| it < seen.version)
-            // The program requested the twin, so it has to judge one that is too large.
+            // If the twin is too large, the client does nothing: the program requested the twin and handles it.
             && latest.replace(seen.clone()).is_ok()
         {
             self.older_since = None;
@@ -240,9 +240,9 @@ impl Desired {
         }
     }
 
-    /// If the hub returned an older twin and then sends a change that is newer than the known state, the client
-    /// fetches the twin sooner than planned. It does not merge the change into the known state, since the twin
-    /// may have been created again: the result would be a state that never existed.
+    /// If the hub returned an older twin and then sends a change that is newer than the known state, the client fetches
+    /// the twin sooner than planned. The client does not merge the change into the known state: if the twin was created
+    /// again, the result would be a state that never existed.
     fn fetch_sooner(&mut self, now: Instant) {
         let known = self.incoming.latest.version();
         let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
@@ -301,8 +301,8 @@ impl Desired {
         self.phase = if next > now { Phase::FetchAt(next) } else { Phase::FetchNow };
     }
 
-    /// A change would make the state too large. The first time on a connection, the client fetches the twin,
-    /// which shows what the hub really has. `idle` says that no fetch is planned already.
+    /// A change would make the state too large. The first time on a connection, the client fetches the twin, to learn
+    /// what the hub really has. `idle` says that no fetch is planned yet.
     fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
         if std::mem::replace(&mut self.was_too_large, true) {
             return self.fail_connection(problem);

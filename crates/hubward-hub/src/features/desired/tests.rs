@@ -215,7 +215,7 @@ fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
         assert_eq!(it.take_newest(), Some((8, json!({ "a": 1 }))));
         assert!(it.is_live());
     }
-    // During a fetch, it costs another fetch: the twin may be older than the unreadable change.
+    // During a fetch, an unreadable change costs another fetch: the twin may be older than this change.
     let mut it = Bench::watched();
     it.requests();
     it.notice("no JSON");
@@ -278,7 +278,7 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     it.reconnects();
     it.fetches(49, json!({}));
     assert_eq!((it.wait_for_timer(), it.take_newest()), (CONFIRM_AFTER, None));
-    // It does not count either if the program has read a newer twin meanwhile.
+    // An older response does not count either if the program has read a newer twin meanwhile.
     it.desired.on_seen(&properties(60, json!({})));
     assert_eq!(it.take_newest().map(|it| it.0), Some(60));
     it.fetches(59, json!({}));
@@ -404,7 +404,8 @@ fn waiting_notices_are_bounded_in_bytes_too() {
     it.notice(&huge);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
 
-    // During a fetch it costs another fetch, since the twin may be older; the response still counts.
+    // During a fetch, a notice that is too large costs another fetch: the twin may be older than this notice. The
+    // response still counts.
     let mut it = Bench::watched();
     it.requests();
     it.notice(&huge);

@@ -1,8 +1,8 @@
 //! Twin requests, one at a time and in the order in which they were made.
 //!
-//! A report is a merge: the client may repeat it, but must not send it before an older one. So the next request
-//! waits until the one before it is answered or has ended, also while that one is throttled. After a lost
-//! connection, the client sends the same request again.
+//! A report is a merge: the client may repeat a report, but must not send it before an older report. So each request
+//! waits until the earlier request is answered or has ended, even if the hub throttles the earlier request. After a
+//! lost connection, the client sends the same request again.
 
 #[cfg(test)]
 mod tests;
@@ -39,13 +39,13 @@ pub(crate) enum TwinResponse {
     Reported(Option<u64>),
 }
 
-/// Why a request got no response. `written` says that a connection may have carried the request.
+/// Why a request got no response. `written` says that a connection may have sent the request.
 #[derive(Debug)]
 pub(crate) enum TwinFailure {
     Refused(Box<Refusal>),
-    /// No connection can carry the request.
+    /// No connection can send the request.
     Impossible(ProtoError),
-    /// The next connection cannot carry the request, after an earlier one may have carried it.
+    /// An earlier connection may already have sent the request, and the new connection cannot send it again.
     Resend(ProtoError),
     /// The response cannot be read, or does not match the request.
     Unreadable(ProtoError),
@@ -60,13 +60,13 @@ pub(crate) enum TwinFailure {
 
 pub(crate) type TwinOutcome = Result<TwinResponse, TwinFailure>;
 
-/// A pending request, and the duty to answer its caller.
+/// A pending request. The client must answer its caller.
 #[derive(Debug)]
 pub(crate) struct TwinRequest {
     kind: TwinRequestKind,
     deadline: Option<Instant>,
     caller: Caller,
-    /// Not sent again before this moment, since the hub is busy.
+    /// The client does not send the request again before this moment, because the hub is busy.
     not_before: Option<Instant>,
     /// How often in a row the hub was busy.
     busy: u32,
@@ -108,7 +108,7 @@ impl TwinRequest {
 #[derive(Debug)]
 struct Caller {
     sender: Option<oneshot::Sender<TwinOutcome>>,
-    /// Whether the hub may have the request. False again after the hub has answered that it did nothing.
+    /// Whether the hub may have the request. Becomes false again if the hub answers that it did nothing.
     written: bool,
 }
 
@@ -145,7 +145,7 @@ pub(crate) enum Requester {
 struct InFlight {
     tag: Tag,
     requester: Requester,
-    /// When the request is sent again.
+    /// When the client sends the request again if no response comes.
     until: Instant,
 }
 
@@ -191,7 +191,7 @@ impl TwinRequests {
         self.queue.push_back(request);
     }
 
-    /// The hub refuses all twin requests on this connection; `None` if it accepts them.
+    /// Sets the refusal if the hub refuses all twin requests on this connection; `None` if the hub accepts them.
     pub(crate) fn set_refusal(&mut self, refusal: Option<&Refusal>) {
         self.refusal = refusal.map(|it| Box::new(it.clone()));
     }
@@ -207,8 +207,8 @@ impl TwinRequests {
         self.queue.iter_mut().for_each(|it| it.timeouts = 0);
     }
 
-    /// The hub answered under this tag: the request is no longer in flight. Returns who made it; `None` for a
-    /// response that comes too late or belongs to no request.
+    /// The hub answered under this tag, so the request is no longer in flight. Returns who made the request; `None` for
+    /// a response that comes too late or belongs to no request.
     pub(crate) fn on_response(&mut self, tag: Tag) -> Option<Requester> {
         self.in_flight.take_if(|it| it.tag == tag).map(|it| it.requester)
     }
@@ -238,7 +238,7 @@ impl TwinRequests {
         request.refusal = Some(Box::new(refusal.clone()));
     }
 
-    /// The connection could not carry the program's request; the connection itself continues.
+    /// The connection could not send the program's request. The connection continues.
     pub(crate) fn unsendable(&mut self, problem: ProtoError) {
         let again = self.queue.front().is_some_and(|it| it.effect_unknown);
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
@@ -281,8 +281,8 @@ impl TwinRequests {
         [self.next_expiry, not_before, self.in_flight.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// Returns the next request, and who made it. `own` says that the client has a request of its own; the
-    /// program and the client take turns.
+    /// Returns the next request, and who made it. `own` says that the client has a request of its own. The program and
+    /// the client take turns.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -345,7 +345,7 @@ impl TwinRequests {
                 continue;
             }
             if at == 0 {
-                // A late response cannot be taken for the next request's, which has another tag.
+                // A late response does not match the next request, because the next request has another tag.
                 self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
             let written = request.caller.written;

@@ -343,7 +343,7 @@ fn the_client_and_the_program_take_turns() {
     }
     assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
 
-    // While a program's request waits, the client's own request does not.
+    // While a program's request waits for a busy hub, the client can send its own request.
     let _answer = it.report("1");
     let tag = it.sends("1");
     it.refuses(tag, 429, None);
@@ -397,7 +397,7 @@ fn the_end_of_the_client_answers_every_request() {
     }
     assert_eq!(it.requests.next_deadline(), None);
 
-    // It also does if the driver is dropped.
+    // If the driver is dropped, every request is answered as well.
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     it.sends("1");

@@ -10,7 +10,7 @@ use crate::hub::HubIdentity;
 use crate::retry_after::RETRY_AFTER_MAX;
 use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
-/// Maximum number of new registrations because the service does not know the operation.
+/// Maximum number of times that the device registers again because the service does not know the operation.
 ///
 /// Source: `[guess]`.
 const REREGISTRATIONS_MAX: u32 = 3;
@@ -75,10 +75,10 @@ pub enum RegistrationEnd {
     GaveUp {
         /// Number of consecutive failures.
         failures: u32,
-        /// Whether the flow would have retried, but only after the deadline.
+        /// Whether the flow gave up because the next retry would have come after the deadline.
         out_of_time: bool,
     },
-    /// The deadline passed, or the service asked to wait beyond it, while it was still assigning.
+    /// The service was still assigning a hub when the deadline passed, or it asked to wait beyond the deadline.
     Deadline,
     /// The service's answer contradicts the protocol.
     Broken(ProtoError),
@@ -131,8 +131,8 @@ pub enum FailureKind {
     Throttled,
     /// The service failed (5xx).
     Server,
-    /// The service refuses the login as unavailable (CONNACK 3). DPS refuses a foreign ID scope in the
-    /// same way, so this cannot be retried for long.
+    /// The service refuses the login as unavailable (CONNACK 3). DPS refuses a wrong ID scope in the same way, so the
+    /// flow retries only a few times.
     ///
     /// Source: `[seen]` a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
     Unavailable,
@@ -149,10 +149,10 @@ pub enum FailureKind {
 pub struct RetryPolicy {
     /// Maximum number of consecutive failures. The flow gives up at the next one.
     pub max_failures: u32,
-    /// The longest wait after the first failure. It doubles with each failure; the actual wait is a random
-    /// share of it.
+    /// The longest wait after the first failure. The longest wait doubles with each further failure. The actual wait is
+    /// random, up to the longest wait.
     pub first_wait: Duration,
-    /// The upper limit of the doubled wait.
+    /// The longest wait after any number of failures.
     pub max_wait: Duration,
 }
 

@@ -273,7 +273,7 @@ fn a_login_that_is_refused_as_unavailable_is_repeated_twice() {
     }
     it.fail(FailureKind::Unavailable, None);
     assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 3, out_of_time: false }));
-    // Other trouble in between begins the count again.
+    // Another failure in between resets the count.
     let mut it = Flow::new(None);
     for kind in [FailureKind::Unavailable, FailureKind::Network, FailureKind::Unavailable] {
         it.fail(kind, None);

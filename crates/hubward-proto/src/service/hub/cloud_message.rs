@@ -128,9 +128,8 @@ impl CloudMessage {
     /// Returns the names and values of the headers.
     ///
     /// # Errors
-    /// [`ProtoError::Property`] for a property that HTTP would change or cannot carry: a name that is not a
-    /// lower-case header name, a value with characters that are not printable ASCII, or a value that begins or
-    /// ends with a space.
+    /// [`ProtoError::Property`] if HTTP would change a property or cannot transmit it. Each name must be a lower-case
+    /// header name. Each value must contain only printable ASCII characters, and no space at its ends.
     pub fn headers(&self) -> Result<Vec<(String, String)>, ProtoError> {
         let system = SYSTEM.into_iter().filter_map(|name| Some((name.to_owned(), self.system(name)?)));
         let application = self.properties.iter().map(|(name, value)| {

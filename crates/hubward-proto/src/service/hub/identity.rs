@@ -53,7 +53,7 @@ pub struct Device {
     /// Whether the device may connect; enabled if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<DeviceStatus>,
-    /// The reason for the status, at most 128 characters. Always encoded, as the service does.
+    /// The reason for the status, at most 128 characters. The encoder always writes this member, as the service does.
     #[serde(default)]
     pub status_reason: Option<String>,
     /// When the device last connected or disconnected; read-only.

@@ -36,7 +36,7 @@ pub struct PurgeResult {
     pub total_messages_purged: u64,
     /// The id of the device.
     pub device_id: String,
-    /// The id of the module. Always encoded, as the service does.
+    /// The id of the module. The encoder always writes this member, as the service does.
     #[serde(default)]
     pub module_id: Option<String>,
 }
