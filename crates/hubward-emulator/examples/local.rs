@@ -1,4 +1,4 @@
-//! Starts an emulator with one device and prints how to reach it. At the end of standard input, prints the
+//! Starts an emulator with one device and prints the settings of the device. When standard input ends, prints the
 //! telemetry that the hub received.
 
 use std::io::Read as _;

@@ -117,12 +117,12 @@ function sending(hub, id) {
       h("span", { class: "id" }, it.messageId),
       h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
       h("span", { class: "dim" }, `since ${when(it.enqueuedTimeUtc)}, until ${when(it.expiryTimeUtc)}`)))));
-    // No event reports a completed message, so poll.
+    // No event reports that a message is completed, so the page polls.
     clearTimeout(timer);
-    if (messages.length > 0 && waiting.isConnected) timer = setTimeout(look, 2000);
+    if (messages.length > 0 && waiting.isConnected) timer = setTimeout(poll, 2000);
   }
   let timer = 0;
-  const look = () => waiting.isConnected && (document.hidden ? (timer = setTimeout(look, 2000)) : draw().catch(() => {}));
+  const poll = () => waiting.isConnected && (document.hidden ? (timer = setTimeout(poll, 2000)) : draw().catch(() => {}));
   draw().catch((error) => say(error.message, "error"));
   return {
     draw,

@@ -9,7 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Sends a request. The answer contains its body as text and, if it is JSON, as a value. */
+/** Sends a request. The answer contains the body as text and, if the body is JSON, also as a value. */
 export async function request(method, path, { body, headers, signal } = {}) {
   const sent = { Accept: "application/json", ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -76,12 +76,15 @@ function parsed(text) {
   }
 }
 
-/** The body of DPS has a code and a message. The body of a hub has a name and a message in one text; for methods, that text is JSON with a code and a message. */
+/**
+ * Parses the body of an error. DPS sends a code and a message. A hub sends a text with a name and a message. For
+ * methods, this text is JSON with a code and a message.
+ */
 function refusal(status, text, json) {
-  const [, name, words] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];
+  const [, name, detail] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];
   const inner = typeof json?.Message === "string" ? (parsed(json.Message) ?? json) : json;
   const code = inner?.errorCode ?? null;
-  const message = words ?? inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
+  const message = detail ?? inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
   const mark = code ?? name;
   return new ApiError(status, code, mark ? `${String(message).replace(/\.$/, "")} (${mark})` : String(message));
 }

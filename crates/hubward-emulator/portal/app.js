@@ -36,11 +36,11 @@ function route() {
 }
 
 const title = ({ section, path }) => {
-  const words = [...path.slice(section === "devices" ? 1 : 0)].reverse().concat(section);
-  return `${words.join(" · ")} · `;
+  const titles = [...path.slice(section === "devices" ? 1 : 0)].reverse().concat(section);
+  return `${titles.join(" · ")} · `;
 };
 
-/** Creates new panes, so that nothing of the previous section remains in them. */
+/** Creates new panes, so that they contain nothing of the previous section. */
 function panes(name) {
   const list = h("section", { id: "list", class: "pane", "aria-label": LABELS[name] });
   const detail = h("section", { id: "detail", class: "pane", "aria-label": "Details" });
@@ -129,7 +129,7 @@ async function main() {
   let known = false;
   on("restart", (why) => {
     say(`${why} The page shows the new state.`);
-    // The page shows outdated state, so it creates the section again.
+    // The page may show outdated state, so it creates the section again.
     shown.section?.dispose?.();
     shown = { name: null, section: null };
     route();
@@ -158,7 +158,7 @@ async function main() {
   window.addEventListener("hashchange", () => here().section === "" && begin());
 }
 
-/** Whether no device has registered yet; then the page opens the quickstart. */
+/** Whether no device exists and none has registered yet. The page then opens the quickstart. */
 const nothingYet = () => live.status.hubs.every((it) => it.devices === 0) && live.status.dps.registrations === 0;
 
 main();

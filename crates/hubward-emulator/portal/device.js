@@ -163,7 +163,7 @@ export function device({ detail }) {
     return event.id === id || event.id?.startsWith(`${id}/`) || (!event.hub && event.id?.toLowerCase() === id.toLowerCase());
   };
 
-  /** Reads the device again, and keeps the text that the user edits. */
+  /** Reads the device again, but does not change a text that the user edits. */
   async function again() {
     if (!current) return;
     const { hub, id, tab } = current;

@@ -51,7 +51,10 @@ export function devices({ list, detail, narrow }) {
     return `SELECT * FROM devices${conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : ""}`;
   }
 
-  /** Sends one query at a time, so that no answer overtakes another. A queued reload that has not started is shared. */
+  /**
+   * Sends one query at a time, so that no answer overtakes another. If a reload is queued already, does not queue
+   * another one.
+   */
   function load(anew) {
     if (anew && waiting) return waiting;
     const work = queue.then(() => {
@@ -79,7 +82,7 @@ export function devices({ list, detail, narrow }) {
     draw();
   }
 
-  /** Appends rows until the page is full; then shows the next page. */
+  /** Appends rows until the page is full. After that, shows the next page. */
   function onward() {
     if (state.items.length < MOST) return load(false);
     return from(state.next);

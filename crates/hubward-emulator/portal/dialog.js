@@ -2,7 +2,7 @@
 
 import { field, fill, h, unique } from "./dom.js";
 
-/** Opens a dialog; `body` gets a function that closes it. */
+/** Opens a dialog. Calls `body` with a function that closes the dialog. */
 export function open(title, body, { wide = false } = {}) {
   const heading = unique("title");
   const dialog = h("dialog", { "aria-labelledby": heading, class: wide ? "wide" : null });
@@ -40,8 +40,8 @@ function inside(dialog, { clientX, clientY }) {
 }
 
 /**
- * Asks the user to type the name of what will be deleted. `work(extra)` deletes it; the dialog shows its
- * error. `options` are `[name, label]` of check boxes.
+ * Asks the user to type the name of the object to delete. `work(extra)` deletes the object; the dialog shows the
+ * error if this fails. `options`: `[name, label]` for each check box.
  */
 export function confirmByName({ title, text, name, verb = "Delete", options = [], work }) {
   open(title, (close) => {

@@ -3,8 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Creates an element. `props`: `class`, `on` (handlers by event), `data` (data-*), properties that cannot be
- * set as attributes (`value`, `checked`), and attributes. Null and false values are left out.
+ * Creates an element. `props` can contain `class`, `on` (handlers by event), `data` (data-*), properties that cannot
+ * be set as attributes (`value`, `checked`), and attributes. Omits null and false values.
  */
 export function h(tag, props, ...children) {
   const element = document.createElement(tag);
@@ -24,20 +24,20 @@ export function h(tag, props, ...children) {
   return element;
 }
 
-/** Replaces what an element contains. */
+/** Replaces the contents of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(3).filter((it) => it !== null && it !== undefined && it !== false));
   return element;
 }
 
-/** A name unique in the page, for `id` and references to it. */
+/** Returns a name that is unique in the page, for an `id` and references to this `id`. */
 export function unique(prefix) {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 let counter = 0;
 
-/** A label, its control, and an optional hint below. */
+/** A label, a control, and an optional hint below the control. */
 export function field(label, control, hint) {
   control.id ||= unique("field");
   const described = hint ? unique("hint") : null;
@@ -51,7 +51,7 @@ export function field(label, control, hint) {
   );
 }
 
-/** A select of `[value, text]`. */
+/** A select element. Each option is `[value, text]`. */
 export function select(options, chosen, props) {
   const choices = options.map(([value, text]) => {
     const option = h("option", { value }, text);
@@ -61,7 +61,7 @@ export function select(options, chosen, props) {
   return h("select", props, choices);
 }
 
-/** A state, shown by shape and word; the colour only repeats it. */
+/** Shows a state by a shape and a word. The colour adds no information. */
 export function mark(kind, text, extra) {
   const shape = document.createElementNS(SVG, "svg");
   shape.setAttribute("viewBox", "0 0 10 10");
@@ -81,15 +81,15 @@ const SHAPES = {
   warn: "M5 .6L9.6 9.2H.4zM4.5 3.6v2.8h1V3.6zm0 3.6v1h1v-1z",
 };
 
-/** Connected, not connected, or disabled. */
+/** The state of a device: connected, not connected, or disabled. */
 export function condition({ status, connectionState }) {
   if (status === "disabled") return mark("bad", "disabled");
   return connectionState === "Connected" ? mark("on", "connected") : mark("off", "not connected");
 }
 
 /**
- * Makes a list a single stop of the Tab key; arrow keys, Home and End move within it. `items` is a
- * selector.
+ * Makes a list a single stop of the Tab key. Arrow keys, Home and End move between the items. `items` is the
+ * selector of the items.
  */
 export function roving(container, items) {
   const all = () => [...container.querySelectorAll(items)].filter((it) => !it.closest("[hidden]"));
@@ -136,7 +136,7 @@ export function say(text, kind = "info") {
 }
 let silence = 0;
 
-/** The click handler of a button: ignores clicks while `work` runs, and shows its error. */
+/** The click handler of a button. Ignores clicks while `work` runs, and shows the error if `work` fails. */
 export function action(work) {
   return async (event) => {
     const button = event.currentTarget;

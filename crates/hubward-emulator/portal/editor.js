@@ -4,7 +4,7 @@ import { field, fill, h, unique } from "./dom.js";
 import { parse, parseObject } from "./json.js";
 
 /**
- * `any`: whether values other than objects are allowed; `empty`: the value of an empty text. The editor calls
+ * `any`: whether values other than objects are allowed. `empty`: the value of an empty text. The editor calls
  * `changed` after each change with the value, or `undefined` while the text is not valid JSON.
  */
 export function editor({ label, value = "", rows = 10, any = false, empty, changed }) {
@@ -16,7 +16,7 @@ export function editor({ label, value = "", rows = 10, any = false, empty, chang
   const element = field(label, area);
   element.append(problem);
 
-  function look() {
+  function check() {
     fill(problem);
     area.removeAttribute("aria-invalid");
     area.removeAttribute("aria-errormessage");
@@ -42,23 +42,23 @@ export function editor({ label, value = "", rows = 10, any = false, empty, chang
     }
   }
   area.addEventListener("input", () => {
-    const read = look();
+    const read = check();
     changed?.(read);
   });
 
   return {
     element,
     area,
-    /** The value. If the text is invalid: `undefined`, and the error gets the focus. */
+    /** Returns the value. If the text is invalid, returns `undefined` and moves the focus to the error. */
     read() {
-      const read = look();
+      const read = check();
       if (read === undefined) problem.querySelector("button")?.click();
       return read;
     },
-    /** Shows another text. */
+    /** Replaces the text. */
     write(text) {
       area.value = text;
-      look();
+      check();
     },
   };
 }

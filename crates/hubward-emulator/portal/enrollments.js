@@ -36,7 +36,7 @@ export function enrollments({ list, detail, narrow }) {
     if (search.value) everything().catch((error) => say(error.message, "error"));
   });
 
-  /** Sends one query at a time: two with the same continuation would show a page twice. */
+  /** Sends one query at a time. Two queries with the same continuation would show a page twice. */
   function load(anew) {
     const work = queue.then(() => (gone ? null : ask(anew)));
     queue = work.catch(() => {});
@@ -202,7 +202,7 @@ export function enrollments({ list, detail, narrow }) {
       load(true).catch((error) => say(error.message, "error"));
       const [route, ...id] = state.chosen?.split("/") ?? [];
       const same = id.join("/").toLowerCase() === event.id?.toLowerCase();
-      // Lines that are being read or copied stay as they are while others come and go.
+      // While the user reads or copies text here, the details do not change.
       if (route && same && !detail.contains(document.activeElement)) show({ path: [route, id.join("/")] });
     });
   });

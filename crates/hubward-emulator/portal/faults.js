@@ -1,4 +1,4 @@
-// Fault injection: which fault, for which device, how often; and the faults that have happened.
+// Fault injection: the fault, the device, and how often the fault happens. Also shows the faults that have happened.
 
 import { admin, hub as api, read, request } from "./api.js";
 import { eventRow } from "./activity.js";
@@ -6,7 +6,7 @@ import { action, field, fill, h, mark, say, select, unique } from "./dom.js";
 import { count } from "./format.js";
 import { live, on, refresh } from "./live.js";
 
-/** The section, for any device. */
+/** The section, with the faults of all devices. */
 export function faults({ list, detail }) {
   const view = panel(list, detail, null);
   return { dispose: view.dispose };
@@ -39,7 +39,7 @@ function panel(left, right, device) {
   const happened = h("ul", { class: "rows events", "aria-label": "Events of faults" });
   const clock = h("div", { class: "actions" });
   let inputs = {};
-  /** The points, and the faults that the emulator accepts at each. */
+  /** The points, and for each point the faults that the emulator accepts. */
   let points = [];
 
   function adapt() {
@@ -284,7 +284,7 @@ const seconds = (label, value) => ({ seconds: number(label, value, 0, 86400, "an
 const inMillis = ({ seconds: those }) => ({ millis: Math.round(those * 1000) });
 const shown = (millis) => `${millis / 1000} s`;
 
-/** The faults: their texts and parameters. The emulator says at which points each is possible. */
+/** The texts and the parameters of each fault. The emulator tells at which points a fault is possible. */
 const FAULTS = {
   Cut: { text: "the connection closes" },
   CutAfter: { text: "the connection closes after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection closes after ${count(it.bytes, "byte")}` },

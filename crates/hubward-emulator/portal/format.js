@@ -1,6 +1,6 @@
 // Formats times, numbers and events for display.
 
-/** A time in the time zone of this machine, with its date if that is not today. */
+/** A time in the time zone of this machine. If the date is not today, the text includes the date. */
 export function when(iso, precise = false) {
   const date = new Date(iso ?? "");
   if (Number.isNaN(date.getTime()) || date.getUTCFullYear() < 2000) return "never";
@@ -16,13 +16,13 @@ const sameDay = (one, other) => day(one) === day(other);
 /** `1 device`, `2,000 devices`. */
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
-/** Replaces a hidden secret. It always has the same length, so that it does not reveal the length of the key. */
+/** The text shown instead of a secret. The length is constant, so that it does not reveal the length of the secret. */
 export const MASK = "•".repeat(12);
 
 /** Indented JSON. */
 export const pretty = (value) => JSON.stringify(value, null, 2);
 
-/** The text; indented if it is a JSON object or array. */
+/** Returns the text. If the text is a JSON object or array, indents it. */
 export function readable(text) {
   try {
     const value = JSON.parse(text);
@@ -40,8 +40,8 @@ export function plain(properties) {
 
 /** An event as a sentence. */
 export function sentence(event) {
-  const words = event.kind.replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
+  const kind = event.kind.replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
   const code = event.code === undefined || event.code === null ? "" : `, ${event.code}`;
   const why = event.message ? `: ${event.message}` : "";
-  return `${event.id ? `${event.id} ` : ""}${words}${why}${code}`;
+  return `${event.id ? `${event.id} ` : ""}${kind}${why}${code}`;
 }

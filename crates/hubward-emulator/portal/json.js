@@ -1,4 +1,4 @@
-// A strict parser for JSON that a user types; each error has a position. Also merge patches.
+// A strict parser for JSON that a user types. Each error has a position. Also creates and applies merge patches.
 
 /** An error and its position: `offset` counts from 0, `line` and `column` from 1. */
 export class JsonError extends Error {
@@ -104,7 +104,7 @@ export function parse(text) {
   return read;
 }
 
-/** The patch that changes `from` into `to`: removed members are null. Empty if they are equal. */
+/** Returns the merge patch that changes `from` into `to`. Removed members are null. Equal values give an empty patch. */
 export function patch(from, to) {
   const changes = {};
   for (const name of Object.keys(from)) {

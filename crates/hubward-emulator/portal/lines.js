@@ -1,5 +1,5 @@
-// The settings that connect a program to this emulator as a device, for each language. The key is masked, but
-// Copy copies the real one.
+// The settings that connect a program to this emulator as a device, for each language. The page masks the key, but the
+// Copy button copies the real key.
 
 import { action, field, fill, h, roving, say, unique } from "./dom.js";
 import { MASK } from "./format.js";
@@ -35,7 +35,7 @@ export function lines(registrationId, key) {
     chosen = id;
     try {
       localStorage.setItem(REMEMBERED, id);
-    } catch { /* Without storage, the choice is not remembered. */ }
+    } catch { /* Without storage, the page does not remember the choice. */ }
     draw();
   }
   function toggle() {
@@ -59,7 +59,7 @@ export function lines(registrationId, key) {
   );
 }
 
-/** The lines of a device of a group; its key is derived from the group's key. */
+/** The lines for a device of a group. The key of the device is derived from the key of the group. */
 export function derived(group, groupKey) {
   const place = h("div");
   const id = h("input", {
@@ -85,7 +85,7 @@ export function derived(group, groupKey) {
     field("Registration id of the device", id, `Any id works: its key is derived from the key of ${group}.`), place);
 }
 
-/** HMAC-SHA256 of the registration id under the group's key, as documented by the service. */
+/** The key of a device: HMAC-SHA256 of the registration id with the group's key, as the service documents. */
 async function deviceKey(groupKey, registrationId) {
   if (!crypto.subtle) {
     throw new Error("The browser can derive keys only on a page of localhost. Use hubward dps enrollment-group compute-device-key instead.");
@@ -96,7 +96,7 @@ async function deviceKey(groupKey, registrationId) {
   return btoa(String.fromCharCode(...new Uint8Array(signature)));
 }
 
-/** One secret: masked, with Copy and Reveal. */
+/** A masked secret with the buttons Copy and Reveal. */
 export function secret(label, value) {
   let revealed = false;
   const shown = h("code", { class: "secret" }, MASK);
@@ -153,13 +153,13 @@ function variables(registrationId, key) {
   };
 }
 
-/** The value of HUBWARD_CONNECT_TO: redirects the services' ports to the emulator's. */
+/** The value of HUBWARD_CONNECT_TO. It redirects connections from the services' ports to the emulator's ports. */
 function connectTo({ mqtt, https }) {
   const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;
   return [rule(8883, mqtt[0]), rule(443, https[0])].filter(Boolean).join(",");
 }
 
-/** A hint, if the emulator does not listen on the two ports that the SDKs use. */
+/** Returns a hint if the emulator does not listen on the two ports that the SDKs use. */
 function ports({ mqtt, https }) {
   const port = (addresses) => addresses[0]?.split(":").pop();
   const [one, other] = [port(mqtt), port(https)];
@@ -225,6 +225,6 @@ function remembered() {
   let id = null;
   try {
     id = localStorage.getItem(REMEMBERED);
-  } catch { /* Then nothing is remembered. */ }
+  } catch { /* The page does not remember the choice. */ }
   return KINDS.some((it) => it.id === id) ? id : (navigator.userAgent.includes("Windows") ? "pwsh" : "bash");
 }

@@ -1,4 +1,4 @@
-// The connection to the emulator: its status, its events, and whether it answers.
+// The connection to the emulator: the status, the events, and whether the emulator answers.
 
 import { read } from "./api.js";
 
@@ -22,8 +22,9 @@ export const live = {
 };
 
 /**
- * Adds a listener and returns a function that removes it. Types: `event`, a new event; `past`, an earlier event; `state`, the
- * connection is lost or restored; `status`, a new status; `restart`, another emulator answers or all state has changed.
+ * Adds a listener and returns a function that removes the listener. Types: `event` (a new event), `past` (an earlier
+ * event), `state` (the connection is lost or restored), `status` (a new status), `restart` (another emulator answers,
+ * or all state has changed).
  */
 export function on(type, listener) {
   const those = listeners.get(type) ?? listeners.set(type, new Set()).get(type);
@@ -41,10 +42,10 @@ export async function refresh() {
   tell("status");
 }
 
-/** Connects, and reconnects for ever. Resolves after the first attempt. */
+/** Connects, and reconnects whenever the connection is lost. Resolves after the first attempt. */
 export async function start() {
   document.addEventListener("visibilitychange", () => {
-    // A browser opens at most six connections to one host, for all its windows together.
+    // A browser opens at most six connections to one host, counting all its windows.
     if (document.hidden) stop();
     else connect();
   });
@@ -84,7 +85,7 @@ async function connect() {
   }
 }
 
-/** Reads the event stream. Events before number `first` are `past` events. */
+/** Reads the event stream. Events with numbers below `first` are `past` events. */
 function follow(first, restarted) {
   const mine = attempt;
   source = new EventSource(`/api/events?from=${next}`);
@@ -98,7 +99,7 @@ function follow(first, restarted) {
     next = event.seq + 1;
     live.events.push(event);
     if (live.events.length > HISTORY) live.events.splice(0, live.events.length - HISTORY);
-    // Earlier events are reported too, but sections need not reload for them.
+    // Reports earlier events too, but sections need not reload for them.
     tell(event.seq < first ? "past" : "event", event);
     if (event.seq < first) return;
     if (event.kind === "reset" || event.kind === "imported") {
@@ -106,7 +107,7 @@ function follow(first, restarted) {
     }
   };
   source.addEventListener("skipped", (message) => {
-    // The emulator has dropped events that this page has not seen.
+    // The emulator has dropped events that this page has not received.
     if (JSON.parse(message.data).next > first) tell("restart", "The page missed some events.");
   });
   source.onerror = () => {

@@ -13,7 +13,7 @@ export function quickstart({ list, detail }) {
   const steps = h("ol", { class: "steps" });
   const progress = h("div", { class: "progress", role: "status", "aria-live": "polite" });
   const after = h("div");
-  /** dev-1: its key and, once it is registered, its hub. */
+  /** The device dev-1: its key and, after it has registered, its hub. */
   let device = null;
   /** The state of dev-1 according to the events. */
   const seen = { refused: null, connected: false };
@@ -29,7 +29,7 @@ export function quickstart({ list, detail }) {
     steps,
   );
 
-  async function look() {
+  async function load() {
     await refresh();
     const enrollment = live.status.dps.enrollments > 0 && await readIfThere(dps("enrollments", DEVICE));
     device = !enrollment ? null : { ...(await known(enrollment)), hub: enrollment.registrationState?.assignedHub ?? null };
@@ -42,9 +42,9 @@ export function quickstart({ list, detail }) {
     try {
       enrollment = (await request("PUT", dps("enrollments", DEVICE), { body })).json;
     } catch (error) {
-      // Another client has created it in the meantime.
+      // Another client has created the enrollment in the meantime.
       if (error.status !== 409) throw error;
-      return look();
+      return load();
     }
     device = { key: enrollment.attestation.symmetricKey.primaryKey, hub: null };
     draw();
@@ -155,13 +155,13 @@ export function quickstart({ list, detail }) {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
       draw();
-      // The button of this page has already updated the page.
+      // If the button of this page created the enrollment, the page is already up to date.
       const made = event.kind === "enrollmentCreated" && !device;
-      if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) look().catch((error) => say(error.message, "error"));
+      if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) load().catch((error) => say(error.message, "error"));
     }),
   ];
 
   draw();
-  look().catch((error) => say(error.message, "error"));
+  load().catch((error) => say(error.message, "error"));
   return { dispose: () => offs.forEach((off) => off()) };
 }

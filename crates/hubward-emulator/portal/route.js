@@ -7,7 +7,7 @@ export function here() {
   return { section: parts[0] ?? "", path: parts.slice(1), query: new URLSearchParams(query) };
 }
 
-/** The address with these parts; ids may contain any character. */
+/** Returns the address with these parts. An id may contain any character. */
 export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;
 
 /** Opens an address. */

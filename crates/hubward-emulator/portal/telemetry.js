@@ -1,4 +1,4 @@
-// Live telemetry: pause, filter, export; a row opens the details of a message.
+// Live telemetry: pause, filter, export. A click on a row shows the details of the message.
 
 import { fill, h, mark, roving, say, select } from "./dom.js";
 import { count, readable, when } from "./format.js";
@@ -6,7 +6,7 @@ import { live, on } from "./live.js";
 import { go, link } from "./route.js";
 import { read } from "./api.js";
 
-/** The section, for all devices of a hub. */
+/** The section, with the messages of all devices of a hub. */
 export function telemetry({ list, detail, narrow }) {
   let view = null;
   let current = null;
@@ -39,7 +39,7 @@ export function telemetryOf(body, hub, id) {
   return feed(body, hub, id, null);
 }
 
-/** `opened` shows a message; without it, the message opens below its row. */
+/** `opened` shows a message. Without `opened`, the message opens below its row. */
 function feed(body, hub, id, opened) {
   const rows = h("ul", { class: "rows messages", "aria-label": "Messages, newest first" });
   const rove = roving(rows, "button.row");
@@ -96,7 +96,7 @@ function feed(body, hub, id, opened) {
       source?.close();
       source = null;
       tell();
-      // The event stream detects whether the emulator is lost, and reconnects.
+      // The event stream notices when the emulator is gone, and reconnects.
       setTimeout(() => !gone && !source && start(), 1000);
     };
     tell();
@@ -177,18 +177,18 @@ function feed(body, hub, id, opened) {
     redraw();
   }
 
-  /** Screen readers announce the state once, but not each change of the numbers. */
+  /** Shows the state. A screen reader announces it once, and does not announce each change of the numbers. */
   function tell() {
     const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
       : source ? mark("on", "live") : mark("off", "not connected");
     const shown = rows.childElementCount;
     const text = total === 0 ? "no message yet" : `${count(shown, "message")} shown${total > shown ? ` of ${total.toLocaleString("en")}` : ""}`;
     fill(reading, state, h("span", { class: "dim" }, text));
-    const words = [
+    const hint = [
       paused ? "Paused: new messages are kept until you resume." : "",
       lostSome > 0 ? `${count(lostSome, "message was", "messages were")} dropped before this page could show them.` : "",
     ].join(" ").trim();
-    if (note.textContent !== words) fill(note, words);
+    if (note.textContent !== hint) fill(note, hint);
   }
 
   const again = () => start().catch((error) => say(error.message, "error"));

@@ -24,7 +24,7 @@ export function twin(body, hub, id) {
   );
 
   function part(title, hint, take, wrap, version) {
-    /** The state that the user edits: the part of the twin when editing began, and its ETag then. */
+    /** The part of the twin, and the twin's ETag, when the user began to edit. */
     let base = null;
     let etag = null;
     /** The latest twin. */
@@ -34,7 +34,7 @@ export function twin(body, hub, id) {
     const versionText = h("span", { class: "dim" });
     const save = h("button", { type: "button", class: "primary", disabled: true, on: { click: action(send) } }, "Save");
     const revert = h("button", { type: "button", disabled: true, on: { click: reset } }, "Revert");
-    const edit = editor({ label: [title, " as JSON"], rows: 10, empty: {}, changed: look });
+    const edit = editor({ label: [title, " as JSON"], rows: 10, empty: {}, changed: compare });
     edit.element.classList.add("bare");
     edit.area.addEventListener("keydown", (event) => {
       if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
@@ -44,7 +44,7 @@ export function twin(body, hub, id) {
     });
 
     const dirty = (value) => value === undefined || Object.keys(patch(base, value)).length > 0;
-    function look(value) {
+    function compare(value) {
       const changes = value === undefined ? null : patch(base, value);
       const some = changes !== null && Object.keys(changes).length > 0;
       save.disabled = !some;
@@ -55,7 +55,7 @@ export function twin(body, hub, id) {
       begin();
       edit.write(pretty(base));
       fill(note);
-      look(base);
+      compare(base);
     }
     function begin() {
       base = take(latest);
@@ -64,7 +64,7 @@ export function twin(body, hub, id) {
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      // The answer replaces the text, so the user must not type while it is saved.
+      // The answer replaces the text, so the user must not type while the page saves.
       edit.area.readOnly = true;
       try {
         await sent(patch(base, value));
@@ -86,11 +86,11 @@ export function twin(body, hub, id) {
         latest = await read(path);
         begin();
         const theirs = patch(before, base);
-        // The other change concerns other members: saving again overwrites nothing.
+        // The other client has changed other members. Saving again overwrites nothing.
         if (!collide(mine, theirs)) continue;
-        // Keep the other change, and apply the user's changes on top of it.
+        // Keep the other client's change, and apply the user's changes to it.
         edit.write(pretty(patched(base, mine)));
-        look(edit.read());
+        compare(edit.read());
         fill(note, mark("warn", "The twin was changed in the meantime: "), h("code", null, JSON.stringify(theirs)),
           " Your changes are now applied on top of that. Check them, and save again.");
         return;
@@ -115,7 +115,7 @@ export function twin(body, hub, id) {
     return self;
   }
 
-  /** `saved`: the part that has just been saved. The text of the other part stays. */
+  /** `saved`: the part that has just been saved. The text of the other part does not change. */
   function show(now, saved = null) {
     for (const it of parts) it.draw(now, it === saved);
     fill(reported, pretty(plain(now.properties.reported)));

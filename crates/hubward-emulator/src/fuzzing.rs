@@ -1,5 +1,5 @@
-//! Entry points for the fuzz targets of this repository. Not part of the API. The parsers are private, and
-//! otherwise only a connection can reach them.
+//! Entry points for the fuzz targets of this repository. Not part of the API. The parsers are private; without this
+//! module, a fuzz target would need a connection to reach them.
 
 use bytes::BytesMut;
 use serde_json::Value;

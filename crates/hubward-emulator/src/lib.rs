@@ -23,16 +23,16 @@
 //! # Behaviour
 //!
 //! * Listens on three ports: MQTT over TLS; HTTPS and MQTT over WebSocket; plain HTTP for the admin API and the
-//!   portal. The admin port is on loopback unless configured otherwise, and it needs the feature `admin`. DPS and
-//!   hubs share the first two ports: the user name of a device selects one of them.
+//!   portal. The admin port is on loopback unless configured otherwise, and it needs the feature `admin`. DPS and the
+//!   hubs share the first two ports. The user name of a device selects DPS or a hub.
 //! * [`Emulator::events`] logs what happened and why the emulator refused a client. The real services do not
 //!   publish these reasons. [`Emulator::fault`] and [`Emulator::script_fault`] inject faults.
 //! * TLS 1.2 and 1.3. The emulator has its own CA, which issues certificates only for the names of the emulator.
 //!   The emulator refuses a client that asks for another name.
-//! * As strict as the service: it refuses what the service refuses. Where no document says what the service does,
-//!   `docs/emulator-fidelity.md` records the choice and marks it `[guess]`.
-//! * State is in memory or in a data directory. State in a data directory survives a crash: the emulator answers a
-//!   request only after it has written the change to disk.
+//! * As strict as the service: the emulator refuses each request that the service refuses. If no document describes the
+//!   behaviour of the service, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
+//! * State is in memory or in a data directory. State in a data directory survives a crash: before the emulator answers
+//!   a request, it writes the change to disk.
 //! * Emulates the device API of DPS with symmetric keys; telemetry, twins, direct methods, cloud-to-device messages
 //!   and modules of hubs; enrollments with symmetric keys and registration records of the DPS service API;
 //!   identities, twins, methods, queries, statistics, messages and feedback of the hub service API. Any other

@@ -7,17 +7,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Pause after an error of `accept`, so that evicted connections can close.
+/// Pause after an error of `accept`. Connections that were evicted can close meanwhile.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
-/// Accepts the next connection, and meanwhile removes finished tasks from `connections`. If accepting fails, calls
-/// `make_room`, since the usual reason is that no file descriptors are left.
+/// Accepts the next connection. While it waits, removes finished tasks from `connections`. If accepting fails, calls
+/// `make_room`: the usual reason is that no file descriptors are left.
 pub(super) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
-                    // Otherwise a small packet waits until the client acknowledges the previous one.
+                    // Without this option, a small packet waits until the client has acknowledged the previous packet.
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY could not be set");
                     }

@@ -1,7 +1,7 @@
-//! Admission of connections. The emulator serves a bounded number of connections at a time: each of them holds a
-//! slot. A connection that has not yet sent a complete request, or has not yet authenticated, is pending. The number
-//! of pending connections is bounded too, and newer connections evict the oldest ones. Idle connections therefore
-//! cannot keep other clients out, no matter how many there are and at which step they stop.
+//! Admission of connections. The emulator serves a bounded number of connections at a time, and each of them holds a
+//! slot. A connection that has not yet sent a complete request, or has not yet authenticated, is pending. The number of
+//! pending connections is bounded too: newer connections evict the oldest ones. Idle connections therefore cannot keep
+//! other clients out, regardless of their number and of the step at which they stop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +35,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// Evicts the oldest connections until fewer than `max` are left. If one of them is within [`GRACE`], returns
-    /// when that ends.
+    /// Evicts the oldest connections until fewer than `max` are left. Stops at a connection that is still within
+    /// [`GRACE`], and returns the end of its grace period.
     fn make_room(&mut self, max: usize) -> Option<Instant> {
         while self.connections.len() >= max {
             let until = self.connections.first_key_value().map(|(_, (since, _))| *since + GRACE)?;
@@ -50,7 +50,7 @@ impl Pending {
 
     fn evict_oldest(&mut self) {
         if let Some((_, (_, evict))) = self.connections.pop_first() {
-            // A connection that is just ending no longer listens.
+            // Fails if the connection has just ended.
             let _ = evict.send(());
         }
     }
@@ -75,8 +75,8 @@ impl Admission {
         })
     }
 
-    /// Adds a pending connection. If too many are pending, evicts the oldest one. If that one is still within
-    /// [`GRACE`], waits first, so that a burst of honest clients is served one after the other.
+    /// Adds a pending connection. If too many are pending, evicts the oldest one. If the oldest one is still within
+    /// [`GRACE`], waits until that time is over. A burst of honest clients is therefore served one after the other.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -165,8 +165,8 @@ impl ConnectionEntry {
         Some(Slot { entry: Arc::clone(self), _permit: permit })
     }
 
-    /// Makes the connection pending again, as the newest one. Connections within [`GRACE`] are not evicted for it:
-    /// then more than the maximum are pending, and `admit` waits until they are fewer.
+    /// Makes the connection pending again, as the newest one. Does not evict connections within [`GRACE`], so more
+    /// connections than the maximum can be pending. `admit` then waits until fewer are pending.
     fn release_slot(&self) {
         let mut state = self.lock();
         let State::Serving(evict) = &mut *state else { return };
@@ -203,8 +203,8 @@ impl Drop for Slot {
     }
 }
 
-/// The slot of an HTTP request, acquired on demand. The request carries it in its extensions, because only the
-/// handler knows when the request is complete and allowed. The slot is released when the last clone is dropped.
+/// The slot of an HTTP request, acquired on demand. It is in the extensions of the request, because only the handler
+/// can tell when the request is complete and allowed. The slot is released when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSlot {
     entry: Arc<ConnectionEntry>,

@@ -44,7 +44,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
     let caller = caller(&asked, uri.query(), &head.headers);
-    // A request that is refused anyway gets no slot, and its body is not kept in memory.
+    // A refused request gets no slot, and the emulator does not keep its body in memory.
     let denial = registrar.denial(&caller);
     let body = match &denial {
         None => request::read(body, DPS_MESSAGE_MAX).await?,
@@ -109,7 +109,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     let mut reply = to_http(&cloud.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // A documented transcript has the URL of the registration here, not that of the operation.
+        // In a documented transcript, `Location` is the URL of the registration, not of the operation.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
         reply.headers_mut().insert(LOCATION, value(&location));
@@ -127,10 +127,10 @@ fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> C
     }
 }
 
-/// The refusal of a request that does not exist.
+/// The response to a request that this API does not have.
 ///
-/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is the emulator's own: the real service
-/// has these paths.
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes of error codes. 501 is our choice: the real
+/// service has these paths.
 fn no_such(why: &DpsHttpRequestError, path: &str) -> Refusal {
     match why {
         DpsHttpRequestError::Path => {

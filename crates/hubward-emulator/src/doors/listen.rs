@@ -59,11 +59,11 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
     Ok(listeners)
 }
 
-/// Listens with a long backlog. A client that finds the backlog full is not refused: its system retries the
-/// connection only seconds later, when others may have filled the backlog again.
+/// Listens with a long backlog. If the backlog is full, a client is not refused but gets no answer. Its system retries
+/// only seconds later, when other clients may have filled the backlog again.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Allows an immediate restart on the same port. On Windows the option would let two programs share the port.
+    // Allows an immediate restart on the same port. On Windows, this option would let two programs share the port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

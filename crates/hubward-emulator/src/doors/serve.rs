@@ -49,7 +49,7 @@ impl Server {
             let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
             connections.spawn(async move {
                 tokio::select! {
-                    // Boxed: the future is large, and idle connections never poll it far.
+                    // Boxed, because the future is large.
                     () = Box::pin(server.connection(tcp, protocol, entry)) => {}
                     () = connection.evicted() => tracing::debug!("a pending connection is evicted"),
                 }
@@ -71,7 +71,8 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // Often a client that does not trust the emulator's CA. This event is the only hint to that.
+                // The usual reason is that the client does not trust the emulator's CA. Only this event shows the
+                // problem.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");

@@ -89,8 +89,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Listens on these addresses instead of 127.0.0.1 and ::1 (and the loopback addresses that are names of hubs).
-    /// The admin port stays on loopback, see [`Builder::admin_address`].
+    /// Listens on these addresses. The default addresses are 127.0.0.1, ::1, and the loopback addresses that are names
+    /// of hubs. The admin port stays on loopback, see [`Builder::admin_address`].
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
         self
@@ -124,7 +124,8 @@ impl Builder {
     }
 
     /// Adds a name that requests to the admin port may have in `Host`, besides `localhost` and the addresses of the
-    /// port. The admin port refuses other names, so that no web page can reach it through a name of its own.
+    /// port. The admin port refuses other names. Otherwise a web page could reach the port through a host name of its
+    /// own.
     #[cfg(feature = "admin")]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
@@ -139,8 +140,8 @@ impl Builder {
         self
     }
 
-    /// Names of the hubs, all linked to DPS; by default one hub, `localhost`. A device connects to its hub by this
-    /// name.
+    /// Names of the hubs; by default one hub, `localhost`. All hubs are linked to DPS. A device uses the name to
+    /// connect to its hub.
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
         self
@@ -192,16 +193,15 @@ impl Builder {
         self
     }
 
-    /// How far the emulator's clock is ahead of the system clock, so that tokens look old (at most a hundred
-    /// years).
+    /// How far the emulator's clock is ahead of the system clock (at most a hundred years). Tokens then look old.
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
     }
 
     /// Maximum number of connections that the MQTT and HTTPS ports serve at a time, counted together; 10,000 by
-    /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count;
-    /// the emulator accepts as many of these, but at most 2,048.
+    /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count. The
+    /// emulator accepts the same number of such connections, but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -233,10 +233,10 @@ impl Builder {
         self
     }
 
-    /// Maximum number of deliveries of a message to a device. When its lock has ended this often without an
-    /// acknowledgement, the hub dead-letters it (`DeliveryCountExceeded`), as the documentation said until 2026. By
-    /// default hubs never do: according to the newer documentation only an explicit abandon counts, and MQTT has
-    /// none. The service allows 1 to 100. A connection that ends never counts.
+    /// Maximum number of deliveries of a message to a device; unlimited by default. If the lock of a message has ended
+    /// this many times without an acknowledgement, the hub dead-letters the message (`DeliveryCountExceeded`). The
+    /// documentation said so until 2026. According to the newer documentation, only an explicit abandon counts, and
+    /// MQTT has no abandon. The service allows 1 to 100. The end of a connection never counts.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     pub const fn message_deliveries(mut self, most: u32) -> Self {
@@ -254,9 +254,9 @@ impl Builder {
         self
     }
 
-    /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and
-    /// the properties in the topic of a message to a device. The same seed and the same requests give the same
-    /// order. By default rows are in the order of ids, and properties in a fixed order.
+    /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and the
+    /// properties in the topic of a message to a device. The same seed and the same requests give the same order.
+    /// Without this option, rows are in the order of ids, and properties are in a fixed order.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
     /// others for topics.
@@ -274,8 +274,8 @@ impl Builder {
         self
     }
 
-    /// The keys of a policy of every hub. Policies without configured keys get random ones, which are kept in the
-    /// data directory if there is one. See [`Emulator::policies`](crate::Emulator::policies).
+    /// The keys of a policy of every hub. A policy without configured keys gets random ones. The emulator keeps them in
+    /// the data directory, if there is one. See [`Emulator::policies`](crate::Emulator::policies).
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
         self

@@ -99,8 +99,8 @@ impl EnrollmentGroup {
 /// The setters that both builders have.
 macro_rules! settings {
     () => {
-        /// Assigns devices only to these hubs; by default to all linked hubs. A name that is not a hub of the
-        /// emulator is accepted, but a registration fails (400208) if none of the names is a hub.
+        /// Assigns devices only to these hubs; by default to all linked hubs. A name that is not a hub of the emulator
+        /// is accepted. If none of the names is a hub, a registration fails (400208).
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self

@@ -1,4 +1,4 @@
-//! What a test or a program uses: the builder and the handle of a running emulator.
+//! The Rust API of the emulator: the builder, and the handle of a running emulator.
 
 pub(crate) mod builder;
 pub(crate) mod emulator;

@@ -1,4 +1,4 @@
-//! Authentication at the service APIs: the SAS token of a policy, and a host name of the emulator.
+//! Authentication at the service APIs: checks the SAS token of a policy, and the host name in a request.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +22,9 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// `dps_hosts` are the names of DPS, the global one first; `names` are further names of the emulator.
+    /// `dps_hosts`: the names of DPS, the global one first. `names`: further names of the emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // The global name belongs to all of Azure, so a connection string must not send a service's requests there.
+        // The global name belongs to Azure. A connection string with it would send the requests of a service to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -39,7 +39,7 @@ impl Access {
         self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
     }
 
-    /// Authenticates a request for this path of DPS, whose only policy has these keys.
+    /// Authenticates a request to the service API of DPS. `keys` are the keys of the only DPS policy.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
     pub(crate) fn check_dps(
@@ -60,8 +60,8 @@ impl Access {
         check_token(&token, keys, self.dps.iter().map(String::as_str).chain([host.text]), path, now)
     }
 
-    /// The hub that a request is for: the hub with the name in `Host`; or the only hub, if the name is not a name
-    /// of DPS or of another hub.
+    /// Returns the hub whose name is in `Host`. If there is only one hub, also accepts the further names of the
+    /// emulator.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();
@@ -83,7 +83,7 @@ pub(crate) struct HubNames<'a> {
 }
 
 impl HubNames<'_> {
-    /// Checks a token for this path of the hub.
+    /// Checks a token for a request to `path`.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
     pub(crate) fn check(

@@ -1,4 +1,4 @@
-//! The emulated cloud: what the services work on.
+//! The emulated cloud: the data that all services use.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub(crate) struct Cloud {
     pub(crate) faults: Faults,
     pub(crate) registrar: Registrar,
     pub(crate) journal: EventLog,
-    /// Becomes true when the emulator shuts down. Endless streams end then.
+    /// Becomes true when the emulator shuts down. Streams end then.
     pub(crate) closing: watch::Sender<bool>,
     /// The telemetry logs, by the hub's name in lower case. The set of hubs never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
@@ -49,7 +49,7 @@ impl Cloud {
     }
 }
 
-/// Facts about a running emulator, such as its names and addresses. They never change.
+/// The names, addresses and other facts about a running emulator. They never change.
 #[derive(Debug)]
 pub(crate) struct Info {
     pub(crate) id_scope: String,

@@ -1,4 +1,4 @@
-//! Scripted faults at the services: which fault happens at an event, and what a fault does to a device.
+//! Scripted faults at the services: selects the fault for an event, and applies a fault to a device.
 
 use std::time::SystemTime;
 
@@ -8,14 +8,14 @@ use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Assigned, Queue, State};
 
-/// Takes the scripted fault for an event that belongs to no device, or to an unknown one. A fault that happens
-/// counts as a change of the store, so that a test can wait for it.
+/// Takes the scripted fault for an event without a device, or with an unknown device. If a fault happens, the store
+/// reports a change, so that a test can wait for the fault.
 pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
     record(cloud, point, None, cloud.faults.take(point, None, true)?)
 }
 
-/// Takes the scripted fault for an event of `device`. `known` is whether the device has authenticated; if it
-/// has not, faults that change the device itself do not happen.
+/// Takes the scripted fault for an event of `device`. `known`: whether the device has authenticated. If it has not,
+/// faults that change the device itself do not happen.
 pub(crate) fn take_of(cloud: &Cloud, point: Point, device: &str, known: bool) -> Option<Fault> {
     record(cloud, point, Some(device), cloud.faults.take(point, Some(device), known)?)
 }
@@ -32,7 +32,8 @@ fn record(cloud: &Cloud, point: Point, device: Option<&str>, fault: Fault) -> Op
     Some(fault)
 }
 
-/// Applies a fault that affects a device to a device of a hub. For a module, this is the device of the module.
+/// Applies a fault that changes a device: disabled, deleted, moved. For a module, applies it to the device of the
+/// module.
 pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id: &str) {
     let device = client_id.split('/').next().unwrap_or_default();
     let now = cloud.clock.now();
@@ -55,7 +56,7 @@ pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id
     }
 }
 
-/// Applies such a fault to a device that registers, if a hub knows it.
+/// Applies a fault that changes a device to the device of a registration, if it exists at a hub.
 pub(crate) fn apply_to_registration(cloud: &Cloud, fault: &Fault, registration: &str) {
     let assigned = cloud.store.read(|state| state.records.get(&registration.to_ascii_lowercase())?.assigned.clone());
     if let Some(Assigned { hub, device_id }) = assigned {
@@ -88,7 +89,8 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
     if after.is_some() {
-        // The messages move too; emptying the queues first avoids feedback that they were purged.
+        // The messages move with the device. Empties the queues first, so that no feedback says that the messages were
+        // purged.
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }

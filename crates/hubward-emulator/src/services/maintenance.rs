@@ -21,7 +21,7 @@ pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
     reset
 }
 
-/// Sets how far the clock is ahead of the system's, and updates everything that depends on the time.
+/// Sets how far the emulator's clock is ahead of the system clock, and updates everything that depends on the time.
 pub(crate) fn move_clock(cloud: &Cloud, ahead: Duration) {
     cloud.clock.set_ahead(ahead);
     let now = cloud.clock.now();

@@ -1,5 +1,6 @@
-//! What DPS and the hubs do: admission, allocation and registrations; logins, telemetry, twins, methods and messages;
-//! the operations of the service APIs. No sockets, no packets: a door translates bytes into calls of this floor.
+//! DPS and the hubs, without protocols: admission, allocation and registrations; logins, telemetry, twins, methods and
+//! messages; the operations of the service APIs. This floor uses no sockets and no packets. A door translates bytes
+//! into its calls.
 
 pub(crate) mod access;
 pub(crate) mod api;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::cloud::Info;
 
-/// Endpoints and names of a running emulator, as one line of JSON for scripts that wait until it is ready.
+/// Endpoints and names of a running emulator, as one line of JSON. Scripts wait for this line: the emulator is then
+/// ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -67,8 +68,8 @@ impl Ready {
         ]
     }
 
-    /// `HOST:PORT:ADDR:PORT` rules, comma separated. They redirect connections to the services' ports to this
-    /// emulator.
+    /// Rules in the form `HOST:PORT:ADDR:PORT`, separated by commas. They redirect connections to the services' ports
+    /// to this emulator.
     #[must_use]
     pub fn connect_to(&self) -> String {
         let rule = |port: u16, addresses: &[SocketAddr]| {
@@ -79,7 +80,7 @@ impl Ready {
     }
 }
 
-/// The address to dial for a listening address: not every system can dial 0.0.0.0.
+/// The address to dial for a listening address. Not every system can dial 0.0.0.0.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -9,7 +9,7 @@ use fastrand::Rng;
 pub(crate) struct Choices {
     /// Whether a refused filter ends the connection.
     pub(crate) close_on_refused_filter: bool,
-    /// Seed of the order of lists; `None` is the order of ids.
+    /// Seed for the order of lists. `None`: lists are in the order of ids.
     shuffle: Option<u64>,
     /// Number of lists shuffled so far.
     lists: AtomicU64,
@@ -20,17 +20,17 @@ impl Choices {
         Self { close_on_refused_filter, shuffle, lists: AtomicU64::new(0) }
     }
 
-    /// The order of the next list: another one each time, and the same ones after the next start. `None` if lists
-    /// are in the order of ids.
+    /// Returns the order of the next list. Each list has another order, but the sequence of orders is the same after
+    /// every start. `None`: lists are in the order of ids.
     pub(crate) fn next_order(&self) -> Option<Rng> {
         let seed = self.shuffle?;
         Some(rng(seed, self.lists.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
-/// The order for one of many things.
+/// Returns a random generator for the order of one list or message. `thing` is its number.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
-    // Similar seeds would give similar orders.
+    // The multiplication spreads the numbers: similar seeds would give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 

@@ -1,4 +1,5 @@
-//! The emulator's wall clock: the system clock plus an offset that a test can set to age tokens.
+//! The emulator's wall clock: the system clock plus an offset. A test can set the offset, for example to let tokens
+//! expire.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
-/// A hundred years, so that years keep four digits in timestamps.
+/// A hundred years. With this limit, years in timestamps have four digits.
 pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -27,8 +28,8 @@ impl Clock {
         Self { ahead: watch::Sender::new(ahead.min(MAX_AHEAD)) }
     }
 
-    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). Waits whose moment has passed
-    /// now return.
+    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). Futures that wait for a time that
+    /// has passed resolve now.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
         self.ahead.send_replace(ahead.min(MAX_AHEAD));
     }
@@ -66,7 +67,7 @@ impl Clock {
             if now > moment {
                 return;
             }
-            // Capped, because a token may expire at a time that no timer can represent.
+            // Limited, because a token may expire at a time that no timer can represent.
             let wait = (moment.saturating_since(now) + Duration::from_secs(1)).min(LONGEST_WAIT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -84,7 +85,7 @@ pub(crate) fn system_now() -> SystemTime {
 
 /// Parses an ISO 8601 timestamp of a sender; `None` if it is not valid. A timestamp without a zone is UTC.
 ///
-/// Source: `[sdk]` azure-iot-device-http (Node) writes `Z`, azure-iot-sdk-python no zone.
+/// Source: `[sdk]` azure-iot-device-http (Node) writes `Z`; azure-iot-sdk-python writes no zone.
 pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
     let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     parse(text).or_else(|| parse(&format!("{text}Z"))).map(SystemTime::from)

@@ -1,17 +1,17 @@
-//! Creates files of the data directory atomically: a file is complete or absent, even if the process is killed or
-//! the power fails.
+//! Creates files of the data directory atomically. Even if the process is killed or the power fails, a file is either
+//! complete or absent.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Creates a file that must not exist yet. `fill` writes it under a temporary name. The file has mode 0600 from the
-/// beginning.
+/// Creates a file. Fails if the file already exists. `fill` writes the contents under a temporary name. The file has
+/// mode 0600 from the beginning.
 pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) -> Result<(), E>) -> Result<(), E> {
     let temporary = Temporary::beside(path);
     fill(temporary.create()?)?;
     temporary.sync()?;
-    // A link fails if the name exists; a rename does not.
+    // `hard_link` fails if the name exists; `rename` would replace the file.
     fs::hard_link(&temporary.path, path)?;
     drop(temporary);
     Ok(sync_directory(path)?)
@@ -20,7 +20,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
 /// Creates a file, or replaces an existing file or symbolic link.
 ///
 /// # Errors
-/// An I/O error of the system. An existing file is unchanged then.
+/// An I/O error of the system. An existing file is then unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
@@ -72,7 +72,7 @@ impl Drop for Temporary {
     }
 }
 
-/// A new name is durable only after a sync of its directory.
+/// Syncs a directory. Otherwise a new name in it may be lost if the power fails.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {

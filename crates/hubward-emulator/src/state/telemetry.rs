@@ -1,4 +1,4 @@
-//! The telemetry log of a hub: ordered, and readable from any offset.
+//! The telemetry log of a hub. It is in the order of arrival, and can be read from any offset.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
-/// Maximum memory of a log, in bytes. A thousand connected devices need about as much.
+/// Maximum memory of a log, in bytes. For comparison: a thousand connected devices need about the same memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One message as a hub received it.
@@ -17,22 +17,23 @@ const MAX_BYTES: usize = 32 * 1024 * 1024;
 pub struct Telemetry {
     /// The offset in the hub's log, counted from 0.
     pub offset: u64,
-    /// The device that sent it.
+    /// The device that sent the message.
     pub device_id: String,
-    /// The module that sent it; `None` if the device itself did.
+    /// The module that sent the message; `None` if the device itself did.
     pub module_id: Option<String>,
-    /// When the hub received it: UTC with seven fractional digits.
+    /// When the hub received the message: UTC with seven fractional digits.
     pub enqueued_time: String,
-    /// Body and properties. A publish with RETAIN gets the property `mqtt-retain`, a will `iothub-MessageType`.
+    /// Body and properties. A publish with RETAIN has the additional property `mqtt-retain`; a will has
+    /// `iothub-MessageType`.
     pub message: Message,
-    /// Whether the publish had the DUP flag: the client may have sent it before.
+    /// Whether the publish had the DUP flag. The client may then have sent the message before.
     pub duplicate: bool,
     /// Quality of service of the publish: 0 or 1.
     pub qos: u8,
     pub(crate) origin: Arc<Origin>,
 }
 
-/// The properties of a sender that the hub adds to messages.
+/// The properties of a sender. The hub adds them to each message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) device_id: String,
@@ -40,13 +41,13 @@ pub(crate) struct Origin {
     pub(crate) generation_id: String,
     /// The scope of the key that signed the token: `device`, `module` or `hub`.
     pub(crate) scope: &'static str,
-    /// The model id in the user name.
+    /// The model id from the user name.
     pub(crate) model_id: Option<String>,
 }
 
 impl Telemetry {
-    /// A message for the log. Copies the body, because the original shares memory with the input buffer and would
-    /// keep all of that allocated.
+    /// Creates a message for the log. Copies the body: the original shares memory with the input buffer and would keep
+    /// the whole buffer allocated.
     pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, mut message: Message) -> Self {
         message.body = Bytes::copy_from_slice(&message.body);
         Self {
@@ -61,8 +62,8 @@ impl Telemetry {
         }
     }
 
-    /// The system properties that the hub adds, with their names in the service, such as
-    /// `iothub-connection-device-id`. If the device names its model, they include `dt-dataschema`.
+    /// The system properties that the hub adds, with the service's names, such as `iothub-connection-device-id`. If the
+    /// device has a model id, they include `dt-dataschema`.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
     /// messages".
@@ -103,7 +104,7 @@ impl Telemetry {
 
 /// The telemetry log of one hub. Cheap to clone.
 ///
-/// Keeps the newest messages, up to a number and a size; see
+/// Keeps the newest messages, up to a maximum number and a maximum size; see
 /// [`Builder::telemetry_retention`](crate::Builder::telemetry_retention).
 #[derive(Clone)]
 pub struct TelemetryLog {
@@ -112,7 +113,7 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// Number of messages ever appended, without those that are not on disk yet.
+    /// Number of messages ever appended. Does not count messages that are not on disk yet.
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
@@ -121,8 +122,8 @@ struct Inner {
 
 /// Writes a log to disk.
 pub(crate) trait LogWriter: Send + Sync {
-    /// Queues a message, and the deletion of messages that the log no longer keeps: those before `gone_before`.
-    /// Updates `total` when they are on disk. The log calls this in the order of the offsets.
+    /// Queues a message. Also queues the deletion of the messages before `gone_before`, which the log no longer keeps.
+    /// Updates `total` when both are on disk. The log calls this in the order of the offsets.
     fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>);
 
     /// Queues the deletion of all messages before `first`.
@@ -143,37 +144,37 @@ impl TelemetryLog {
         Self { inner: Arc::new(Inner { kept, total, max: max.max(1), disk }) }
     }
 
-    /// Number of messages ever received, including those that are no longer kept. With a data directory, counts from
-    /// its creation.
+    /// Number of messages ever received, including those that the log has dropped. With a data directory, counts from
+    /// the creation of the directory.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
     }
 
-    /// All kept messages.
+    /// All messages that the log still has.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Telemetry>> {
         self.from(0)
     }
 
-    /// The kept messages from `offset` on.
+    /// The messages from `offset` on. Messages that the log has dropped are missing.
     #[must_use]
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        // A message that is not on disk yet is not visible yet.
+        // Readers do not see a message that is not on disk yet.
         let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
         kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }
 
-    /// Waits until [`TelemetryLog::total`] is at least `count`, then returns all kept messages. Has no time limit of
-    /// its own.
+    /// Waits until [`TelemetryLog::total`] is at least `count`. Then returns all messages that the log still has. Has
+    /// no time limit of its own.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn wait_for(&self, count: u64) -> Vec<Arc<Telemetry>> {
         let mut total = self.inner.total.subscribe();
-        // The sender lives in `self`.
+        // `self` owns the sender, so the channel cannot be closed.
         let _ = total.wait_for(|it| *it >= count).await;
         self.all()
     }
@@ -189,8 +190,8 @@ impl TelemetryLog {
         self.append_if(telemetry, || true);
     }
 
-    /// Appends a message if `condition` returns true under the log's lock, so that no [`Self::empty`] can come in
-    /// between. Returns whether it did.
+    /// Appends a message if `condition` returns true, and returns whether it did. Calls `condition` under the log's
+    /// lock, so that [`Self::empty`] cannot run between the check and the append.
     pub(crate) fn append_if(&self, mut telemetry: Telemetry, condition: impl FnOnce() -> bool) -> bool {
         let mut kept = self.kept();
         if !condition() {
@@ -200,7 +201,7 @@ impl TelemetryLog {
         telemetry.offset = kept.next();
         let telemetry = Arc::new(telemetry);
         kept.push(Arc::clone(&telemetry), self.inner.max);
-        // Still under the lock, so that totals are published in order.
+        // Under the lock, so that totals are published in order.
         match self.inner.disk.get() {
             None => {
                 self.inner.total.send_replace(telemetry.offset + 1);
@@ -210,7 +211,7 @@ impl TelemetryLog {
         true
     }
 
-    /// Adds a message that was read from disk. Messages come in the order of their offsets.
+    /// Adds a message that was read from disk. Call this in the order of the offsets.
     pub(crate) fn restore(&self, telemetry: Telemetry) {
         let mut kept = self.kept();
         if kept.messages.is_empty() {
@@ -229,7 +230,7 @@ impl TelemetryLog {
         }
     }
 
-    /// Removes every message. No message can be appended while the result is held.
+    /// Removes every message. While the returned value is held, no message can be appended.
     pub(crate) fn empty(&self) -> Emptied<'_> {
         let mut kept = self.kept();
         kept.first = kept.next();
@@ -238,7 +239,7 @@ impl TelemetryLog {
         Emptied { kept }
     }
 
-    /// Writes messages to disk from now on, and removes those from disk that are no longer kept.
+    /// Writes messages to disk from now on. Deletes the messages on disk that the log no longer keeps.
     pub(crate) fn write_to(&self, disk: impl LogWriter + 'static) {
         disk.forget_before(self.kept().first);
         // Called once, before the log is shared.
@@ -315,7 +316,7 @@ impl TelemetryReader {
                 }
             }
             let wanted = self.next;
-            // The sender lives in `self`.
+            // `self` owns the sender, so the channel cannot be closed.
             let _ = total.wait_for(|it| *it > wanted).await;
         }
     }
@@ -327,7 +328,7 @@ impl TelemetryReader {
     }
 }
 
-/// Approximate memory of a message. The constant stands for the allocations of its strings and lists.
+/// Approximate memory of a message. The constant stands for the allocations of the message's strings and lists.
 fn weight(telemetry: &Telemetry) -> usize {
     size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }

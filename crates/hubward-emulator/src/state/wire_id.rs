@@ -1,4 +1,4 @@
-//! The opaque ids that the services generate: tracking ids, operation ids, ETags. None is a secret.
+//! The opaque ids that the services generate: tracking ids, operation ids, ETags. They are not secrets.
 
 use std::time::{Duration, SystemTime};
 
@@ -48,7 +48,7 @@ pub(crate) fn next_identity_etag(etag: &str) -> String {
     }
 }
 
-/// The number in the `etag` of an identity; `None` if it contains no number.
+/// The number in the `etag` of an identity; `None` if the `etag` is not a number.
 pub(crate) fn identity_version(etag: &str) -> Option<u64> {
     std::str::from_utf8(&STANDARD.decode(etag).ok()?).ok()?.parse().ok()
 }
@@ -60,10 +60,10 @@ pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }
 
-/// Distinguishes two identities that had the same id at different times: ticks of 100 ns since the year 1.
+/// Distinguishes two identities that have had the same id. The number counts ticks of 100 ns since the year 1.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; `[seen]` recordings of
-/// azure-sdk-for-net, where it is the time of creation.
+/// azure-sdk-for-net: the value is the time of creation.
 pub(crate) fn generation_id(now: SystemTime) -> String {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (TICKS_TO_1970 + since.as_nanos() / 100).to_string()

@@ -1,5 +1,5 @@
-//! Slow, silent, unauthenticated and too many clients. Each is refused or has to wait, and a healthy device keeps
-//! working meanwhile.
+//! Clients that are slow, silent, unauthenticated, or too many. The emulator refuses them or lets them wait. Meanwhile,
+//! a healthy device keeps working.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::client::{
 /// The first bytes of a TLS handshake.
 const PARTIAL_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
-/// Slow clients: the step at which each stops, whether it uses TLS, and the bytes that it sends before it stops.
+/// Slow clients: the step at which the client stops, whether it uses TLS, and the bytes that it sends before it stops.
 const SLOW: [(&str, bool, &[u8]); 9] = [
     ("before TLS", false, b""),
     ("in the handshake", false, PARTIAL_HELLO),
@@ -47,7 +47,7 @@ const SLOW: [(&str, bool, &[u8]); 9] = [
     ),
 ];
 
-/// A connection that is left open.
+/// A connection that stays open.
 enum Slow {
     Plain(TcpStream),
     Secure(Box<Tls>),
@@ -65,7 +65,7 @@ impl Slow {
         Self::Plain(stream)
     }
 
-    /// Waits until the emulator has closed it.
+    /// Waits until the emulator has closed the connection.
     async fn is_closed(&mut self) {
         let mut discarded = [0; 1024];
         let closing = async {
@@ -172,7 +172,7 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
         slow.push(Slow::open(&emulator, address, over_tls, bytes).await);
     }
     sends(&mut device, 1).await;
-    // As many connections as slots are pending now, and these two are served nevertheless.
+    // There are now as many pending connections as slots. These two clients are served nevertheless.
     registers(&emulator, &enrolled).await;
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
@@ -183,14 +183,14 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
 async fn a_device_gets_the_slot_of_its_own_older_connection() {
     let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
-    // The older connection stays open, as after a lost network.
+    // The older connection stays open, as when its network is lost.
     let mut older = connects(&emulator, &key).await;
     let mut newer = connects(&emulator, &key).await;
     sends(&mut newer, 1).await;
     assert_eq!(receive(&mut older).await, None);
 }
 
-/// A CONNECT to DPS with a well-formed token that an unknown key has signed.
+/// A CONNECT to DPS. Its token is well-formed, but signed with an unknown key.
 fn wrongly_signed(emulator: &Emulator, id: &str) -> Vec<u8> {
     let scope = emulator.id_scope();
     connect(&Login {
@@ -224,7 +224,7 @@ async fn clients_with_wrongly_signed_tokens_keep_no_client_out_and_take_over_no_
     for _ in 0..8 {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         send(&mut stream, &wrongly_signed(&emulator, "healthy")).await;
-        // As in the service, CONNECT is accepted and the registration would be refused.
+        // DPS accepts the CONNECT, as the service does. It would refuse the registration.
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
         unauthenticated.push(Slow::Secure(Box::new(stream)));
     }
@@ -258,7 +258,7 @@ async fn more_connections_than_slots_keep_no_client_from_the_admin_port() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
     let address = emulator.admin_addr();
-    // A connection with an open stream stays.
+    // The emulator does not evict a connection with an open stream.
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(b"GET /api/events?from=latest HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     let head = patient(stream.read_u8()).await.expect("an answer");
@@ -296,7 +296,7 @@ async fn a_client_that_never_reads_delays_no_other_client_and_fills_no_memory() 
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = connects(&emulator, &key).await;
-    // The client reads no responses. Once the sockets are full, the emulator reads no more requests.
+    // The client reads no responses. When the buffers of the sockets are full, the emulator reads no more requests.
     let mut unread = tls(&emulator, emulator.https_addr()).await;
     let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut sent = 0_usize;
@@ -357,7 +357,7 @@ async fn pages_of_other_origins_and_unknown_names_are_refused_at_every_endpoint(
             assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
         }
     }
-    // The name of the connection itself, as Python's MQTT client sends it, is allowed.
+    // An `Origin` with the name of the connection itself is allowed: Python's MQTT client sends it.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let own =
         format!("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost:443\r\nOrigin: https://localhost\r\n{upgrade}\r\n");

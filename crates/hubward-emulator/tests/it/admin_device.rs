@@ -16,14 +16,14 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// The numeric code in the error of a method, whose body contains JSON as text.
+/// The numeric code of a failed method call. The body of such an error contains JSON as text.
 fn nested_code(reply: &Reply) -> Option<u64> {
     assert_eq!(reply.json()["ExceptionMessage"], "");
     let inner: Value = serde_json::from_str(reply.json()["Message"].as_str().expect("text")).expect("JSON");
     inner["errorCode"].as_u64()
 }
 
-/// Checks the error of any other operation, whose body contains the name of the error.
+/// Checks the error of an operation that is not a method. The body contains the name of the error.
 fn assert_named(reply: &Reply, name: &str, request: &str) {
     let text = |member: &str| reply.json()[member].as_str().expect("text").to_owned();
     assert!(text("Message").starts_with(&format!("ErrorCode:{name};")), "{request}: {}", reply.body);

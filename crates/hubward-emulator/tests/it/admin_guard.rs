@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::client::http;
 
-/// One path of every kind.
+/// One request for every kind of path.
 const REQUESTS: [&str; 13] = [
     "GET /",
     "GET /portal/app.js",
@@ -101,7 +101,7 @@ async fn its_own_page_and_programs_are_answered() {
         let reply = http(&mut stream, &request).await.expect("an answer");
         assert_eq!((reply.status, &reply.json()["aheadSeconds"]), (200, &serde_json::json!(60)), "{request}");
     }
-    // A link on another site may lead to the page; a frame may not show it.
+    // Another site may link to the page, but may not show it in a frame.
     for (dest, status) in [("document", 200), ("iframe", 403)] {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::client::{QOS1, Tls, http, listening, patient, publish, read_head, receive, send};
 
-/// A body that comes in chunks.
+/// A body that arrives in chunks.
 struct Chunked {
     stream: TcpStream,
     text: String,
@@ -26,7 +26,7 @@ impl Chunked {
         Self { stream, text: String::new(), head }
     }
 
-    /// The next chunk; `false` at the end.
+    /// Reads the next chunk; returns `false` at the end.
     async fn chunk(&mut self) -> bool {
         patient(async {
             let mut length = String::new();
@@ -99,7 +99,7 @@ async fn telemetry_streams_from_any_offset() {
     other.until("retry").await;
     assert!(other.data().is_empty());
 
-    // A stream ends in an orderly way when the emulator shuts down.
+    // A stream ends cleanly when the emulator shuts down.
     emulator.shutdown().await;
     assert!(all.rest().await.ends_with("\n\n"));
 }
@@ -159,7 +159,7 @@ async fn a_client_that_does_not_read_misses_messages_and_delays_no_other_client(
         live.until(&format!("id: {number}\n")).await;
         live.text.clear();
     }
-    // Now it reads the buffered messages, then the number of missed ones, then the newest ones.
+    // Now the client reads. It gets the buffered messages, the number of missed messages, and the newest messages.
     let mut late =
         Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
     late.until("\"offset\":59").await;
@@ -180,7 +180,8 @@ async fn streams_do_not_take_every_slot() {
     assert_eq!(http(&mut stream, more).await.expect("an answer").status, 503);
     let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
     assert_eq!(health.status, 200, "other requests are still answered");
-    // A HEAD request opens no stream. A stream that its client closes makes room once the emulator notices.
+    // A HEAD request opens no stream. If a client closes its stream, another stream can open after the emulator has
+    // noticed.
     streams.clear();
     patient(async { while http(&mut stream, &more.replace("GET", "HEAD")).await.expect("an answer").status == 503 {} })
         .await;

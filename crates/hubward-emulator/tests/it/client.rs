@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Only makes a test fail instead of hang if the emulator is broken.
+/// A time limit, so that a test fails and does not hang if the emulator is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const CLEAN: u8 = 0x02;
@@ -45,7 +45,7 @@ pub(crate) async fn tls_with(
     patient(TlsConnector::from(config).connect(name, tcp)).await
 }
 
-/// TLS to the emulator as `localhost`.
+/// Opens a TLS connection to the emulator under the name `localhost`.
 pub(crate) async fn tls(emulator: &Emulator, address: std::net::SocketAddr) -> Tls {
     let config = tls_config(emulator.ca_pem(), rustls::DEFAULT_VERSIONS);
     tls_with(config, address, "localhost").await.expect("a handshake")
@@ -266,7 +266,8 @@ pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(
     stream
 }
 
-/// Sends a ping and returns the packets before its response: a publish as topic and body, others as their bytes.
+/// Sends a ping and returns the packets before its response. A publish is returned as topic and body, any other packet
+/// as its bytes.
 pub(crate) async fn before_pong<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Vec<(String, String)> {
     send(stream, b"\xc0\x00").await;
     let mut packets = Vec::new();

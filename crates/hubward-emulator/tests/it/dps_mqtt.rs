@@ -41,7 +41,7 @@ async fn registers_like_the_python_sdk() {
 
     let body = br#"{"payload": null, "registrationId": "r"}"#;
     send(&mut stream, &publish(QOS1, &format!("{REGISTER}uuid-1"), 2, body)).await;
-    // The PUBACK comes first.
+    // The PUBACK comes before the response.
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x40\x02\x00\x02"[..]));
     let (topic, body) = answer(&mut stream).await;
     assert_eq!(topic, "$dps/registrations/res/202/?$rid=uuid-1&retry-after=2");
@@ -52,7 +52,7 @@ async fn registers_like_the_python_sdk() {
     send(&mut stream, &publish(QOS1, &poll, 3, b" ")).await;
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x40\x02\x00\x03"[..]));
     assert_eq!(answer(&mut stream).await.0, "$dps/registrations/res/202/?$rid=2&retry-after=2");
-    // QoS 0: no PUBACK. An empty body.
+    // QoS 0: no PUBACK. The body is empty.
     send(&mut stream, &publish(0, &poll, 0, b"")).await;
     let (topic, body) = answer(&mut stream).await;
     assert_eq!(topic, "$dps/registrations/res/200/?$rid=2");
@@ -70,7 +70,7 @@ async fn a_wrong_key_is_refused_at_the_registration() {
     let wrong_key = SharedKey::generate().expect("a key");
     for id in ["dev-1", "unknown"] {
         let mut stream = connected(&emulator, id, &wrong_key).await;
-        // All packets at once.
+        // Sends all packets at once.
         let mut bytes = subscribe(1, &[(FILTER, 0)]);
         bytes.extend(publish(0, &format!("{REGISTER}1"), 0, b""));
         send(&mut stream, &bytes).await;
@@ -97,7 +97,7 @@ async fn an_unreadable_login_is_refused_at_connect() {
     ] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 0, will: None };
-        // More bytes than the server reads. The client must receive the refusal nevertheless.
+        // Sends more bytes than the server reads. The client must receive the refusal nevertheless.
         let mut bytes = connect(&login);
         bytes.extend(subscribe(1, &[(FILTER, 1)]));
         send(&mut stream, &bytes).await;
@@ -150,7 +150,7 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// Before authentication, packets may be as large as a CONNECT, afterwards as large as a registration.
+/// Before authentication, a packet may be as large as a CONNECT; after authentication, as large as a registration.
 #[tokio::test]
 async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");

@@ -32,8 +32,8 @@ async fn connack(stream: &mut Tls, username: &str, key: &SharedKey, resource: &s
     receive(stream).await
 }
 
-/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others from 2016
-/// to 2024: `1`, `4`, `9`, `a`.
+/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others from 2016 to 2024
+/// show the request ids `1`, `4`, `9`, `a`.
 #[tokio::test]
 async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     let (emulator, key) = emulator().await;
@@ -58,7 +58,7 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
 }
 
 /// Azure/azure-iot-sdk-node 736 (single quotes), Azure/azure-iot-sdk-c 1641 (a NUL at the end),
-/// Azure/azure-iot-sdk-python 781: the caller gets the device's bytes, and cannot read them.
+/// Azure/azure-iot-sdk-python 781: the caller gets the device's bytes, and cannot parse them.
 #[tokio::test]
 async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     let (emulator, key) = emulator().await;
@@ -85,7 +85,7 @@ async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Azure/iotedge 7035: the error of a report that is too large; 1560: the status in the topic is 403.
+/// Azure/iotedge 7035: the error for a report that is too large. Azure/iotedge 1560: the status in the topic is 403.
 #[tokio::test]
 async fn a_section_that_is_too_large_is_forbidden() {
     let (emulator, key) = emulator().await;
@@ -106,8 +106,8 @@ async fn a_section_that_is_too_large_is_forbidden() {
     assert_eq!(reply.header("iothub-errorcode"), Some("DeviceModelMaxPropertiesExceeded"));
 }
 
-/// Azure/iot-central-firmware 107 for the code, Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631 for
-/// `#`.
+/// Azure/iot-central-firmware 107 shows the code. Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631 show that
+/// names with `#` are refused.
 #[tokio::test]
 async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     let (emulator, key) = emulator().await;
@@ -125,7 +125,7 @@ async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     }
 }
 
-/// Azure/azure-iot-explorer 530: a message of the portal has no `$.mid`.
+/// Azure/azure-iot-explorer 530: a message sent with the Azure portal has no `$.mid`.
 #[tokio::test]
 async fn a_message_without_an_id_has_none() {
     let (emulator, key) = emulator().await;
@@ -139,8 +139,8 @@ async fn a_message_without_an_id_has_none() {
     assert_eq!(topic, seen);
 }
 
-/// Microsoft's end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node. How the
-/// device is notified is not published; the emulator sends each name with `null`.
+/// Microsoft's end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node. No source says how
+/// the hub notifies the device. The emulator sends each name with `null`.
 #[tokio::test]
 async fn null_for_the_desired_properties_removes_them_all() {
     let (emulator, key) = emulator().await;
@@ -174,8 +174,8 @@ async fn a_foreign_id_scope_is_refused_with_connack_3() {
     assert_eq!(receive(&mut stream).await, None);
 }
 
-/// Microsoft's page about MQTT shows `sr={hub}%2Fdevices%2FMyDevice01%2Fapi-version%3D2016-11-14`, which old
-/// tools have made.
+/// Microsoft's page about MQTT shows `sr={hub}%2Fdevices%2FMyDevice01%2Fapi-version%3D2016-11-14`. Old tools have
+/// created such tokens.
 #[tokio::test]
 async fn a_token_of_an_old_tool_is_accepted() {
     let (emulator, key) = emulator().await;
@@ -192,8 +192,8 @@ async fn a_token_of_an_old_tool_is_accepted() {
     }
 }
 
-/// MicrosoftDocs/azure-docs 16306: telemetry works; andriyadi/AzureIoTHubMQTTClient pull request 5: reports get
-/// 400; wolfSSL/wolfMQTT 38: calls never come.
+/// MicrosoftDocs/azure-docs 16306: telemetry works. andriyadi/AzureIoTHubMQTTClient pull request 5: reports get 400.
+/// wolfSSL/wolfMQTT 38: calls never arrive.
 #[tokio::test]
 async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     let (emulator, key) = emulator().await;
@@ -213,8 +213,8 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection.
-/// An option, since no trace is public.
+/// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection. This
+/// is an option, because no public trace shows it.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {

@@ -94,7 +94,7 @@ async fn never_keeps_the_connection_open_without_a_response() {
     emulator.fault_always(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut mqtt, &publish(QOS1, REGISTER, 1, b"")).await;
     send(&mut mqtt, b"\xc0\x00").await;
-    // The PUBACK and then the response to the ping, with nothing in between.
+    // The PUBACK comes directly before the response to the ping.
     assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\x40\x02\x00\x01"[..]));
     assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\xd0\x00"[..]));
     // At `MqttAccept`, the emulator reads the client's hello and never responds.
@@ -105,7 +105,7 @@ async fn never_keeps_the_connection_open_without_a_response() {
     let mut rest = Vec::new();
     patient(tcp.read_to_end(&mut rest)).await.expect("the end, and nothing before it");
     assert!(rest.is_empty());
-    // Over HTTPS, no response arrives either until the emulator shuts down.
+    // Over HTTPS too, no response arrives until the emulator shuts down.
     emulator.clear_faults();
     emulator.fault(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut https, request.as_bytes()).await;

@@ -80,7 +80,7 @@ async fn faults_of_twin_responses() {
     }
 }
 
-/// Later packets overtake a delayed one.
+/// Later packets overtake a delayed packet.
 #[tokio::test]
 async fn a_delayed_response_does_not_delay_others() {
     let (emulator, key) = emulator().await;
@@ -148,7 +148,7 @@ async fn faults_of_method_calls() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
-        // The first response counts. A response to a stray call does not.
+        // The first response is passed to the caller. A response to a stray call is not.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }

@@ -1,4 +1,5 @@
-//! Faults that cut responses short, or change the device itself: disabled, deleted, moved, an expired token.
+//! Faults that cut responses short, and faults that change the device itself: disabled, deleted, moved, an expired
+//! token.
 
 use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};
@@ -27,7 +28,7 @@ fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> String {
 /// Reads the remaining bytes.
 async fn rest(stream: &mut Tls) -> Vec<u8> {
     let mut rest = Vec::new();
-    // The fault ends the connection without a TLS close_notify, which may be an error here.
+    // The fault ends the connection without a TLS close_notify, so reading may fail.
     let _ = patient(stream.read_to_end(&mut rest)).await;
     rest
 }
@@ -175,7 +176,7 @@ async fn errors_of_a_hub_have_the_format_of_a_hub() {
         assert_eq!(reply.header("iothub-errorcode").is_some(), status != 200, "{path}");
     }
     assert_eq!(emulator.faults_left(Point::HubService), 0);
-    // Only the journal names the reason.
+    // The response does not name the reason; only the journal does.
     let wrong = request("/devices/d1").replace("&sig=", "&sig=x");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     assert_eq!(http(&mut stream, &wrong).await.expect("an answer").status, 401);
@@ -189,7 +190,7 @@ async fn a_fault_that_changes_the_device_ends_its_connection_and_persists() {
         (Fault::TokenExpired, "the token has expired", None),
         (Fault::DeviceDisabled, "the device may not be connected any more", Some("the device is disabled")),
         (Fault::DeviceDeleted, "the device may not be connected any more", Some("no device of this id")),
-        // With only one hub, the device is moved nowhere.
+        // There is only one hub, so the device cannot move.
         (Fault::HubMoved, "the device may not be connected any more", Some("no device of this id")),
     ] {
         let emulator = Emulator::start().await.expect("started");
@@ -268,7 +269,7 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     let feedback = emulator.feedback("localhost");
     assert!(feedback.is_empty(), "there is no feedback for purged messages: {feedback:?}");
 
-    // The device is moved back during a registration.
+    // The fault moves the device back during a registration.
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
     assert_eq!(registered().await.as_deref(), Some("localhost"));
     assert_eq!(registered().await.as_deref(), Some("localhost"));

@@ -53,7 +53,7 @@ async fn got(stream: &mut Tls) -> Got {
     Got { topic, body, duplicate: packet[0] & 0b1000 != 0, puback }
 }
 
-/// Receives and acknowledges `count` messages. Returns their bodies and DUP flags.
+/// Receives and acknowledges `count` messages. Returns the body and the DUP flag of each.
 async fn acknowledged(stream: &mut Tls, count: usize) -> Vec<(String, bool)> {
     let mut bodies = Vec::new();
     for _ in 0..count {
@@ -64,7 +64,7 @@ async fn acknowledged(stream: &mut Tls, count: usize) -> Vec<(String, bool)> {
     bodies
 }
 
-/// Checks that no packet comes before the response to a ping.
+/// Checks that the client receives no packet before the response to a ping.
 async fn nothing_comes(stream: &mut Tls) {
     send(stream, b"\xc0\x00").await;
     assert_eq!(receive(stream).await.as_deref(), Some(&b"\xd0\x00"[..]));
@@ -99,7 +99,7 @@ async fn a_message_has_the_documented_form_and_its_puback_completes_it() {
     let message = CloudToDevice::new("hello").message_id("m1").ack(Ack::Full).property("k", "v");
     assert_eq!(emulator.send_to_device("LOCALHOST", "d1", message).as_deref(), Ok("m1"));
     let message = got(&mut stream).await;
-    // Typed from the protocol notes.
+    // Copied by hand from the protocol notes.
     let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
                  &iothub-ack=full&k=v";
     assert_eq!((message.topic.as_str(), message.body.as_str(), message.duplicate), (topic, "hello", false));
@@ -120,7 +120,7 @@ async fn no_message_is_sent_before_the_subscription() {
     let mut stream = connected(&emulator, &key, true, 0).await;
     post(&emulator, "connected");
     nothing_comes(&mut stream).await;
-    // The SUBACK comes first.
+    // The SUBACK comes before the messages.
     subscribed(&mut stream, 1).await;
     post(&emulator, "after");
     let expected = ["before", "connected", "after"].map(|it| (it.to_owned(), false));
@@ -166,7 +166,7 @@ async fn a_kept_session_gets_the_rest_again_without_subscribing() {
     let mut stream = connected(&emulator, &key, false, 1).await;
     assert_eq!(got(&mut stream).await, Got { duplicate: true, ..second }, "the same packet id, and DUP");
     assert_eq!(got(&mut stream).await.body, "3");
-    // A clean session has to subscribe.
+    // A client with a clean session has to subscribe.
     let mut stream = connected(&emulator, &key, true, 0).await;
     nothing_comes(&mut stream).await;
     subscribed(&mut stream, 1).await;
@@ -204,7 +204,7 @@ async fn at_most_sixteen_messages_are_unacknowledged() {
         pubacks.push(got(&mut stream).await.puback.expect("QoS 1"));
     }
     nothing_comes(&mut stream).await;
-    // An acknowledgement out of order is ignored.
+    // The hub ignores an acknowledgement out of order.
     send(&mut stream, &pubacks[1]).await;
     nothing_comes(&mut stream).await;
     for puback in &pubacks {
@@ -234,7 +234,7 @@ async fn a_device_that_does_not_read_delays_no_other() {
     receive(&mut quick).await.expect("a SUBACK");
     emulator.send_to_device(HUB, "d2", CloudToDevice::new("hi")).expect("room");
     assert_eq!(got(&mut quick).await.body, "hi");
-    // Telemetry of the slow device is still accepted, and all messages arrive in the end.
+    // The hub still accepts telemetry of the slow device. In the end, all messages arrive.
     send(&mut slow, &publish(QOS1, "devices/d1/messages/events/", 9, b"still here")).await;
     let (mut bodies, mut acknowledgements) = (Vec::new(), 0);
     while bodies.len() < 50 || acknowledgements < 1 {
@@ -313,13 +313,13 @@ async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended()
     post(&emulator, "b");
     let second = got(&mut stream).await;
     assert_eq!((first.body.as_str(), second.body.as_str(), second.duplicate), ("a", "b", false));
-    // The lock of the first has ended, that of the second has half a minute left.
+    // The lock of the first message has ended. The lock of the second message has half a minute left.
     emulator.clock_ahead(Duration::from_secs(65));
     let again = got(&mut stream).await;
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
     nothing_comes(&mut stream).await;
     let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
-    // Ignored: it was received second.
+    // The hub ignores this: the client received the message second.
     send(&mut stream, &b).await;
     nothing_comes(&mut stream).await;
     let both =
@@ -339,7 +339,7 @@ async fn a_kept_session_without_a_reader_loses_nothing_however_often_it_reconnec
     subscribed(&mut stream, 1).await;
     post(&emulator, "1");
     post(&emulator, "2");
-    // Ten connections that acknowledge nothing. Token renewal looks like this.
+    // Ten connections that acknowledge nothing. Token renewals have the same effect.
     for renewal in 0..10 {
         for body in ["1", "2"] {
             let message = got(&mut stream).await;
@@ -376,7 +376,7 @@ async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    // Connections that end before their lock do not count.
+    // A connection that ends before the lock does not count.
     for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;

@@ -1,4 +1,4 @@
-//! Direct methods: hand-written packets of the device, calls from Rust.
+//! Direct methods. The device uses hand-written packets, the caller uses the Rust API.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // A response without a call, and a second response to the same call.
+        // A response to an unknown call, and a second response to the same call.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;
@@ -174,7 +174,7 @@ async fn invalid_calls_are_refused() {
     let invoke = |invocation| emulator.invoke_method("localhost", "d1", invocation);
     assert_eq!(invoke(Invocation::new("")).await, Err(InvokeError::Name));
     assert_eq!(invoke(Invocation::new("x".repeat(1025))).await, Err(InvokeError::Name));
-    // Two quotes are part of the JSON.
+    // The two quotes of the JSON text count.
     let large = Invocation::new("m").payload("x".repeat(131_071));
     assert_eq!(invoke(large).await, Err(InvokeError::TooLarge { size: 131_073, limit: 131_072 }));
     assert_eq!(before_pong(&mut stream).await, []);

@@ -133,7 +133,7 @@ async fn refused_queries_have_the_error_format_of_the_service() {
         let said = said["Message"].as_str().expect("text");
         assert!(said.starts_with(&format!("ErrorCode:{name};{message}")), "{said}");
         if status == 413 {
-            // An unread rest of the body would be parsed as the next request.
+            // If a part of the body stayed unread, it would be parsed as the next request.
             stream = tls(&emulator, emulator.https_addr()).await;
         }
     }

@@ -78,7 +78,7 @@ async fn values_of_the_maximum_depth_survive_a_restart() {
     assert!(emulator.import(&deeper).is_err(), "it is refused here, too");
 }
 
-/// A number of 17 digits, which a fast but inexact parser changes in the last digit.
+/// A number with 17 digits. A fast but inexact parser changes its last digit.
 #[tokio::test]
 async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     let folder = tempfile::tempdir().expect("a folder");

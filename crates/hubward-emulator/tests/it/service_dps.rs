@@ -109,7 +109,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let mechanism = operator.ok("POST /enrollments/d1/attestationmechanism", "", &Value::Null).await;
     assert_eq!(mechanism, created["attestation"]);
 
-    // An update needs the etag. The body of GET can be sent back; the keys stay.
+    // An update needs the etag. The client can send back the body of a GET; the keys do not change.
     assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_201)));
     let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
     assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));
@@ -330,7 +330,7 @@ async fn a_bulk_request_changes_many_enrollments() {
     assert_eq!(operator.ok("POST /enrollments", "", &create).await, done);
     let etag = operator.ok("GET /enrollments/d1", "", &Value::Null).await["etag"].clone();
 
-    // One is refused, the other is created.
+    // One enrollment is refused, and the other is created.
     let create = json!({"mode": "create", "enrollments": [enrollment("d2"), enrollment("d3")]});
     let result = operator.ok("POST /enrollments", "", &create).await;
     assert_eq!(result["isSuccessful"], false);

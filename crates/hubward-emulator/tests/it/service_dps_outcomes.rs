@@ -118,7 +118,7 @@ async fn keys_are_changed_one_at_a_time() {
     let put = operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
     let (first, second) = (key(&put, "primaryKey"), key(&put, "secondaryKey"));
     assert_eq!(register(&emulator, "d1", &first).await.0, 200);
-    // A new primary key: the device still has the secondary one.
+    // The enrollment has a new primary key, and the device still has the secondary key.
     let mut body = put.clone();
     body["attestation"]["symmetricKey"]["primaryKey"] = json!("");
     let changed = operator.ok("PUT /enrollments/d1", &if_match("*"), &body).await;
@@ -165,7 +165,7 @@ async fn deleting_or_disabling_an_enrollment_keeps_devices_and_records() {
         assert!(emulator.device("localhost", id).is_some(), "{id}: its hub keeps it");
         operator.ok(&format!("GET /registrations/{id}"), "", &Value::Null).await;
     }
-    // The records of a deleted group can be listed, and the group can be created again.
+    // The records of a deleted group can still be listed, and the group can be created again.
     let listed = operator.ask("POST /registrations/line/query", "", "").await;
     assert_eq!((listed.status, listed.json().as_array().map(Vec::len)), (200, Some(1)));
     operator.ok("PUT /enrollmentGroups/line", "", &group("line")).await;

@@ -57,7 +57,7 @@ impl Operator {
         reply.json()
     }
 
-    /// The status and the error name of a refusal. Its body has one of the service's two formats.
+    /// Returns the status and the error name of a refusal. The body has one of the service's two formats.
     pub(crate) async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let reply = self.ask(line, headers, body).await;
         let name = reply.header("iothub-errorcode").unwrap_or_else(|| panic!("{line}: {}", reply.body)).to_owned();
@@ -160,7 +160,7 @@ async fn requests_without_a_valid_token_are_refused() {
         (signed(&key, "LOCALHOST", "iothubowner"), None),
         (signed(&key, "localhost/twins", "service"), None),
         (signed(&key, "localhost/twins/d1", "service"), None),
-        // SDKs send it percent-encoded or not.
+        // Some SDKs percent-encode the resource, others do not.
         (good.replacen("sr=localhost", "sr=%6cocalhost", 1), Some("IotHubUnauthorizedAccess")),
         (signed(&key, "localhost/devices", "service"), Some("IotHubUnauthorizedAccess")),
         (signed(&key, "localhost", "nobody"), Some("IotHubUnauthorizedAccess")),
@@ -178,7 +178,7 @@ async fn requests_without_a_valid_token_are_refused() {
             Some(name) => assert_eq!(operator.refused("GET /twins/d1", "", "").await, no(401, name), "{authorization}"),
         }
     }
-    // The resource may include the port if the request names it.
+    // If the request names the port, the resource may include the port.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let authorization = signed(&key, &format!("localhost:{port}"), "iothubowner");
     for (host, status) in [(format!("localhost:{port}"), 200), ("global.azure-devices-provisioning.net".into(), 421)] {
@@ -303,7 +303,7 @@ async fn a_device_is_created_shown_changed_and_deleted() {
     assert_eq!(put.header("etag"), Some(format!("\"{etag}\"").as_str()));
     assert_eq!(operator.ok(&format!("GET {path}"), "", &Value::Null).await, made);
 
-    // Without If-Match a PUT creates.
+    // Without If-Match, a PUT creates.
     let again = operator.refused(&format!("PUT {path}"), "", &device(id).to_string()).await;
     assert_eq!(again, no(409, "DeviceAlreadyExists"));
     let stale = operator.refused(&format!("PUT {path}"), &if_match("\"c3RhbGU=\""), &device(id).to_string()).await;
@@ -322,7 +322,7 @@ async fn a_device_is_created_shown_changed_and_deleted() {
         assert_ne!(changed["etag"], known.as_str(), "{spelling}");
         known = changed["etag"].as_str().expect("an etag").to_owned();
     }
-    // A PUT replaces the whole identity: absent keys are generated, and one key alone is refused.
+    // A PUT replaces the whole identity. If the keys are absent, the hub generates new ones. One key alone is refused.
     let etag = if_match(&format!("\"{known}\""));
     let bare = operator.ok(&format!("PUT {path}"), &etag, &json!({ "deviceId": id })).await;
     known = bare["etag"].as_str().expect("an etag").to_owned();
@@ -342,7 +342,7 @@ async fn a_device_is_created_shown_changed_and_deleted() {
     let gone = operator.ask(&delete, &if_match(&format!("\"{known}\"")), "").await;
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(operator.refused(&delete, &if_match("*"), "").await, no(404, "DeviceNotFound"));
-    // A device that is created again is a new one; without keys it gets generated ones.
+    // A device that is created again is a new device. If the request contains no keys, the hub generates keys.
     let body = json!({ "deviceId": id, "authentication": { "type": "sas", "symmetricKey": { "primaryKey": null } } });
     let second = operator.ok(&format!("PUT {path}"), "", &body).await;
     assert_ne!(second["generationId"], made["generationId"]);

@@ -180,11 +180,11 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // An id with a `/` must not name a module, perhaps of another device.
+        // An id with a `/` must not name a module, possibly of another device.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
-        // A module cannot be disabled: no request could enable it again.
+        // A module cannot be disabled, because no request could enable it again.
         (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
     ] {
         let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;

@@ -68,7 +68,7 @@ async fn a_twin_is_shown_patched_and_replaced() {
     assert_eq!(patched["properties"]["reported"]["$version"], 1);
     assert_eq!(before_pong(&mut device).await, [], "no notice without a change of desired properties");
 
-    // A twin that was read can be sent back.
+    // A client can send back a twin that it has read.
     let same = operator.ok("PUT /twins/d1", &if_match("*"), &patched).await;
     assert_eq!((&same["tags"], &same["properties"]["desired"]["interval"]), (&json!({ "site": "a" }), &json!(30)));
     let replaced = operator.ok("PUT /twins/d1", "", &json!({ "properties": { "desired": { "z": 1 } } })).await;
@@ -179,8 +179,8 @@ async fn messages_are_purged_and_feedback_is_received() {
     assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
 }
 
-/// Sends an operator's request about a connected device. Its connections must end, and the next CONNECT must get
-/// `code`.
+/// Sends an operator's request about a device that is connected. The connections of the device must end, and its next
+/// CONNECT must get `code`.
 async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");

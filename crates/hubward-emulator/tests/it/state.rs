@@ -103,7 +103,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     let reply = http(&mut stream, &request).await.expect("an answer");
     let operation = reply.json()["operationId"].as_str().expect("an id").to_owned();
 
-    // A device with telemetry, a report, a message that it acknowledges and three that it does not.
+    // A device that has sent telemetry and a report. It acknowledges one message, and does not acknowledge three.
     let mut stream = pump(emulator, &key, 0).await;
     send(&mut stream, &subscribe(1, &[(INBOX, 1)])).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x90, 3, 0, 1, 1]));
@@ -148,7 +148,7 @@ async fn all_state_survives_a_restart() {
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
 
-    // Unfinished work continues: an operation, a session with its messages, offsets and versions.
+    // Unfinished work continues: an operation, and a session with its messages. Offsets and versions continue too.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let enrolled = &before["export"]["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
     let enrolled = SharedKey::from_base64(enrolled.as_str().expect("a key")).expect("a key");
@@ -206,7 +206,7 @@ async fn telemetry_on_disk_is_bounded_and_offsets_continue() {
     };
     assert_eq!(offsets(&emulator), (5, vec![2, 3, 4]));
     emulator.shutdown().await;
-    // A changed bound applies from the next start on.
+    // A changed limit applies from the next start on.
     for (most, expected) in [(10, vec![2, 3, 4]), (2, vec![3, 4]), (10, vec![3, 4])] {
         let emulator = builder(most).start().await.expect("started");
         assert_eq!(offsets(&emulator), (5, expected));
@@ -235,7 +235,7 @@ async fn a_seed_is_applied_at_each_start_and_changes_nothing_the_second_time() {
     emulator.shutdown().await;
     let emulator = start().await;
     assert_eq!(seen(&emulator), before);
-    // The seed does not reset what has changed since.
+    // The seed does not undo later changes.
     emulator.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     emulator.set_device_enabled(HUB, "pump", true);
     let changed = seen(&emulator);
@@ -243,7 +243,7 @@ async fn a_seed_is_applied_at_each_start_and_changes_nothing_the_second_time() {
     let emulator = start().await;
     assert_eq!(seen(&emulator), changed);
     emulator.shutdown().await;
-    // The development key is removed by a start without development keys.
+    // A start without development keys removes the group of the development keys.
     let emulator = Emulator::builder().data_dir(folder.path()).start().await.expect("started");
     assert!(emulator.delete_group(hubward_emulator::DEV_GROUP).is_err());
 }
@@ -269,7 +269,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import restores everything that it names, and nothing else.
+    // An import sets everything that it names, and nothing else.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");
@@ -280,7 +280,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     assert!(other.delete_device(HUB, "more"), "it is still there");
     assert_eq!(other.export(), exported);
 
-    // All or nothing: one of the hubs does not exist here.
+    // The import applies everything or nothing: one of the hubs does not exist here.
     let foreign = Emulator::builder().hubs(["elsewhere"]).start().await.expect("started");
     let empty = foreign.export();
     let error = foreign.import(&seed).expect_err("the hub is not known");
@@ -296,7 +296,7 @@ async fn a_reset_removes_everything_but_the_keys_of_policies() {
     let (key, _) = change_everything(&emulator).await;
     let mut stream = pump(&emulator, &key, 1).await;
     emulator.reset().expect("done");
-    // The connection ends, whatever the emulator still sends.
+    // The connection must end, after any number of packets.
     while receive(&mut stream).await.is_some() {}
     let without_total = |mut it: Value| {
         it["total"] = Value::Null;
@@ -436,7 +436,7 @@ async fn telemetry_of_earlier_devices_is_not_logged_after_a_reset() {
     };
     send(&mut stream, &connect(&login)).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
-    // The reset happens while the first message is handled; the second one waits behind it.
+    // The reset happens while the first message is handled. The second message waits.
     emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
     let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
     both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));

@@ -74,7 +74,7 @@ async fn a_data_directory_keeps_the_certificate_authority() {
     tls_with(config, second.https_addr(), "localhost").await.expect("trusted still");
 }
 
-/// In virtual time.
+/// The clock is virtual.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_starts_tls_is_dropped() {
     let emulator = Emulator::start().await.expect("started");

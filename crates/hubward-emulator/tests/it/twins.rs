@@ -1,4 +1,4 @@
-//! Twins: hand-written packets of the device, changes of the service side from Rust.
+//! Twins. The device uses hand-written packets, the service side uses the Rust API.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ async fn desired_changes_are_published_to_subscribers() {
     assert_eq!(emulator.patch_tags("localhost", "d1", json!({"site": "x"})), Ok(5));
     assert_eq!(emulator.replace_desired("localhost", "d1", json!({"d": 2})), Ok(4));
     assert_eq!(before_pong(&mut stream).await, [(notice(4), r#"{"$version":4,"b":null,"d":2}"#.to_owned())]);
-    // With QoS 1, and only once although several filters match.
+    // The hub sends the notice with QoS 1, and only once, although several filters match.
     let filters = [("$iothub/twin/PATCH/properties/desired/#", 0), ("$iothub/twin/PATCH/properties/desired/+", 1)];
     let mut stream = listening(&emulator, &key, &filters).await;
     emulator.patch_desired("localhost", "d1", json!({"d": 3})).expect("fine");
@@ -167,8 +167,8 @@ async fn a_hundred_changes_are_published_in_order() {
     }
 }
 
-/// A device that acknowledges nothing gets notices up to the limit and loses further ones. Its requests are still
-/// answered.
+/// A device that acknowledges nothing gets notices up to the limit and loses further ones. The hub still answers its
+/// requests.
 #[tokio::test]
 async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let (emulator, key) = emulator().await;
@@ -242,7 +242,7 @@ async fn a_device_that_reads_nothing_delays_no_other() {
     let large: Map<String, Value> = (0..7).map(|it| (it.to_string(), "x".repeat(4096).into())).collect();
     let mut version = 1;
     let at_once = || Invocation::new("m").response_timeout(Duration::ZERO);
-    // Enough changes to fill the buffers of the sockets and then the emulator's own.
+    // Makes enough changes to fill the buffers of the sockets, and then the buffers of the emulator.
     loop {
         assert!(version < 20_000, "the buffers are bounded");
         version = emulator.patch_desired("localhost", "d1", Value::Object(large.clone())).expect("fine");

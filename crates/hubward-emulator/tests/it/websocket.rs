@@ -103,7 +103,7 @@ async fn registers_over_websocket() {
     let mut connect = vec![0; 4096];
     let (_, length) = tokio::join!(
         async {
-            // Only encodes the bytes; the other end does not answer.
+            // The codec only encodes the bytes; its other end never answers.
             drop(
                 tokio::time::timeout(
                     std::time::Duration::ZERO,
@@ -144,7 +144,7 @@ async fn invalid_handshakes_are_refused() {
         assert_eq!(reply.status, status, "{request}");
         assert!(reply.json()["trackingId"].is_string());
     }
-    // Several subprotocols, including `mqtt`.
+    // The client offers several subprotocols, including `mqtt`.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     send(&mut stream, handshake("/", "Sec-WebSocket-Protocol: amqp, MQTT\r\n").as_bytes()).await;
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));

@@ -1,8 +1,9 @@
 //! Protects the admin port from web pages of other origins. All rules are here.
 //!
-//! A page of another origin can let its own name resolve to this machine (DNS rebinding). Then `Host` has that name.
-//! It can also send requests whose responses it cannot read. Then `Origin` or `Sec-Fetch-Site` names its origin.
-//! Programs send neither of the two headers.
+//! A page of another origin can reach this port in two ways. It can let its own host name resolve to this machine (DNS
+//! rebinding); `Host` then contains that name. It can also send requests without reading the responses; `Origin` or
+//! `Sec-Fetch-Site` then shows that the page has another origin. Programs that are not browsers send neither `Origin`
+//! nor `Sec-Fetch-Site`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -56,12 +57,12 @@ impl Blocked {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A page cannot make its own name look like an address, so an address in `Host` is safe.
+        // A page cannot choose a host name that looks like an address, so an address in `Host` is safe.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks a request. `page` is whether the request is for the portal's page, which other sites may link to.
+    /// Checks a request. `page`: whether the request is for the portal's page. Other sites may link to that page.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -88,8 +89,8 @@ impl Guard {
 
 /// Checks that a request does not come from a page of another origin.
 ///
-/// Source: the WHATWG's Fetch standard (`Origin`, which is `null` for pages that hide theirs), and the
-/// W3C's Fetch Metadata (`Sec-Fetch-Site`: another port of this machine is `same-site`).
+/// Source: the WHATWG's Fetch standard (`Origin`; a page that hides its origin sends `null`), and the W3C's Fetch
+/// Metadata (`Sec-Fetch-Site`: another port of this machine is `same-site`).
 fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();

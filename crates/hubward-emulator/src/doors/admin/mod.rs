@@ -32,7 +32,8 @@ use crate::doors::http::{Aborted, Pace, Paced, Reply, Timed, flushed, reply, val
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
-/// Headers of every response: no frames, no caches, no use by other origins. The portal's files set stricter ones.
+/// Headers of every response. They forbid frames, caches, and use by other origins. The portal's files set stricter
+/// headers.
 const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -49,16 +50,17 @@ const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The 
                      /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
                      /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
-/// Maximum number of connections that are answered at a time. As many more may be pending.
+/// Maximum number of connections that are answered at a time. The same number of further connections may be pending.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Number of connections that are evicted when no file descriptors are left.
 const EVICTED_AT_ONCE: usize = 16;
 
-/// Maximum number of streams, so that they cannot take every slot.
+/// Maximum number of streams. It is lower than [`CONNECTIONS_MAX`], so streams cannot use every slot.
 const STREAMS: usize = 128;
 
-/// Maximum number of imports that are received at a time, since each is held in memory. More are refused.
+/// Maximum number of imports that are received at a time, because each import is held in memory. The admin port refuses
+/// further imports.
 const UPLOADS: usize = 4;
 
 /// How long a client may leave a response unread.
@@ -97,7 +99,7 @@ impl Admin {
         }
     }
 
-    /// Serves a listener until the emulator shuts down, or the future is dropped.
+    /// Serves a listener until the emulator shuts down or the future is dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
@@ -140,8 +142,8 @@ impl Admin {
         }
     }
 
-    /// Answers one request that passes the [`Guard`]. The request holds a slot from when it is complete until its
-    /// response is sent; a stream can hold its slot for a long time.
+    /// Answers one request that passes the [`Guard`]. The request holds a slot from the time it is complete until its
+    /// response is sent. A stream holds its slot until the stream ends.
     async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Aborted> {
         let page = portal::File::at(request.uri().path());
         let (mut head, body) = request.into_parts();
@@ -165,7 +167,7 @@ impl Admin {
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        // The service's APIs set it. A browser would then use HTTPS only, which this port does not have.
+        // The service APIs set this header. It tells a browser to use only HTTPS, which this port does not have.
         headers.remove(STRICT_TRANSPORT_SECURITY);
         Ok(reply)
     }

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::doors::admission::RequestSlot;
 use crate::state::clock::{Clock, http_date};
 
-/// Pause in which sent bytes leave before the connection is cut.
+/// Pause before the connection is cut. The system sends the last bytes meanwhile.
 const GONE: Duration = Duration::from_millis(20);
 
 /// An HTTP response.
@@ -34,11 +34,11 @@ pub(crate) enum Pace {
     Drip(Duration),
     /// In chunks of this many bytes, without Content-Length.
     Chunks(usize),
-    /// This many bytes of it; then the connection is cut.
+    /// Send only this many bytes of the body, and then cut the connection.
     CutAfter(usize),
 }
 
-/// A body with the pace of sending it.
+/// A body, and how to send it.
 #[derive(Default)]
 pub(crate) struct Paced {
     rest: Bytes,
@@ -51,7 +51,7 @@ pub(crate) struct Paced {
     slot: Option<RequestSlot>,
 }
 
-/// A body that is produced while it is sent. The next chunk is polled when the client has read the previous one.
+/// A body that is produced while it is sent. The next chunk is polled after the client has read the previous one.
 pub(crate) trait Chunks: Send {
     /// The next chunk; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
@@ -127,7 +127,7 @@ impl Body for Paced {
 }
 
 impl Paced {
-    /// Sends the bytes that may be sent, pauses so that they leave, and then fails.
+    /// Sends the bytes that are still allowed, waits for [`GONE`], and then fails.
     fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if bytes >= self.rest.len() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_off(0)))));

@@ -1,4 +1,4 @@
-//! HTTP for every door that speaks it: bodies within limits, responses and how they are sent.
+//! HTTP code that several doors share: reads bodies within limits, and sends responses.
 
 mod body;
 mod dps_response;

@@ -24,8 +24,8 @@ pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, Too
     in_time(read_within(body, max, true)).await
 }
 
-/// Reads a whole body and discards it. For requests that are refused anyway: a client that is still sending might
-/// not read the response.
+/// Reads a whole body and discards it, before a refusal. A client that is still sending its body might not read the
+/// response.
 pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
@@ -38,7 +38,7 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
     }
 }
 
-/// Reads a body. A body that is too large is read too, up to a second limit, so that the client can read the response.
+/// Reads a body. Also reads a body that is too large, up to a second limit, so that the client can read the response.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -20,7 +20,7 @@ use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 
-/// Time limit for the head of a request. It includes the idle time before the request.
+/// Time limit for the head of a request. The limit includes the idle time before the request.
 const HEADERS: Duration = Duration::from_secs(60);
 
 /// Maximum size of a request's head, in bytes.
@@ -29,7 +29,7 @@ const HEADERS_MAX: usize = 32 * 1024;
 /// How long a client may leave a response unread.
 const TAKE: Duration = Duration::from_secs(30);
 
-/// Serves one connection to its end, including a WebSocket that it is upgraded to.
+/// Serves one connection until it ends. If the client upgrades to a WebSocket, serves the WebSocket too.
 pub(crate) async fn serve<S>(cloud: Arc<Cloud>, stream: S, entry: Arc<ConnectionEntry>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

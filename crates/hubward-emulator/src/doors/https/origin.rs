@@ -1,8 +1,10 @@
-//! Protects the HTTPS port from web pages of other origins. Programs, and pages from the port's own names, are allowed.
+//! Protects the HTTPS port from web pages of other origins. Allows programs that are not browsers, and pages from the
+//! port's own names.
 //!
-//! A page of another origin can let its own name resolve to this machine (DNS rebinding). Then `Host` has that name.
-//! It can also send requests whose responses it cannot read. Then `Origin` or `Sec-Fetch-Site` names its origin. Both
-//! kinds of requests also need a token, so this check is a second line of defense.
+//! A page of another origin can reach this port in two ways. It can let its own host name resolve to this machine (DNS
+//! rebinding); `Host` then contains that name. It can also send requests without reading the responses; `Origin` or
+//! `Sec-Fetch-Site` then shows that the page has another origin. Such requests also need a token, so this check is a
+//! second line of defence.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -15,9 +17,8 @@ const SITE: &str = "sec-fetch-site";
 /// Checks the headers of a request before anything else. A browser's preflight request (`OPTIONS` with `Origin`) gets
 /// the same checks, and never an `Access-Control` header.
 ///
-/// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch
-/// Metadata (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt sends the `Origin` of the very name it
-/// connects to with a WebSocket.
+/// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch Metadata
+/// (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt over WebSocket sends an `Origin` with the name that it connects to.
 pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     let headers = &head.headers;
     let Some(host) = single(headers, HOST.as_str()) else {
@@ -41,13 +42,13 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Whether two names with optional ports are the same. The default port is often left out.
+/// Whether two names with optional ports are the same. Clients often omit the default port.
 fn is_same(one: &str, other: &str) -> bool {
     let usual = |it: &'_ str| it.strip_suffix(":443").unwrap_or(it).to_ascii_lowercase();
     usual(one) == usual(other)
 }
 
-/// The name in a `Host`, without the port.
+/// The name in a `Host` header, without the port.
 fn name_of(host: &str) -> &str {
     match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),

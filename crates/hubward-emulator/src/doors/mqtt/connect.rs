@@ -1,4 +1,4 @@
-//! What the logins of DPS and of a hub share: refusing a CONNECT, and the faults that are scripted for it.
+//! Code that the logins of DPS and of a hub share: refuses a CONNECT, and applies the faults that are scripted for it.
 
 use hubward_proto::dps::DpsUsername;
 use hubward_proto::hub::{HubIdentity, HubUsername};
@@ -30,8 +30,8 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
     End::Gently
 }
 
-/// Applies the fault that is scripted for a CONNECT, and returns how to close the connection if the fault ends it.
-/// `known` is whether the device has authenticated; only then do faults that change the device itself happen.
+/// Applies the fault that is scripted for a CONNECT. If the fault ends the connection, returns how to close it.
+/// `known`: whether the device has authenticated. If it has not, faults that change the device itself do not happen.
 pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,
@@ -59,7 +59,7 @@ pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
             });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
-        // The login, which follows, finds the changed device.
+        // The login comes after this and uses the changed device.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
                 faults::apply_to_device(cloud, &fault, identity.host.as_str(), &who);

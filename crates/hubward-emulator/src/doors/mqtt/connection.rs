@@ -12,8 +12,8 @@ use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::state::disk::StateLost;
 use crate::state::store::Store;
 
-/// Maximum size of the first packet, in bytes. It holds long names and a will, and limits what a client can make the
-/// emulator buffer before it authenticates.
+/// Maximum size of the first packet, in bytes. Long names and a will fit. The limit bounds the memory that a client can
+/// use before it authenticates.
 const CONNECT_MAX: usize = 72 * 1024;
 
 /// Number of bytes to read at a time.
@@ -25,7 +25,7 @@ const WRITE: usize = 16 * 1024;
 /// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// How long a connection that is being closed waits for its client to close it, too.
+/// How long a closing connection waits for the client to close the connection too.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Maximum number of bytes that are read and discarded while a connection is being closed.
@@ -62,7 +62,7 @@ pub(crate) enum Closed {
 
 pub(crate) struct Connection<S> {
     stream: S,
-    /// Nothing is sent before the change it reports is on disk.
+    /// Before a packet is sent, the change that it reports must be on disk.
     store: Arc<Store>,
     input: BytesMut,
     output: BytesMut,
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.max = max;
     }
 
-    /// Sends what is queued and `bytes` more bytes, and then ends the connection.
+    /// Sends the queued packets and `bytes` more bytes, and then ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(self.output.len().saturating_add(bytes));
     }
@@ -129,16 +129,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         packet.encode(&mut self.output);
     }
 
-    /// Whether enough is queued that it should be sent before more is read.
+    /// Whether the caller should send the queued packets before it reads more.
     pub(crate) fn is_full(&self) -> bool {
         self.output.len() >= WRITE
     }
 
-    /// Waits until all changes are on disk, then sends what is queued. Sending has a time limit; the disk has none.
+    /// Waits until all changes are on disk, then sends the queued packets. Sending has a time limit; the disk has none.
     /// Not cancel safe.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
-            // A client that needs no answers could otherwise send faster than the disk writes.
+            // Without this wait, a client that needs no answers could send faster than the disk writes.
             self.store.room().await;
             return Ok(());
         }
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Closes the connection so that the client can still read what it was sent. If a socket is closed while it has
+    /// Closes the connection after the client has had time to read everything. If a socket is closed while it has
     /// unread input, the system discards unsent output.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {

@@ -25,12 +25,12 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::Key;
 use crate::state::wire_id;
 
-/// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
-/// answered. Others have those of a CONNECT.
+/// Maximum size of a packet from a device that may register, in bytes. It is larger than a valid request, so that DPS
+/// can answer a request whose body is one byte too long. For other devices, the limit for a CONNECT applies.
 const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
-/// Serves a connection whose user name is one for DPS. As in the service, CONNECT is refused only for a foreign id
-/// scope or a token that cannot be parsed; a wrong key is refused at the registration.
+/// Serves a connection whose user name is one for DPS. Like the service, refuses CONNECT only for a foreign id scope or
+/// for a token that cannot be parsed. A device with a wrong key is refused when it registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
@@ -41,8 +41,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // A device that may not register gets the refusal when it registers. Until then it holds no slot and takes over
-    // no connection.
+    // A device that may not register is refused when it registers. Until then it holds no slot, and does not end an
+    // older connection of the same device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;
@@ -56,7 +56,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let (_end, never) = oneshot::channel();
     let (_slot, _listed, ended) = if known {
-        // The device's own older connection may hold the last slot.
+        // An older connection of this device may hold the last slot, so end it first.
         cloud.store.take_over(&Key::Dps(caller.key()));
         let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
         let (listed, ended) = DpsConnection::begin(&cloud.store, &caller);
@@ -75,7 +75,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     end_of(&why)
 }
 
-/// Refuses a CONNECT and records the reason. The client gets the code only.
+/// Refuses a CONNECT and records the reason. The client gets only the code.
 fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,

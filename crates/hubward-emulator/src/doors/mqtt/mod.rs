@@ -18,7 +18,7 @@ const PACKET_MAX: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::
 
 /// CONNACK code: not authorized.
 ///
-/// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this one and not 4 is from `[sdk]`
+/// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this code and not 4 is from `[sdk]`
 /// Azure/azure-iot-protocol-gateway, MqttAdapter.cs.
 const NOT_AUTHORIZED: u8 = 5;
 
@@ -32,7 +32,7 @@ const UNAVAILABLE: u8 = 3;
 /// Source: MQTT 3.1.1, section 3.9.3.
 const FILTER_REFUSED: u8 = 0x80;
 
-/// Maximum length of a request id (`$rid`), so that the topic of the answer always fits.
+/// Maximum length of a request id (`$rid`). With this limit, the topic of the answer always fits in a packet.
 ///
 /// Source: `[guess]` the SDKs send up to 36 characters.
 const REQUEST_ID_MAX: usize = 1024;

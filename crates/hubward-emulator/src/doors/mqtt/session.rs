@@ -17,7 +17,7 @@ pub(crate) trait Session<S> {
     /// An event that the client does not cause, such as a message for it.
     type Event: Send;
 
-    /// Handles one packet and queues the answers. They are sent when no more packets are buffered.
+    /// Handles one packet and queues the answers. The answers are sent when no more packets are buffered.
     fn handle(
         &mut self,
         connection: &mut Connection<S>,
@@ -39,7 +39,7 @@ pub(crate) trait Session<S> {
 pub(crate) struct Bounds<F> {
     /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
-    /// Receives a reason when another connection of the same identity, or an operator, ends this one.
+    /// Receives a reason when another connection of the same identity, or an operator, ends this connection.
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Resolves when the token has expired.
     pub(crate) expired: F,
@@ -66,7 +66,7 @@ where
             biased;
             why = &mut ended => return closed(why.ok()),
             () = &mut expired => return Closed::Expired,
-            // Events come before packets: otherwise a client that sends without a pause would never get any.
+            // Events come before packets. Otherwise a client that sends without a pause would never get an event.
             event = session.next() => match session.event(connection, event).await {
                 Ok(()) => continue,
                 Err(why) => return why,
@@ -97,7 +97,7 @@ where
                 },
                 Err(Closed::Fault) => return Closed::Fault,
                 Err(why) => {
-                    // Answers to the packets before the faulty one are still sent, if possible.
+                    // Still sends the answers to earlier packets, if possible.
                     let _ = connection.flush().await;
                     return why;
                 }
@@ -106,7 +106,7 @@ where
     }
 }
 
-/// The reason as a [`Closed`]. `None` means that the store no longer lists the connection.
+/// Converts the reason to a [`Closed`]. `None` means that the store no longer lists the connection.
 const fn closed(why: Option<EndReason>) -> Closed {
     match why {
         Some(EndReason::TakenOver) => Closed::TakenOver,
@@ -115,7 +115,8 @@ const fn closed(why: Option<EndReason>) -> Closed {
     }
 }
 
-/// How to close a connection: gently, unless the client could not read more anyway or a fault cuts it.
+/// How to close a connection: abruptly if the client could not read more anyway or a fault cuts the connection,
+/// otherwise gently.
 pub(crate) fn end_of(why: &Closed) -> End {
     match why {
         Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,
@@ -123,8 +124,8 @@ pub(crate) fn end_of(why: &Closed) -> End {
     }
 }
 
-/// How long a client may be silent: 1.5 times the keep-alive, but at most the hard cap. A keep-alive of 0 means the
-/// hard cap.
+/// How long a client may be silent: 1.5 times the keep-alive, but at most [`KEEP_ALIVE_HARD_CAP`]. With a keep-alive of
+/// 0, the result is [`KEEP_ALIVE_HARD_CAP`].
 ///
 /// Source: MQTT 3.1.1, section 3.1.2.10; `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default
 /// keep-alive time-out"; 0: `[sdk]` Azure/azure-iot-protocol-gateway.

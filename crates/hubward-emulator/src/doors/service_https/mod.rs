@@ -41,7 +41,7 @@ pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Inco
     dps::handle(cloud, Authentication::Done, path, request).await
 }
 
-/// Processes a request of the admin port to a hub, likewise.
+/// Processes a request of the admin port to a hub. The parameters have the same meaning as for DPS.
 #[cfg(feature = "admin")]
 pub(super) async fn handle_hub(
     cloud: &Cloud,

@@ -15,7 +15,7 @@ use crate::state::clock::system_now;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A certificate authority that signs the emulator's leaf certificates.
+/// A certificate authority (CA) that signs the emulator's leaf certificates.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
@@ -69,8 +69,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject is derived from the key, so the certificate of another key has another subject, and the leaf
-        // certificates could not be verified.
+        // The subject is derived from the key. The certificate of another key has another subject, so clients could not
+        // verify the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 
@@ -98,8 +98,8 @@ pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// The subject contains the key id, so that two CAs never share a subject: clients that trust several CAs would try
-/// the wrong one.
+/// The subject contains the key id, so that two CAs never have the same subject. Otherwise a client that trusts several
+/// CAs would try the wrong one.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();
@@ -116,7 +116,8 @@ fn params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// Sixteen random bytes, positive: OpenSSL refuses two certificates of one issuer with the same serial number.
+/// A random positive number of sixteen bytes. OpenSSL refuses two certificates of one issuer with the same serial
+/// number.
 pub(super) fn random_serial() -> SerialNumber {
     let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
     bytes[0] = (bytes[0] & 0x7f) | 0x40;

@@ -65,7 +65,7 @@ impl Ca {
         Ok(ca)
     }
 
-    /// Checks that a leaf of this CA can be verified with its certificate.
+    /// Checks that the certificate of this CA verifies a leaf that the CA signs.
     fn check(&self) -> Result<(), ()> {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier as _;

@@ -60,7 +60,7 @@ pub(crate) fn mint(
     params.use_authority_key_identifier_extension = true;
     params.serial_number = Some(random_serial());
     let now = system_now();
-    // Apple's clients refuse more than 825 days; public CAs allow a little over a year.
+    // Apple's clients refuse a certificate that is valid for more than 825 days. Public CAs allow a little over a year.
     let (from, until) = match bad {
         Some(BadCertificate::Expired) => (now - 30 * DAY, now - DAY),
         _ => (now - DAY, now + 390 * DAY),

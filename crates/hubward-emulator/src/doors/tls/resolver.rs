@@ -14,7 +14,7 @@ pub(crate) struct Resolver {
     ca: Arc<Ca>,
     names: Names,
     bad: Option<BadCertificate>,
-    /// For clients without SNI, such as those that connect to an IP address: a certificate for all names.
+    /// A certificate for all names. For clients without SNI, such as clients that connect to an IP address.
     default: Arc<CertifiedKey>,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }

@@ -48,7 +48,7 @@ impl Emulator {
         self.cloud.faults.remove(id)
     }
 
-    /// Removes all scripts, and forgets the hubs of devices that a fault moved.
+    /// Removes all scripts. DPS also forgets the hubs that faults moved devices to.
     pub fn clear_faults(&self) {
         faults::clear(&self.cloud);
     }

@@ -48,7 +48,7 @@ impl Emulator {
         purged.unwrap_or_default()
     }
 
-    /// The outcomes of messages whose senders requested feedback, oldest first. A hub keeps 10,000.
+    /// The outcomes of messages whose senders requested feedback, oldest first. A hub keeps the newest 10,000 outcomes.
     #[must_use]
     pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
         services::hub::feedback(&self.cloud, hub).unwrap_or_default()

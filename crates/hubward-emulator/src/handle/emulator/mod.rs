@@ -39,7 +39,7 @@ pub struct Emulator {
 impl Emulator {
     /// Ends every connection and listener. Waits until the ports are free and the state is written.
     pub async fn shutdown(mut self) {
-        // Streams of the admin port end cleanly; all other connections are cut.
+        // The streams of the admin port end cleanly. All other connections are cut.
         self.cloud.closing.send_replace(true);
         while let Some(task) = self.admin.join_next().await {
             drop(task);
@@ -131,8 +131,8 @@ impl Emulator {
         }
     }
 
-    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). This takes effect
-    /// at once: tokens age, also those of open connections; messages to devices expire, and their locks end.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). The effect is
+    /// immediate: tokens age, also the tokens of open connections; messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
         maintenance::move_clock(&self.cloud, ahead);
     }

@@ -6,8 +6,9 @@ use crate::state::disk::StateLost;
 use crate::state::model::{self, Seed, SeedError, SeedReport};
 
 impl Emulator {
-    /// Waits until every earlier change is written to the data directory. Returns at once if there is none. Changes
-    /// over the network are written before the response; use this after calls of methods of this type.
+    /// Waits until every earlier change is written to the data directory. Without a data directory, returns at once.
+    /// Changes over the network are on disk before their response is sent. Changes through methods of this type may
+    /// not be on disk yet when the method returns. Call `flush` after them.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.
@@ -18,9 +19,9 @@ impl Emulator {
         self.cloud.store.flushed().await
     }
 
-    /// Waits until the state cannot be written any more. This never happens if the disk works or if there is no
-    /// data directory. After a failure the emulator acknowledges nothing, so a program should report the reason and
-    /// exit.
+    /// Waits until the emulator can no longer write its state, and returns the reason. Never returns if the disk works
+    /// or if there is no data directory. After such a failure the emulator acknowledges nothing, so a program should
+    /// report the reason and exit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -31,11 +32,11 @@ impl Emulator {
         }
     }
 
-    /// Exports enrollments, registrations and hub identities with keys and twins as a seed. The seed contains
-    /// secrets. It does not contain sessions, queued messages, telemetry and the keys of policies.
+    /// Exports enrollments, registrations and hub identities with keys and twins as a seed. The seed contains secrets.
+    /// It does not contain sessions, queued messages, telemetry or the keys of policies.
     ///
-    /// Importing it into another emulator with the same hubs restores the same state, with other ETags, versions
-    /// and times. The export does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// An import into another emulator with the same hubs restores the same state, but ETags, versions and times
+    /// differ. The export does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     #[must_use]
     pub fn export(&self) -> Seed {
         self.cloud.store.read(model::export)
@@ -52,8 +53,8 @@ impl Emulator {
     }
 
     /// Deletes everything except the certificate authority and the keys of policies, and closes every device
-    /// connection. Then applies again what the emulator was started with (the development keys, a seed). Telemetry
-    /// offsets continue; scripted faults and the clock do not change.
+    /// connection. Then applies the initial contents again: the development keys and the seed, if the emulator was
+    /// started with them. Telemetry offsets continue; scripted faults and the clock do not change.
     ///
     /// # Errors
     /// [`SeedError`] if the system provides no randomness to apply the seed again; everything else is reset.

@@ -24,8 +24,8 @@ impl Emulator {
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
-    /// Replaces all desired properties, as a `PUT` of the service does. The hub sends a connected device that
-    /// subscribes to changes all of them, and `null` for each removed one. Returns the new version.
+    /// Replaces all desired properties, as a `PUT` of the service does. If the device is connected and subscribes to
+    /// changes, the hub sends it all desired properties, and `null` for each removed one. Returns the new version.
     ///
     /// # Errors
     /// [`TwinProblem`]; nothing is changed then.

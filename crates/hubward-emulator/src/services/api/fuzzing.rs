@@ -21,8 +21,8 @@ fn kept<M: Model + DeserializeOwned>(bytes: &[u8]) -> bool {
     complete(model, None, system_now()).is_ok()
 }
 
-/// Parses `If-Match` and the page headers; returns whether all are valid. Asserts that a parsed ETag matches
-/// itself, and that the continuation of a page parses to the same value.
+/// Parses `If-Match` and the page headers; returns whether all are valid. Asserts that a parsed ETag matches itself,
+/// and that the continuation of a page, parsed again, gives the same value.
 #[must_use]
 pub fn headers(if_match: &[u8], most: &[u8], continuation: &[u8]) -> bool {
     let mut headers = HeaderMap::new();

@@ -17,7 +17,7 @@ impl IfMatch {
     /// Parses the header. SDKs send an ETag with or without quotes, and some put quotes around the star.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients; `[seen]` recordings of
-    /// azure-sdk-for-net: `""` is no condition.
+    /// azure-sdk-for-net: `""` sets no condition.
     ///
     /// # Errors
     /// [`Unreadable`].

@@ -9,10 +9,10 @@ use http::header::HeaderMap;
 use hubward_proto::service::http::{CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
 use serde::Serialize;
 
-/// Error for a continuation of another query.
+/// The error for a continuation that belongs to another query.
 ///
-/// Source: `[seen]` Azure/Industrial-IoT, issue 522: it needs the same query and page size. The emulator accepts
-/// another page size.
+/// Source: `[seen]` Azure/Industrial-IoT, issue 522: a continuation needs the same query and the same page size. The
+/// emulator accepts another page size.
 pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
 
 /// Maximum number of objects on a page.
@@ -31,7 +31,7 @@ pub(super) struct PageRequest {
     pub(super) most: usize,
     /// The continuation of the previous page, as given to [`PageBody::finish`]; `None` requests the first page.
     pub(super) after: Option<String>,
-    /// The order of the objects; `None` for their natural order.
+    /// The order of the objects; `None` for the order of their keys.
     pub(super) order: Option<Rng>,
 }
 
@@ -39,8 +39,8 @@ impl PageRequest {
     /// Parses the headers.
     ///
     /// Source: `[doc]` azure-rest-api-specs, query routes; `[seen]` Azure/azure-iot-sdk-node, issue 813, and
-    /// Azure/azure-iot-sdk-java, pull request 1279: 100 unless the request says otherwise. A page of 1,000 at most
-    /// is a `[guess]`: the sources say 1,000 and 10,000.
+    /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default. A maximum of 1,000 is a `[guess]`: the
+    /// sources say 1,000 and 10,000.
     ///
     /// # Errors
     /// The invalid header and the reason.

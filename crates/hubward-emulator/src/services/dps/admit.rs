@@ -7,7 +7,7 @@ use hubward_sas::{SasToken, UnixSeconds};
 use super::response::Refusal;
 use crate::state::model::{KeyPair, State};
 
-/// The device that sends a request, as the path or the user name names it.
+/// The device that sends a request, as identified by the path or the user name.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) id_scope: IdScope,
@@ -38,7 +38,7 @@ pub(crate) struct Admitted {
     /// The device's own keys; for a group, the derived ones.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
-    /// The hub that a scripted fault moved the device to. It overrides the enrollment.
+    /// The hub that a scripted fault moved the device to. This hub overrides the hubs of the enrollment.
     pub(crate) moved_to: Option<String>,
 }
 
@@ -57,11 +57,11 @@ impl From<Refusal> for Denial {
     }
 }
 
-/// Authenticates a device. If its id has an individual enrollment, only that one counts. Otherwise the group whose
-/// derived key signed the token counts.
+/// Authenticates a device. If there is an individual enrollment for its id, only the keys of that enrollment are valid.
+/// Otherwise the token must be signed with a key that is derived from a group's key; that group is the enrollment.
 ///
-/// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests;
-/// 404 for a foreign id scope over HTTPS: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
+/// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. For 404 for a
+/// foreign id scope over HTTPS: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
     let refuse = |why: &str| Err(Denial { refusal: Refusal::unauthorized(), why: why.to_owned() });
     if !caller.is_of(id_scope) {
@@ -172,7 +172,7 @@ mod tests {
             caller("dev-1", &individual.primary, "0ne00000001/registrations", until, None),
             caller("dev-1", &individual.primary, ours, NOW.0 - 301, None),
             caller("dev-1", &individual.primary, ours, until, Some("provisioningserviceowner")),
-            // With an individual enrollment, a group's key does not count.
+            // If an individual enrollment exists, the key of a group is not valid.
             caller("dev-1", &group.primary.derive("dev-1"), ours, until, None),
             // The group's own key is not a device key.
             caller("sn-1", &group.primary, "0ne00000001/registrations/sn-1", until, None),

@@ -20,7 +20,8 @@ pub(crate) struct NoHub {
 
 /// Chooses one of the linked hubs. `linked` holds their names, sorted and in their original letter case.
 ///
-/// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md; the hash is a `[guess]`, any even one will do.
+/// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md; the hash function is a `[guess]`: any even distribution
+/// is fine.
 pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, linked: &[&str]) -> Result<String, NoHub> {
     let named: Vec<&str> = match (&settings.iot_hub_host_name, &settings.iot_hubs) {
         (Some(one), _) => vec![one],

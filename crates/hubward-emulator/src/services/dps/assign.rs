@@ -12,13 +12,13 @@ use crate::state::clock::timestamp;
 use crate::state::model::{Assigned, Device, Record, State, Twin};
 use crate::state::wire_id;
 
-/// Registers an admitted device: writes its record, and its identity into the hub's registry.
+/// Registers an admitted device: writes its registration record, and its identity in the hub's registry.
 ///
-/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration
-/// `substatus`: a device that moves is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
-/// registration has a creation date of its own. That an existing identity of the same id gets the new keys
-/// and keeps its status is a `[guess]`; so is that a failed registration leaves the device at its hub,
-/// and that a device that no longer exists at its old hub starts with a new twin.
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration `substatus`: a
+/// device that moves is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each registration has a creation
+/// date of its own. Three points are a `[guess]`: an existing identity with the same id gets the new keys and keeps its
+/// status; after a failed registration, the device stays at its hub; a device that no longer exists at its old hub
+/// starts with a new twin.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
@@ -33,7 +33,7 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
 
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
-    // DPS calls the webhook of a custom allocation at every registration, whatever the reprovisioning policy.
+    // DPS calls the webhook of a custom allocation at every registration, also with the reprovisioning policy `never`.
     let is_custom =
         settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
     let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
@@ -70,7 +70,7 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
     state.records.insert(caller.key(), record);
 }
 
-/// The settings that the enrollment has for the device.
+/// The settings of the enrollment for this device.
 struct Plan {
     settings: EnrollmentSettings,
     device_id: String,
@@ -103,11 +103,11 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Creates the device at its hub, for a first assignment or one to the same hub again. A device that exists there
-/// keeps its twin and gets the keys of the enrollment.
+/// Creates the device at its hub: at the first assignment, and at a new assignment to the same hub. If the hub already
+/// has the device, its twin stays and it gets the keys of the enrollment.
 ///
-/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension,
-/// integration tests: a device that the hub knows already is `reprovisionedToInitialAssignment`.
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension, integration
+/// tests: the substatus of a device that the hub already has is `reprovisionedToInitialAssignment`.
 fn create_or_update(
     state: &mut State,
     hub: &str,
@@ -131,8 +131,8 @@ fn create_or_update(
     Substatus::ReprovisionedToInitialAssignment
 }
 
-/// Moves a device to another hub, with or without its twin. If the new hub has a device of the same id, that is
-/// overwritten except for its status.
+/// Moves a device to another hub, with or without its twin. If the new hub has a device with the same id, overwrites
+/// that device, but not its status.
 fn relocate(
     state: &mut State,
     (from, to): (&str, &str),
@@ -148,7 +148,7 @@ fn relocate(
     if let Some(old) = old {
         (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
     }
-    // A client that is connected to the new hub under this id has seen another twin.
+    // A client that is connected to the new hub under this id has read another twin.
     state.close_device(to, device_id);
     if let Some(hub) = state.hub_mut(to) {
         match hub.devices.get_mut(device_id) {

@@ -1,4 +1,4 @@
-//! What DPS does for a device, whatever its door: authentication, allocation, registration.
+//! The DPS that devices use, independent of the door: authentication, allocation, registration.
 
 mod admit;
 mod allocate;

@@ -71,7 +71,7 @@ impl Refusal {
         Self { status, code, message: message.into(), info: None }
     }
 
-    /// A refusal whose six-digit code no source documents: the status followed by three zeros.
+    /// A refusal without a documented six-digit code. The code is the status followed by three zeros.
     ///
     /// Source: `[guess]` from 401000, "generic".
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {

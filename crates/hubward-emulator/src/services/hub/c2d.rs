@@ -1,4 +1,4 @@
-//! Messages to a device or module: what a sender sets, which messages the hub refuses, and how they are encoded.
+//! Messages to a device or module: the values that a sender sets, the checks of the hub, and the encoding.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,7 @@ pub struct CloudToDevice {
     pub body: Bytes,
     /// Application properties in their order. `None` stands for a property without a value.
     pub properties: Vec<(String, Option<String>)>,
-    /// The message id set by the sender, at most 128 characters. Without one, the device gets no message id.
+    /// The message id set by the sender, at most 128 characters. If it is `None`, the device gets no message id.
     pub message_id: Option<String>,
     /// The correlation id: the id of a related message.
     pub correlation_id: Option<String>,
@@ -43,12 +43,12 @@ pub struct CloudToDevice {
     pub content_type: Option<String>,
     /// The body's encoding.
     pub content_encoding: Option<String>,
-    /// The feedback that the sender requests. `None` leaves out the property and requests no feedback.
+    /// The feedback that the sender requests. `None` omits the property, and the sender gets no feedback.
     pub ack: Option<Ack>,
     /// When the message expires. `None` uses the hub's default time to live.
     pub expiry: Option<Expiry>,
-    /// The device and module that send the message, for messages to module inputs only. By default the module's
-    /// device.
+    /// The device and module that send the message. For messages to module inputs only. By default, the sender is the
+    /// module's device.
     pub sender: Option<(String, Option<String>)>,
 }
 
@@ -152,8 +152,8 @@ impl CloudToDevice {
         if let Some(seed) = rules.shuffle {
             bag = shuffled(&bag, seed);
         }
-        // The generated id is only for the emulator's own views and for feedback. No source documents the id that a
-        // hub uses there.
+        // The generated id is only for the emulator's own API and for feedback. No source says which id a hub uses
+        // there.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
@@ -173,7 +173,7 @@ impl CloudToDevice {
         if expires > later(now, EXPIRY_MAX) {
             return Err(SendProblem::Argument("the expiry must be within two days"));
         }
-        // Any time before 1970 is as past as 1970, which can be written as a timestamp.
+        // A time before 1970 becomes 1970, which a timestamp can represent. The message is expired either way.
         Ok(expires.max(SystemTime::UNIX_EPOCH))
     }
 
@@ -256,9 +256,9 @@ impl CloudToDevice {
     }
 }
 
-/// The same properties in an order that depends on their names and on the seed.
+/// Returns the same properties in another order, which depends on their names and on the seed.
 ///
-/// Source: `[seen]` topics of real hubs have several orders: Azure/azure-iot-explorer, issue 530, and others.
+/// Source: `[seen]` the topics of real hubs have different orders: Azure/azure-iot-explorer, issue 530, and others.
 fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
     let hash = fnv_1a(bag.iter().flat_map(|(name, _)| name.bytes()));
     let mut entries: Vec<_> = bag.iter().collect();
@@ -277,32 +277,32 @@ pub enum SendProblem {
     /// The hub does not exist.
     #[error("the hub `{hub}` does not exist")]
     UnknownHub {
-        /// Its name.
+        /// The name of the hub.
         hub: String,
     },
-    /// The hub does not know the device.
+    /// The device does not exist at the hub.
     #[error("the hub does not know the device `{device_id}`")]
     UnknownDevice {
-        /// Its id.
+        /// The device id.
         device_id: String,
     },
-    /// The hub does not know the module.
+    /// The device has no such module.
     #[error("the device `{device_id}` has no module `{module_id}`")]
     UnknownModule {
-        /// The device's id.
+        /// The device id.
         device_id: String,
-        /// The module's.
+        /// The module id.
         module_id: String,
     },
     /// The queue of the device or module is full.
     #[error("the queue is full: {CLOUD_TO_DEVICE_QUEUE} messages wait already")]
     QueueFull,
-    /// More bytes than allowed.
+    /// A part of the message is too large.
     #[error("{what} has {size} bytes, but at most {limit} are allowed")]
     TooLarge {
         /// The part that is too large.
         what: &'static str,
-        /// Its size in bytes.
+        /// The size of this part in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
@@ -313,7 +313,7 @@ pub enum SendProblem {
 }
 
 impl SendProblem {
-    /// The service's code: its first three digits are the HTTP status.
+    /// The service's error code. Its first three digits are the HTTP status.
     #[must_use]
     pub const fn code(&self) -> u32 {
         self.as_code().number()
@@ -355,7 +355,7 @@ mod tests {
         message.prepare(&identity, input, NOW, &Rules::default()).expect("a message").0.topic
     }
 
-    /// Typed from the protocol notes and the vectors `decode-c2d-full` and `decode-input`.
+    /// Copied by hand from the protocol notes and the vectors `decode-c2d-full` and `decode-input`.
     #[test]
     fn messages_are_published_as_the_service_publishes_them() {
         let example = CloudToDevice::new("").message_id("m1").ack(Ack::Full).property("k", "v");

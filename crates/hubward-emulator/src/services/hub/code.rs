@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// An error code of a hub; the HTTP status is its first three digits.
+/// An error code of a hub. Its first three digits are the HTTP status.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Code {
     }
 }
 
-/// The body of an error that a hub sends to a device. Service clients get it inside of `Message`.
+/// The body of an error that a hub sends to a device. A service client gets the same text inside the member `Message`.
 ///
 /// Source: `[sdk]` azure-iot-sdk-node, which reads `errorCode` and `message`.
 pub(crate) fn error_body(code: u32, message: &str, now: SystemTime) -> Value {

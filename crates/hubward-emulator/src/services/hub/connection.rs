@@ -1,4 +1,4 @@
-//! A connected device or module: everything that a door does for it at its hub.
+//! A connected device or module: the operations of its hub that a door calls for it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use crate::state::model::{
 };
 use crate::state::telemetry::Telemetry;
 
-/// A connected device or module. The store lists it until this is dropped.
+/// A connected device or module. The store lists it until this value is dropped.
 pub(crate) struct DeviceConnection<'a> {
     pub(super) cloud: &'a Cloud,
     pub(super) login: Login,
@@ -28,9 +28,9 @@ pub(crate) struct DeviceConnection<'a> {
     is_persistent: bool,
 }
 
-/// What a new connection starts with.
+/// Values for a new connection.
 pub(crate) struct Started {
-    /// The session that an earlier connection left.
+    /// The session that an earlier connection kept.
     pub(crate) kept: Option<Session>,
     /// Receives the reason when the connection has to end.
     pub(crate) ended: oneshot::Receiver<EndReason>,
@@ -43,16 +43,17 @@ pub(crate) struct Started {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
     pub(crate) qos: u8,
-    /// The client may have sent it before.
+    /// The client may have sent the message before.
     pub(crate) is_duplicate: bool,
 }
 
 impl<'a> DeviceConnection<'a> {
-    /// Logs in and lists the connection in one step, so that the device cannot be deleted in between. Ends an older
-    /// connection of the same identity.
+    /// Logs in and adds the connection to the store's list in one step, so that the device cannot be deleted in
+    /// between. Ends an older connection of the same identity.
     ///
-    /// `resume` gets the session that an earlier connection left, if the new connection continues it. It returns the
-    /// session to continue and the subscriptions in it.
+    /// Calls `resume` with the session that an earlier connection kept, or with `None` if the new connection does not
+    /// continue it. `resume` returns the session to continue and its subscriptions. It runs under the store's lock, so
+    /// it must not do I/O or call the store.
     pub(crate) fn begin(
         cloud: &'a Cloud,
         request: &LoginRequest<'_>,
@@ -106,8 +107,8 @@ impl<'a> DeviceConnection<'a> {
         self.activity.note(self.cloud.clock.now());
     }
 
-    /// Appends a message to the telemetry log. Returns false if the connection has to end, and the message was not
-    /// appended.
+    /// Appends a message to the telemetry log. If the connection has to end, does not append the message and returns
+    /// false.
     pub(crate) fn telemetry(&self, message: Message, published: Published) -> bool {
         let Some(log) = self.cloud.logs.get(&self.login.hub) else { return true };
         log.append_if(self.stamped(message, published), || !self.activity.is_over())
@@ -120,7 +121,7 @@ impl<'a> DeviceConnection<'a> {
         drop(self);
         let Some(log) = cloud.logs.get(&hub) else { return };
         let telemetry = Telemetry { qos, ..Telemetry::new(&origin, timestamp(cloud.clock.now()), message) };
-        // Under the lock, so that no message is logged for a device that is being deleted at the same time.
+        // Under the store's lock, so that no message is logged for a device that is being deleted at the same time.
         cloud.store.read(|state| {
             if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
                 log.append(telemetry);
@@ -133,8 +134,8 @@ impl<'a> DeviceConnection<'a> {
         Telemetry { duplicate: is_duplicate, qos, ..telemetry }
     }
 
-    /// Stores the subscriptions and the session. Returns false if the connection has to end: then they have no effect,
-    /// and the client must not get an acknowledgement.
+    /// Stores the subscriptions and the session. If the connection has to end, stores nothing and returns false. The
+    /// client must not get an acknowledgement then.
     pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
         self.cloud.store.change(|state| {
             if self.activity.is_over() {
@@ -150,32 +151,32 @@ impl<'a> DeviceConnection<'a> {
         })
     }
 
-    /// Takes the next message for the client from its queue, to be delivered with this QoS.
+    /// Takes the next message for the client from its queue. `qos` is the QoS of the delivery.
     pub(crate) fn next_message(&self, qos: u8) -> Option<Delivery> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, rules| queue.take(self.number, qos, now, rules))
     }
 
-    /// When the next lock of a message ends. The message is delivered again then.
+    /// When the lock of the next message ends. The hub then delivers the message again.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
         self.cloud
             .store
             .read(|state| state.device(&self.login.hub, &self.login.identity.client_id())?.queue.next_release())
     }
 
-    /// Completes a delivered message; `None` if the device does not exist any more.
+    /// Completes a delivered message; `None` if the device no longer exists.
     pub(crate) fn complete_message(&self, packet_id: u16) -> Option<Acknowledged> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, _| Some(queue.acknowledge(self.number, packet_id, now)))
     }
 
-    /// Runs `act` on the client's message queue. If `act` returns something, the store counts it as a change.
+    /// Calls `act` with the client's message queue. If `act` returns a value, the store reports a change.
     fn queue<R>(&self, now: SystemTime, act: impl FnOnce(&mut Queue, &Rules) -> Option<R>) -> Option<R> {
         let client_id = self.login.identity.client_id();
         self.cloud.store.change_some(|state| state.hub_mut(&self.login.hub)?.queue(&client_id, now, act)?)
     }
 
-    /// The client's identity in the registry; `None` once the connection has to end.
+    /// The client's identity in the registry; `None` if the connection has to end.
     pub(super) fn live_device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
         self.device_mut(state).filter(|_| !self.activity.is_over())
     }

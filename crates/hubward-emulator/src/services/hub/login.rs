@@ -8,7 +8,7 @@ use hubward_sas::{SasToken, UnixSeconds};
 use crate::state::model::{Policy, Right, State, hub_policy};
 use crate::state::telemetry::Origin;
 
-/// What a device or module presents when it connects.
+/// The login request of a device or module.
 #[derive(Debug)]
 pub(crate) struct LoginRequest<'a> {
     pub(crate) identity: HubIdentity,
@@ -25,7 +25,7 @@ pub(crate) struct Login {
     pub(crate) identity: HubIdentity,
     /// The hub's name in lower case.
     pub(crate) hub: String,
-    /// Whether the request named an `api-version`. Without one, only telemetry works.
+    /// Whether the request named an `api-version`. Without an `api-version`, only telemetry works.
     pub(crate) has_version: bool,
     /// When the token expires, without the grace period.
     pub(crate) expiry: UnixSeconds,
@@ -33,12 +33,12 @@ pub(crate) struct Login {
     pub(crate) origin: Arc<Origin>,
 }
 
-/// Checks a login. The reason of a refusal is for the log; the client does not get it.
+/// Checks a login. The reason for a refusal is for the log only; the client does not get it.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
 /// iot/iot-mqtt-connect-to-iot-hub.md. `[seen]` Azure/azure-iot-sdks, issue 985, Azure/azure-iot-sdk-c, issue 373,
-/// and MicrosoftDocs/azure-docs, issue 38897, for CONNACK 5. That a module needs a token of its own key, not its
-/// device's, is a `[guess]`.
+/// and MicrosoftDocs/azure-docs, issue 38897, for CONNACK 5. That a module's token must be signed with the module's own
+/// key, not with the device's key, is a `[guess]`.
 pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
     let LoginRequest { identity, has_version, model_id, token } = request;
     let client_id = identity.client_id();
@@ -82,7 +82,7 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
 }
 
-/// Whether the token has the form of an old tool: an API version after the resource, as one more segment.
+/// Whether an old tool created the token. Such a tool adds one more segment to the resource: an API version.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
 fn is_by_tool(token: &SasToken, resource: &str) -> bool {
@@ -94,7 +94,7 @@ fn is_by_tool(token: &SasToken, resource: &str) -> bool {
     })
 }
 
-/// Checks the policy and the signature of a policy's token.
+/// Checks a token that names a policy: whether the policy may connect devices, and whether the signature is valid.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
 fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> Result<(), &'static str> {

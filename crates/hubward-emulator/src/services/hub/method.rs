@@ -14,7 +14,7 @@ use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, MethodCall, MethodOutcome, Push};
 
-/// Maximum length of a method's name, in bytes, so that the topic always fits.
+/// Maximum length of a method's name, in bytes, so that the topic always fits in a packet.
 const NAME_MAX: usize = 1024;
 
 /// A call of a direct method.
@@ -23,8 +23,8 @@ const NAME_MAX: usize = 1024;
 pub struct Invocation {
     /// The method's name.
     pub name: String,
-    /// The payload for the device. `None` is an empty body; the service clients of Microsoft's SDKs send
-    /// `null` instead.
+    /// The payload for the device. `None` is an empty body; the service clients of Microsoft's SDKs send `null` instead
+    /// of an empty body.
     pub payload: Option<Value>,
     /// How long to wait for the response. The service allows 5 to 300 seconds.
     pub response_timeout: Duration,
@@ -62,21 +62,21 @@ impl Invocation {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MethodResult {
-    /// The status that the device chose; any number.
+    /// The status that the device chose. It can be any number.
     pub status: i32,
     /// The JSON payload. `None` (`null` in JSON) if the response is empty or is not JSON; see `body`.
     pub payload: Option<Value>,
-    /// The bytes that the device has published.
+    /// The bytes that the device has published as its response.
     #[serde(skip)]
     pub body: Bytes,
 }
 
 impl MethodResult {
-    /// The body of the service's response. The device's bytes are inserted without parsing, so the caller may get text
-    /// that is not JSON.
+    /// Returns the body of the service's response. Inserts the device's bytes without parsing them, so the caller may
+    /// get text that is not JSON.
     ///
     /// Source: `[seen]` Azure/azure-iot-sdk-node, issue 736; Azure/azure-iot-sdk-c, issue 1641;
-    /// Azure/azure-iot-sdk-python, issue 781. Recordings of azure-sdk-for-net for the empty response.
+    /// Azure/azure-iot-sdk-python, issue 781. For the empty response: recordings of azure-sdk-for-net.
     pub(crate) fn to_wire(&self) -> Vec<u8> {
         let mut text = format!(r#"{{"status":{},"payload":"#, self.status).into_bytes();
         text.extend_from_slice(if self.body.is_empty() { b"null" } else { &self.body });
@@ -85,7 +85,7 @@ impl MethodResult {
     }
 }
 
-/// Why a call has no response.
+/// Why an invocation of a method failed.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, except where marked `[guess]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,9 +105,9 @@ pub enum InvokeError {
     /// The payload is larger than 128 KB.
     #[error("the payload has {size} bytes, but at most {limit} are allowed")]
     TooLarge {
-        /// Bytes of the payload.
+        /// The size of the payload in bytes.
         size: usize,
-        /// The maximum.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The device did not connect and subscribe to methods within the connect timeout.
@@ -184,7 +184,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // `None`: the end of the timeout is beyond the range of `Instant`.
+    // `None` if the end of the timeout is beyond the range of `Instant`.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();
@@ -193,7 +193,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         changes.mark_unchanged();
         let started = cloud.store.read(|state| {
             let missing = |id: &str| InvokeError::NotFound { hub: hub.to_owned(), id: id.to_owned() };
-            // A module may be called if its device may.
+            // A module can be called unless its device is disabled.
             let device_id = client_id.split_once('/').map_or(client_id, |(device_id, _)| device_id);
             state.device(hub, device_id).filter(|it| it.enabled).ok_or_else(|| missing(device_id))?;
             state.device(hub, client_id).ok_or_else(|| missing(client_id))?;
@@ -214,7 +214,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
             return Err(InvokeError::NotOnline);
         }
     }
-    // `timeout` accepts any duration; an addition could overflow.
+    // `timeout` accepts any duration; adding the duration to `Instant::now()` could overflow.
     match timeout(response_timeout, outcome).await {
         Err(_) => Err(InvokeError::Timeout),
         Ok(Err(_)) => Err(InvokeError::ConnectionClosed),

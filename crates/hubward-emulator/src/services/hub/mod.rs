@@ -1,4 +1,4 @@
-//! What a hub does for a device, whatever its door: login, telemetry, twin, methods, messages.
+//! The hub that devices use, independent of the door: login, telemetry, twin, methods, messages.
 
 mod c2d;
 mod code;

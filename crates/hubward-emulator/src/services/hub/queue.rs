@@ -10,7 +10,7 @@ use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{CloudMessageView, FeedbackRecord, Hub, Key, Rules, State};
 
-/// Adds a message to the queue of a device or module. A module comes with the input that the message is for.
+/// Adds a message to the queue of a device or module. `module` contains the module id and the name of its input.
 pub(crate) fn send(
     cloud: &Cloud,
     hub: &str,
@@ -36,7 +36,7 @@ fn put_into_queue(
 ) -> Result<String, SendProblem> {
     let now = cloud.clock.now();
     let (identity, rules) = cloud.store.read(|state| addressee(state, hub, device_id, module.map(|it| it.0)))?;
-    // Outside the lock, because a message may have many properties.
+    // Done before the lock is taken, because a message may have many properties.
     let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &rules)?;
     let (post, client_id) = (Arc::new(post), identity.client_id());
     cloud.store.change(|state| {

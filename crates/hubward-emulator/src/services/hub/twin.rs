@@ -1,4 +1,4 @@
-//! The twin of a device or module: as the device reads and reports it, and as the service side changes it.
+//! The twin of a device or module: requests of the device, and changes by the service side.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ pub(crate) enum ReportError {
 }
 
 impl DeviceConnection<'_> {
-    /// The twin as the device gets it, as JSON; `None` if the device does not exist any more.
+    /// Returns the JSON of the twin for the device; `None` if the device no longer exists.
     pub(crate) fn twin(&self) -> Option<Vec<u8>> {
         let login = self.login();
         self.cloud.store.read(|state| Some(state.device(&login.hub, &login.identity.client_id())?.twin.for_device()))
@@ -45,8 +45,9 @@ impl DeviceConnection<'_> {
             let device = self.live_device_mut(state)?;
             Some(device.twin.report(&patch, &now))
         });
-        let version =
-            reported.ok_or(ReportError::NotAllowed)?.map_err(|problem| refused(refusal(&problem), words(&problem)))?;
+        let version = reported
+            .ok_or(ReportError::NotAllowed)?
+            .map_err(|problem| refused(refusal(&problem), message_of(&problem)))?;
         self.note(EventKind::TwinReported, Some(format!("version {version}")));
         Ok(version)
     }
@@ -70,8 +71,8 @@ pub enum TwinProblem {
         /// The name of the part, such as `tags`.
         part: &'static str,
     },
-    /// A name or value that a hub does not accept, or too many of them.
-    #[error("{}", words(.0))]
+    /// A name or value breaks a rule of twins, or a part of the twin is too large.
+    #[error("{}", message_of(.0))]
     Refused(#[from] ProtoError),
 }
 
@@ -90,7 +91,7 @@ impl TwinProblem {
 
     pub(crate) fn as_code(&self) -> Code {
         match self {
-            // Also for a module: see `Problem::missing_twin`.
+            // The code is the same for a module: see `Problem::missing_twin`.
             Self::NotFound { .. } => Code::DeviceNotFound,
             Self::NotAnObject { .. } => Code::IotHubFormatError,
             Self::Refused(problem) => refusal(problem),
@@ -105,8 +106,8 @@ pub(crate) fn note_update(cloud: &Cloud, hub: &str, client_id: &str, version: u6
 }
 
 /// Changes a twin for the service side, if `fits` accepts its etag. Returns the version of the desired properties. If
-/// these change, the device gets a notice if it is connected and has subscribed. A device whose queue is full gets no
-/// notice, since it can read the change from the twin later.
+/// the desired properties change, and the device is connected and has subscribed, the device gets a notice. If the
+/// queue of the connection is full, the device gets no notice, but can read the change from the twin later.
 pub(crate) fn change<E: From<TwinProblem>>(
     state: &mut State,
     hub: &str,
@@ -133,8 +134,8 @@ pub(crate) fn change<E: From<TwinProblem>>(
 
 /// The error code of a refused change.
 ///
-/// Source: `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70, for 400004;
-/// Azure/iotedge, issues 1560, 1694 and 7035, for 403100. That tags are 413001 is a `[guess]`.
+/// Source: `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70, for 400004; Azure/iotedge,
+/// issues 1560, 1694 and 7035, for 403100. 413001 for tags is a `[guess]`.
 fn refusal(problem: &ProtoError) -> Code {
     match problem {
         ProtoError::TooLarge { what: TAGS_NAME, .. } => Code::MessageTooLarge,
@@ -146,7 +147,7 @@ fn refusal(problem: &ProtoError) -> Code {
 /// The hub's message for a refused change.
 ///
 /// Source: `[seen]` Azure/iotedge, issues 1694 and 7035, for sections that are too large.
-fn words(problem: &ProtoError) -> String {
+fn message_of(problem: &ProtoError) -> String {
     match problem {
         ProtoError::TooLarge { what, limit, .. } => format!("'{what}' size should be less than {limit} bytes."),
         other => other.to_string(),

@@ -27,7 +27,7 @@ pub enum StateError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file.
         found: u32,
     },
     /// The contents of the file are damaged. The emulator does not change the file.
@@ -39,7 +39,7 @@ pub enum StateError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The affected rows: kind, number and hub. Contains no secret.
+        /// The affected rows: kind, number and hub. No secrets.
         affected: String,
     },
     /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.

@@ -1,7 +1,7 @@
 //! The storage layer below redb, which can hold back writes.
 //!
-//! redb writes to a file as soon as it opens it. A damaged file must stay unchanged, for analysis and recovery.
-//! Everything that redb writes therefore stays in memory until the file is known to be intact.
+//! redb writes to a file as soon as it opens the file. A damaged file must stay unchanged, for analysis and recovery.
+//! Everything that redb writes therefore stays in memory until the emulator has checked that the file is intact.
 
 use std::fmt;
 use std::io;
@@ -14,8 +14,8 @@ use redb::{BackendError, StorageBackend};
 /// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
-/// The storage of a database. Cloning it is cheap: redb has one clone, and the code that holds back writes has
-/// another.
+/// The storage of a database. Cloning it is cheap. One clone belongs to redb, another to the code that holds back
+/// writes.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -23,7 +23,7 @@ pub(super) struct Storage {
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Whether `held` is set; checked by the reads and writes of every page.
+    /// Whether `held` is `Some`. The read or write of every page checks this.
     is_held: AtomicBool,
     held: Mutex<Option<Held>>,
 }
@@ -39,9 +39,9 @@ impl fmt::Debug for Inner {
 struct Held {
     /// Offsets and bytes, in the order of the writes.
     patches: Vec<(u64, Vec<u8>)>,
-    /// The length that the file would have.
+    /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that are still valid.
+    /// Number of bytes at the start of the file that no held-back truncation has cut off.
     own: u64,
 }
 
@@ -79,14 +79,14 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writes that are held back, if any are.
+    /// The held-back writes; `None` if writes are not held back.
     fn if_held(&self) -> Option<MutexGuard<'_, Option<Held>>> {
         self.is_held.load(Ordering::Acquire).then(|| self.held())
     }
 
     /// The header selects the valid pages, so it is written last, when the pages are on disk.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // Bytes that were cut off must be zero when the file grows again.
+        // If the file was truncated and grows again, the bytes that were cut off must be zero.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

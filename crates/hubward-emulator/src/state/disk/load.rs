@@ -17,11 +17,11 @@ use super::{rows, telemetry};
 use crate::state::model::{State, Table};
 use crate::state::telemetry::{Telemetry, TelemetryLog};
 
-/// Minimum number of messages that justify a thread.
+/// A thread reads at least this many messages.
 const A_PART: u64 = 2_000;
 
-/// Reads the file into an empty state and empty logs, and compares everything with the checksums. Rows of hubs that
-/// this emulator does not have are compared too; they stay in the file.
+/// Reads the file into an empty state and empty logs, and compares everything with the checksums. Also compares the
+/// rows of hubs that this emulator does not have; these rows stay in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
@@ -29,7 +29,7 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
-    // Reported last, because a row may be unknown only because another row is missing.
+    // An unknown row may be the effect of a missing row. So unknown rows are reported last.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -39,7 +39,7 @@ pub(super) fn load(
         let (key, stored) = (key.value(), stored.value());
         let (value, _) = unsealed(key, stored).ok_or(LoadError::Damaged)?;
         found.row(key, None, Some(stored));
-        // The cause is dropped, because its text may contain keys.
+        // Drops the cause, because its text may contain keys.
         if loader.row(key, value).is_none() {
             unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
         }
@@ -73,7 +73,7 @@ pub(super) fn load(
     Ok(())
 }
 
-/// The telemetry of a hub in order, with the sum of its checksums. Several threads read it, because there may be
+/// Reads the telemetry of a hub in order, with the sum of its checksums. Uses several threads, because there may be
 /// 100,000 messages.
 fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
@@ -109,7 +109,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // The offsets may be damaged, so the number of parts depends on the number of threads only.
+    // The number of parts depends only on the number of threads, because the offsets may be damaged.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {

@@ -1,8 +1,8 @@
 //! The number of the last acknowledged commit, in a separate file.
 //!
-//! A damaged header may point to an earlier commit, which is intact but out of date. The file itself cannot show
-//! this. The number is written after the commit and never synced. After a power failure it may therefore be smaller
-//! than the number in the file, but it is never larger.
+//! A damaged header may point to an earlier commit, which is intact but out of date. The state file itself does not
+//! show this. The emulator writes the number after each commit, without a sync. After a power failure, the number may
+//! therefore be smaller than the number in the state file, but it is never larger.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -45,13 +45,13 @@ impl Mark {
         &self.path
     }
 
-    /// The number of the last acknowledged commit of this file, if it is known.
+    /// Returns the number of the last acknowledged commit of this file, if the mark belongs to this file.
     pub(super) fn acknowledged(&self, file: u64) -> Option<u64> {
         self.read.filter(|it| it.file == file).map(|it| it.commit)
     }
 
-    /// Records that a commit is on disk. Without the record a damaged header might not be detected, and it has no
-    /// other purpose. A failure is therefore logged but not returned.
+    /// Records that a commit is on disk. The only purpose of the record is to detect a damaged header. A failure to
+    /// write it is therefore logged and not returned.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };
         if self.read == Some(now) {

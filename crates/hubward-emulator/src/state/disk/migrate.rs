@@ -8,10 +8,10 @@ use super::tables::{ROWS, TELEMETRY, write_format, write_sums};
 /// The number of the format.
 pub(super) const FORMAT: u32 = 1;
 
-/// Like [`ROWS`], with values without checksums.
+/// Like [`ROWS`], but the values have no checksums.
 pub(super) const OLD_ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
 
-/// Like [`TELEMETRY`], with values without checksums.
+/// Like [`TELEMETRY`], but the values have no checksums.
 pub(super) const OLD_TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");
 
 /// Moves everything into the tables of the current format, in one commit.

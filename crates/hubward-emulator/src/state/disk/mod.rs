@@ -1,5 +1,5 @@
-//! The state on disk. Changes go in order to one thread, which writes all queued changes in one transaction. Before
-//! a response is sent, the emulator waits until its change is on disk.
+//! The state on disk. All changes go to one thread in their order. The thread writes all queued changes in one
+//! transaction. Before the emulator sends a response, it waits until the change that the response reports is on disk.
 
 mod damage;
 mod error;
@@ -30,7 +30,7 @@ pub use error::StateError;
 pub(crate) use file::open;
 pub(crate) use telemetry::DiskLog;
 
-/// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
+/// Maximum size of the queue, in bytes. If the queue is larger, senders that expect no response have to wait.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
@@ -58,7 +58,7 @@ struct Pending {
     /// Number of changes so far.
     issued: u64,
     closing: bool,
-    /// A change arrived too late to be written.
+    /// Whether a change arrived too late to be written.
     refused: bool,
 }
 
@@ -85,7 +85,7 @@ enum Write {
     Delete(String),
     /// Deletes every row whose key begins with this prefix.
     DeleteBelow(String),
-    /// A telemetry message. Readers of the log see it when it is on disk.
+    /// A telemetry message. A reader of the log gets it after it is on disk.
     Telemetry {
         hub: Arc<str>,
         offset: u64,
@@ -101,12 +101,12 @@ enum Write {
     Clear,
 }
 
-/// The state can no longer be written, so the emulator acknowledges nothing more.
+/// The state can no longer be written, so the emulator acknowledges nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
 #[non_exhaustive]
 pub struct StateLost {
-    /// The file.
+    /// The state file.
     pub path: PathBuf,
     /// The error of the system.
     pub why: String,
@@ -118,7 +118,7 @@ impl Disk {
         Self { queue: Arc::new(WriteQueue { path, pending, more, progress: watch::Sender::default() }) }
     }
 
-    /// Queues all changes of the state. Call this with the lock of the state held.
+    /// Queues all changes of the state. Call this while holding the lock of the state.
     pub(super) fn changed(&self, state: &mut State) {
         let writes = rows::drain(state);
         if !writes.is_empty() {
@@ -126,20 +126,20 @@ impl Disk {
         }
     }
 
-    /// Queues a reset: deletes everything, then writes the new state and the next telemetry offset of each hub.
-    /// Call this with the locks of the state and of the logs held.
+    /// Queues a reset: deletes everything, then writes the new state and the next telemetry offset of each hub. Call
+    /// this while holding the locks of the state and of the logs.
     pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
         let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
         let now = rows::drain(state);
         self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
     }
 
-    /// Queues writes that belong together. Call this in the order of the changes, with the lock of the changed data
-    /// held.
+    /// Queues writes that belong together. Call this in the order of the changes, while holding the lock of the changed
+    /// data.
     fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
         let mut pending = self.queue.pending();
         if pending.closing || self.queue.progress.borrow().end.is_some() {
-            // These writes are dropped; `settled` returns an error.
+            // These writes are dropped; `flushed` returns an error.
             pending.refused = true;
             return;
         }
@@ -173,15 +173,15 @@ impl Disk {
     }
 
     /// Returns when there is room for more changes, or when nothing can be written any more. Requests without a
-    /// response wait here, so that their changes do not pile up in front of a slow disk.
+    /// response wait here. Otherwise their changes could fill the queue of a slow disk.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
         let mut progress = self.queue.progress.subscribe();
         loop {
-            // Never holds both locks at once: `enqueue` reads the progress while it holds the lock of the queue,
-            // so the opposite order could deadlock.
+            // Must not hold both locks at once: `enqueue` reads the progress while it holds the lock of the queue, so
+            // the opposite order could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;

@@ -1,8 +1,8 @@
 //! Converts changes to rows of the file; defines the keys of rows.
 //!
 //! A key begins with a word for the kind of row: `enrollment`, `group`, `record`, `operation`, `device`, `policy`,
-//! `post` (a message to a device), `feedback`, `next` (the next telemetry offset after a reset). Its parts are
-//! separated by NUL, which names cannot contain.
+//! `post` (a message to a device), `feedback`, `next` (the next telemetry offset after a reset). The parts of a key are
+//! separated by NUL, because names cannot contain NUL.
 
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub(super) fn track(state: &mut State) {
     }
 }
 
-/// The changes since the last call.
+/// Returns the changes since the last call.
 pub(super) fn drain(state: &mut State) -> Vec<Write> {
     let State { individuals, groups, records, operations, hubs, policies, live: _ } = state;
     let mut writes = Vec::new();
@@ -70,7 +70,7 @@ fn table<V: Serialize>(writes: &mut Vec<Write>, place: &str, table: &mut Table<V
     }
 }
 
-/// A device, and its messages as separate rows: they never change and may be large.
+/// Writes devices, and each of their messages as a separate row: a message never changes and may be large.
 fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
     for (client_id, touch) in devices.drain_touched() {
         let replaced = touch == Touch::Replaced;
@@ -102,7 +102,7 @@ pub(super) fn below(parts: &[&str]) -> String {
     format!("{}\0", parts.join("\0"))
 }
 
-/// The first key after all keys with this prefix, which ends with NUL.
+/// Returns the first key after all keys with this prefix. The prefix must end with NUL.
 pub(super) fn after(prefix: &str) -> String {
     format!("{}\u{1}", &prefix[..prefix.len() - 1])
 }

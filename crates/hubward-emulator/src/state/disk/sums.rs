@@ -1,7 +1,7 @@
-//! Checksums: one for each row, and sums of these for all rows of a kind.
+//! Checksums: one for each row, and for each kind of row the sum of the checksums.
 //!
-//! The checksum of a row covers its key, so a row under the wrong key is detected. Each commit writes the sums, so
-//! missing and outdated rows are detected.
+//! The checksum of a row also covers its key, so a row under a wrong key is detected. The sums are written with each
+//! commit, so missing and outdated rows are detected.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ const CHECKSUM: usize = size_of::<u32>();
 /// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
-    /// Distinguishes this file from another one with the same name.
+    /// A random number. It distinguishes this file from another file with the same name.
     pub(super) file: u64,
     /// Number of commits.
     pub(super) commit: u64,
-    /// By kind of row; see [`kind`].
+    /// The sums by kind of row; see [`kind`].
     pub(super) rows: BTreeMap<String, Sum>,
-    /// By hub.
+    /// The sums by hub.
     pub(super) telemetry: BTreeMap<String, Sum>,
 }
 
@@ -49,12 +49,12 @@ impl Sum {
 }
 
 impl Sums {
-    /// The sums of a new file.
+    /// The sums of a new, empty file.
     pub(super) fn new() -> Self {
         Self { file: fastrand::u64(..), ..Self::default() }
     }
 
-    /// Records a change of a row. The arguments are the old and the new stored value.
+    /// Records a change of a row. `before` and `now` are its stored values.
     pub(super) fn row(&mut self, key: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
         change(&mut self.rows, kind(key), before, now);
     }
@@ -64,7 +64,7 @@ impl Sums {
         change(&mut self.telemetry, hub, before, now);
     }
 
-    /// Text for the file, with a checksum of its own in front.
+    /// Converts the sums to text for the file. The text begins with a checksum of itself.
     pub(super) fn to_text(&self) -> String {
         let text = serde_json::to_string(self).expect("numbers and names always serialize");
         format!("{:08x}{text}", crc32fast::hash(text.as_bytes()))
@@ -78,7 +78,7 @@ impl Sums {
     }
 }
 
-/// `before` and `now` are stored values.
+/// Records a change in the sum `name`. `before` and `now` are stored values.
 fn change(sums: &mut BTreeMap<String, Sum>, name: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
     if !sums.contains_key(name) {
         sums.insert(name.to_owned(), Sum::default());
@@ -95,7 +95,7 @@ fn change(sums: &mut BTreeMap<String, Sum>, name: &str, before: Option<&[u8]>, n
     }
 }
 
-/// The sum that the row with this key belongs to: its kind, and its hub if it has one.
+/// Returns the name of the sum for this key: the kind of the row, and the hub if the row belongs to one.
 pub(super) fn kind(key: &str) -> &str {
     let Some((place, rest)) = key.split_once('\0') else { return key };
     match place {
@@ -107,12 +107,12 @@ pub(super) fn kind(key: &str) -> &str {
     }
 }
 
-/// The stored value of a row: its checksum, then the value.
+/// Returns the stored value of a row: the checksum, followed by the value.
 pub(super) fn sealed(key: &str, value: &[u8]) -> Vec<u8> {
     seal(row_checksum(key, value), value)
 }
 
-/// The value of a row and its checksum; `None` if the stored value is damaged or belongs to another row.
+/// Returns the value of a row and its checksum; `None` if the stored value is damaged or belongs to another row.
 pub(super) fn unsealed<'a>(key: &str, stored: &'a [u8]) -> Option<(&'a [u8], u32)> {
     let value = stored.get(CHECKSUM..)?;
     let checksum = first(stored)?;
@@ -131,7 +131,7 @@ pub(super) fn unsealed_message<'a>(hub: &str, offset: u64, stored: &'a [u8]) -> 
     (checksum == message_checksum(hub, offset, value)).then_some((value, checksum))
 }
 
-/// A stored value without its checksum, which is not verified.
+/// Returns the value without its checksum, and does not verify the checksum.
 pub(super) fn value_of(stored: &[u8]) -> &[u8] {
     stored.get(CHECKSUM..).unwrap_or_default()
 }
@@ -147,7 +147,7 @@ fn first(stored: &[u8]) -> Option<u32> {
     stored.first_chunk().map(|it| u32::from_le_bytes(*it))
 }
 
-/// Keys never contain the byte 255, so two different pairs of key and value never give the same input.
+/// A key never contains the byte 255. Two different pairs of key and value therefore never give the same input.
 fn row_checksum(key: &str, value: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.as_bytes());

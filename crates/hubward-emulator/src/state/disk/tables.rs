@@ -6,8 +6,8 @@ use super::held::Storage;
 use super::load_error::LoadError;
 use super::sums::Sums;
 
-/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
-/// the next number, and a way to read the older format.
+/// Version of the row format. If a new member of a row is optional, the version stays. Any other change needs the next
+/// number, and code that reads the older format.
 pub(super) const FORMAT: u32 = 2;
 
 /// Entries about the file itself.
@@ -15,13 +15,13 @@ pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("
 pub(super) const FORMAT_KEY: &str = "format";
 const SUMS_KEY: &str = "sums";
 
-/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
+/// Everything except telemetry. The keys are as in `rows`, the values contain checksums as in `sums`.
 pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
 
-/// Telemetry by hub (in lower case) and offset; values with their checksums.
+/// Telemetry by hub (in lower case) and offset. The values contain checksums.
 pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
 
-/// Small, because all of the state is in memory anyway.
+/// A small cache is enough, because the whole state is in memory.
 const CACHE: usize = 4 * 1024 * 1024;
 
 /// Opens an existing database with writes held back.
@@ -51,13 +51,13 @@ pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error
     Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
 }
 
-/// Writes the sums as a part of a commit.
+/// Writes the sums. They are part of a commit.
 pub(super) fn write_sums(writing: &WriteTransaction, sums: &Sums) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(SUMS_KEY, sums.to_text().as_str())?;
     Ok(())
 }
 
-/// Writes the current format number as a part of a commit.
+/// Writes the current format number. It is part of a commit.
 pub(super) fn write_format(writing: &WriteTransaction) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
     Ok(())
@@ -69,7 +69,7 @@ pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
     writing.set_quick_repair(true);
     write_format(&writing)?;
     write_sums(&writing, &Sums::new())?;
-    // Created here, so that readers find the tables.
+    // Creates the tables, so that readers find them.
     writing.open_table(ROWS)?;
     writing.open_table(TELEMETRY)?;
     writing.commit()?;

@@ -12,14 +12,14 @@ use super::form::{framed, unframed};
 use super::{Disk, Write};
 use crate::state::telemetry::{LogWriter, Origin, Telemetry};
 
-/// The scopes of the keys that sign tokens. The empty scope is for messages without a connection.
+/// The scopes of the keys that sign tokens. A message without a connection has the empty scope.
 const SCOPES: [&str; 4] = ["device", "module", "hub", ""];
 
 /// Writes the telemetry log of a hub to disk.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
     disk: Disk,
-    /// In lower case.
+    /// The name of the hub in lower case.
     hub: Arc<str>,
 }
 
@@ -87,12 +87,12 @@ fn write(telemetry: &Telemetry) -> Vec<u8> {
 /// Decodes the messages of a log in order.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The origin of the previous message, because most messages share it.
+    /// The origin of the previous message. Most messages have the same origin.
     origin: Arc<Origin>,
 }
 
 impl Reader {
-    /// `None` if the bytes are not a message.
+    /// Decodes a message; `None` if the bytes are not a message.
     pub(super) fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Telemetry> {
         let (head, body) = unframed::<Head<'_>>(bytes)?;
         let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;

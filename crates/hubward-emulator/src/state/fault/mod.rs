@@ -1,4 +1,4 @@
-//! Scripted faults for tests: the next event at a named point fails as the script says.
+//! Scripted faults for tests: the next event at a named point fails in the way that the script defines.
 
 mod moves;
 mod script;
@@ -43,9 +43,9 @@ pub enum Point {
     HubDesired,
     /// A direct method call to a device that subscribes to methods.
     HubMethod,
-    /// A request to the service API of DPS on the HTTPS port; not at the admin port, which operators use.
+    /// A request to the service API of DPS on the HTTPS port. Requests to the admin port do not count.
     DpsService,
-    /// A request to the service API of a hub on the HTTPS port; not at the admin port.
+    /// A request to the service API of a hub on the HTTPS port. Requests to the admin port do not count.
     HubService,
 }
 
@@ -70,7 +70,7 @@ impl Point {
         Self::HubService,
     ];
 
-    /// Whether the emulator knows the device of an event here, so that a fault can be limited to one device.
+    /// Whether the emulator knows the device of an event at this point. Only then can a fault be limited to one device.
     #[must_use]
     pub const fn knows_device(self) -> bool {
         !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
@@ -99,7 +99,7 @@ impl Point {
     }
 }
 
-/// A kind of misbehaviour.
+/// A kind of fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -112,7 +112,7 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// The literal value of Retry-After: a header or a topic property. Hubs do not send it.
+        /// The literal value of Retry-After, as a header or a topic property. Responses of hubs do not contain it.
         retry_after: Option<String>,
     },
     /// Like [`Fault::Status`], with these headers. Possible at the DPS requests (over MQTT only `Retry-After` is
@@ -124,7 +124,7 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// Names and values. Omits pairs that are not valid headers, and `Content-Length` and `Transfer-Encoding`.
+        /// Names and values. Invalid headers, `Content-Length` and `Transfer-Encoding` are omitted.
         headers: Vec<(String, String)>,
     },
     /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. Possible at
@@ -142,26 +142,27 @@ pub enum Fault {
     /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests
     /// over HTTPS (no effect over MQTT) and the service APIs.
     Chunked(usize),
-    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not
-    /// log the message, at [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and
-    /// [`Point::HubMethod`] it sends the device nothing.
+    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not log
+    /// the message. At [`Point::HubReported`] it does not change the twin. At [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] it sends nothing to the device.
     Cut,
-    /// The connection closes after this many bytes. At an accept point all bytes sent count, including TLS; over
-    /// HTTPS the bytes of the body; over MQTT the bytes from this response on. Possible at the accept points, the
-    /// connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    /// The connection closes after this many bytes. Which bytes count: at an accept point, all bytes that are sent,
+    /// including TLS; over HTTPS, the bytes of the body; over MQTT, all bytes from this response on. Possible at the
+    /// accept points, the connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service
+    /// APIs.
     CutAfter(usize),
-    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and
-    /// a twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message, at
-    /// [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and [`Point::HubMethod`] it sends
-    /// the device nothing.
+    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and a
+    /// twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message. At
+    /// [`Point::HubReported`] it does not change the twin. At [`Point::HubDesired`] and [`Point::HubMethod`] it sends
+    /// nothing to the device.
     Never,
-    /// The response is delayed by this duration. Possible at every point. At the twin requests,
-    /// [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues meanwhile, so that other responses
-    /// overtake this one. At the other points, the whole connection waits.
+    /// The response is delayed by this duration. Possible at every point. At the twin requests, [`Point::HubDesired`]
+    /// and [`Point::HubMethod`], the connection continues meanwhile, so other responses can overtake this one. At the
+    /// other points, the whole connection waits.
     Delay(Duration),
-    /// The response is sent one byte at a time with this pause in between. Over MQTT this also applies to
-    /// everything after it, and at an accept point to the whole connection. Possible at the accept points, the DPS
-    /// requests, the connect points and the service APIs.
+    /// The response is sent one byte at a time, with this pause between two bytes. Over MQTT, all later packets are
+    /// sent in this way too; at an accept point, the whole connection. Possible at the accept points, the DPS requests,
+    /// the connect points and the service APIs.
     Drip(Duration),
     /// The response is sent twice. Possible at the DPS requests over MQTT (no effect over HTTPS), the twin
     /// requests, [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and
@@ -179,33 +180,33 @@ pub enum Fault {
     Suback128,
     /// The message is logged and never acknowledged. Possible at [`Point::HubPublish`].
     HoldPuback,
-    /// The hub logs the message at once and acknowledges it after this duration. Everything else continues
-    /// meanwhile, except other acknowledgements, which keep their order. Possible at [`Point::HubPublish`].
+    /// The hub logs the message at once and acknowledges it after this duration. Other packets continue meanwhile.
+    /// Other acknowledgements wait, because they must keep their order. Possible at [`Point::HubPublish`].
     HoldPubackFor(Duration),
-    /// The token counts as expired, whatever its expiry time: 401 at the DPS requests and the service APIs, a
-    /// refused CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection closes. This applies
+    /// The token counts as expired, whatever its expiry time. The DPS requests and the service APIs return 401,
+    /// [`Point::HubConnect`] refuses the CONNECT, and at the other points of a hub the connection closes. This applies
     /// to one event only: the clock does not change.
     TokenExpired,
     /// An operator disables the device at this moment: the CONNECT is refused, or the connection closes. The device
     /// stays disabled. Possible at the points of a hub.
     DeviceDisabled,
-    /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection
-    /// closes, until a registration or an operator creates the device again. Possible at the points of a hub.
+    /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection closes.
+    /// The device cannot connect until a registration or an operator creates it again. Possible at the points of a hub.
     DeviceDeleted,
-    /// An operator moves the device with its twin to another hub at this moment. This hub no longer knows the
-    /// device, and DPS assigns the other hub until the faults are cleared. If there is only one hub, this is the
-    /// same as [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
+    /// An operator moves the device with its twin to another hub at this moment. The first hub no longer has the
+    /// device. DPS assigns the other hub until the faults are cleared. If there is only one hub, this fault has the
+    /// effect of [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
     HubMoved,
 }
 
 impl Fault {
-    /// An error as [`Fault::Status`], without Retry-After.
+    /// An error like [`Fault::Status`], without Retry-After.
     #[must_use]
     pub fn status(status: u16, code: u32, message: impl Into<String>) -> Self {
         Self::Status { status, code, message: message.into(), retry_after: None }
     }
 
-    /// 429 with a Retry-After, as the service sends it.
+    /// Status 429 with a Retry-After, as the service sends it.
     ///
     /// Source: `[sdk]` Azure/azure-iot-middleware-freertos, provisioning unit tests.
     #[must_use]
@@ -218,19 +219,19 @@ impl Fault {
         }
     }
 
-    /// 200 with bytes that claim to be JSON.
+    /// Status 200 with bytes that claim to be JSON.
     #[must_use]
     pub fn body(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Body { status: 200, content_type: "application/json; charset=utf-8".into(), bytes: bytes.into() }
     }
 
-    /// 200 with an incomplete JSON object.
+    /// Status 200 with an incomplete JSON object.
     #[must_use]
     pub fn wrong_json() -> Self {
         Self::body(br#"{"operationId":"4.55cb"#)
     }
 
-    /// 502 with HTML, as sent by a gateway between client and service.
+    /// Status 502 with HTML, as a gateway between client and service sends it.
     #[must_use]
     pub fn gateway_html() -> Self {
         Self::Body {
@@ -270,12 +271,12 @@ impl Fault {
         }
     }
 
-    /// Whether this fault affects the device itself rather than a connection or a response.
+    /// Whether this fault changes the device itself, and not only a connection or a response.
     pub(crate) const fn affects_device(&self) -> bool {
         matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
     }
 
-    /// A short form for logs, because bodies may be huge.
+    /// A short form for logs. A scripted body may be huge.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
@@ -301,7 +302,7 @@ pub struct UnfitFault {
 mod tests {
     use super::*;
 
-    /// One row for each fault, one column for each point, as in `docs/emulator.md`.
+    /// One row for each fault, one column for each point. Must agree with the table of points in `docs/emulator.md`.
     #[test]
     fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);

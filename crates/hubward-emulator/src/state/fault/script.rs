@@ -1,4 +1,4 @@
-//! Scripts that define which faults happen when, in the order in which they were added.
+//! Scripts that define which fault happens at which event. The order in which scripts are added matters.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,8 +31,9 @@ impl FaultScript {
         Self { point, fault, device: None, times: Some(1), chance: None }
     }
 
-    /// Only for events of this registration id, device, or `{device}/{module}`; a device id includes its modules.
-    /// Not allowed at points where the emulator does not know the device yet (see [`Point::knows_device`]).
+    /// Limits the fault to events of this registration id, device, or `{device}/{module}`. A device id also selects the
+    /// modules of the device. Not allowed at points where the emulator does not know the device yet (see
+    /// [`Point::knows_device`]).
     pub fn device(mut self, id: impl Into<String>) -> Self {
         self.device = Some(id.into());
         self
@@ -44,17 +45,17 @@ impl FaultScript {
         self
     }
 
-    /// The fault happens always, after the faults with a limited number of times. Replaces an earlier such script
-    /// for the same point and device, if neither has a probability.
+    /// The fault happens at every event. Scripts with a limited number of times come first. Replaces an earlier
+    /// unlimited script for the same point and device, if neither script has a probability.
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
     }
 
-    /// The fault happens at some of the events only, with a probability from 0 to 1. The seed and the device
-    /// determine which ones: the same seed selects the same of a device's events, counted from the start of the
-    /// script, whatever other devices and scripts do. (A limited number of times is shared by all devices that the
-    /// script applies to. Clients whose identity is not proven yet count as one device.)
+    /// The fault happens only at some events, with a probability from 0 to 1. The seed and the device determine the
+    /// events: with the same seed, the fault happens at the same events of a device, counted from the start of the
+    /// script. Other devices and scripts have no influence. (If the number of times is limited, all devices that the
+    /// script applies to share this number. Clients whose identity is not proven yet count as one device.)
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self
@@ -87,13 +88,13 @@ pub struct ScriptedFault {
     pub point: Point,
     /// The fault.
     pub fault: Fault,
-    /// The device that it is limited to; `None` for all devices.
+    /// The device that the script is limited to; `None` for all devices.
     pub device: Option<String>,
     /// Remaining number of times; `None` for an unlimited script.
     pub left: Option<u64>,
-    /// How often it has happened.
+    /// How often the fault has happened.
     pub happened: u64,
-    /// Probability and seed, if it happens at some of the events only.
+    /// Probability and seed, if the fault happens only at some events.
     pub chance: Option<(f64, u64)>,
 }
 
@@ -130,8 +131,8 @@ struct Scripts {
 #[derive(Debug)]
 struct Script {
     view: ScriptedFault,
-    /// With a probability, one random generator for each device (by id in lower case), so that the events of one
-    /// device do not depend on other devices.
+    /// If the script has a probability: one random generator for each device (by id in lower case). The events of one
+    /// device then do not depend on other devices.
     dice: HashMap<String, fastrand::Rng>,
 }
 
@@ -154,7 +155,7 @@ impl Script {
     }
 }
 
-/// Whether `device` is `wanted` or one of its modules. DPS ignores letter case.
+/// Whether `device` is `wanted` or one of its modules. Ignores letter case, as DPS does.
 fn is_of(device: Option<&str>, wanted: &str) -> bool {
     let Some(device) = device else { return false };
     let begins = device.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted));
@@ -222,20 +223,21 @@ impl Faults {
         self.scripts().list.iter().map(|it| it.view.clone()).collect()
     }
 
-    /// How often faults with a limited number of times can still happen here.
+    /// How often faults with a limited number of times can still happen at this point.
     pub(crate) fn left(&self, point: Point) -> usize {
         let scripts = self.scripts();
         let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left);
         usize::try_from(left.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
-    /// Returns the fault for an event that happens now, and counts it. `device` is the device of the event, if
-    /// there is one. Unless it is `known` that the client really is this device, no fault that affects the device
-    /// itself is returned.
+    /// Returns the fault for an event that happens now, and counts it. `device`: the device of the event, if there is
+    /// one. `known`: whether the client has proven that it is this device. If it has not, faults that change the device
+    /// itself are not returned.
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Each script draws, even if another script applies, so that its selection does not depend on the others.
+        // Each script draws a random number, even if another script applies. Its selection therefore does not depend on
+        // the others.
         let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
             let mut all = list.iter().zip(&applying);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Longer than any id that a service accepts.
+/// Longer than any id that a service accepts. Longer texts are shortened.
 const LONGEST: usize = 400;
 
 /// Something that happened in the emulator.
@@ -20,26 +20,26 @@ pub struct Event {
     pub time: String,
     /// What happened.
     pub kind: EventKind,
-    /// Which part of the emulator reports it.
+    /// The part of the emulator that reports the event.
     pub source: EventSource,
-    /// Host name of the hub, if the event concerns one.
+    /// Host name of the hub, if the event is about a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group. In a refusal this is
+    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group. If the event is a refusal,
     /// the id that the client sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The service's six-digit code; over MQTT the return code of CONNACK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
-    /// Details in words. Empty if the kind says everything.
+    /// Details as text. May be empty.
     pub message: String,
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, source, hub, id, code, message, .. } = self;
-        write!(f, "{} {}", source.name(), kind.words())?;
+        write!(f, "{} {}", source.name(), kind.verb())?;
         if let Some(id) = id {
             write!(f, " {id}")?;
         }
@@ -54,7 +54,7 @@ impl fmt::Display for Event {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident => $words:literal,)*) => {
+    ($($(#[$doc:meta])* $kind:ident => $verb:literal,)*) => {
         /// The kind of an event. In JSON its name is in camel case: `enrollmentCreated`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -65,9 +65,9 @@ macro_rules! kinds {
 
         impl EventKind {
             /// The verb in a line of text.
-            const fn words(self) -> &'static str {
+            const fn verb(self) -> &'static str {
                 match self {
-                    $(Self::$kind => $words,)*
+                    $(Self::$kind => $verb,)*
                 }
             }
         }
@@ -129,7 +129,7 @@ kinds! {
     Reset => "reset all state",
 }
 
-/// Which part of the emulator reports an event.
+/// The part of the emulator that reports an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -158,7 +158,7 @@ impl EventSource {
     }
 }
 
-/// An event before it gets its number and time.
+/// An event without number and time. The journal adds both.
 #[derive(Debug, Clone)]
 #[must_use]
 pub(crate) struct Note {
@@ -201,7 +201,7 @@ impl Note {
     }
 }
 
-/// A client can send ids of any length, and the log keeps events for long.
+/// Shortens a text: a client can send ids of any length, and the log keeps events for a long time.
 fn shortened(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! A bounded log of the emulator's events, which operators watch and tests assert on.
+//! A bounded log of the emulator's events. Operators watch the log, and tests check it.
 
 mod event;
 
@@ -19,7 +19,7 @@ const MAX: usize = 10_000;
 /// Maximum number of events of one kind in the log.
 const MAX_OF_KIND: usize = 2_500;
 
-/// The log of events. Cloning it is cheap. Keeps the newest 10,000 events, and of each kind the newest 2,500, so
+/// The log of events. Cloning it is cheap. Keeps the newest 10,000 events. Of each kind, it keeps the newest 2,500, so
 /// that frequent kinds do not evict rare ones.
 #[derive(Clone)]
 pub struct EventLog {
@@ -77,7 +77,7 @@ impl EventLog {
         self.from(0)
     }
 
-    /// The events from number `seq` on that the log still keeps.
+    /// Returns the events from number `seq` on. Events that the log has dropped are missing.
     #[must_use]
     pub fn from(&self, seq: u64) -> Vec<Arc<Event>> {
         self.kept().events.range(seq..).map(|(_, it)| Arc::clone(it)).collect()
@@ -110,7 +110,7 @@ impl EventLog {
         let mut kept = self.kept();
         let seq = kept.next;
         kept.push(note.into_event(seq, time));
-        // The lock is still held, so that totals are sent in order.
+        // Sent while the lock is held, so that totals are sent in order.
         self.inner.total.send_replace(seq + 1);
     }
 

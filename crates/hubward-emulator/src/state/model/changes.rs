@@ -1,4 +1,4 @@
-//! The changes of the state that the journal reports: objects created, updated and deleted.
+//! The changes of the state that the journal reports: created, updated and deleted objects.
 
 use super::table::{Table, TableChange};
 use super::{Model as _, State};
@@ -29,7 +29,7 @@ impl State {
             notes.push(note(&self.groups, &key, |it| it.model.id(), kind_of(change, group)));
         }
         for (key, change) in self.records.drain_changes() {
-            // The registration itself reports the other changes.
+            // DPS reports the other changes at the registration.
             if change == TableChange::Deleted {
                 notes.push(Note::new(RegistrationDeleted, EventSource::Dps).id(&key));
             }

@@ -34,7 +34,7 @@ pub enum EnrollError {
         /// The name of the hub.
         hub: String,
     },
-    /// The module belongs to a device that the hub does not know.
+    /// The device of the module does not exist at the hub.
     #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
     UnknownDevice {
         /// Device and module id.
@@ -42,12 +42,12 @@ pub enum EnrollError {
         /// The device id.
         device: String,
     },
-    /// The twin breaks a rule of twins.
+    /// The twin breaks a rule for twins.
     #[error("the twin of `{id}` is refused: {problem}")]
     Twin {
         /// The device, or `{device}/{module}`.
         id: String,
-        /// The rule.
+        /// The rule that the twin breaks.
         problem: ProtoError,
     },
     /// A setting is not valid.
@@ -61,7 +61,7 @@ pub enum EnrollError {
     /// The enrollment or group does not exist.
     #[error("the enrollment `{id}` does not exist")]
     NotFound {
-        /// The name.
+        /// The registration id or the name of the group.
         id: String,
     },
 }

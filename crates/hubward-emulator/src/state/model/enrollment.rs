@@ -13,7 +13,7 @@ use super::{enrollment_rules, levels};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// Two keys; a device may use either.
+/// Two keys. A device may use either key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyPair {
     pub(crate) primary: SharedKey,
@@ -31,15 +31,15 @@ impl KeyPair {
     }
 
     pub(crate) fn signed(&self, token: &SasToken) -> bool {
-        // Always tries both keys, so that the duration reveals nothing.
+        // Always tries both keys, so that the duration does not reveal which key was used.
         token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
     }
 }
 
-/// An enrollment: what the service returns, and its keys.
+/// An enrollment: the JSON that the service returns, and the keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry<M> {
-    /// Without keys and without read-only state.
+    /// The service's JSON without keys and without read-only members.
     pub(crate) model: M,
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
@@ -56,7 +56,7 @@ impl<M: Model> Entry<M> {
     }
 }
 
-/// What individual enrollments and groups have in common.
+/// The common interface of individual enrollments and groups.
 pub(crate) trait Model: Clone + PartialEq + Serialize {
     fn id(&self) -> &str;
     fn settings(&self) -> &EnrollmentSettings;
@@ -111,8 +111,8 @@ impl Model for EnrollmentGroup {
     }
 }
 
-/// Checks a new or changed enrollment and completes it: keys, ETag, dates. `before` is the existing enrollment with
-/// this name. Returns how the two compare.
+/// Checks a new or changed enrollment, and adds keys, ETag and dates. `before` is the existing enrollment with this
+/// name. Returns whether the enrollment is new, changed or unchanged.
 pub(crate) fn complete<M: Model>(
     mut model: M,
     before: Option<&Entry<M>>,
@@ -152,14 +152,14 @@ pub(crate) fn complete<M: Model>(
     Ok((Entry { model, keys, answer_payload }, put))
 }
 
-/// Takes the keys out of the settings, so that they are in one place only. `None` means that both must be
+/// Removes the keys from the settings, so that they are in one place only. `None` means that both keys must be
 /// generated.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
     read_keys(id, attestation.symmetric_key.take())
 }
 
-/// Parses two keys; generates a key that is empty. `None` means that both must be generated.
+/// Parses two keys. If one of them is empty, generates it. `None` means that both keys must be generated.
 pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {

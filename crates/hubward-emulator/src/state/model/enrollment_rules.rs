@@ -1,4 +1,4 @@
-//! The rules for the settings of an enrollment, whichever interface they come from.
+//! The rules for the settings of an enrollment, for every interface that can change them.
 
 use hubward_proto::hub::twin;
 use hubward_proto::limits;

@@ -32,7 +32,7 @@ pub(crate) fn export(state: &State) -> Seed {
     }
 }
 
-/// An enrollment with its keys, without members that the importing emulator generates.
+/// An enrollment with its keys. Omits the members that the importing emulator generates.
 fn model<M: Model>(entry: &Entry<M>) -> M {
     let mut model = entry.model.clone();
     let settings = model.settings_mut();

@@ -32,7 +32,7 @@ pub struct FeedbackRecord {
     pub enqueued_time_utc: String,
     /// The outcome.
     pub status_code: Outcome,
-    /// The outcome again.
+    /// The outcome again, as text.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, and one trace of 2015.
     pub description: String,
@@ -45,7 +45,7 @@ pub struct FeedbackRecord {
     pub device_generation_id: String,
 }
 
-/// The records of one hub. When it is full, the oldest is dropped.
+/// The records of one hub. If there are too many, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
     /// The keys are a counter as 16 hexadecimal digits.
@@ -53,11 +53,11 @@ pub(crate) struct Feedback {
     batch: Option<Batch>,
 }
 
-/// Records that a service received and has neither completed nor abandoned.
+/// A batch of records that a service has received and has neither completed nor abandoned.
 #[derive(Debug)]
 struct Batch {
     token: String,
-    /// The keys of the records.
+    /// The keys of the records in this batch.
     numbers: Vec<String>,
     until: SystemTime,
 }
@@ -92,11 +92,11 @@ impl Feedback {
         self.records.insert(number, record);
     }
 
-    /// Returns the oldest records, with a token to settle them. Returns `None` while another batch is not settled
-    /// and its lock has not expired.
+    /// Returns the oldest records as a batch, with a token to complete or abandon it. Returns `None` if another batch
+    /// is neither completed nor abandoned and its lock has not expired.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": a batch at a time, under a
-    /// lock of a minute. That one batch holds up the next is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": one batch at a time, under a lock
+    /// of one minute. That a locked batch delays the next batch is a `[guess]`.
     pub(crate) fn take(&mut self, now: SystemTime) -> Option<(String, Vec<FeedbackRecord>)> {
         if self.records.is_empty() || self.batch.as_ref().is_some_and(|it| it.until > now) {
             return None;
@@ -108,7 +108,7 @@ impl Feedback {
         Some((token, records))
     }
 
-    /// Completes or abandons the records of a token: deletes them, or releases them for the next request. Returns
+    /// Completes or abandons the batch of a token: deletes its records, or releases them for the next request. Returns
     /// whether the token was valid.
     pub(crate) fn complete_or_abandon(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
@@ -120,9 +120,9 @@ impl Feedback {
         true
     }
 
-    /// Deletes the records of a device or module that is deleted.
+    /// Deletes the records of a device or module. Called when the device or module is deleted.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; there is no public trace.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; no public trace shows this.
     pub(crate) fn forget(&mut self, device_id: &str, module_id: Option<&str>) {
         let of_it = |it: &FeedbackRecord| it.device_id == device_id && it.module_id.as_deref() == module_id;
         let numbers: Vec<String> =
@@ -136,7 +136,7 @@ impl Feedback {
         self.records.values().cloned().collect()
     }
 
-    /// Deletes all records, including those that a service has received: their numbers will be used again.
+    /// Deletes all records and the current batch. The numbers of the records will be used again.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.batch = None;

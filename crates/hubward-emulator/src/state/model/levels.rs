@@ -8,8 +8,8 @@ use super::enroll_error::EnrollError;
 /// Maximum number of levels.
 const MAX: usize = 64;
 
-/// Refuses JSON that is nested too deeply to be parsed again. A row of the file and an export nest it in further
-/// objects, and the JSON parser accepts at most 127 levels.
+/// Refuses JSON that has too many levels to be parsed again. A row of the file and an export add more levels to it, and
+/// the JSON parser accepts at most 127.
 pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());
@@ -18,7 +18,7 @@ pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), E
     Err(EnrollError::Setting { id: id.to_owned(), problem })
 }
 
-/// Whether a value has more levels of objects and arrays than allowed.
+/// Whether a value has too many levels of objects and arrays.
 pub(crate) fn are_too_many(value: &Value) -> bool {
     exceed(value, MAX)
 }

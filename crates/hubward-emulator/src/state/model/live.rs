@@ -23,7 +23,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// The key of a device or module at a hub, whose name may have any letter case.
+    /// The key of a device or module at a hub. `hub` may have any letter case.
     pub(crate) fn hub(hub: &str, client_id: &str) -> Self {
         Self::Hub(hub.to_ascii_lowercase(), client_id.to_owned())
     }
@@ -40,7 +40,7 @@ pub(crate) enum EndReason {
     Dropped,
 }
 
-/// What a connected client has subscribed to, as far as the rest of the emulator needs to know.
+/// The subscriptions of a connected client that other parts of the emulator use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions {
     /// Changes of desired properties.
@@ -49,7 +49,7 @@ pub(crate) struct Subscriptions {
     pub(crate) methods: bool,
 }
 
-/// Something that a connection has to pass to its client.
+/// A publish that a connection must send to its client.
 #[derive(Debug)]
 pub(crate) enum Push {
     /// Desired properties have changed.
@@ -72,7 +72,7 @@ pub(crate) struct MethodCall {
     pub(crate) outcome: MethodOutcomeSender,
 }
 
-/// Sends the outcome of a call to its caller. Dropping it means that the connection has ended.
+/// Sends the outcome of a call to the caller. Dropping it without a value means that the connection has ended.
 pub(crate) type MethodOutcomeSender = oneshot::Sender<MethodOutcome>;
 
 /// The outcome of a call that reached a connection.
@@ -97,7 +97,7 @@ pub(crate) struct ConnectionChannels {
     pub(crate) number: u64,
     /// Receives the reason when the connection must end.
     pub(crate) ended: oneshot::Receiver<EndReason>,
-    /// Receives publishes.
+    /// Receives the publishes for the client.
     pub(crate) pushes: mpsc::Receiver<Push>,
     /// Notified when a queue of the store may have a message for this connection.
     pub(crate) queue_changed: Arc<Notify>,
@@ -105,11 +105,11 @@ pub(crate) struct ConnectionChannels {
     pub(crate) activity: Arc<Activity>,
 }
 
-/// When a client was last active, and whether its connection must end. Outside the store's lock, because it is read
+/// When a client was last active, and whether its connection must end. Not under the store's lock, because it is read
 /// often.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// In microseconds since 1970; 0 means never.
+    /// The time in microseconds since 1970; 0 means never.
     at: AtomicU64,
     over: AtomicBool,
 }
@@ -125,7 +125,7 @@ impl Activity {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// The time in the service's format, if there was any activity.
+    /// Returns the time in the service's format; `None` if the client was never active.
     pub(crate) fn shown(&self) -> Option<String> {
         let at = self.at.load(Ordering::Relaxed);
         let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)).filter(|_| at > 0);
@@ -147,7 +147,7 @@ struct LiveConnection {
 impl LiveConnection {
     fn close(self, why: EndReason) {
         self.activity.over.store(true, Ordering::Relaxed);
-        // A connection that is already ending no longer receives this.
+        // The send fails if the connection is already ending.
         let _ = self.end.send(why);
     }
 }
@@ -182,21 +182,21 @@ impl Live {
         ConnectionChannels { number, ended, pushes, queue_changed, activity }
     }
 
-    /// Removes a connection that has ended, unless a newer one has replaced it.
+    /// Removes a connection that has ended, unless a newer connection has replaced it.
     pub(crate) fn end(&mut self, key: &Key, number: u64) {
         if self.connections.get(key).is_some_and(|it| it.number == number) {
             self.connections.remove(key);
         }
     }
 
-    /// Records the subscriptions of a connection, unless a newer one has replaced it.
+    /// Records the subscriptions of a connection, unless a newer connection has replaced it.
     pub(crate) fn subscribed(&mut self, key: &Key, number: u64, subscriptions: Subscriptions) {
         if let Some(connection) = self.connections.get_mut(key).filter(|it| it.number == number) {
             connection.subscriptions = subscriptions;
         }
     }
 
-    /// The subscriptions of the connection of an identity; `None` if it is not connected.
+    /// The subscriptions of the connection of an identity; `None` if the identity is not connected.
     pub(crate) fn subscriptions(&self, key: &Key) -> Option<Subscriptions> {
         self.connections.get(key).map(|it| it.subscriptions)
     }
@@ -206,8 +206,8 @@ impl Live {
         self.connections.get(key)?.activity.shown()
     }
 
-    /// Sends a publish to the connection of an identity. Returns it as an error if there is no connection, or if
-    /// the channel is full.
+    /// Sends a publish to the connection of an identity. Returns the publish as an error if the identity is not
+    /// connected, or if the channel is full.
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),
@@ -222,7 +222,7 @@ impl Live {
         }
     }
 
-    /// Tells the connection of an identity to end; returns whether there was one.
+    /// Tells the connection of an identity to end. Returns whether the identity was connected.
     pub(crate) fn close(&mut self, key: &Key, why: EndReason) -> bool {
         let Some(connection) = self.connections.remove(key) else { return false };
         connection.close(why);
@@ -234,7 +234,7 @@ impl Live {
         self.connections.drain().for_each(|(_, connection)| connection.close(why));
     }
 
-    /// Number of connected devices and modules of a hub (its name in lower case).
+    /// Number of connected devices and modules of a hub. `hub` is in lower case.
     #[cfg(feature = "admin")]
     pub(crate) fn at_hub(&self, hub: &str) -> usize {
         self.connections.keys().filter(|it| matches!(it, Key::Hub(name, _) if name == hub)).count()
@@ -269,13 +269,13 @@ mod tests {
         let key = Key::Hub("hub".into(), "d1".into());
         let push = |version| Push::Desired { version, body: Default::default() };
         assert!(live.push(&key, push(0)).is_err(), "the client is not connected");
-        let mut wires = live.begin(key.clone(), Subscriptions::default());
+        let mut channels = live.begin(key.clone(), Subscriptions::default());
         let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
         assert_eq!(taken, PUSHES);
-        assert!(matches!(wires.pushes.recv().await, Some(Push::Desired { version: 0, .. })));
+        assert!(matches!(channels.pushes.recv().await, Some(Push::Desired { version: 0, .. })));
         live.notify_queue(&key);
-        wires.queue_changed.notified().await;
-        drop(wires);
+        channels.queue_changed.notified().await;
+        drop(channels);
         assert!(live.push(&key, push(0)).is_err(), "it is just ending");
     }
 }

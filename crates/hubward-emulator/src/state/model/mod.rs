@@ -1,4 +1,5 @@
-//! The objects of DPS and of the hubs, in memory. No locks, no I/O.
+//! The objects of DPS and of the hubs, in memory. No I/O and no locks: the store locks them. `live` also has the
+//! channels to the open connections.
 
 mod c2d;
 mod changes;

@@ -1,8 +1,8 @@
-//! The outcome of a message to a device, and which outcomes its sender requests.
+//! The outcome of a message to a device, and the outcomes for which its sender requests feedback.
 
 use serde::{Deserialize, Serialize};
 
-/// The outcomes that the sender of a message requests feedback for.
+/// The outcomes for which the sender of a message requests feedback.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Ack {
     }
 }
 
-/// The outcome of a message, in the service's words.
+/// The outcome of a message. The variants have the service's names.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing, because a
 /// device cannot reject a message over MQTT.

@@ -1,4 +1,4 @@
-//! Cloud access policies: the rights of a key at a service API.
+//! Shared access policies: the keys of the service APIs and their rights.
 
 use hubward_sas::{KeyError, SharedKey};
 
@@ -94,15 +94,15 @@ impl Policy {
     }
 }
 
-/// The keys of policies, by [`hub_policy`] or [`DPS_POLICY`].
+/// The keys of policies. The keys of this table come from [`hub_policy`], or are [`DPS_POLICY`].
 pub(crate) type Policies = Table<KeyPair>;
 
-/// The key in [`Policies`] of a policy of a hub.
+/// The key in the table [`Policies`] for a policy of a hub.
 pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
     format!("{}/{}", hub.to_ascii_lowercase(), policy.name())
 }
 
-/// Sets the keys of a policy to the given ones, and generates random keys for those that are still missing.
+/// Sets the given keys of a policy. Generates random keys for the keys that are still missing.
 pub(crate) fn set_policy_keys(
     policies: &mut Policies,
     id: String,
@@ -116,24 +116,24 @@ pub(crate) fn set_policy_keys(
     };
     let (primary, secondary) = known.clone().map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
     let keys = KeyPair { primary: choose(given.0, primary)?, secondary: choose(given.1, secondary)? };
-    // A start with known keys writes nothing: it also works with a file that can only be read.
+    // If the keys are already in the state, a start writes nothing. A file that is read-only then works too.
     if known.as_ref() != Some(&keys) {
         policies.insert(id, keys);
     }
     Ok(())
 }
 
-/// A policy of a hub or of DPS, with its keys. `Debug` shows no key.
+/// A policy of a hub or of DPS, with its keys. `Debug` does not show the keys.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PolicyView {
     /// Host name of the hub, or the name of DPS for the policy of DPS.
     pub host: String,
-    /// Whether it is the policy of DPS.
+    /// Whether this is the policy of DPS.
     pub is_dps: bool,
     /// The name, such as `iothubowner`.
     pub name: String,
-    /// The rights, in the service's words.
+    /// The rights, with the service's names.
     pub rights: Vec<&'static str>,
     /// The primary key.
     pub primary_key: SharedKey,

@@ -1,4 +1,4 @@
-//! What storing an object does.
+//! The effects of storing an object.
 
 /// The effect of storing an enrollment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

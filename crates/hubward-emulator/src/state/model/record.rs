@@ -1,4 +1,4 @@
-//! The registrations in DPS: permanent records, and operations that devices poll.
+//! The registrations in DPS: permanent records, and operations, which devices poll.
 
 use std::collections::VecDeque;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 
-/// Maximum number of operations, so that a busy client cannot fill the memory.
+/// Maximum number of operations. Without a limit, a busy client could fill the memory.
 const MAX: usize = 100_000;
 
-/// The registration of one device. Deleting the enrollment does not delete it.
+/// The registration of one device. It stays when the enrollment is deleted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: RegistrationState,
@@ -22,14 +22,14 @@ pub(crate) struct Record {
     pub(crate) assigned: Option<Assigned>,
 }
 
-/// The hub that a device is assigned to, and its id there.
+/// The hub that a device is assigned to, and the device id at that hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
     pub(crate) hub: String,
     pub(crate) device_id: String,
 }
 
-/// A registration that a device polls.
+/// A running registration, which the device polls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operation {
     /// The registration id in lower case.
@@ -47,11 +47,11 @@ impl Operation {
     }
 }
 
-/// Operations by id. When there are too many, the oldest is dropped.
+/// Operations by id. If there are too many, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     by_id: Table<Operation>,
-    /// Sequence numbers and ids.
+    /// Sequence numbers and ids, the oldest first.
     oldest_first: VecDeque<(u64, String)>,
 }
 
@@ -67,7 +67,7 @@ impl Operations {
         self.by_id.insert(id, Operation { number, ..operation });
     }
 
-    /// Restores an operation from disk, in any order; call [`Self::sort`] afterwards.
+    /// Restores an operation from disk. The order does not matter; call [`Self::sort`] after the last one.
     pub(crate) fn restore(&mut self, id: String, operation: Operation) {
         self.oldest_first.push_back((operation.number, id.clone()));
         self.by_id.insert(id, operation);

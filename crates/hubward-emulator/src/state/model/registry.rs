@@ -14,19 +14,19 @@ use crate::state::wire_id;
 /// The registry of one hub.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    /// The configured name, in its letter case.
+    /// The name in the letter case of the configuration.
     pub(crate) host: String,
-    /// Devices by `{device}` and modules by `{device}/{module}`, like their MQTT client ids; an id never contains
-    /// `/`. A module comes after its device, and exists only if the device exists.
+    /// Devices by `{device}` and modules by `{device}/{module}`, like their MQTT client ids. The id of a device never
+    /// contains `/`. A module comes after its device, and a module without its device does not exist.
     pub(crate) devices: Table<Device>,
-    /// For messages to devices and modules.
+    /// The rules for messages to devices and modules.
     pub(crate) rules: Rules,
     pub(crate) feedback: Feedback,
 }
 
 impl Hub {
-    /// Accesses the queue of an identity after applying the passage of time. Records the outcomes of messages for
-    /// their senders.
+    /// Updates the queue of an identity to the time `now`, and then calls `act` with it. Records the outcomes of
+    /// messages for their senders.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,
@@ -42,8 +42,8 @@ impl Hub {
         Some(result)
     }
 
-    /// Applies the passage of time to the queue of one identity, or to all queues, before messages are counted.
-    /// Does not touch queues that would not change.
+    /// Updates the queue of one identity, or all queues, to the time `now`, before messages are counted. A queue that
+    /// would not change is not marked as changed.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
         let stale: Vec<String> = match client_id {
             Some(id) => {
@@ -56,7 +56,7 @@ impl Hub {
         }
     }
 
-    /// Removes a device with its modules, or a module, with their messages and feedback records.
+    /// Removes a device with its modules, or one module. Also removes their messages and feedback records.
     pub(crate) fn remove(&mut self, client_id: &str) -> Option<Device> {
         for module in self.modules(client_id) {
             self.remove(&module);
@@ -87,34 +87,34 @@ impl Hub {
 pub(crate) struct Device {
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
-    /// Always true for a module: only its device can be disabled.
+    /// Always true for a module: only a device can be disabled.
     pub(crate) enabled: bool,
     /// The operator's comment on the status.
     pub(crate) status_reason: Option<String>,
-    /// When the status last changed, or [`NEVER`].
+    /// When the status last changed. [`NEVER`] if it has not changed.
     pub(crate) status_updated: String,
     /// When the identity last connected or disconnected, or [`NEVER`].
     pub(crate) connection_updated: String,
-    /// When the identity last connected, disconnected or sent something, or [`NEVER`]. While it is connected,
+    /// When the identity last connected, disconnected or sent something, or [`NEVER`]. While the identity is connected,
     /// [`Live`](super::Live) has the newer value.
     pub(crate) last_activity: String,
-    /// The model id from its last connection.
+    /// The model id from the last connection.
     pub(crate) model_id: Option<String>,
-    /// The owner of a module; modules only.
+    /// The owner of a module; for modules only.
     pub(crate) managed_by: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
-    /// Differs if the id is deleted and created again.
+    /// Identifies this identity. Changes if the id is deleted and created again.
     pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) twin: Twin,
-    /// The session that survives a connection with CleanSession 0; `None` if there is none.
+    /// The session of a client that connected with CleanSession 0. It survives the connection.
     pub(crate) session: Option<Session>,
     /// The messages to this identity.
     pub(crate) queue: Queue,
 }
 
-/// The session that survives a connection with CleanSession 0: filters and granted QoS.
+/// The session that survives a connection with CleanSession 0: filters and their granted QoS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) filters: BTreeSet<(String, u8)>,
@@ -128,7 +128,7 @@ impl Session {
 
     /// The highest granted QoS of all filters with this prefix; `None` if there are none.
     ///
-    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which compares prefixes too.
+    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which also compares prefixes.
     pub(crate) fn highest_qos(&self, prefix: &str) -> Option<u8> {
         self.filters.iter().filter(|(it, _)| it.starts_with(prefix)).map(|(_, qos)| *qos).max()
     }
@@ -143,7 +143,7 @@ impl Session {
     }
 }
 
-/// A device as the registry shows it.
+/// A device as the service shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -160,7 +160,7 @@ pub struct DeviceView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Differs if the id is deleted and created again.
+    /// Identifies this identity. Changes if the id is deleted and created again.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
@@ -169,14 +169,14 @@ pub struct DeviceView {
     pub initial_twin: Option<InitialTwin>,
 }
 
-/// A module as the registry shows it.
+/// A module as the service shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ModuleView {
     /// Host name of the hub.
     pub hub: String,
-    /// Id of its device.
+    /// Id of the module's device.
     pub device_id: String,
     /// The module id.
     pub module_id: String,
@@ -186,7 +186,7 @@ pub struct ModuleView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Differs if the id is deleted and created again.
+    /// Identifies this identity. Changes if the id is deleted and created again.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
@@ -314,7 +314,8 @@ mod tests {
         assert_eq!(counts(&hub), [1, 2]);
         hub.refresh(None, later);
         assert_eq!(counts(&hub), [1, 1]);
-        let told: Vec<_> = hub.feedback.all().into_iter().map(|it| (it.device_id, it.original_message_id)).collect();
-        assert_eq!(told, [("d1".to_owned(), "short".to_owned()), ("d2".to_owned(), "short".to_owned())]);
+        let reported: Vec<_> =
+            hub.feedback.all().into_iter().map(|it| (it.device_id, it.original_message_id)).collect();
+        assert_eq!(reported, [("d1".to_owned(), "short".to_owned()), ("d2".to_owned(), "short".to_owned())]);
     }
 }

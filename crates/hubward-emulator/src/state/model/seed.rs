@@ -1,4 +1,4 @@
-//! A seed: initial enrollments and devices, in the services' JSON.
+//! A seed: initial enrollments and devices, in the JSON of the services.
 
 use std::time::SystemTime;
 
@@ -30,7 +30,7 @@ pub struct Seed {
     pub enrollments: Vec<IndividualEnrollment>,
     /// Enrollment groups.
     pub enrollment_groups: Vec<EnrollmentGroup>,
-    /// Devices that hubs know, whether they registered with DPS or not.
+    /// Devices of the hubs, whether they registered with DPS or not.
     pub devices: Vec<SeedDevice>,
     /// Registration records of devices.
     pub registrations: Vec<SeedRegistration>,
@@ -42,7 +42,7 @@ impl Seed {
     /// # Errors
     /// [`SeedError::Json`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, SeedError> {
-        // The parser's message may repeat a value of the file, and the file contains keys.
+        // The parser's message may repeat a value of the file, and some values are keys.
         serde_json::from_str(text).map_err(|problem| SeedError::Json {
             line: problem.line(),
             column: problem.column(),
@@ -54,7 +54,7 @@ impl Seed {
     }
 }
 
-/// The result of applying a seed: numbers of enrollments, groups, devices, modules and records.
+/// The result of applying a seed. Counts enrollments, groups, devices, modules and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SeedReport {
@@ -62,17 +62,17 @@ pub struct SeedReport {
     pub created: usize,
     /// Number of existing objects updated.
     pub updated: usize,
-    /// Number of existing objects that did not differ.
+    /// Number of existing objects that already had the values of the seed.
     pub unchanged: usize,
 }
 
-/// Applies the whole seed or nothing. For existing devices and records only the keys are updated, because devices
-/// and operators may have changed the rest.
+/// Applies the whole seed or nothing. For existing devices and records, only updates the keys, because devices and
+/// operators may have changed the rest.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Keep, now)
 }
 
-/// Applies the whole seed or nothing. Afterwards, everything that the seed names is as the seed specifies.
+/// Applies the whole seed or nothing. Existing objects that the seed names get all values of the seed.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Replace, now)
 }
@@ -110,7 +110,7 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     Ok(report)
 }
 
-/// Counts an enrollment; returns it if it must be stored.
+/// Counts an enrollment. Returns the enrollment if it must be stored.
 fn changed<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Option<Entry<M>> {
     report.count(put);
     (put != Put::Unchanged).then_some(entry)
@@ -126,7 +126,7 @@ impl SeedReport {
     }
 }
 
-/// Refuses settings that name a hub which the emulator does not have.
+/// Refuses settings that name a hub if the emulator does not have this hub.
 pub(crate) fn linked(
     state: &State,
     id: &str,

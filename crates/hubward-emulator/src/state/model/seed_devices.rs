@@ -1,4 +1,4 @@
-//! The hub part of a seed: devices and their modules, in the registry's JSON.
+//! The devices and modules of a seed, in the JSON of the registry.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -17,7 +17,8 @@ use crate::state::wire_id;
 
 /// A device of a hub, with its modules.
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and `modules` are ours.
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and `modules` are our
+/// additions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -98,10 +99,10 @@ pub struct SeedAuthentication {
     pub symmetric_key: Option<SymmetricKeys>,
 }
 
-/// Checked identities, with the hub that each belongs to.
+/// Checked identities, with the hub of each.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
-    /// By the hub's name in lower case and the client id.
+    /// The identities by hub (in lower case) and client id.
     identities: BTreeMap<(String, String), (Device, Put)>,
 }
 
@@ -113,7 +114,7 @@ struct SeedIdentity<'a> {
     parts: Parts,
 }
 
-/// Checks everything, changes nothing. A device that is repeated only groups its modules.
+/// Checks everything and changes nothing. A seed can name an existing device to add modules to it.
 pub(crate) fn check(
     state: &State,
     devices: &[SeedDevice],
@@ -215,7 +216,7 @@ impl Checked {
         Ok(())
     }
 
-    /// The effect on each identity.
+    /// The effects on the identities.
     pub(crate) fn puts(&self) -> impl Iterator<Item = Put> {
         self.identities.values().map(|(_, put)| *put)
     }
@@ -233,7 +234,7 @@ impl Checked {
             if enabled {
                 state.live.close(&Key::Hub(host, client_id), EndReason::NotAllowed);
             } else {
-                // Closes the connections of its modules too.
+                // Also closes the connections of its modules.
                 state.close_device(&host, &client_id);
             }
         }

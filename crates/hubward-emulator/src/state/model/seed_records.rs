@@ -11,7 +11,7 @@ use super::{Assigned, Record, State, levels};
 
 /// The registration record of a device.
 ///
-/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationState`; what follows `state` is ours.
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationState`; the members after `state` are our additions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -55,7 +55,8 @@ impl SeedRegistration {
     }
 }
 
-/// Checks everything, changes nothing. Returns keys, records, and the effect on each.
+/// Checks everything and changes nothing. Returns the key and the record of each registration, and the effect of
+/// storing it.
 pub(crate) fn check(
     state: &State,
     registrations: &[SeedRegistration],

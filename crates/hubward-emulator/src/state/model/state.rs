@@ -14,7 +14,7 @@ use super::table::Table;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// The state. Keys are in lower case where the services ignore letter case.
+/// The state. If a service ignores the letter case of a name, the name is in lower case here.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
@@ -22,13 +22,14 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
-    /// The keys of the shared access policies, which can use the service APIs and connect as any device.
+    /// The keys of the shared access policies. With such a key, a client can use the service APIs or connect as any
+    /// device.
     pub(crate) policies: Policies,
     pub(crate) live: Live,
 }
 
 impl State {
-    /// Hubs without devices, and nothing else.
+    /// A state that contains hubs without devices, and nothing else.
     pub(crate) fn new<'a>(hubs: impl IntoIterator<Item = &'a str>) -> Self {
         let hub = |host: &str| Hub { host: host.to_owned(), ..Hub::default() };
         let hubs = hubs.into_iter().map(|host| (host.to_ascii_lowercase(), hub(host))).collect();
@@ -95,7 +96,7 @@ impl State {
         live.close_all(EndReason::NotAllowed);
     }
 
-    /// When an identity was last active, as far as known.
+    /// When an identity was last active. The year 1 if it never was.
     pub(crate) fn activity(&self, hub: &str, client_id: &str, device: &Device) -> String {
         self.live.activity(&Key::hub(hub, client_id)).unwrap_or_else(|| device.last_activity.clone())
     }

@@ -1,4 +1,4 @@
-//! A map that records which of its keys were touched, so that they can be written to disk.
+//! A map that records which keys have changed, so that the changes can be written to disk.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, btree_map};
@@ -16,48 +16,48 @@ pub(crate) enum TableChange {
 
 /// A sorted map with the methods of [`BTreeMap`].
 ///
-/// Borrowing a value mutably touches its key, whether the value changes or not. Without [`Table::track`], in an
-/// emulator that keeps its state in memory, nothing is recorded, at no cost.
+/// A mutable borrow marks the key as changed, even if the value stays the same. Before [`Table::track`] is called, the
+/// table records nothing and costs nothing extra. An emulator with its state in memory never calls it.
 #[derive(Clone)]
 pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
-    /// `None` if touched keys are not recorded.
+    /// The keys marked as changed since the last call of [`Table::drain_touched`]. `None` if they are not recorded.
     touched: Option<BTreeMap<String, Touch>>,
     /// Created, updated and deleted keys, for the journal. `None` if they are not recorded.
     changes: Option<Vec<(String, TableChange)>>,
 }
 
-/// What happened to a key since the last call of [`Table::drain_touched`].
+/// The change of a key since the last call of [`Table::drain_touched`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Touch {
     /// The value may have changed in place.
     Changed,
-    /// The value was inserted or removed: everything that belonged to an earlier value is gone.
+    /// The value was inserted or removed. Rows on disk that belong to an earlier value are obsolete.
     Replaced,
 }
 
 impl<V> Table<V> {
-    /// Starts to record touched keys.
+    /// Starts to record changed keys for the disk.
     pub(crate) fn track(&mut self) {
         self.touched.get_or_insert_default();
     }
 
-    /// The keys touched since the last call, in order.
+    /// Returns the keys that changed since the last call, in order.
     pub(crate) fn drain_touched(&mut self) -> BTreeMap<String, Touch> {
         self.touched.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether any key was touched since [`Table::drain_touched`].
+    /// Whether any key has changed since the last call of [`Table::drain_touched`].
     pub(crate) fn is_touched(&self) -> bool {
         self.touched.as_ref().is_some_and(|it| !it.is_empty())
     }
 
-    /// Starts to record created, updated and deleted keys.
+    /// Starts to record created, updated and deleted keys for the journal.
     pub(crate) fn record_changes(&mut self) {
         self.changes.get_or_insert_default();
     }
 
-    /// The keys created, updated and deleted since the last call, in that order.
+    /// Returns the keys that were created, updated or deleted since the last call, in the order of the changes.
     pub(crate) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -68,7 +68,7 @@ impl<V> Table<V> {
         }
     }
 
-    /// Borrows a value without touching its key, for data that is not written to disk.
+    /// Borrows a value without marking its key as changed. For data that is not written to disk.
     pub(crate) fn untouched_mut(&mut self, key: &str) -> Option<&mut V> {
         self.map.get_mut(key)
     }
@@ -93,7 +93,7 @@ impl<V> Table<V> {
         self.map.insert(key, value)
     }
 
-    /// The value of a key; inserts one if there is none.
+    /// Returns the value of a key; inserts a value if there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: String, make: impl FnOnce() -> V) -> &mut V {
         match self.map.entry(key) {
             btree_map::Entry::Occupied(entry) => {
@@ -225,7 +225,7 @@ impl<'a, V> IntoIterator for &'a Table<V> {
 mod tests {
     use super::*;
 
-    /// `a` and `b`, tracked, nothing touched.
+    /// A table with `a` and `b` that records changed keys. No key is marked as changed.
     fn table() -> Table<u32> {
         let mut table: Table<u32> = [("a".to_owned(), 1), ("b".to_owned(), 2)].into_iter().collect();
         table.track();

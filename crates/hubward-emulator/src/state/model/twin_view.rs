@@ -19,7 +19,7 @@ pub struct TwinView {
     /// The module id, if this is the twin of a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Version of the parts that the cloud can change.
+    /// Version of tags and desired properties.
     pub etag: String,
     /// Version of the identity.
     pub device_etag: String,
@@ -28,21 +28,21 @@ pub struct TwinView {
     /// The operator's comment on the status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// When the status last changed; the year 1 if never.
+    /// When the status last changed. The year 1 if it has not changed.
     pub status_update_time: String,
     /// Whether the device is connected.
     pub connection_state: ConnectionState,
-    /// When the device last connected or sent something; the year 1 if never.
+    /// When the device last connected or sent something. The year 1 if it never did.
     pub last_activity_time: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
     /// Always `sas`.
     authentication_type: &'static str,
-    /// Always without certificates.
+    /// Always empty: the emulator does not support certificates.
     x509_thumbprint: X509Thumbprint,
-    /// The model id from its last connection; empty if there is none.
+    /// The model id from the last connection; empty if there is none.
     pub model_id: String,
-    /// Counts all changes.
+    /// Increases with every change of the twin.
     pub version: u64,
     /// The tags, which the device does not see. Omitted from JSON if empty.
     ///
@@ -55,9 +55,9 @@ pub struct TwinView {
     /// The reported properties.
     #[serde(skip)]
     pub reported: Properties,
-    /// Both in the service's format.
+    /// Desired and reported properties in the service's format.
     properties: Value,
-    /// For devices only.
+    /// The capabilities of a device; `None` for a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<Capabilities>,
 }

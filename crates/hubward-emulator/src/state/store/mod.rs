@@ -1,4 +1,5 @@
-//! The objects behind one lock, with a notification for every change, and on disk if there is a data directory.
+//! The objects behind one lock. The store notifies watchers of every change, and writes changes to disk if there is a
+//! data directory.
 
 mod reset;
 
@@ -12,12 +13,12 @@ use super::model::{EndReason, Key, State};
 
 pub(crate) use reset::InitialState;
 
-/// The state and its watchers. Access is by closure, so that no task holds the lock across an await.
+/// The state and its watchers. Callers access the state in closures, so no task can hold the lock across an await.
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
-    /// The journal for created, updated and deleted objects.
+    /// The journal that gets an event for each created, updated or deleted object.
     journal: OnceLock<EventLog>,
     /// `None` if the state is in memory only.
     disk: Option<Disk>,
@@ -29,7 +30,7 @@ impl Store {
         Self { state, revision, journal: OnceLock::new(), disk: None }
     }
 
-    /// Wraps a state that [`disk::open`] loaded. Changes since then are written too.
+    /// Creates a store for a state that [`disk::open`] loaded. Also writes the changes that were made after loading.
     pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
         let store = Self { disk: Some(disk), ..Self::new(state) };
         store.update(|_| ());
@@ -39,7 +40,7 @@ impl Store {
     /// Starts to report created, updated and deleted objects to the journal.
     pub(crate) fn report_to(&self, journal: &EventLog) {
         self.update(State::record_changes);
-        // There is only one journal; a second one would be ignored.
+        // A second journal would be ignored, but there is only one.
         let _ = self.journal.set(journal.clone());
     }
 
@@ -58,16 +59,16 @@ impl Store {
         result
     }
 
-    /// Changes the state without a notification, for example because time has passed.
+    /// Changes the state without a notification. For example, messages expire because time has passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
         if let Some(journal) = self.journal.get() {
-            // Under the lock, so that events keep their order.
+            // Under the lock, so that events are in the order of the changes.
             state.drain_changes().into_iter().for_each(|it| journal.note(it));
         }
         if let Some(disk) = &self.disk {
-            // Still under the lock, so that changes are written in order.
+            // Under the lock, so that changes are written in their order.
             disk.changed(&mut state);
         }
         result
@@ -82,13 +83,13 @@ impl Store {
         result
     }
 
-    /// Tells the connection of an identity, if there is one, that a newer one replaces it.
+    /// If an identity is connected, tells its connection that a newer one replaces it.
     pub(crate) fn take_over(&self, key: &Key) {
         self.change_some(|state| state.live.close(key, EndReason::TakenOver).then_some(()));
     }
 
-    /// Returns when all earlier changes are on disk; at once if the state is in memory. Call this before sending
-    /// anything that reveals a change.
+    /// Returns when all earlier changes are on disk. If the state is in memory, returns at once. Call this before
+    /// sending anything that reveals a change.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -99,7 +100,7 @@ impl Store {
         }
     }
 
-    /// Returns when there is room for more changes that no response depends on.
+    /// Returns when there is room for more changes. For changes without a response.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -113,7 +114,7 @@ impl Store {
         self.disk.as_ref()
     }
 
-    /// Counts the changes.
+    /// Receives the number of changes so far.
     pub(crate) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }

@@ -7,23 +7,24 @@ use super::Store;
 use crate::state::model::{DEV_GROUP, Seed, SeedError, State, apply, complete, dev_group, is_dev_group};
 use crate::state::telemetry::TelemetryLog;
 
-/// What an emulator applies to its state at a start and after a reset.
+/// The contents that an emulator applies to its state at a start and after a reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InitialState {
-    /// Whether to create the group with the public key.
+    /// Whether to create the group of the development keys, which are public.
     pub(crate) dev_keys: bool,
     pub(crate) seed: Option<Seed>,
 }
 
 impl InitialState {
-    /// Creates or removes the group of the development keys, and applies the seed. Doing this again changes nothing.
+    /// Creates or removes the group of the development keys, and applies the seed. A second call changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(DEV_GROUP);
         if self.dev_keys {
             let (entry, _) = complete(dev_group(), before, now)?;
             state.groups.insert(DEV_GROUP.to_owned(), entry);
         } else if before.is_some_and(is_dev_group) {
-            // The key of this group is public, so the group exists only if this start requests it.
+            // The key of this group is public. Removes the group of an earlier start, because this start does not
+            // request it.
             state.groups.remove(DEV_GROUP);
         }
         match &self.seed {
@@ -35,7 +36,7 @@ impl InitialState {
 
 impl Store {
     /// Deletes everything except the keys of policies, as one change, and ends every connection. Telemetry offsets
-    /// continue, so that no reader mistakes new messages for old ones.
+    /// continue, so that a reader does not mistake new messages for old ones.
     pub(crate) fn reset(
         &self,
         logs: &BTreeMap<String, TelemetryLog>,
@@ -44,7 +45,7 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // The locks are held until all writes are queued, so that no message comes in between.
+            // Holds the locks of the logs until all writes are queued. Otherwise a message could come in between.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = initial_state.apply(&mut state, now);

@@ -1,5 +1,5 @@
-//! Server-sent events and JSON lines. The log is read while it is sent, so nothing is queued for a client. A client
-//! that does not read gets the number of missed entries when it reads again.
+//! Server-sent events and JSON lines. A stream reads the log only when the client takes more data, so nothing is queued
+//! for the client. A client that has stopped reading for a while gets the number of entries that it missed.
 //!
 //! Source: the WHATWG's HTML standard, "Server-sent events".
 
@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::doors::http::Chunks;
 
-/// Interval of comments on an idle stream. They show the client, and proxies on the way, that the connection is alive.
+/// Interval of comments on an idle stream. A comment shows the client, and proxies on the way, that the connection is
+/// alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Approximate size of a chunk, in bytes.
@@ -26,8 +27,8 @@ const AT_ONCE: u32 = 256;
 
 /// A reader of a log.
 pub(in crate::doors::admin) trait Feed: Send + 'static {
-    /// Waits for the next entry. Returns its number and, if the filter selects it, the entry as a line of JSON.
-    /// Cancel safe.
+    /// Waits for the next entry. Returns the number of the entry, and the entry as a line of JSON. The second value is
+    /// `None` if the filter does not select the entry. Cancel safe.
     fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
     /// Number of entries that the log dropped before they were read.
@@ -64,14 +65,14 @@ struct Live<F> {
 /// The format of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::doors::admin) enum Shape {
-    /// Server-sent events, without an end.
+    /// Server-sent events; the stream never ends.
     Events,
     /// One line each, for the existing entries before this number.
     Lines { end: u64 },
 }
 
 impl<F: Feed> Stream<F> {
-    /// `restarted` is whether the client knows another log.
+    /// `restarted`: whether the client has seen entries of an earlier log, so that the emulator must have restarted.
     pub(in crate::doors::admin) fn new(
         feed: F,
         shape: Shape,
@@ -117,11 +118,11 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.preamble.take().unwrap_or_default();
         let mut read = 0;
-        // The interval does not restart with each entry, since the filter may select none of them.
+        // The interval does not restart with each entry, because the filter may select none of the entries.
         let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {
-                // Existing entries are added to the chunk without waiting.
+                // If the chunk has text already, adds existing entries without waiting.
                 _ if !text.is_empty() => now(self.feed.next()).await,
                 Shape::Lines { .. } => now(self.feed.next()).await,
                 Shape::Events => Some(tokio::select! {

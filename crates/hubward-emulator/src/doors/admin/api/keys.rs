@@ -1,4 +1,4 @@
-//! `GET /api/keys`: the connection strings of the service APIs. They are secrets that the admin port gives to every
+//! `GET /api/keys`: the connection strings of the service APIs. These are secrets; the admin port returns them to every
 //! client that can reach it.
 
 use serde_json::{Value, json};

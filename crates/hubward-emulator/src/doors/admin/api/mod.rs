@@ -27,7 +27,7 @@ use crate::doors::http::request::{self, TooLarge};
 use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Maximum size of a body, in bytes. A fault may contain the body of a response.
+/// Maximum size of a body, in bytes. A scripted fault in a body may contain the body of a response.
 const BODY_MAX: usize = 1024 * 1024;
 
 /// Maximum size of an import, in bytes: about ten thousand devices.
@@ -55,7 +55,7 @@ impl Route {
     fn parse(path: &str) -> Option<Self> {
         let decode = |it: &str| {
             let name = percent_decode_str(it).decode_utf8().ok()?.into_owned();
-            // With a `/`, the device id would name a module.
+            // A device id that contains `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let segments: Vec<&str> = path.split('/').collect();
@@ -169,7 +169,7 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
 /// Imports an export into the state.
 async fn import(admin: &Admin, head: &http::request::Parts, body: Incoming) -> Result<Result<Value, Failure>, Aborted> {
     let Ok(_upload) = admin.uploads.try_acquire() else {
-        // So that the client can read the response.
+        // Reads the body, so that the client can read the response.
         let _ = request::discard(body, SEED_MAX).await?;
         return Ok(Err(Failure::new(503, "Too many imports are in progress. Try again later.")));
     };

@@ -12,9 +12,9 @@ const PAGE_MAX: usize = 1000;
 /// Maximum size of a page with more than one message, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A page of the messages for which `wanted` returns true, from the offset `from` on, and `next`, the offset of the
-/// next page. Without new messages, the page is empty and `next` is the requested offset. Messages that the log has
-/// dropped are missing, which shows in the offsets.
+/// A page of the messages that `wanted` selects, from the offset `from` on. `next` is the offset of the next page. If
+/// there are no new messages, the page is empty and `next` is the requested offset. Messages that the log has dropped
+/// are missing; the offsets show the gap.
 pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;
@@ -34,8 +34,8 @@ pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) ->
     json!({ "messages": messages, "next": next })
 }
 
-/// A message as JSON. A body that is not UTF-8 is written as `bodyBase64`. `systemProperties` holds those of the
-/// sender (such as `$.mid`) and of the hub (such as `iothub-connection-device-id`).
+/// A message as JSON. If the body is not UTF-8, the member `bodyBase64` contains it. `systemProperties` contains the
+/// system properties of the sender (such as `$.mid`) and of the hub (such as `iothub-connection-device-id`).
 pub(super) fn shown(telemetry: &Telemetry) -> Value {
     let message = &telemetry.message;
     let stamps = telemetry.stamps();

@@ -8,9 +8,9 @@ use super::Failure;
 /// The start of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// The entry with this number, or the oldest one that the log keeps.
+    /// The entry with this number. If the log has dropped this entry, the oldest entry.
     Number(u64),
-    /// The entry after this number. A browser that reconnects sends it as `Last-Event-ID`.
+    /// The entry after this number. A browser that reconnects sends the number as `Last-Event-ID`.
     After(u64),
     /// The next new entry.
     Latest,
@@ -62,8 +62,8 @@ impl Query {
         self.filters.iter().find(|(it, _)| it == name).map(|(_, text)| text.as_str())
     }
 
-    /// The number of the first entry to send from a log that has had `total` entries. The second value is whether the
-    /// client knows another log: it has seen a number that this log has not reached.
+    /// Returns the number of the first entry to send from a log that has had `total` entries. The second value is
+    /// `true` if the client has seen a number that this log has not reached. The client then knows an earlier log.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {
             From::Number(number) => (number, false),

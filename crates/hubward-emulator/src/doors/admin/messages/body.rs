@@ -22,7 +22,7 @@ pub(super) const INPUT_OF_DEVICE: &str =
 struct Body {
     body: Option<String>,
     body_base64: Option<String>,
-    /// `null` stands for a name without a value.
+    /// `null` as the value adds a property without a value.
     #[serde(default)]
     properties: BTreeMap<String, Option<String>>,
     message_id: Option<String>,
@@ -39,7 +39,7 @@ struct Body {
     sender_module_id: Option<String>,
 }
 
-/// The message, and the input of a module that it is for.
+/// Returns the message and, if the message is for a module, the name of its input.
 pub(super) fn read(body: Value) -> Result<(CloudToDevice, Option<String>), Problem> {
     let body: Body =
         serde_json::from_value(body).map_err(|problem| wrong(&format!("The body is not valid: {problem}.")))?;

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::ALLOW;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json as json_value};
+use serde_json::{Value, json};
 
 use body::{INPUT_OF_DEVICE, read, wrong};
 
@@ -19,7 +19,7 @@ use crate::services::api::hub::{Form, Problem};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 
-/// Maximum size of a body, in bytes. It holds the largest message with all characters escaped.
+/// Maximum size of a body, in bytes. The largest message fits even if every character is escaped.
 const BODY_MAX: usize = 512 * 1024;
 
 /// The device or module that a path names.
@@ -36,7 +36,7 @@ impl Target {
         let mut segments = path.strip_prefix("/messages/")?.split('/');
         let mut name = || {
             let name = percent_decode_str(segments.next()?).decode_utf8().ok()?.into_owned();
-            // With a `/`, the device id would name a module.
+            // A device id that contains `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let (hub, device) = (name()?, name()?);
@@ -56,7 +56,7 @@ impl Target {
 pub(super) async fn answer(cloud: &Cloud, target: Target, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let result = match *request.method() {
         Method::GET | Method::HEAD => show(cloud, &target),
-        Method::POST => match json(request).await? {
+        Method::POST => match read_json(request).await? {
             Ok(body) => send(cloud, &target, body),
             Err(problem) => Err(problem),
         },
@@ -81,7 +81,7 @@ pub(super) async fn answer(cloud: &Cloud, target: Target, request: Request<Incom
 fn show(cloud: &Cloud, target: &Target) -> Result<Value, Problem> {
     let messages = services::hub::queued(cloud, &target.hub, &target.client_id);
     let missing = || Problem::new(Code::not_found(&target.client_id), "The hub does not have this device or module.");
-    Ok(json_value!({ "messages": messages.ok_or_else(missing)? }))
+    Ok(json!({ "messages": messages.ok_or_else(missing)? }))
 }
 
 /// Sends a message. Returns `{messageId}`.
@@ -95,12 +95,12 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
         (None, Some(_)) => return Err(wrong(INPUT_OF_DEVICE)),
         (Some(_), None) => return Err(wrong("A message to a module needs an inputName.")),
     };
-    Ok(json_value!({ "messageId": sent? }))
+    Ok(json!({ "messageId": sent? }))
 }
 
-/// Reads the JSON body of a request. A web page of another origin can make a browser send a POST request here, but
-/// not with the content type of JSON.
-async fn json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
+/// Reads the JSON body of a request. The content type must be JSON: a web page of another origin can make a browser
+/// send a POST request here, but not with this content type.
+async fn read_json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {
         let message = "The content type must be application/json.";

@@ -38,7 +38,8 @@ pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming
     read(kind, flags, fields).map(Some)
 }
 
-/// The remaining length and the number of bytes that encode it; `None` if `input` does not hold all of them.
+/// Returns the remaining length and the number of bytes that encode it; `None` if `input` does not contain all these
+/// bytes.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {
@@ -98,7 +99,7 @@ fn connect(fields: &mut Fields) -> Result<Connect, Malformed> {
     if name != "MQTT" && name != "MQIsdp" {
         return Err(Malformed::Protocol);
     }
-    // The rest of the packet depends on the level, so it is not read for another level.
+    // Another protocol level has another format, so the rest of the packet is not read.
     if name != "MQTT" || fields.byte()? != 4 {
         return Err(Malformed::Level);
     }

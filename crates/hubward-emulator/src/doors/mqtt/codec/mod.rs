@@ -1,5 +1,5 @@
-//! A strict codec for MQTT 3.1.1, written from the standard and independent of any client's. It refuses every packet
-//! that the standard requires a server to refuse.
+//! A strict codec for MQTT 3.1.1. It follows the text of the standard and shares no code with any client. It refuses
+//! every packet that the standard requires a server to refuse.
 
 mod decode;
 mod encode;

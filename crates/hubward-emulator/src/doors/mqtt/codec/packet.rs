@@ -24,7 +24,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Connect {
     pub(crate) client_id: String,
     pub(crate) clean_session: bool,
-    /// In seconds; 0 turns it off.
+    /// In seconds; 0 turns the keep-alive off.
     pub(crate) keep_alive: u16,
     pub(crate) will: Option<Will>,
     pub(crate) username: Option<String>,

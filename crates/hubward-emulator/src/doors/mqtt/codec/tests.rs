@@ -1,4 +1,4 @@
-//! Tests of the codec against bytes typed from the standard.
+//! Tests of the codec. Their bytes are copied by hand from the standard.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,7 +8,7 @@ const MAX: usize = 300 * 1024;
 
 /// A CONNECT with a will, a user name and a password.
 const FULL_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\xce\x00\x3c\x00\x02d1\x00\x01w\x00\x02by\x00\x01u\x00\x02pw";
-/// The same without will, user name and password.
+/// The same CONNECT without will, user name and password.
 const BARE_CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d1";
 
 fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
@@ -141,7 +141,7 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x10\x12\x00\x04MQTT\x04\x06\x00\x00\x00\x02d1\x00\x01#\x00\x00", Malformed::Topic),
         (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d\x00", Malformed::Nul),
     ] {
-        // Padding makes sure that the remaining length is not the reason of the refusal.
+        // The padding makes the remaining length valid, so the refusal has another reason.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
         assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 /// Longer than any connection lasts, and short enough that an `Instant` cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Maximum number of held acknowledgements: a client has no more packet ids.
+/// Maximum number of held acknowledgements. A client cannot have more packet ids.
 const PUBACKS: usize = 65_535;
 
 /// Maximum number of delayed publishes.
@@ -36,17 +36,17 @@ pub(super) struct Draft {
 /// The delayed packets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    /// In the order of sending. An earlier one delays those after it, even if they are due before it.
+    /// In the order of sending. An entry waits for all entries before it, even if its own time has come.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
 impl Delayed {
-    /// Holds an acknowledgement for `time`, and until the acknowledgements that are held already have been sent:
-    /// acknowledgements keep their order.
+    /// Holds an acknowledgement for `time`. If other acknowledgements are already held, this one also waits until they
+    /// are sent, because acknowledgements must keep their order.
     ///
-    /// Returns the packet id as an error if the acknowledgement can be sent at once, or too many are held.
+    /// Returns the packet id as an error if the acknowledgement can be sent at once, or if too many are held.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2).
     pub(super) fn hold(&mut self, packet_id: u16, time: Option<Duration>) -> Result<(), u16> {

@@ -12,13 +12,13 @@ impl HubSession<'_> {
     /// Publishes queued messages, up to the maximum number of unacknowledged ones. Does nothing until the client has
     /// subscribed.
     ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That
-    /// messages from before the first SUBSCRIBE are delivered too is a `[guess]`.
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That the hub also
+    /// delivers messages from before the first SUBSCRIBE is a `[guess]`.
     pub(super) async fn deliver<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // Set again below. Otherwise a lock that has ended would trigger this function over and over.
+        // If the time of a lock that has ended stayed here, the main loop would call this function again and again.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
@@ -39,10 +39,10 @@ impl HubSession<'_> {
         Ok(())
     }
 
-    /// Handles a PUBACK. Returns whether its packet id is one of cloud-to-device messages. More messages may be sent
-    /// afterwards.
+    /// Handles a PUBACK. Returns whether the packet id is one of those for cloud-to-device messages. If a message is
+    /// completed, there may be room to deliver the next one.
     ///
-    /// A PUBACK that comes before that of an earlier message is ignored.
+    /// Ignores a PUBACK if an earlier message is not acknowledged yet.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
     /// RequestAckPairProcessor.cs.

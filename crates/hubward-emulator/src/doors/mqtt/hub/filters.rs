@@ -1,4 +1,4 @@
-//! The topic filters that a hub looks for.
+//! Prefixes of the topic filters that have special rules.
 
 /// Prefix of the filters for changes of desired properties.
 pub(super) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";

@@ -57,8 +57,8 @@ impl HubSession<'_> {
     /// Passes a device's response to the caller. A late or duplicate response is dropped. A response that is not JSON
     /// is passed on unchanged.
     ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That a response
-    /// larger than 128 KB ends the connection is a `[guess]`.
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That the hub ends the
+    /// connection after a response larger than 128 KB is a `[guess]`.
     pub(super) fn method_answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,

@@ -1,4 +1,5 @@
-//! Publishes from a hub to a device: packet ids, the limit of unacknowledged publishes, and the queue behind it.
+//! Publishes from a hub to a device: packet ids, the limit of unacknowledged publishes, and the queue of further
+//! publishes.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,7 +14,7 @@ use crate::doors::mqtt::{Closed, Connection};
 /// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
 const WINDOW: usize = 16;
 
-/// The lower packet ids are for cloud-to-device messages.
+/// The first packet id of these publishes. Lower packet ids are for cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
 /// Maximum number of waiting responses, and their maximum size in bytes.
@@ -35,8 +36,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Publishes a response to the client. A client that keeps sending requests without acknowledging the responses
-    /// is [`Closed::Slow`].
+    /// Publishes a response to the client. If the client keeps sending requests and does not acknowledge the responses,
+    /// returns [`Closed::Slow`].
     pub(super) fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -94,7 +95,7 @@ impl Outbox {
         }
     }
 
-    /// A packet id for a publish with QoS 1; `None` while too many publishes are unacknowledged.
+    /// Returns a packet id for a publish with QoS 1; `None` while too many publishes are unacknowledged.
     fn packet_id(&mut self) -> Option<u16> {
         if self.unacknowledged.len() >= WINDOW {
             return None;

@@ -50,8 +50,8 @@ impl HubSession<'_> {
 
     /// The QoS of a kind of publish; `None` if the client has not subscribed to it.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls come with QoS 0. That
-    /// the others come with the granted one is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls have QoS 0. That other publishes have
+    /// the granted QoS is a `[guess]`.
     pub(super) fn qos(&self, kind: PublishKind) -> Option<u8> {
         match kind {
             PublishKind::Answer => self.filters.granted("$iothub/twin/res/#"),

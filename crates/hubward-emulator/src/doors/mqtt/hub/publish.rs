@@ -1,4 +1,4 @@
-//! Handles publishes from a device: telemetry here; twin requests and method responses are dispatched.
+//! Handles publishes from a device: handles telemetry, and dispatches twin requests and method responses.
 
 use hubward_proto::hub::{Message, TelemetryTopic};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,8 +15,8 @@ use crate::state::fault::{Fault, Point};
 impl HubSession<'_> {
     /// Handles a publish.
     ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: where AMQP would answer with an error, MQTT
-    /// ends the connection.
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: in the cases in which AMQP returns an error, MQTT ends the
+    /// connection.
     pub(super) async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,

@@ -44,7 +44,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Ok(checked) => checked,
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
-    // Only a device that may connect acquires a slot. Its own older connection may hold the last one.
+    // Only a device that may connect acquires a slot. Its older connection may hold the last slot, so end it first.
     cloud.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
     let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
     let (device, started) = match DeviceConnection::begin(cloud, &request, !connect.clean_session, resume) {
@@ -73,7 +73,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // Messages may be queued for the filters of the kept session.
+    // Messages for the filters of the kept session may already be in the queue.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -87,7 +87,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     end_of(&why)
 }
 
-/// Continues the session that an earlier connection left, without the filters that the login may not use.
+/// Continues the session that an earlier connection kept. Removes the filters that this login may not use.
 fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
     let mut kept = kept;
     if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
@@ -97,7 +97,7 @@ fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptio
     (kept, subscriptions)
 }
 
-/// What the filters of a session subscribe to.
+/// Returns the subscriptions that the filters of a session stand for.
 fn subscriptions(session: &Session) -> Subscriptions {
     Subscriptions { desired: session.highest_qos(NOTICES).is_some(), methods: session.highest_qos(CALLS).is_some() }
 }
@@ -114,7 +114,7 @@ fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     refuse(connection, NOT_AUTHORIZED)
 }
 
-/// The event of a refused CONNECT, with the identity that it claims.
+/// The event of a refused CONNECT, with the identity that the CONNECT claims.
 fn refused(connect: &Connect, why: &str) -> Note {
     let note = Note::new(EventKind::Refused, EventSource::Hub).code(NOT_AUTHORIZED.into()).message(why);
     match connect.username.as_deref().and_then(|it| HubUsername::parse(it).ok()) {
@@ -129,17 +129,18 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) queue_changed: Arc<Notify>,
-    /// When the next lock of a message ends. The message is published again then.
+    /// When the lock of the next message ends. The hub then publishes the message again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
     pub(super) calls: Calls,
 }
 
-/// Whether a filter needs an api-version in the user name: the filters of direct methods and of desired properties.
+/// Whether a filter requires an api-version in the user name. The filters of direct methods and of desired properties
+/// do.
 ///
 /// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
-/// wolfSSL/wolfMQTT, issue 38. For notices it is a `[guess]`.
+/// wolfSSL/wolfMQTT, issue 38. For changes of desired properties this is a `[guess]`.
 fn is_for_versions(filter: &str) -> bool {
     filter.starts_with(CALLS) || filter.starts_with(NOTICES)
 }
@@ -160,14 +161,14 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// An event of a hub's connection that its client does not cause.
+/// An event of a hub's connection that does not come from its client.
 pub(super) enum Event {
     /// A publish for the client.
     Push(Push),
     /// A delayed packet is due.
     Due,
     /// The device's message queue in the store may have changed.
-    Look,
+    QueueChanged,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSession<'_> {
@@ -178,9 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             biased;
             // The sender is dropped when the connection has to end; `ended` reports that.
             Some(push) = self.pushes.recv() => Event::Push(push),
-            () = self.queue_changed.notified() => Event::Look,
+            () = self.queue_changed.notified() => Event::QueueChanged,
             () = until(self.delayed.due()) => Event::Due,
-            () = at(&self.cloud.clock, self.release) => Event::Look,
+            () = at(&self.cloud.clock, self.release) => Event::QueueChanged,
         }
     }
 
@@ -189,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             Event::Push(Push::Desired { version, body }) => self.desired(connection, version, body),
             Event::Push(Push::Method(call)) => self.call(connection, call),
             Event::Due => self.send_due(connection).await,
-            Event::Look => self.deliver(connection).await,
+            Event::QueueChanged => self.deliver(connection).await,
         }
     }
 
@@ -261,9 +262,9 @@ impl HubSession<'_> {
 
     /// Subscribes to a filter. Returns the granted QoS or a refusal.
     ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
-    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`; see
-    /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five; QoS 1 if the
+    /// client requests QoS 2. That the hub refuses a filter with 0x80 and does not end the connection is a `[guess]`;
+    /// see [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         let identity = &self.device.login().identity;
         if TopicFilter::parse(identity, filter).is_err() {
@@ -281,8 +282,7 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Stores the filters. Returns false if the connection has to end: then the client must not get an
-    /// acknowledgement.
+    /// Stores the filters. Returns false if the connection has to end. The client must not get an acknowledgement then.
     fn keep(&self) -> bool {
         self.device.subscribed(subscriptions(&self.filters), &self.filters)
     }

@@ -30,8 +30,8 @@ struct TwinResponse {
 impl<'a> Request<'a> {
     /// Parses a topic; `None` if it is not the topic of a twin request.
     ///
-    /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a GET without a request id
-    /// ends the connection, a report without one is accepted and not answered.
+    /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a GET without a request id ends the connection. A
+    /// report without a request id is accepted and not answered.
     pub(super) fn parse(topic: &'a str) -> Option<Result<Self, Closed>> {
         let (reports, rest) = match topic.strip_prefix("$iothub/twin/GET/") {
             Some(rest) => (false, rest),

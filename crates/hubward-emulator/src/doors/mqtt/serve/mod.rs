@@ -36,7 +36,7 @@ where
                 hub::serve(cloud, &mut connection, *connect, entry).await
             }
         }
-        // The standard requires a CONNACK in this case.
+        // The standard requires a CONNACK for an unsupported protocol level.
         Ok(Err(Closed::Malformed(Malformed::Level))) => {
             tracing::info!("a client does not use MQTT 3.1.1");
             refuse(&mut connection, UNACCEPTABLE_PROTOCOL)

@@ -15,7 +15,7 @@ struct World {
     started: Instant,
 }
 
-/// A client before its CONNECT. The pipe to the server holds `pipe` bytes.
+/// A client that has not sent its CONNECT yet. The pipe to the server holds `pipe` bytes.
 fn world(pipe: usize) -> (World, SharedKey) {
     let key = SharedKey::generate().expect("a key");
     let cloud = Cloud::for_tests(&key);
@@ -101,7 +101,7 @@ async fn a_ping_restarts_the_keep_alive_and_half_a_packet_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_dropped() {
-    // Room for the CONNACK and little more.
+    // The pipe has room for the CONNACK and little more.
     let mut world = logged_in(64, 0).await;
     let pings = b"\xc0\x00".repeat(4096);
     let sent = world.client.write_all(&pings).await;

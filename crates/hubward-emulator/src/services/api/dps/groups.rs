@@ -6,7 +6,7 @@ use super::kind::Kind;
 use crate::state::model::{Entry, State, Table};
 
 impl Kind for EnrollmentGroup {
-    /// Source: `[seen]` a training page of Microsoft's shows it.
+    /// Source: `[seen]` on a training page by Microsoft.
     const MISSING: (u32, &'static str) = (404_204, "The enrollment group was not found.");
     /// Source: `[guess]` by analogy: 409201 beside 404201.
     const EXISTS: u32 = 409_204;

@@ -1,4 +1,4 @@
-//! The parts that individual enrollments and groups have in common: create, update, get, delete.
+//! Operations for individual enrollments and for groups: create, update, get, delete.
 
 use hubward_proto::service::{AllocationPolicy, Attestation, BulkError, BulkMode, ProvisioningStatus, SymmetricKeys};
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub(super) fn put<K: Kind>(
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
     if put == Put::Unchanged {
-        // Applying a seed again changes nothing, but a PUT always makes a new version.
+        // If a seed is applied again, nothing changes, but a PUT always creates a new version.
         let settings = entry.model.settings_mut();
         settings.etag = Some(wire_id::etag());
         settings.last_updated_date_time_utc = Some(timestamp(now));
@@ -97,7 +97,7 @@ pub(super) fn attestation<K>(entry: &Entry<K>) -> Attestation {
 
 /// Parses an object. An error names only the position, because the text may contain keys.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    // Some JSON parsers, including ours, accept an array for an object with its members in order.
+    // Some JSON parsers, including ours, accept an array instead of an object and read its items as members in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::generic(400, "The body must be a JSON object."));
     }
@@ -108,7 +108,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Refuses settings that only this API refuses; the store checks the rest.
+/// Refuses settings that only this API refuses. The store checks the other settings.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. That an attestation is required
 /// is a `[guess]`.

@@ -43,7 +43,7 @@ pub(crate) struct ServiceRequest {
 }
 
 impl ServiceRequest {
-    /// Parses method and path. Ignores the letter case of fixed words, because the SDKs differ.
+    /// Parses method and path. Ignores the letter case of fixed segments, because the SDKs differ.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for bulk
     /// requests.

@@ -52,15 +52,15 @@ impl Page {
     }
 }
 
-/// Accepts a query for everything, and no other query. The real service is said to ignore the text. The emulator
-/// refuses any other query, so that a caller does not mistake an unfiltered response for a filtered one.
+/// Accepts a query for everything, and no other query. The real service is said to ignore the text of a query. The
+/// emulator refuses other queries, so that a caller does not mistake an unfiltered response for a filtered one.
 ///
-/// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends it in lower case.
+/// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends the same in lower case.
 pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {
     let QuerySpecification { query } = kind::read(body)?;
-    let words: Vec<String> = query.split_whitespace().map(str::to_ascii_lowercase).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    let tokens: Vec<String> = query.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    match tokens.as_slice() {
         [] | ["select", "*"] => Ok(()),
         ["select", "*", "from", name, rest @ ..] => {
             if !name.eq_ignore_ascii_case(table) {

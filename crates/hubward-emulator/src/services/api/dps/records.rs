@@ -37,7 +37,7 @@ pub(super) fn answer(
                 let of = |it: &crate::state::model::Record| {
                     it.group.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(group))
                 };
-                // Records outlive their group.
+                // A record stays after its group is deleted.
                 if !state.groups.contains_key(&group.to_ascii_lowercase()) && !state.records.values().any(of) {
                     return Err(Refusal::new(404, 404_202, "The enrollment group was not found."));
                 }
@@ -50,7 +50,7 @@ pub(super) fn answer(
     }
 }
 
-/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: 404202 was seen for an object other than an
+/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082, which shows 404202 for an object that is not an
 /// individual enrollment.
 fn missing() -> Refusal {
     Refusal::new(404, 404_202, "The registration was not found.")

@@ -31,8 +31,8 @@ const API_VERSIONS: [&str; 17] = [
     "2024-03-31",
 ];
 
-/// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, every
-/// operation is allowed.
+/// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, the caller of
+/// this function has authorized the request, and every operation is allowed.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
 /// 401003.
@@ -45,7 +45,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
         return Ok((hub, Action::parse(method, path)?));
     }
     if is_for_devices(method, path) {
-        // The token of a device is not checked.
+        // A device sends this request with its own token, which is not checked.
         return Ok((String::new(), Action::parse(method, path)?));
     }
     let refuse = |denied: Denied| {

@@ -34,7 +34,7 @@ const MODES: [ImportMode; 9] = [
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
 const MAX: usize = 100;
 
-/// Processes the identities in order; one that is refused does not stop the others.
+/// Processes the identities in order. If one is refused, the others are still processed.
 ///
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the same body
 /// if an identity was refused.
@@ -92,7 +92,7 @@ fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Parses the identities. Some clients write the ETag as it is in an identity.
+/// Parses the identities. Some clients send the ETag back in the form in which they received it.
 ///
 /// Source: `[sdk]` azure-iothub (Node), registry.js, which sends identities back as it received them.
 fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
@@ -100,7 +100,7 @@ fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Pr
         if let Some(etag) = item.remove("etag") {
             item.entry("eTag").or_insert(etag);
         }
-        // The parser's message may repeat a value, and there are keys.
+        // The parser's message may repeat a value, and some values are keys.
         let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the expected structure.");
         serde_json::from_value(item.into()).map_err(wrong)
     };
@@ -117,9 +117,9 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
 /// Applies one operation; returns the event kind for the journal. A refused operation does not change the identity.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
-/// `DevicesClient_BulkCreation_DeviceWithTwin`, for the twin of a new identity, whose tags and desired properties
-/// are its first state. That tags and desired properties of a request are merged into an existing twin in every
-/// mode is a `[guess]`, and so is that `managedBy`, which these requests do not have, does not change.
+/// `DevicesClient_BulkCreation_DeviceWithTwin`: the tags and desired properties of a new identity are the first state
+/// of its twin. Two points are a `[guess]`: in every mode, the hub merges tags and desired properties into an existing
+/// twin; and it does not change `managedBy`, which these requests do not contain.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -186,7 +186,7 @@ fn apply(
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));
-        // Updates a copy first: if the twin is refused, the identity must not change.
+        // Changes a copy of the twin first: if the twin is refused, the identity must not change.
         let mut twin = find(state, hub, client_id)?.twin.clone();
         twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
         registry::apply(state, hub, client_id, requested, put, &if_match, now)?;

@@ -22,7 +22,7 @@ pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiResp
     Ok(ApiResponse::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
 }
 
-/// Returns the next feedback records, under a lock; 204 if there are none.
+/// Locks the next feedback records and returns them; 204 if there are none.
 ///
 /// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock token is the
 /// etag.
@@ -36,7 +36,7 @@ pub(super) fn receive(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> 
     Ok(batch.map_or_else(ApiResponse::nothing, |(token, records)| ApiResponse::json(&records).etag(&token)))
 }
 
-/// Completes or abandons records that were received.
+/// Completes or abandons the feedback records that a service has received.
 ///
 /// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback Notification". 412002
 /// for an unknown or expired token is a `[guess]` from the code's name.
@@ -48,8 +48,8 @@ pub(super) fn complete_or_abandon(
 ) -> Result<ApiResponse, Problem> {
     let now = cloud.clock.now();
     let token = token.trim_matches('"');
-    let settled = cloud
+    let is_valid = cloud
         .store
         .change(|state| state.hub_mut(hub).is_some_and(|it| it.feedback.complete_or_abandon(token, complete, now)));
-    if settled { Ok(ApiResponse::nothing()) } else { Err(Problem::new(Code::DeviceMessageLockLost, token)) }
+    if is_valid { Ok(ApiResponse::nothing()) } else { Err(Problem::new(Code::DeviceMessageLockLost, token)) }
 }

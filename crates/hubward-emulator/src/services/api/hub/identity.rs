@@ -1,4 +1,4 @@
-//! Conversion between identities and the models of the service, with the checks of requests.
+//! Converts between identities and the models of the service, and checks the values in requests.
 
 use hubward_proto::service::{
     self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
@@ -13,7 +13,7 @@ use crate::state::model::{Device, Key, KeyPair, State};
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
 const REASON_MAX: usize = 128;
 
-/// The values of an identity in a request; `None` if the request does not contain the value.
+/// The values of an identity in a request. A value is `None` if the request does not contain it.
 #[derive(Debug, Default)]
 pub(super) struct IdentityRequest {
     pub(super) keys: Option<KeyPair>,
@@ -23,9 +23,9 @@ pub(super) struct IdentityRequest {
 }
 
 impl IdentityRequest {
-    /// The keys of the request, or new random keys, whatever the identity had before.
+    /// Takes the keys of the request, or generates random keys. The earlier keys of the identity do not matter.
     ///
-    /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces all of an identity.
+    /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces the whole identity.
     pub(super) fn take_keys(&mut self) -> Result<KeyPair, Problem> {
         let keys = self.keys.take().map_or_else(KeyPair::generate, Ok);
         keys.map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))
@@ -43,7 +43,8 @@ pub(super) fn check_id(client_id: &str) -> Result<(), Problem> {
     checked.map_err(|problem| Problem::invalid(problem.to_string()))
 }
 
-/// The client id for the device id and module id of a body; an empty module id means no module.
+/// Returns the client id for the device id and module id in a body. An empty module id means that the body is for the
+/// device.
 pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<String, Problem> {
     let wrong = |problem: ProtoError| Problem::invalid(problem.to_string());
     DeviceId::new(device_id).map_err(wrong)?;
@@ -54,9 +55,9 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
 
 /// The keys in the authentication part of a request.
 ///
-/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; `[seen]` by
-/// mwalser/terraform-provider-iothub, CONCEPT.md for one key alone. 501 is our choice, and that thumbprints
-/// together with keys are refused is a `[guess]`.
+/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; `[seen]` by mwalser/terraform-provider-iothub,
+/// CONCEPT.md: one key alone is refused. 501 is our choice. That thumbprints together with keys are refused is a
+/// `[guess]`.
 pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
     let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
     match kind {
@@ -152,7 +153,7 @@ pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model:
     Ok(shown)
 }
 
-/// Returns the identity; an error if the device or module does not exist.
+/// Returns the identity, or an error if the device or module does not exist.
 pub(super) fn find<'a>(state: &'a State, hub: &str, client_id: &str) -> Result<&'a Device, Problem> {
     if let Some((device_id, _)) = client_id.split_once('/') {
         state.device(hub, device_id).ok_or_else(|| Problem::missing(device_id))?;

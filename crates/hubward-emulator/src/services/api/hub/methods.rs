@@ -15,8 +15,8 @@ use crate::services::hub::{Invocation, invoke};
 const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
-/// Invokes a method. Returns 200 and the text of `{status, payload}`, whatever the status in it. The payload comes
-/// from the device and may not be valid JSON.
+/// Invokes a method. Returns 200 and the text of `{status, payload}`, even if the device's `status` is an error. The
+/// payload comes from the device and may not be valid JSON.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
 /// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by

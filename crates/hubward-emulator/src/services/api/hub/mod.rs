@@ -104,7 +104,7 @@ impl ApiResponse {
     }
 }
 
-/// Refuses the request if the identity has another ETag. The message contains the version numbers in the ETags.
+/// Refuses the request if the identity has another ETag. The message contains the version numbers from both ETags.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 412001; `[seen]` recordings of azure-sdk-for-net,
 /// `DevicesClient_UpdateDevice_EtagDoesNotMatch`. The message for an ETag that is not a number is a `[guess]`.
@@ -137,7 +137,7 @@ fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<()
 
 /// Parses a body. An error names only the position, because the text may contain keys.
 fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
-    // Some JSON parsers, including ours, accept an array for an object with its members in order.
+    // Some JSON parsers, including ours, accept an array instead of an object and read its items as members in order.
     if body.trim_ascii_start().first() != Some(&first) {
         let kind = if first == b'[' { "array" } else { "object" };
         return Err(Problem::new(Code::IotHubFormatError, format!("The body must be a JSON {kind}.")));

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::state::model::Right;
 
-/// The operation of a request. The strings are `{device}` or `{device}/{module}`, or lock tokens.
+/// The operation of a request. Each string is the client id `{device}` or `{device}/{module}`, or a lock token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// List devices.
@@ -34,19 +34,19 @@ pub(crate) enum Action {
     Feedback,
     CompleteFeedback(String),
     AbandonFeedback(String),
-    /// An operation that the emulator does not support; the text names it and the alternative.
+    /// An operation that the emulator does not support. The text names the operation and an alternative.
     NotEmulated(&'static str),
 }
 
 impl Action {
-    /// Parses method and path. Ignores the letter case of fixed words, because the SDKs differ.
+    /// Parses method and path. Ignores the letter case of fixed segments, because the SDKs differ.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let lower: Vec<String> = parts.iter().map(|it| it.to_ascii_lowercase()).collect();
-        let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-        if let Some(action) = Self::not_emulated(method, &words) {
+        let segments: Vec<&str> = lower.iter().map(String::as_str).collect();
+        if let Some(action) = Self::not_emulated(method, &segments) {
             return Ok(action);
         }
         let nothing = || Problem::generic(404, "There is nothing at this path.");
@@ -57,7 +57,7 @@ impl Action {
         };
         let device = || name(1).ok_or_else(nothing);
         let module = || Ok::<_, Problem>(format!("{}/{}", device()?, name(3).ok_or_else(nothing)?));
-        Ok(match (method, words.as_slice()) {
+        Ok(match (method, segments.as_slice()) {
             // One SDK adds a slash to the path of the list.
             ("GET", ["devices"] | ["devices", ""]) => Self::List,
             ("POST", ["devices"] | ["devices", ""]) => Self::Bulk,
@@ -94,11 +94,11 @@ impl Action {
         })
     }
 
-    fn not_emulated(method: &str, words: &[&str]) -> Option<Self> {
-        if is_send(method, words) {
+    fn not_emulated(method: &str, segments: &[&str]) -> Option<Self> {
+        if is_send(method, segments) {
             return None;
         }
-        Some(Self::NotEmulated(match words {
+        Some(Self::NotEmulated(match segments {
             ["jobs", ..] => "jobs (/jobs). Change twins and call methods one by one, or with POST /devices",
             ["configurations", ..] => "configurations (/configurations)",
             ["digitaltwins", ..] => "the digital twin API (/digitaltwins). /twins has the same properties",
@@ -110,7 +110,7 @@ impl Action {
             ["messages", "servicebound", "filenotifications", ..]
             | ["devices", _, "files", ..]
             | ["devices", _, "modules", _, "files", ..] => "file uploads",
-            _ if is_device_side(words) => "the HTTPS device API of a hub. Connect devices over MQTT",
+            _ if is_device_side(segments) => "the HTTPS device API of a hub. Connect devices over MQTT",
             _ => return None,
         }))
     }
@@ -129,7 +129,7 @@ impl Action {
         )
     }
 
-    /// The rights of which a caller needs one; empty for operations that are not emulated.
+    /// The rights for this operation; a caller needs one of them. Empty for operations that are not emulated.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities, ServiceConnect for
     /// twins, methods, messages and queries; iot-hub/how-to-device-twins.md requires RegistryRead for queries, so
@@ -161,30 +161,33 @@ pub(crate) fn is_asked(path: &str) -> bool {
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
 }
 
-/// Whether this is a request that devices send, with their own tokens.
+/// Whether this is a request of a device, which has a token of its own.
 pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    is_device_side(&words) && !is_send(method, &words)
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    is_device_side(&segments) && !is_send(method, &segments)
 }
 
-/// Whether this request sends a message to a device; the other methods of the path are for the device.
-fn is_send(method: &str, words: &[&str]) -> bool {
-    method == "POST" && matches!(words, ["devices", _, "messages", "devicebound"])
+/// Whether this request sends a message to a device. A device uses the other methods of this path.
+fn is_send(method: &str, segments: &[&str]) -> bool {
+    method == "POST" && matches!(segments, ["devices", _, "messages", "devicebound"])
 }
 
 /// Whether this is the path of a method invocation.
 pub(super) fn is_method(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    matches!(words.as_slice(), ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"])
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    matches!(segments.as_slice(), ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"])
 }
 
-fn is_device_side(words: &[&str]) -> bool {
-    matches!(words, ["devices", _, "messages" | "files", ..] | ["devices", _, "modules", _, "messages" | "files", ..])
+fn is_device_side(segments: &[&str]) -> bool {
+    matches!(
+        segments,
+        ["devices", _, "messages" | "files", ..] | ["devices", _, "modules", _, "messages" | "files", ..]
+    )
 }
 
-/// The methods of a path except one, for `Allow`.
+/// The methods that a path supports, without the method `but`, for the header `Allow`.
 pub(crate) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];
     let known = methods.into_iter().filter(|it| *it != but && has(it, path));
@@ -193,8 +196,8 @@ pub(crate) fn allowed(path: &str, but: &str) -> String {
 
 fn has(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
-    let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    match words.as_slice() {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match segments.as_slice() {
         ["devices"] => matches!(method, "GET" | "POST"),
         ["devices", "query"] => matches!(method, "GET" | "PUT" | "DELETE" | "POST"),
         ["devices", "keys", "regenerate"] | ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"] => {

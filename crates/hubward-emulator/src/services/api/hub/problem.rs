@@ -22,9 +22,9 @@ pub(crate) struct Problem {
 
 /// The two formats of a hub's error bodies.
 ///
-/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. Which requests get which:
-/// `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins and queries,
-/// many traces for the registry; the second one has been seen of methods only.
+/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. For the format at each path:
+/// `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins and queries; many
+/// traces for the registry. The second format has been seen for methods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `ErrorCode:{name};{message}`.
@@ -38,7 +38,7 @@ impl Problem {
         Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
     }
 
-    /// An error whose six-digit code no source names: the status and three zeros.
+    /// An error without a documented six-digit code. The code is the status and three zeros.
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {
         let name = match status {
             400 => "GenericBadRequest",
@@ -67,7 +67,7 @@ impl Problem {
         Self::new(Code::not_found(client_id), client_id.replace('/', "/modules/"))
     }
 
-    /// The body of the response, and the id of the request that it names.
+    /// Returns the body of the response, and the id of the request in that body.
     pub(crate) fn body(&self, now: SystemTime, form: Form) -> (String, String) {
         let id = wire_id::guid();
         let mut refusal = HubRefusal::new(self.code, &self.message);

@@ -21,7 +21,7 @@ const LIST_MAX: usize = 1000;
 /// issue 40485, and Azure/iotedge, issue 3105.
 const MODULES_MAX: usize = 50;
 
-/// Lists the devices of a hub, at most as many as requested.
+/// Lists the devices of a hub, up to the requested number.
 ///
 /// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That this is also the default is
 /// a `[guess]`.
@@ -63,7 +63,7 @@ pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiRespon
     cloud.store.read(|state| show(state, hub, client_id))
 }
 
-/// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`, one about a
+/// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`; a response about a
 /// module has none.
 fn show(state: &State, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     let etag = &find(state, hub, client_id)?.etag;
@@ -92,7 +92,7 @@ pub(super) fn put(
         Ok::<_, Problem>((created, show(state, hub, client_id)?))
     })?;
     if !created {
-        // The table reports new identities itself.
+        // The table itself reports new identities.
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
         cloud.journal.note(note);
     }
@@ -125,7 +125,7 @@ pub(super) fn remove(state: &mut State, hub: &str, client_id: &str, if_match: &I
     Ok(())
 }
 
-/// Whether an identity may or must exist.
+/// Whether a request creates an identity, updates it, or may do either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Create,

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::services::cloud::Cloud;
 use crate::state::model::Key;
 
-/// Modules are not counted.
+/// Returns the number of devices. Does not count modules.
 ///
 /// Source: `[doc]` the REST pages "Statistics - Get Device Statistics" and "… Get Service Statistics".
 pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
@@ -26,7 +26,7 @@ pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> 
     })
 }
 
-/// That modules are not counted here either is a `[guess]`.
+/// Returns the number of connected devices. That modules do not count here either is a `[guess]`.
 pub(super) fn service(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     let count = cloud.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));

@@ -10,7 +10,7 @@ use crate::state::model::{Change, TwinView, twin_view};
 
 /// Returns the twin of a device or module.
 ///
-/// Source: `[seen]` recordings of azure-sdk-for-net: no header `ETag`, here and after a change.
+/// Source: `[seen]` recordings of azure-sdk-for-net: the response has no header `ETag`, here and after a change.
 pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| {
         let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
@@ -57,7 +57,7 @@ fn apply(
     Ok(view)
 }
 
-/// The changes in a body. Members other than tags and desired properties are ignored.
+/// The changes in a body. Other members than tags and desired properties are ignored.
 struct Changes {
     tags: Option<Change>,
     desired: Option<Change>,
@@ -85,10 +85,10 @@ impl Changes {
     }
 }
 
-/// The desired properties of a body without `$metadata` and `$version`, which belong to the hub. A client can
-/// therefore send back a twin that it has read.
+/// Returns the desired properties of a body without `$metadata` and `$version`, which only the hub sets. A client can
+/// therefore send a twin back that it has read.
 ///
-/// Source: `[seen]` recordings of azure-sdk-for-net, which send back what they have read.
+/// Source: `[seen]` recordings of azure-sdk-for-net, in which the client sends a twin back.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
     for name in ["$metadata", "$version"] {
         desired.remove(name);
@@ -96,7 +96,7 @@ pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, 
     desired
 }
 
-/// `null` counts as absent, because some clients write it for absent members.
+/// Reads a part of a twin. `null` counts as absent, because some clients write `null` for absent members.
 fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a Map<String, Value>>, TwinProblem> {
     match value {
         None | Some(Value::Null) => Ok(None),

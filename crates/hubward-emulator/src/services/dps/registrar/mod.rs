@@ -15,13 +15,13 @@ use crate::state::model::{Operation, State, too_many_levels};
 use crate::state::store::Store;
 use crate::state::wire_id;
 
-/// DPS without its transports.
+/// DPS without transports.
 #[derive(Debug)]
 pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
-    /// Devices that a scripted fault moved to another hub than their enrollments name.
+    /// Devices that a scripted fault moved to another hub than the hub of their enrollment.
     pub(crate) moves: Moves,
     pub(crate) id_scope: String,
     /// The Retry-After of 202 responses, in seconds.
@@ -31,8 +31,8 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers a device. The status is 202 even for a device that is assigned already, and 200 only for a disabled
-    /// one.
+    /// Registers a device. The status is 202 even if the device is already assigned, and 200 only if the enrollment is
+    /// disabled.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {
@@ -104,7 +104,7 @@ impl Registrar {
         DpsResponse::error(refusal, self.clock.now())
     }
 
-    /// The response for an expired token, for a scripted fault.
+    /// The response for an expired token, at a scripted fault.
     pub(crate) fn expired(&self, caller: &Caller) -> DpsResponse {
         let why = "the token has expired (a scripted fault)".to_owned();
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
@@ -115,7 +115,7 @@ impl Registrar {
         caller.is_of(&self.id_scope)
     }
 
-    /// Why requests of a device are refused; `None` if it may send requests.
+    /// Why requests of a device are refused; `None` if they are allowed.
     pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
         self.store.read(|state| self.admit(state, caller).err())
     }
@@ -163,8 +163,8 @@ fn outcome(state: &State, caller: &Caller) -> Note {
     Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
-/// The registration as a device gets it. Older versions of the API do not have the substatus for a device
-/// that its hub already knows.
+/// Returns the registration as the device's version of the API shows it. Older versions do not have the substatus for a
+/// device that its hub already has.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: the value is returned from version
 /// 2019-04-15 on, `initialAssignment` before.
@@ -197,7 +197,7 @@ fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal
         return Err(Refusal::generic(413, "The request is larger than 96 KB."));
     }
     let wrong = || Refusal::generic(400, "The request body is not a device registration.");
-    // `serde` also reads an array as a struct, with its items as the fields in order.
+    // `serde` also accepts an array for a struct, and reads its items as the fields in order.
     if body.trim_ascii_start().first().is_some_and(|it| *it != b'{') {
         return Err(wrong());
     }

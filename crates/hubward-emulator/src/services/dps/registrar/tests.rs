@@ -1,4 +1,4 @@
-//! The registration flow without transports.
+//! Tests of the registration without transports.
 
 use std::time::{Duration, SystemTime};
 
@@ -99,7 +99,7 @@ fn answers_as_documented_while_and_after_assigning() {
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
     assert!(device.enabled && device.keys.primary == key);
-    // The result is kept, and a lookup returns it too.
+    // DPS keeps the result, and a lookup returns the same result.
     assert_eq!(json(&registrar.poll(&caller, &operation)), body);
     assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
 }
@@ -121,7 +121,8 @@ fn a_repeated_registration_is_assigning_first_and_keeps_its_hub() {
     for name in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
         assert_ne!(first["registrationState"][name], second["registrationState"][name], "{name}");
     }
-    // The substatus that a device gets depends on its api-version; the record has the newer one.
+    // The substatus in the response depends on the device's api-version. The record contains the substatus of the
+    // newest version.
     for (api_version, substatus) in [
         ("2018-11-01", "initialAssignment"),
         ("2019-03-31", "initialAssignment"),

@@ -1,4 +1,4 @@
-//! Rows that were changed in a file whose pages are intact.
+//! Tests of damaged rows in a file whose pages are intact.
 
 use std::path::Path;
 
@@ -189,7 +189,7 @@ async fn an_older_copy_is_reported_and_can_be_used_on_purpose() {
     assert_eq!(state.policies.len(), 4);
     closed(disk).await;
 
-    // A new file has a new history.
+    // A new file does not have to match the mark of the old file.
     std::fs::remove_file(folder.path().join("state.redb")).expect("removed");
     let (disk, state, _) = opened(folder.path(), &[HUB]).expect("a new one");
     assert_eq!(state.policies.len(), 0);

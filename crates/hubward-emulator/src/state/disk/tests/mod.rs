@@ -9,7 +9,7 @@ use redb::{Builder, StorageBackend};
 use super::*;
 use crate::state::telemetry::TelemetryLog;
 
-/// Storage that can be full.
+/// Storage that can run out of space.
 #[derive(Debug, Clone, Default)]
 struct Backend {
     bytes: Arc<redb::backends::InMemoryBackend>,
@@ -50,7 +50,7 @@ impl StorageBackend for Backend {
     }
 }
 
-/// A disk, and the flag that makes it full.
+/// A disk, and a flag: if the flag is set, the storage has no space left.
 fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
     let backend = Backend::default();
     let full = Arc::clone(&backend.full);
@@ -67,7 +67,7 @@ fn put(key: &str) -> [Write; 1] {
 }
 
 #[tokio::test]
-async fn settled_waits_for_earlier_changes() {
+async fn flushed_waits_for_earlier_changes() {
     let (disk, _) = disk(&BTreeMap::new());
     disk.flushed().await.expect("nothing waits");
     for number in 0..100 {
@@ -75,7 +75,7 @@ async fn settled_waits_for_earlier_changes() {
         disk.flushed().await.expect("written");
         assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
-    // An empty change settles too.
+    // A second change of the same row counts as a change, too.
     disk.enqueue(put("record\x001"));
     disk.flushed().await.expect("written");
     // Queued changes are still written. Later changes are not written and not acknowledged.
@@ -128,7 +128,7 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     );
     assert_eq!(disk.failed().await, lost);
     assert_eq!((log.total(), log.all().len()), (0, 0), "readers do not see messages that are not on disk");
-    // Later changes neither pile up nor are acknowledged, even if there is free space again.
+    // Later changes do not fill the queue and are not acknowledged, even if there is free space again.
     full.store(false, Ordering::SeqCst);
     disk.enqueue(put("record\0b"));
     assert_eq!(disk.flushed().await.expect_err("it is too late"), lost);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
-/// Packet ids above this value are for other publishes to the same client.
+/// The highest packet id of a message. Higher packet ids are for other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
 /// Maximum number of unacknowledged messages of one connection.
@@ -18,7 +18,7 @@ pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// Longer than any time the service allows; keeps sums in range.
+/// Longer than any time that the service allows. The limit keeps sums of times in range.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The rules of a hub for messages to devices.
@@ -26,14 +26,14 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) struct Rules {
     /// How long a message without an expiry time is kept.
     pub(crate) ttl: Duration,
-    /// How long a delivered message stays invisible without an acknowledgement.
+    /// How long a delivered message stays invisible if the device does not acknowledge it.
     pub(crate) lock: Duration,
-    /// Number of expired locks after which the hub gives up a message. `None` means never, because only an explicit
-    /// abandon counts, and MQTT has none.
+    /// Number of expired locks after which the hub gives up a message. `None` means never: only an explicit abandon
+    /// counts, and MQTT has no abandon.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count
-    /// behavior"; earlier revisions let every lock count. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: 0 after
-    /// a redelivery.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
+    /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
+    /// is 0 after a redelivery.
     pub(crate) max_deliveries: Option<u32>,
     /// Seed for the order of the properties in a topic; `None` for a fixed order.
     pub(crate) shuffle: Option<u64>,
@@ -45,7 +45,7 @@ impl Default for Rules {
     }
 }
 
-/// A message as it is published at each delivery.
+/// The topic and body of a message; the same at each delivery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Post {
     pub(crate) topic: String,
@@ -60,13 +60,13 @@ pub(crate) struct Post {
 pub(crate) struct Queue {
     /// Sequence number of the newest message.
     sequence: u64,
-    /// Number of the newest place.
+    /// Number of the newest [`Place`].
     #[serde(skip)]
     order: u64,
     /// The connection that messages are delivered to.
     #[serde(skip)]
     owner: Option<u64>,
-    /// In the order of their arrival.
+    /// The messages in the order of their arrival.
     messages: Vec<Entry>,
     #[serde(skip)]
     removed: Vec<RemovedMessage>,
@@ -75,7 +75,7 @@ pub(crate) struct Queue {
     to_delete: Vec<u64>,
 }
 
-/// Locks and places end with their connections, so they are not written to disk.
+/// One message in the queue. Locks and places end with their connections, so they are not written to disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
@@ -91,15 +91,15 @@ struct Entry {
     deliveries: u32,
     /// Number of locks that expired.
     timeouts: u32,
-    /// End of the lock. Until then the message is delivered to the device and invisible.
+    /// End of the lock. Until then, the message is in flight to the device, and invisible.
     #[serde(skip)]
     lock: Option<SystemTime>,
     #[serde(skip)]
     place: Option<Place>,
 }
 
-/// Order in which a connection first received a message. The client has to acknowledge in this order, even if
-/// messages are redelivered in between.
+/// The position of a message among those that a connection has received. The client must acknowledge in the order in
+/// which it first received the messages, even if some are redelivered in between.
 ///
 /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway, RequestAckPairProcessor.cs,
 /// `RetransmitAsync`: a message that is sent again keeps its position among the publishes that wait for an
@@ -107,7 +107,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     owner: u64,
-    /// Number of this place, counted per queue.
+    /// Number of this place. Each queue counts its places.
     order: u64,
 }
 
@@ -127,7 +127,7 @@ pub(crate) struct Full;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) post: Arc<Post>,
-    /// The same in every delivery of a message. From 1 to [`PACKET_ID_MAX`].
+    /// The packet id, from 1 to [`PACKET_ID_MAX`]. It is the same in every delivery of a message.
     pub(crate) packet_id: u16,
     /// Whether the message was delivered before.
     pub(crate) duplicate: bool,
@@ -140,7 +140,7 @@ pub(crate) enum Acknowledged {
     Completed,
     /// No effect: the client has to acknowledge an earlier message first.
     OutOfOrder,
-    /// No effect: no such message is delivered to this connection.
+    /// No effect: no message with this packet id is in flight to this connection.
     Unknown,
 }
 
@@ -189,9 +189,9 @@ impl Queue {
         }
     }
 
-    /// Returns the next message for a connection. With QoS 0, this completes the message. With QoS 1, the message
-    /// is invisible until the client acknowledges it or its lock expires. Returns `None` also if [`WINDOW`]
-    /// messages are unacknowledged.
+    /// Returns the next message for a connection. With QoS 0, this completes the message. With QoS 1, the message is
+    /// invisible until the client acknowledges it or its lock expires. Returns `None` if no message waits, or if
+    /// [`WINDOW`] messages are unacknowledged.
     pub(crate) fn take(&mut self, owner: u64, qos: u8, now: SystemTime, rules: &Rules) -> Option<Delivery> {
         let held = self.messages.iter().filter(|it| it.lock.is_some()).count();
         if self.owner != Some(owner) || held >= WINDOW {
@@ -224,8 +224,8 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // The acknowledgement is late. The client has finished that delivery, so the next delivery of this
-            // message comes after the others.
+            // The acknowledgement is late and ends that delivery for the client. The next delivery of this message
+            // therefore comes after the other messages.
             entry.place = None;
             return Acknowledged::Unknown;
         }
@@ -237,7 +237,7 @@ impl Queue {
         Acknowledged::Completed
     }
 
-    /// Applies the passage of time: locks expire, and then messages. Call this before any other method.
+    /// Updates the queue to the time `now`: first locks expire, then messages. Call this before any other method.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
         let mut at = 0;
         while let Some(entry) = self.messages.get_mut(at) {
@@ -262,7 +262,7 @@ impl Queue {
         self.messages.iter().any(|it| it.lock.unwrap_or(it.expires) <= now)
     }
 
-    /// Removes every message; returns how many.
+    /// Removes every message and returns their number.
     pub(crate) fn purge(&mut self, now: SystemTime) -> usize {
         let count = self.messages.len();
         while !self.messages.is_empty() {
@@ -289,8 +289,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// The messages to write to disk, with their sequence numbers: all, or only those that are not on disk. Marks
-    /// them as written.
+    /// Returns the messages to write to disk, with their sequence numbers: all messages, or only those that are not on
+    /// disk yet. Marks the returned messages as written.
     pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {
@@ -299,19 +299,19 @@ impl Queue {
         })
     }
 
-    /// Sequence numbers of messages that were on disk and left the queue since the last call.
+    /// Returns the sequence numbers of messages that left the queue since the last call and are still on disk.
     pub(crate) fn drain_to_delete(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.to_delete)
     }
 
-    /// Adds the contents from disk to a message; returns whether the message exists.
+    /// Restores the contents of a message from disk. Returns whether the message exists.
     pub(crate) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
         let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
         (entry.post, entry.kept) = (post, true);
         true
     }
 
-    /// Whether every message has its contents. Call this after restoring all of them.
+    /// Whether every message has its contents. Call this after all contents are restored.
     pub(crate) fn is_whole(&self) -> bool {
         self.messages.iter().all(|it| it.kept)
     }
@@ -331,7 +331,7 @@ impl Queue {
 }
 
 impl Entry {
-    /// The number of its place.
+    /// The order of the entry's place, if it has one.
     fn order(&self) -> Option<u64> {
         self.place.map(|it| it.order)
     }
@@ -363,8 +363,7 @@ pub struct CloudMessageView {
     pub input: Option<String>,
     /// Whether the message is delivered but not acknowledged.
     pub state: CloudMessageState,
-    /// Number of deliveries. This is more than the service would count, because the service counts only abandoned
-    /// deliveries.
+    /// Number of deliveries. The service would report a smaller number, because it counts only abandoned deliveries.
     pub delivery_count: u32,
     /// When the hub enqueued the message: UTC with seven fractional digits.
     pub enqueued_time_utc: String,
@@ -389,8 +388,8 @@ pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
-/// The packet id of a message, from 1 to [`PACKET_ID_MAX`]. It is derived from the sequence number, so that it is
-/// the same in each delivery.
+/// The packet id of a message, from 1 to [`PACKET_ID_MAX`]. Derived from the sequence number, and so the same in each
+/// delivery.
 ///
 /// Source: `[sdk]` Azure/azure-iot-protocol-gateway, Util.cs, `ComposePublishPacket`.
 fn packet_id(sequence: u64) -> u16 {

@@ -1,4 +1,4 @@
-//! Tests of the queue alone, with explicit times.
+//! Tests of the queue without the emulator. Each test sets the time.
 
 use super::*;
 
@@ -140,7 +140,7 @@ fn a_late_acknowledgement_removes_the_place_of_a_message() {
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // The client has finished the first delivery, so this one comes after the second message.
+    // The client has finished the first delivery, so the next delivery comes after the second message.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
@@ -192,7 +192,7 @@ fn neither_a_closed_connection_nor_an_expired_lock_gives_up_a_message() {
 fn a_message_is_given_up_after_its_last_lock_if_configured() {
     let rules = Rules { max_deliveries: Some(2), ..Rules::default() };
     let mut queue = queue(2);
-    // Connections that end do not count.
+    // The end of a connection does not count.
     for connection in 2..10 {
         queue.begin(connection);
         assert_eq!(queue.take(connection, 1, at(0), &rules).map(|it| it.packet_id), Some(2));
@@ -225,8 +225,8 @@ fn no_message_is_lost_redelivered_after_completion_or_reordered() {
         let mut random = fastrand::Rng::with_seed(seed);
         let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
-        // Packet ids in the order in which the client must acknowledge them, which is the order of first receipt;
-        // and the outcome of every message.
+        // The packet ids in the order in which the client must acknowledge them: the order of their first receipt. Then
+        // the outcome of every message.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
         queue.begin(owner);

@@ -1,4 +1,4 @@
-//! Twins of a hub: tags, two sections of properties with versions, and metadata of changes.
+//! Twins of a hub: tags, desired and reported properties with their versions, and metadata of changes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,15 +16,15 @@ const TAGS: Limit = Limit { what: TAGS_NAME, limit: TWIN_TAGS_MAX };
 const DESIRED: Limit = Limit { what: "Properties.Desired", limit: TWIN_PROPERTIES_MAX };
 const REPORTED: Limit = Limit { what: "Properties.Reported", limit: TWIN_PROPERTIES_MAX };
 
-/// The name in [`ProtoError::TooLarge`] if the tags are too large.
+/// The name of the tags in [`ProtoError::TooLarge`].
 pub(crate) const TAGS_NAME: &str = "Tags";
 
 /// The twin of a device or module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Twin {
-    /// Counts all changes.
+    /// Increases with every change.
     version: u64,
-    /// Counts the changes by the cloud.
+    /// Increases with every change by the service side.
     changes: u64,
     tags: Map<String, Value>,
     desired: Section,
@@ -37,7 +37,7 @@ struct Section {
     #[serde(with = "super::serial::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
-    /// Whether the metadata contain the version of each change: only those of desired properties do.
+    /// Whether the metadata contain the version of each change. True for desired properties only.
     versions: bool,
 }
 
@@ -52,9 +52,9 @@ pub(crate) struct Parts {
 /// A change of tags or desired properties.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// `null` removes a property; properties not named do not change.
+    /// Merges the values: `null` removes a property, and properties not named do not change.
     Merge(Map<String, Value>),
-    /// Removes properties not named.
+    /// Replaces the values: properties not named are removed.
     Replace(Map<String, Value>),
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// A patch with `$version`, even if all properties were replaced.
+    /// A patch with `$version`. It is also a patch if all properties were replaced.
     pub(crate) body: Bytes,
 }
 
@@ -70,8 +70,8 @@ impl Twin {
     /// The twin of a new device. Both sections begin with version 1.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
-    /// azure-sdk-for-net. That an initial twin of an enrollment does not count as a change is a `[guess]` from
-    /// devices that are created with their twins.
+    /// azure-sdk-for-net. That the initial twin of an enrollment does not count as a change is a `[guess]`: the same is
+    /// true for devices that are created together with their twins.
     pub(crate) fn new(initial: Option<&InitialTwin>, now: &str) -> Self {
         let part = |values: Option<&Map<String, Value>>| {
             let mut result = Map::new();
@@ -80,14 +80,14 @@ impl Twin {
         };
         let tags = part(initial.map(|it| &it.tags));
         let mut desired = part(initial.map(|it| &it.properties.desired));
-        // An enrollment that was read from the service may contain them.
+        // The initial twin may come from the service, and then it may contain `$metadata` and `$version`.
         desired.retain(|name, _| !name.starts_with('$'));
         let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
         Self { version: 2, changes: 1, tags, desired, reported }
     }
 
-    /// The twin of a device that one request creates together with its twin. `null` values are omitted, and the
-    /// metadata of the desired properties say that they never changed.
+    /// The twin of a device if one request creates the device together with its twin. `null` values are omitted. The
+    /// metadata of the desired properties say that these properties never changed.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`.
     pub(crate) fn first(
@@ -101,7 +101,7 @@ impl Twin {
         Ok(Self { version: 2, changes: 1, tags, desired, reported })
     }
 
-    /// The twin of a new device with these parts, which may not contain `null`.
+    /// The twin of a new device with these values, which may not contain `null`.
     pub(crate) fn of(parts: &Parts, now: &str) -> Result<Self, ProtoError> {
         let mut twin = Self::new(None, now);
         twin.replace(parts, now)?;
@@ -133,7 +133,7 @@ impl Twin {
         }
     }
 
-    /// Merges a patch of the device into its reported properties; returns their new version.
+    /// Merges a patch by the device into its reported properties. Returns their new version.
     pub(crate) fn report(&mut self, patch: &Map<String, Value>, now: &str) -> Result<u64, ProtoError> {
         let reported = self.reported.changed(&Change::Merge(patch.clone()), now)?;
         self.reported = reported;
@@ -141,8 +141,8 @@ impl Twin {
         Ok(self.reported.properties.version)
     }
 
-    /// Applies a change of the cloud to tags, desired properties, both or neither. Returns the notification for the
-    /// device.
+    /// Applies a change by the service side to tags, desired properties, both or neither. Returns the notification for
+    /// the device.
     pub(crate) fn update(
         &mut self,
         tags: Option<&Change>,
@@ -151,7 +151,7 @@ impl Twin {
     ) -> Result<Option<Notice>, ProtoError> {
         let tags = tags.map(|it| it.apply(&self.tags, TAGS)).transpose()?;
         let changed = desired.map(|it| self.desired.changed(it, now)).transpose()?;
-        let told = desired.zip(changed.as_ref()).map(|(change, after)| match change {
+        let notified = desired.zip(changed.as_ref()).map(|(change, after)| match change {
             Change::Merge(patch) => patch.clone(),
             Change::Replace(_) => replacement(&self.desired.properties.values, &after.properties.values),
         });
@@ -160,7 +160,7 @@ impl Twin {
         if let Some(tags) = tags {
             self.tags = tags;
         }
-        let (Some(section), Some(patch)) = (changed, told) else { return Ok(None) };
+        let (Some(section), Some(patch)) = (changed, notified) else { return Ok(None) };
         self.desired = section;
         let version = self.desired.properties.version;
         let body = Properties::new(version, patch).to_wire();
@@ -196,18 +196,20 @@ impl Twin {
         json!({ "desired": self.desired.shown(), "reported": self.reported.shown() })
     }
 
-    /// Version of the parts that the cloud can change.
+    /// Version of tags and desired properties.
     ///
-    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: it is a counter.
+    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: the number is a
+    /// counter.
     pub(crate) fn etag(&self) -> String {
         STANDARD.encode(self.changes.to_be_bytes())
     }
 }
 
-/// The patch that turns the properties `before` into `after`: all new properties, and `null` for removed ones.
+/// Returns the patch that turns the properties `before` into `after`: all new properties, and `null` for each removed
+/// one.
 ///
-/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954, where the hub's developers say that a device receives
-/// `null` for what a `PUT` leaves out. That this applies to nested objects too is a `[guess]`.
+/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954: developers of the hub say that a device receives `null` for
+/// each property that a `PUT` omits. That this is also true for nested objects is a `[guess]`.
 fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = after.clone();
     for (name, old) in before {
@@ -249,7 +251,7 @@ impl Section {
 }
 
 impl Change {
-    /// The values after the change, if they obey the rules.
+    /// Returns the values after the change, or an error if they break a rule.
     fn apply(&self, values: &Map<String, Value>, limit: Limit) -> Result<Map<String, Value>, ProtoError> {
         let (mut result, patch) = match self {
             Self::Merge(patch) => (values.clone(), patch),
@@ -258,7 +260,7 @@ impl Change {
         if matches!(self, Self::Replace(_)) {
             no_null(patch)?;
         }
-        // A patch may be larger than its result, because removing properties takes their names.
+        // The patch may be larger than the result: to remove properties, it must name them.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
         let (Limit { what, limit }, size) = (limit, twin::size(&result));
@@ -269,16 +271,16 @@ impl Change {
 /// The maximum size of a section.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
-    /// The hub's name for the section.
+    /// The name of the section in the hub's error messages.
     what: &'static str,
-    /// In bytes.
+    /// Maximum size in bytes.
     limit: usize,
 }
 
-/// A replacement has nothing to remove, so it may not contain `null`.
+/// A replacement may not contain `null`, because it has nothing to remove.
 ///
-/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid; by
-/// mwalser/terraform-provider-iothub, CONCEPT.md, for arrays.
+/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid. For arrays: by
+/// mwalser/terraform-provider-iothub, CONCEPT.md.
 fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
     fn check(name: &str, value: &Value) -> Result<(), ProtoError> {
         match value {
@@ -304,8 +306,8 @@ fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
 
 /// Records a patch in the metadata of an object. `values` is the object after the patch.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": at every level, arrays as one
-/// value.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": every level has metadata; an array
+/// counts as one value.
 fn touch(
     metadata: &mut Map<String, Value>,
     patch: &Map<String, Value>,

@@ -12,13 +12,13 @@ use crate::state::fault::{Fault, Point};
 
 const LONGEST: u64 = 86_400_000;
 
-/// Maximum size of a fault, in bytes, since scripts are kept in memory.
+/// Maximum size of a fault, in bytes. Scripts are kept in memory.
 const FAULT_MAX: usize = 64 * 1024;
 
-/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is a part of the topic.
+/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is part of the topic.
 const HEADER_MAX: usize = 1024;
 
-/// The JSON form of a [`Fault`]. Each kind has the name of its variant there.
+/// The JSON form of a [`Fault`]. `kind` is the name of the variant of [`Fault`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(super) enum FaultBody {
@@ -90,7 +90,7 @@ fn header(name: &str, text: &str) -> Result<usize, String> {
     }
 }
 
-/// Refuses texts and bytes that are too large or not valid.
+/// Refuses a fault that contains too many bytes or an invalid text.
 fn check(fault: &Fault) -> Result<(), String> {
     let size = match fault {
         Fault::Status { message, retry_after, .. } => {
@@ -243,7 +243,7 @@ pub(super) fn kinds(point: Point) -> Vec<&'static str> {
     all.into_iter().filter(|(_, fault)| fault.fits(point)).map(|(name, _)| name).collect()
 }
 
-/// Checks that a status is the final one of a request.
+/// Checks that a status ends a request. 1xx statuses do not.
 fn answer(status: u16) -> Result<u16, String> {
     if (200..600).contains(&status) { Ok(status) } else { Err("status must be 200 to 599.".to_owned()) }
 }

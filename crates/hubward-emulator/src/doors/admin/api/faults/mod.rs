@@ -11,10 +11,10 @@ use crate::services::cloud::Cloud;
 use crate::services::faults;
 use crate::state::fault::{Fault, FaultScript, Point, ScriptedFault};
 
-/// Maximum length of `{device}/{module}`, with 128 characters each.
+/// Maximum length of `{device}/{module}`. Each of the two ids has at most 128 characters.
 const DEVICE_MAX: usize = 257;
 
-/// Maximum number of scripts. Each event checks all of them, and each may contain a body.
+/// Maximum number of scripts. The emulator checks all scripts at each event, and a script may contain a body.
 const SCRIPTS_MAX: usize = 500;
 
 /// The body of a request that adds a script.
@@ -99,7 +99,7 @@ pub(super) fn script(cloud: &Cloud, body: Body) -> Result<Value, Failure> {
         script = script.device(device);
     }
     if let Some(probability) = probability {
-        // JavaScript can represent seeds below 2^53 exactly, so that a client can send the seed again.
+        // JavaScript represents integers below 2^53 exactly, so a client can send the seed back unchanged.
         let seed = seed.unwrap_or_else(|| fastrand::u64(0..1 << 53));
         script = script.probability(probability, seed);
     }

@@ -21,7 +21,7 @@ pub(super) struct Checked<'a> {
     pub(super) will: Option<(Message, u8)>,
 }
 
-/// Checks a CONNECT. The reason of a refusal is for the log; the client gets CONNACK 5.
+/// Checks a CONNECT. The reason for a refusal is for the log only; the client gets CONNACK 5.
 pub(super) fn check<'a>(state: &State, connect: &'a Connect, now: UnixSeconds) -> Result<Checked<'a>, &'static str> {
     let request = request(connect)?;
     let login = check_login(state, &request, now)?;
@@ -48,8 +48,8 @@ fn request(connect: &Connect) -> Result<LoginRequest<'_>, &'static str> {
 
 /// Checks the will and returns it as telemetry, with its QoS.
 ///
-/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That
-/// any other will is refused is a `[guess]`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That the hub refuses
+/// any other will is a `[guess]`.
 fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static str> {
     if will.qos > 1 {
         return Err("the will has a quality of service above 1");

@@ -3,19 +3,19 @@
 use super::Invalid;
 use super::lexer::{Kind, Token};
 
-/// Maximum nesting depth of parentheses, functions and prefixes.
+/// Maximum nesting depth of parentheses, functions and prefixes. The limit keeps the parser from exhausting the stack.
 ///
-/// Source: `[guess]`, so that parsing cannot exhaust the stack.
+/// Source: `[guess]`.
 const DEEPEST: usize = 32;
 
-/// Reads tokens from the front.
+/// A position in the tokens of a query.
 #[derive(Debug)]
 pub(super) struct Cursor {
     tokens: Vec<Token>,
     next: usize,
     /// Nesting depth of parentheses, functions and prefixes.
     depth: usize,
-    /// The alias of `FROM`, once it is known.
+    /// The alias in `FROM`, once it is parsed.
     pub(super) alias: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Cursor {
         self.tokens.get(self.next + by).map_or(&Kind::End, |it| &it.kind)
     }
 
-    /// Takes the next token; never moves past the end.
+    /// Returns the current token and moves to the next one, but never past the end.
     pub(super) fn take(&mut self) -> Kind {
         let kind = self.peek().clone();
         if kind != Kind::End {
@@ -42,7 +42,7 @@ impl Cursor {
         kind
     }
 
-    /// Returns to an earlier position from [`Cursor::place`].
+    /// Returns to an earlier position, which [`Cursor::place`] returned.
     pub(super) const fn go(&mut self, place: usize) -> usize {
         std::mem::replace(&mut self.next, place)
     }
@@ -71,12 +71,12 @@ impl Cursor {
         if self.symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
 
-    /// The error that `what` was expected at the current token.
+    /// An error that says that `what` was expected at the current token.
     pub(super) fn expected(&self, what: &str) -> Invalid {
         self.wrong(&format!("expected {what}, found {}", self.peek().shown()))
     }
 
-    /// The error `message` at the current token.
+    /// An error with this message at the current token.
     pub(super) fn wrong(&self, message: &str) -> Invalid {
         Invalid::new(self.tokens.get(self.next).map_or(1, |it| it.at), message)
     }

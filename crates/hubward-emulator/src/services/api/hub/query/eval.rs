@@ -22,12 +22,11 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
     truth(&evaluate(condition, document)) == Some(true)
 }
 
-/// Evaluates an expression. The result is undefined if an operand is undefined: `NOT` of undefined is undefined
-/// again. A document without a member therefore matches neither a comparison with that member nor the opposite
-/// comparison.
+/// Evaluates an expression. If an operand is undefined, the result is undefined. `NOT` of undefined is undefined too,
+/// so a document without a member matches neither a comparison with the member nor the negated comparison.
 ///
-/// Source: that a condition must be true: `[doc]`, as above. That the rest is as in Azure Cosmos DB, on whose
-/// language this one is based, is a `[guess]`.
+/// Source: `[doc]` as above: a condition must be true. The rest follows Azure Cosmos DB, whose query language is the
+/// basis of this one; that is a `[guess]`.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
         Expression::Undefined => None,
@@ -68,8 +67,8 @@ pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> O
     }
 }
 
-/// Evaluates `AND` or `OR`: an operand that equals `decides` is the result. Otherwise, an operand that is neither
-/// true nor false makes the result undefined.
+/// Evaluates `AND` or `OR`. An operand that equals `decides` decides the result. Otherwise, if an operand is neither
+/// true nor false, the result is undefined.
 fn junction<'a>(all: &'a [Expression], document: &'a Value, decides: bool) -> Operand<'a> {
     let mut known = true;
     for it in all {
@@ -86,10 +85,10 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
     operand.as_deref().and_then(Value::as_bool)
 }
 
-/// Compares two primitive values. Values of different types are unequal, and neither is less.
+/// Compares two primitive values. Values of different types are unequal, and neither is less than the other.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations", for primitive ones only; different kinds are a
-/// `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared. The result
+/// for different types is a `[guess]`.
 fn compare(left: &Value, comparison: Comparison, right: &Value) -> Option<bool> {
     Some(match comparison {
         Comparison::Equal => equal(left, right)?,
@@ -150,7 +149,7 @@ fn calculate<'a>(left: &Value, operator: Operator, right: &Value) -> Operand<'a>
     })
 }
 
-/// A number, as an integer if it has no fraction; undefined if it is infinite or NaN.
+/// Returns a number, as an integer if it has no fraction. Returns undefined if the number is infinite or NaN.
 pub(super) fn number<'a>(it: f64) -> Operand<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
     if it.fract() == 0.0 && it.abs() < 9_007_199_254_740_992.0 {

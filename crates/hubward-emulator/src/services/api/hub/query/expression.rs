@@ -39,11 +39,11 @@ const RESERVED: [&str; 14] =
 
 pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 
-/// `None` is undefined, `Some(None)` null.
+/// `None` is undefined, `Some(None)` is null.
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 
-/// The lexer has already split symbols, so a shorter one cannot hide a longer one here.
+/// The order does not matter: the lexer has already separated the symbols.
 const COMPARISONS: [(&str, Comparison); 7] = [
     ("=", Comparison::Equal),
     ("!=", Comparison::Unequal),
@@ -54,7 +54,7 @@ const COMPARISONS: [(&str, Comparison); 7] = [
     (">=", Comparison::GreaterOrEqual),
 ];
 
-/// Parses a condition, or a part of one.
+/// Parses a condition or a subexpression.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions"; operator precedence is
 /// as in SQL, a `[guess]`.
@@ -98,7 +98,7 @@ fn comparison(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     Ok(Expression::Compare(Box::new(left), comparison, Box::new(right)))
 }
 
-/// Takes `IN`, `NIN` or `NOT IN`; returns whether it is one of the latter two.
+/// Parses `IN`, `NIN` or `NOT IN`. Returns `true` for `NIN` and `NOT IN`.
 fn membership(cursor: &mut Cursor) -> Option<bool> {
     if cursor.keyword("IN") {
         return Some(false);
@@ -238,8 +238,8 @@ fn call(cursor: &mut Cursor, name: &str) -> Result<Expression, Invalid> {
     Ok(Expression::Call(function, arguments))
 }
 
-/// Parses a path such as `tags.site`, relative to the document: removes the prefixes `devices.`, `devices.modules.`
-/// and the alias of `FROM`. The letter case of the service's names is ignored; that of tags and properties is not.
+/// Parses a path such as `tags.site`, relative to the document. Removes the prefixes `devices.`, `devices.modules.` and
+/// the alias in `FROM`. Ignores letter case in the service's names, but not in names of tags and properties.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`; `devices.jobs.deviceId` for the
 /// prefix. `devices.modules.moduleId` and `id` for `deviceId`: `[sdk]` Azure IoT samples.
@@ -265,7 +265,7 @@ pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     Ok(Path(names))
 }
 
-/// Parses one name; returns it and whether it was escaped.
+/// Parses one name. The second value is whether the name was escaped.
 fn name(cursor: &mut Cursor, after_dot: bool) -> Result<(String, bool), Invalid> {
     match cursor.peek().clone() {
         Kind::Escaped(name) => {

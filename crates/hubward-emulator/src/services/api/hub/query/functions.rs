@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::eval::{Operand, number};
 use super::tree::Function;
 
-/// `ENDS_WITH` and `STARTS_WITH` are missing: these are functions of message routing, and twin queries have names
-/// without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
+/// `ENDS_WITH` and `STARTS_WITH` are missing: these are names in the language of message routing. Twin queries have the
+/// names without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
 const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [
     ("ABS", Function::Abs, 1..=1),
     ("AS_NUMBER", Function::AsNumber, 1..=1),
@@ -52,8 +52,8 @@ impl Function {
 
     /// Calls the function. The result is `None` (undefined) for arguments of the wrong type.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions"; that a wrong type gives undefined
-    /// is documented for `AS_NUMBER` only, and a `[guess]` for the others.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions". That an argument of the wrong type
+    /// gives undefined is documented for `AS_NUMBER` only; for the others it is a `[guess]`.
     pub(super) fn call<'a>(self, arguments: &[Operand<'a>]) -> Operand<'a> {
         let [first, rest @ ..] = arguments else { return None };
         let is = |fits: fn(&Value) -> bool| bool(first.as_deref().is_some_and(fits));

@@ -2,7 +2,7 @@
 
 use super::Invalid;
 
-/// Longer symbols come first.
+/// Longer symbols come before their prefixes.
 const SYMBOLS: [&str; 18] =
     ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 
@@ -100,7 +100,7 @@ impl Lexer<'_> {
         self.characters[start..self.next].iter().collect()
     }
 
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, the caution about `group`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, the note about the name `group`.
     fn escaped(&mut self) -> Result<Kind, Invalid> {
         self.next += 2;
         let name = self.while_(|it| it != ']');
@@ -209,8 +209,8 @@ impl Lexer<'_> {
     }
 }
 
-/// Whether a character is allowed in a name that is not escaped. That `-` and `:` are not allowed is from `[sdk]`
-/// queries such as `properties.reported.[[$iotin:deviceinfo]]`.
+/// Whether a character is allowed in a name that is not escaped. `-` and `:` are not: `[sdk]` queries escape names that
+/// contain them, such as `properties.reported.[[$iotin:deviceinfo]]`.
 fn is_name(it: char) -> bool {
     it.is_alphanumeric() || it == '_' || it == '$'
 }

@@ -25,13 +25,13 @@ use crate::state::model::twin_view;
 use run::Batch;
 use tree::Collection;
 
-/// Number of identities to read before releasing the lock.
+/// Number of identities that are read before the lock is released.
 const BATCH: usize = 128;
 
 /// Answers a query for a hub's twins.
 ///
 /// # Cancel safety
-/// Dropping the future loses nothing: it only reads.
+/// Dropping the future loses nothing; a query only reads.
 pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: &[u8]) -> Result<ApiResponse, Problem> {
     let QuerySpecification { query: text } = super::read(body, b'{')?;
     let mut wanted = PageRequest::read(headers).map_err(Problem::invalid)?;
@@ -49,7 +49,7 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: 
     Ok(ApiResponse { status: 200, body, headers })
 }
 
-/// Reads the next twins. Holds the lock for this batch only.
+/// Reads the next twins. Holds the lock only for this batch.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, of 2021: a query returns `capabilities` of modules, but a GET
 /// of a module's twin does not.

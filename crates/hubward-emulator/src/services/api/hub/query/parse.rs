@@ -27,12 +27,12 @@ impl Query {
             return Err(cursor.expected("SELECT").into());
         }
         let top = cursor.keyword("TOP").then(|| number(cursor)).transpose()?;
-        // `FROM` comes after the columns, and its alias may prefix their paths.
+        // `FROM` comes after the columns, but its alias may prefix the paths in the columns. So `FROM` is parsed first.
         let columns = cursor.place();
         skip_to_from(cursor);
         if !cursor.keyword("FROM") {
             cursor.go(columns);
-            // An error in the columns comes earlier in the text and is the better one to report.
+            // An error in the columns comes earlier in the text, so it is the better error to report.
             select(cursor)?;
             return Err(cursor.expected("FROM").into());
         }
@@ -106,7 +106,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     Ok(from)
 }
 
-/// Parses the columns; the second value says whether they are `*`.
+/// Parses the columns. The second value is whether they are `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));
@@ -126,7 +126,8 @@ fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     }
 }
 
-/// Parses one column. Without an alias, a path is named after its last part, and the first aggregate is named `$1`.
+/// Parses one column. Without an alias, the column of a path has the name of the last part, and the first aggregate has
+/// the name `$1`.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md for `deviceId`; deeper paths and aggregates as in Azure Cosmos DB,
 /// `[guess]`.

@@ -9,7 +9,7 @@ use super::eval::{fits, member, number, order};
 use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
 use crate::services::api::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 
-/// Keys of at most this many bytes are not shortened.
+/// Keys with more bytes are shortened.
 const SHORT: usize = 128;
 
 /// Body and headers of a response.
@@ -46,9 +46,9 @@ impl Query {
         aggregates || self.group.is_some()
     }
 
-    /// Fills a page. `batch` returns the documents after a key. The state may change between batches. A page begins
-    /// after the last key of the previous page, so no document is returned twice, and no document that still exists
-    /// is omitted.
+    /// Fills a page. `batch` returns the documents after a key. The state may change between batches. Because a page
+    /// begins after the last key of the previous page, no document is returned twice, and every document that still
+    /// exists is returned.
     pub(super) async fn run<F>(
         &self,
         text: &str,
@@ -185,7 +185,7 @@ impl Mark {
     }
 }
 
-/// Identifies a query, so that a continuation of one query is refused by another.
+/// Returns a digest that identifies a query. The emulator refuses a continuation that belongs to another query.
 fn digest(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref()[..6].iter().map(|it| format!("{it:02x}")).collect()
@@ -200,7 +200,7 @@ struct Groups<'a> {
 
 /// Documents that form one row.
 struct Group {
-    /// The value that they have in common; `None` if it is undefined.
+    /// The value that the documents have in common; `None` if it is undefined.
     common: Option<Value>,
     /// One aggregate for each column.
     sums: Vec<Sum>,

@@ -51,12 +51,12 @@ pub(super) enum Aggregate {
     Most,
 }
 
-/// Names from the document down.
+/// The names of a path, from the document to the member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<String>);
 
-/// Chains of operators are flat. Only parentheses, functions and prefixes make the tree deep, and the parser limits
-/// these.
+/// An expression. A chain of operators is one flat node. Only parentheses, functions and prefixes make the tree deeper,
+/// and the parser limits their depth.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Undefined,
