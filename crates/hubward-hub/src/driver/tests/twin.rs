@@ -32,8 +32,6 @@ enum Treatment {
     Silence,
     /// The hub applies it, and the connection breaks.
     Cut,
-    /// The request gets lost, and the connection breaks.
-    Lose,
     Refuse(u16),
     Garble,
 }
@@ -53,9 +51,6 @@ impl Document {
             let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Exchange, RefusedBy::Status(status));
             refusal.tracking_id = Some("t-1".into());
             return (Some(Downstream::Refused(tag, Box::new(refusal))), false);
-        }
-        if treatment == Treatment::Lose {
-            return (None, true);
         }
         let answer = match patch {
             None if treatment == Treatment::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
@@ -186,40 +181,6 @@ async fn twin_requests_fail_at_once_if_the_protocol_has_no_twins() {
     );
     until_idle().await;
     assert!(hub.lock().watched.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_reports() {
-    let hub = FakeHub::new([]);
-    let client = spawn(&hub, options());
-    hub.treats(&[
-        Treatment::Refuse(429),
-        Treatment::Refuse(503),
-        Treatment::Silence,
-        Treatment::Answer,
-        Treatment::Lose,
-        Treatment::Cut,
-        Treatment::Answer,
-    ]);
-    let reports = (0..3).map(|n| {
-        let client = client.clone();
-        async move { client.report(&json!({ "n": n })).await.expect("reported").version }
-    });
-    let mut running = Vec::new();
-    for report in reports {
-        running.push(tokio::spawn(report));
-        until_idle().await;
-    }
-    let mut versions = Vec::new();
-    for report in running {
-        versions.push(report.await.expect("no panic"));
-    }
-    // Applied once without a response, once before the connection broke, and once each with a response.
-    assert_eq!(versions, [Some(2), Some(4), Some(5)]);
-    let order: Vec<(usize, String)> = hub.lock().document.requests.iter().map(|it| (it.0, it.2.clone())).collect();
-    let at = |connection: usize, n: u8| (connection, format!(r#"{{"n":{n}}}"#));
-    assert_eq!(order, [at(1, 0), at(1, 0), at(1, 0), at(1, 0), at(1, 1), at(2, 1), at(3, 1), at(3, 2)]);
-    assert_eq!(hub.reported(), json!({ "n": 2 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -491,36 +452,6 @@ async fn a_twin_that_the_program_reads_updates_the_followers_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
-    for seed in 0..20 {
-        let mut rng = Rng::with_seed(seed);
-        let hub = FakeHub::new([]);
-        let client = spawn(&hub, options().seed(Some(seed)));
-        let mut desired = client.desired().expect("twins");
-        let follower = tokio::spawn(async move {
-            let mut versions = Vec::new();
-            while versions.last() != Some(&100) {
-                versions.push(desired.changed().await.expect("the client lives").version);
-            }
-            (versions, desired.latest())
-        });
-        for n in 1..=100 {
-            hub.desire(json!({ "n": n, (n % 7).to_string(): n }));
-            match rng.u8(..8) {
-                0 => hub.cut(),
-                1 => hub.treats(&[Treatment::Silence, Treatment::Refuse(429)]),
-                2 => tokio::time::sleep(Duration::from_millis(rng.u64(..3_000))).await,
-                3 => until_idle().await,
-                _ => {}
-            }
-        }
-        let (versions, latest) = follower.await.expect("no panic");
-        assert!(versions.is_sorted_by(|a, b| a < b), "seed {seed}: {versions:?}");
-        assert_eq!(latest.as_ref(), Some(&hub.lock().document.twin.desired), "seed {seed}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_request_that_is_dropped_at_any_await_is_sent_completely_or_not_at_all() {
     for times in 0..12 {
         let hub = FakeHub::new([]);
@@ -537,17 +468,6 @@ async fn a_request_that_is_dropped_at_any_await_is_sent_completely_or_not_at_all
         assert_eq!(desired.latest().map(|it| it.version), Some(0));
         client.close(seconds(5)).await.expect("everything is acknowledged");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_report_that_is_dropped_before_the_connection_is_never_sent() {
-    let hub = FakeHub::new([AttemptOutcome::HangLogin]);
-    let client = spawn(&hub, options());
-    for n in 0..500 {
-        assert!(poll_times(3, client.report(&json!({ "n": n }))).await.is_none());
-    }
-    assert_eq!(client.report(&json!({ "last": true })).await.expect("reported").version, Some(1));
-    assert_eq!(hub.questions(), [r#"{"last":true}"#]);
 }
 
 #[tokio::test(start_paused = true)]
