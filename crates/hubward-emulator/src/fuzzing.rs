@@ -1,5 +1,6 @@
-//! Entry points for the fuzz targets of this repository. Not part of the API. The parsers are private; without this
-//! module, a fuzz target would need a connection to reach them.
+//! Entry points for the fuzz targets of this repository. They are not part of the API.
+//!
+//! The parsers are private. Without this module, a fuzz target could reach them only over a network connection.
 
 use bytes::BytesMut;
 use serde_json::Value;
@@ -17,7 +18,7 @@ pub struct Read {
     pub again: Option<Vec<u8>>,
 }
 
-/// Decodes one packet of a client: `Ok(None)` if it is incomplete, `Err` if it is refused.
+/// Decodes one packet of a client. Returns `Ok(None)` if the packet is incomplete, and `Err` if the decoder refuses it.
 ///
 /// # Errors
 /// The reason as text.
@@ -41,8 +42,8 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
     Ok(Some(Read { taken: bytes.len() - buffer.len(), again }))
 }
 
-/// Parses a query for twins and runs it on one document; `None` if the query is not valid. White space before and
-/// after the query changes nothing.
+/// Parses a query for twins and runs the query on one document. Returns `None` if the query is not valid. Ignores white
+/// space before and after the query.
 #[must_use]
 pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
     let row = crate::services::api::hub::query_of(text, document);

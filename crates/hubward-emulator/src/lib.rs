@@ -22,21 +22,23 @@
 //!
 //! # Behaviour
 //!
-//! * Listens on three ports: MQTT over TLS; HTTPS and MQTT over WebSocket; plain HTTP for the admin API and the
-//!   portal. The admin port is on loopback unless configured otherwise, and it needs the feature `admin`. DPS and the
-//!   hubs share the first two ports. The user name of a device selects DPS or a hub.
-//! * [`Emulator::events`] logs what happened and why the emulator refused a client. The real services do not
-//!   publish these reasons. [`Emulator::fault`] and [`Emulator::script_fault`] inject faults.
-//! * TLS 1.2 and 1.3. The emulator has its own CA, which issues certificates only for the names of the emulator.
-//!   The emulator refuses a client that asks for another name.
-//! * As strict as the service: the emulator refuses each request that the service refuses. If no document describes the
-//!   behaviour of the service, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
-//! * State is in memory or in a data directory. State in a data directory survives a crash: before the emulator answers
-//!   a request, it writes the change to disk.
-//! * Emulates the device API of DPS with symmetric keys; telemetry, twins, direct methods, cloud-to-device messages
-//!   and modules of hubs; enrollments with symmetric keys and registration records of the DPS service API;
-//!   identities, twins, methods, queries, statistics, messages and feedback of the hub service API. Any other
-//!   request gets an error that says that it is not emulated.
+//! * Listens on three ports. The first port is for MQTT over TLS. The second is for HTTPS and for MQTT over WebSocket.
+//!   The third is for the admin API and the portal, over plain HTTP; it needs the feature `admin`. The admin port is on
+//!   loopback addresses unless the builder sets another address. DPS and the hubs share the first two ports: the user
+//!   name of a device selects DPS or a hub.
+//! * [`Emulator::events`] returns a log of events. The log says why the emulator refused a client; the real services do
+//!   not publish these reasons. [`Emulator::fault`] and [`Emulator::script_fault`] inject faults.
+//! * Supports TLS 1.2 and 1.3. The emulator has its own CA, which issues certificates only for the names of the
+//!   emulator. The TLS handshake fails if the client asks for another name.
+//! * Is as strict as the service: the emulator refuses each request that the service refuses. Some behaviour of the
+//!   service is not documented. For these cases, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
+//! * Keeps its state in memory or in a data directory. State in a data directory survives a crash: before the emulator
+//!   answers a request, it writes the change to disk.
+//! * Emulates the device API of DPS with symmetric keys. Of the DPS service API, it emulates enrollments with symmetric
+//!   keys, and registration records. For devices of a hub, it emulates telemetry, twins, direct methods,
+//!   cloud-to-device messages and modules. Of the hub service API, it emulates identities, twins, methods, queries,
+//!   statistics, messages and feedback. For any other request, it returns an error which says that the request is not
+//!   emulated.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
@@ -62,8 +64,7 @@ pub use state::model::{
     DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
     SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
 };
-/// Writes a file as a whole or not at all, readable only by its owner. Replaces an existing file. For the program
-/// `hubward`.
+/// Writes a file atomically. Only the owner can read the file. Replaces an existing file. For the program `hubward`.
 #[doc(hidden)]
 pub use state::new_file::replace as replace_file;
 pub use state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};

@@ -7,17 +7,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Pause after an error of `accept`. Connections that were evicted can close meanwhile.
+/// How long to wait after an error of `accept`. During this pause, evicted connections can close.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
-/// Accepts the next connection. While it waits, removes finished tasks from `connections`. If accepting fails, calls
-/// `make_room`: the usual reason is that no file descriptors are left.
+/// Accepts the next connection. While this function waits, it removes finished tasks from `connections`. If accepting
+/// fails, calls `make_room`, because the usual reason is that no file descriptors are left.
 pub(super) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
-                    // Without this option, a small packet waits until the client has acknowledged the previous packet.
+                    // Disables Nagle's algorithm. Otherwise a small packet would wait until the client has acknowledged
+                    // the previous packet.
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY could not be set");
                     }

@@ -1,7 +1,9 @@
-//! Admission of connections. The emulator serves a bounded number of connections at a time, and each of them holds a
-//! slot. A connection that has not yet sent a complete request, or has not yet authenticated, is pending. The number of
-//! pending connections is bounded too: newer connections evict the oldest ones. Idle connections therefore cannot keep
-//! other clients out, regardless of their number and of the step at which they stop.
+//! Admission of connections. The emulator serves a bounded number of connections at a time. Each served connection
+//! holds a slot.
+//!
+//! A connection is pending until it has sent a complete request and has authenticated. The number of pending
+//! connections is bounded too: a new connection evicts the oldest pending one. Idle connections therefore cannot keep
+//! other clients out, however many there are and at whatever step they stop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +29,7 @@ pub(crate) struct Admission {
     max_pending: usize,
 }
 
-/// The pending connections, by a number that grows: the oldest comes first.
+/// The pending connections by number. The numbers grow, so the oldest connection comes first.
 #[derive(Debug, Default)]
 struct Pending {
     last_number: u64,
@@ -35,8 +37,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// Evicts the oldest connections until fewer than `max` are left. Stops at a connection that is still within
-    /// [`GRACE`], and returns the end of its grace period.
+    /// Evicts the oldest connections until fewer than `max` are left. Does not evict a connection that is still within
+    /// [`GRACE`]; stops there, and returns the end of its grace period.
     fn make_room(&mut self, max: usize) -> Option<Instant> {
         while self.connections.len() >= max {
             let until = self.connections.first_key_value().map(|(_, (since, _))| *since + GRACE)?;
@@ -76,7 +78,8 @@ impl Admission {
     }
 
     /// Adds a pending connection. If too many are pending, evicts the oldest one. If the oldest one is still within
-    /// [`GRACE`], waits until that time is over. A burst of honest clients is therefore served one after the other.
+    /// [`GRACE`], waits until its grace period is over. In a burst of connections, every client therefore gets its
+    /// grace period.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -133,7 +136,7 @@ impl PendingConnection {
     }
 }
 
-/// The entry of a connection in its [`Admission`]: the connection is pending, or holds a slot.
+/// The entry of a connection in its [`Admission`]. The connection is either pending or holds a slot.
 #[derive(Debug)]
 pub(crate) struct ConnectionEntry {
     admission: Arc<Admission>,
@@ -143,13 +146,13 @@ pub(crate) struct ConnectionEntry {
 #[derive(Debug)]
 enum State {
     Pending(u64),
-    /// Holds a slot. Keeps the sender that can evict the connection once it is pending again.
+    /// The connection holds a slot. When it becomes pending again, the sender can evict it.
     Serving(Option<oneshot::Sender<()>>),
 }
 
 impl ConnectionEntry {
-    /// Acquires a slot. Waits while all slots are taken; the connection stays pending meanwhile. Returns `None` if
-    /// the connection has been evicted.
+    /// Acquires a slot. While all slots are taken, this function waits and the connection stays pending. Returns `None`
+    /// if the connection has been evicted.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -165,8 +168,9 @@ impl ConnectionEntry {
         Some(Slot { entry: Arc::clone(self), _permit: permit })
     }
 
-    /// Makes the connection pending again, as the newest one. Does not evict connections within [`GRACE`], so more
-    /// connections than the maximum can be pending. `admit` then waits until fewer are pending.
+    /// Makes the connection pending again, as the newest one. To make room, evicts older connections, except those
+    /// within [`GRACE`]. More connections than the maximum may then be pending. In this case, `admit` waits until fewer
+    /// are pending.
     fn release_slot(&self) {
         let mut state = self.lock();
         let State::Serving(evict) = &mut *state else { return };
@@ -204,7 +208,7 @@ impl Drop for Slot {
 }
 
 /// The slot of an HTTP request, acquired on demand. It is in the extensions of the request, because only the handler
-/// can tell when the request is complete and allowed. The slot is released when the last clone is dropped.
+/// knows when the request is complete and allowed. The slot is released when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSlot {
     entry: Arc<ConnectionEntry>,

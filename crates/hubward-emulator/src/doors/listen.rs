@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Maximum number of connections that wait to be accepted. The system may impose a lower limit.
+/// Maximum number of connections that wait until the emulator accepts them. The system may impose a lower limit.
 const BACKLOG: u32 = 4096;
 
-/// Attempts to find a port that is free on all addresses, for port 0.
+/// How often the emulator tries to find a port that is free on all addresses, if the requested port is 0.
 const ATTEMPTS: u32 = 20;
 
 /// No listener could be bound.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    /// The address is in use, or not an address of this machine.
+    /// The address is in use, or it is not an address of this machine.
     #[error("cannot listen on {address} for {what}")]
     Bind {
         /// The listener: `MQTT`, `HTTPS` or `admin`.
@@ -26,8 +26,9 @@ pub(crate) enum BindError {
     NoAddress,
 }
 
-/// Binds `port` on all addresses. For port 0, binds the same free port on all of them. If the machine has no
-/// IPv6, IPv6 addresses are skipped, as long as at least one other address is bound.
+/// Binds `port` on all addresses. For port 0, binds the same free port on all of them.
+///
+/// If the machine has no IPv6, skips the IPv6 addresses. At least one address must be bound.
 pub(crate) fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {
     let attempts = if port == 0 { ATTEMPTS } else { 1 };
     let mut last = None;
@@ -59,11 +60,12 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
     Ok(listeners)
 }
 
-/// Listens with a long backlog. If the backlog is full, a client is not refused but gets no answer. Its system retries
-/// only seconds later, when other clients may have filled the backlog again.
+/// Listens with a long backlog. If the backlog is full, the system does not answer a new client. The client's system
+/// retries after some seconds, and the backlog may be full again at that time.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Allows an immediate restart on the same port. On Windows, this option would let two programs share the port.
+    // Allows an immediate restart on the same port. The option is not set on Windows, where it would let two programs
+    // share the port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -1,5 +1,5 @@
-//! The ways into an emulator: listeners, TLS, HTTP, WebSocket, MQTT, the admin API and the portal. Each door translates
-//! bytes into calls of the services, and results into bytes.
+//! The interfaces of an emulator: listeners, TLS, HTTP, WebSocket, MQTT, the admin API and the portal. Each of them
+//! translates bytes into calls of the services, and results into bytes.
 
 mod accept;
 #[cfg(feature = "admin")]

@@ -1,4 +1,5 @@
-//! Accepts connections: a bounded number, each in its own task, with a time limit for the TLS handshake.
+//! Accepts connections. The number of connections is bounded, each connection has its own task, and the TLS handshake
+//! has a time limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::state::journal::{EventKind, EventSource, Note};
 /// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Number of connections that are evicted when no file descriptors are left.
+/// Number of connections to evict when no file descriptors are left.
 const EVICTED_AT_ONCE: usize = 16;
 
 /// The protocol of a listener.
@@ -43,7 +44,7 @@ impl Server {
     pub(crate) async fn run(self, listener: TcpListener, protocol: Protocol) {
         let mut connections = JoinSet::new();
         loop {
-            // If the process runs out of file descriptors, evicting pending connections frees some.
+            // The process may have run out of file descriptors. Evicting pending connections frees some.
             let tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)).await;
             let connection = self.admission.admit().await;
             let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
@@ -71,8 +72,7 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // The usual reason is that the client does not trust the emulator's CA. Only this event shows the
-                // problem.
+                // In most cases, the client does not trust the emulator's CA. Only this event reports the problem.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");
@@ -80,7 +80,7 @@ impl Server {
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
         match protocol {
-            // Boxed: one of the two futures is much larger than the other.
+            // The futures are boxed, because one of them is much larger than the other.
             Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, &entry)).await,
             Protocol::Https => Box::pin(https::serve(self.cloud, stream, entry)).await,
         }

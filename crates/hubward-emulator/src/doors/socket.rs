@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A TCP socket. A scripted fault can make it pause after each byte, or stop after a number of bytes.
+/// A TCP socket. A scripted fault can make the socket pause after each byte, or stop after a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,

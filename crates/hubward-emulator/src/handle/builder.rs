@@ -14,7 +14,7 @@ use crate::doors::tls::BadCertificate;
 use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, set_policy_keys};
 use crate::state::model::{Policy, Seed};
 
-/// How long the real service asks a device to wait between registration and poll.
+/// How long the real service tells a device to wait after the registration request, before the device polls.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
@@ -89,43 +89,45 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Listens on these addresses. The default addresses are 127.0.0.1, ::1, and the loopback addresses that are names
-    /// of hubs. The admin port stays on loopback, see [`Builder::admin_address`].
+    /// Sets the IP addresses of the MQTT and HTTPS ports. The default addresses are 127.0.0.1, ::1, and each hub name
+    /// that is a loopback address. The admin port does not use these addresses; see [`Builder::admin_address`].
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
         self
     }
 
-    /// Port of MQTT over TLS. The default, 0, selects a free port.
+    /// Sets the port of MQTT over TLS. The default, 0, selects a free port.
     pub const fn mqtt_port(mut self, port: u16) -> Self {
         self.mqtt_port = port;
         self
     }
 
-    /// Port of HTTPS and MQTT over WebSocket. The default, 0, selects a free port.
+    /// Sets the port of HTTPS and of MQTT over WebSocket. The default, 0, selects a free port.
     pub const fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
         self
     }
 
-    /// Port of the plain-HTTP admin listener. The default, 0, selects a free port.
+    /// Sets the port of the admin listener, which uses plain HTTP. The default, 0, selects a free port.
     #[cfg(feature = "admin")]
     pub const fn admin_port(mut self, port: u16) -> Self {
         self.admin_port = port;
         self
     }
 
-    /// Address of the admin port, instead of 127.0.0.1 and ::1. The admin port asks for no password and returns
-    /// every key. If the address is not a loopback address, every client that reaches it controls the emulator.
+    /// Sets the address of the admin port, instead of 127.0.0.1 and ::1.
+    ///
+    /// The admin port asks for no password and returns every key. If the address is not a loopback address, every
+    /// client that can reach the address can control the emulator.
     #[cfg(feature = "admin")]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
         self.admin_address = Some(address);
         self
     }
 
-    /// Adds a name that requests to the admin port may have in `Host`, besides `localhost` and the addresses of the
-    /// port. The admin port refuses other names. Otherwise a web page could reach the port through a host name of its
-    /// own.
+    /// Adds a name that the admin port accepts in the `Host` header of a request. By default, the admin port accepts
+    /// only `localhost` and its own addresses. It refuses other names, because a web page could use a host name of its
+    /// own to reach the port.
     #[cfg(feature = "admin")]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
@@ -140,8 +142,8 @@ impl Builder {
         self
     }
 
-    /// Names of the hubs; by default one hub, `localhost`. All hubs are linked to DPS. A device uses the name to
-    /// connect to its hub.
+    /// Sets the names of the hubs. The default is one hub, `localhost`. A device connects to its hub by this name. All
+    /// hubs are linked to DPS.
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
         self
@@ -159,8 +161,8 @@ impl Builder {
         self
     }
 
-    /// Adds names and addresses that the emulator presents certificates for, besides those of DPS and the hubs,
-    /// `localhost`, 127.0.0.1 and ::1.
+    /// Adds names and addresses for which the emulator presents certificates. The emulator always presents certificates
+    /// for DPS, the hubs, `localhost`, 127.0.0.1 and ::1.
     pub fn names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.names.extend(names.into_iter().map(Into::into));
         self
@@ -172,42 +174,48 @@ impl Builder {
         self
     }
 
-    /// Starts with the group [`DEV_GROUP`](crate::DEV_GROUP), whose keys are
-    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can then register with any registration id and the key derived
-    /// from it. [`Builder::start`] fails unless all addresses are loopback addresses.
+    /// With `true`, creates the group [`DEV_GROUP`](crate::DEV_GROUP) at the start. Its keys are
+    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id if it uses the key
+    /// derived from that id.
+    ///
+    /// The keys are public. [`Builder::start`] therefore fails if an address is not a loopback address.
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
         self
     }
 
-    /// How long DPS asks a device to wait, in whole seconds. `None` omits Retry-After. The default is zero, so that
-    /// tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
+    /// Sets how long DPS tells a device to wait, in whole seconds (Retry-After). `None` omits Retry-After. The default
+    /// is zero, so that tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
     pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// Number of polls that DPS answers with `assigning` before it returns the result; 1 by default.
+    /// Sets how many polls DPS answers with `assigning` before it returns the result. The default is 1.
     pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
         self.polls_before_assigned = polls;
         self
     }
 
-    /// How far the emulator's clock is ahead of the system clock (at most a hundred years). Tokens then look old.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). A later time makes
+    /// tokens expire.
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
     }
 
-    /// Maximum number of connections that the MQTT and HTTPS ports serve at a time, counted together; 10,000 by
-    /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count. The
-    /// emulator accepts the same number of such connections, but at most 2,048.
+    /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
+    /// 10,000. Further connections wait until another connection ends.
+    ///
+    /// Connections that have not sent a request yet do not count. For them there is a separate limit: the same number,
+    /// but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Maximum number of messages in the log of each hub; 100,000 by default. A log never holds more than 32 MiB.
+    /// Sets the maximum number of messages in the telemetry log of each hub. The default is 100,000. A log never holds
+    /// more than 32 MiB.
     pub const fn telemetry_retention(mut self, messages: usize) -> Self {
         self.telemetry_retention = messages;
         self
@@ -219,24 +227,29 @@ impl Builder {
         self
     }
 
-    /// How long hubs keep a message to a device if its sender sets no expiry time; one hour by default. The real
-    /// service allows one minute to two days.
+    /// Sets how long hubs keep a message to a device if the sender of the message sets no expiry time. The default is
+    /// one hour. The real service allows one minute to two days.
     pub const fn message_ttl(mut self, ttl: Duration) -> Self {
         self.rules.ttl = ttl;
         self
     }
 
-    /// How long a delivered message to a device stays invisible until the hub redelivers it, if the device does not
-    /// acknowledge it; one minute by default.
+    /// Sets how long a delivered message to a device stays invisible. If the device does not acknowledge the message in
+    /// this time, the hub redelivers it. The default is one minute.
     pub const fn message_lock(mut self, lock: Duration) -> Self {
         self.rules.lock = lock;
         self
     }
 
-    /// Maximum number of deliveries of a message to a device; unlimited by default. If the lock of a message has ended
-    /// this many times without an acknowledgement, the hub dead-letters the message (`DeliveryCountExceeded`). The
-    /// documentation said so until 2026. According to the newer documentation, only an explicit abandon counts, and
-    /// MQTT has no abandon. The service allows 1 to 100. The end of a connection never counts.
+    /// Sets the maximum number of deliveries of a message to a device. The default is no limit. The service allows 1 to
+    /// 100.
+    ///
+    /// With a limit, the hub counts the deliveries whose lock has ended without an acknowledgement. When the count
+    /// reaches the limit, the hub dead-letters the message (`DeliveryCountExceeded`). The end of a connection does not
+    /// count.
+    ///
+    /// The service's documentation described this behaviour until 2026. The newer documentation counts only an explicit
+    /// abandon, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     pub const fn message_deliveries(mut self, most: u32) -> Self {
@@ -244,9 +257,10 @@ impl Builder {
         self
     }
 
-    /// Whether DPS and hubs end the connection of a client that subscribes to a filter they do not support. By
-    /// default they refuse only the filter (SUBACK 0x80). Microsoft engineers have said that the services end the
-    /// connection; no public trace shows it.
+    /// Sets what happens when a client subscribes to a filter that DPS or the hub does not support. With `true`, the
+    /// emulator ends the connection. With `false`, the default, it refuses only the filter (SUBACK 0x80).
+    ///
+    /// Microsoft engineers have said that the services end the connection; no public trace shows it.
     ///
     /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
     pub const fn close_on_refused_filter(mut self, close: bool) -> Self {
@@ -255,8 +269,10 @@ impl Builder {
     }
 
     /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and the
-    /// properties in the topic of a message to a device. The same seed and the same requests give the same order.
-    /// Without this option, rows are in the order of ids, and properties are in a fixed order.
+    /// properties in the topic of a message to a device.
+    ///
+    /// The same seed and the same requests give the same order. Without this option, rows are in the order of ids, and
+    /// properties are in a fixed order.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
     /// others for topics.
@@ -266,7 +282,7 @@ impl Builder {
         self
     }
 
-    /// The primary key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
+    /// Sets the primary key of the policies `iothubowner` and `device` of all hubs; see [`Builder::policy_keys`].
     pub fn policy_key(mut self, key: SharedKey) -> Self {
         for policy in [Policy::IotHubOwner, Policy::Device] {
             self.policy_keys.insert(policy, (key.clone(), None));
@@ -274,15 +290,15 @@ impl Builder {
         self
     }
 
-    /// The keys of a policy of every hub. A policy without configured keys gets random ones. The emulator keeps them in
-    /// the data directory, if there is one. See [`Emulator::policies`](crate::Emulator::policies).
+    /// Sets the keys of a policy of every hub. A policy without configured keys gets random keys. If there is a data
+    /// directory, the emulator keeps the random keys in it. See [`Emulator::policies`](crate::Emulator::policies).
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
         self
     }
 
-    /// The primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS; random by
-    /// default. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
+    /// Sets the primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS. By
+    /// default, the key is random. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
         self
@@ -321,7 +337,8 @@ impl Builder {
         }
     }
 
-    /// Sets the keys of every policy: uses the configured keys first, then the keys in the state, then random keys.
+    /// Sets the keys of every policy. Uses the configured key if there is one, otherwise the key in the state,
+    /// otherwise a random key.
     pub(crate) fn apply_policy_keys(&self, state: &mut State) -> Result<(), KeyError> {
         for hub in &self.hubs {
             for policy in Policy::ALL {

@@ -1,4 +1,4 @@
-//! Creates enrollments from a test, and gives access to their keys and settings.
+//! Creates enrollments from a test, and returns their keys and settings.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ impl Enrollment {
         &self.keys.secondary
     }
 
-    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`.
-    /// One of them is a key.
+    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`. One
+    /// of the variables contains the key of the device.
     #[must_use]
     pub fn vars(&self) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(&self.registration_id, &self.keys.primary)
@@ -71,7 +71,7 @@ impl EnrollmentGroup {
         &self.name
     }
 
-    /// The primary key of the group; device keys are derived from it.
+    /// The primary key of the group. The keys of the group's devices are derived from it.
     #[must_use]
     pub const fn primary_key(&self) -> &SharedKey {
         &self.keys.primary
@@ -99,15 +99,18 @@ impl EnrollmentGroup {
 /// The setters that both builders have.
 macro_rules! settings {
     () => {
-        /// Assigns devices only to these hubs; by default to all linked hubs. A name that is not a hub of the emulator
-        /// is accepted. If none of the names is a hub, a registration fails (400208).
+        /// Assigns devices only to these hubs; by default, to all linked hubs.
+        ///
+        /// A name that is not a hub of the emulator is accepted here. If none of the names is a hub, a registration
+        /// fails (400208).
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self
         }
 
-        /// How DPS selects a hub; hashed by default. The emulator supports neither `geoLatency` nor `custom`: with
-        /// these, registrations fail.
+        /// Sets how DPS selects a hub; the default is `hashed`.
+        ///
+        /// The emulator supports neither `geoLatency` nor `custom`. With one of these policies, registrations fail.
         pub fn allocation(mut self, policy: AllocationPolicy) -> Self {
             self.model.settings.allocation_policy = Some(policy);
             self
@@ -140,7 +143,7 @@ macro_rules! settings {
             self
         }
 
-        /// Sends this `payload` to devices with their registration result, as a custom allocation webhook does.
+        /// Adds this `payload` to the registration result of devices, as a custom allocation webhook does.
         pub fn payload(mut self, payload: Value) -> Self {
             self.payload = Some(payload);
             self
@@ -170,10 +173,10 @@ impl<'a> EnrollmentBuilder<'a> {
         self
     }
 
-    /// Creates the enrollment, or updates the existing one with this registration id.
+    /// Creates the enrollment. If an enrollment with this registration id exists, updates it.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept an id, or if a value is nested too deep.
+    /// [`EnrollError`] if the service would not accept an id, or if a JSON value has too many levels.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();
@@ -207,7 +210,7 @@ impl<'a> EnrollmentGroupBuilder<'a> {
     /// Creates the group, or updates the existing one with this name.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name, or if a value is nested too deep.
+    /// [`EnrollError`] if the service would not accept the name, or if a JSON value has too many levels.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();

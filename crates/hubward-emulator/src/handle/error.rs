@@ -24,7 +24,7 @@ impl From<BindError> for StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The emulator cannot listen on a port, in most cases because another process uses it.
+    /// The emulator cannot listen on a port. In most cases, another process uses the port.
     #[error("cannot listen on {address} for {what}")]
     Bind {
         /// The listener: `MQTT`, `HTTPS` or `admin`.
@@ -50,7 +50,8 @@ pub enum StartError {
     /// No hub is configured, or the same hub twice.
     #[error("name one or more hubs, and each hub only once")]
     Hubs,
-    /// The development keys are public, so the emulator uses them on loopback addresses only.
+    /// The development keys are public. The emulator therefore uses them only if all its addresses are loopback
+    /// addresses.
     #[error("the development keys are only for loopback addresses, and {address} is not one")]
     DevKeys {
         /// The address.
@@ -65,7 +66,7 @@ pub enum StartError {
     /// The state in the data directory cannot be written.
     #[error("the state cannot be written")]
     Lost(#[from] StateLost),
-    /// The system provides no randomness to generate the key of a policy.
+    /// The system provides no random numbers, so the emulator cannot generate the key of a policy.
     #[error("cannot generate the key of a policy")]
     PolicyKey(#[from] hubward_sas::KeyError),
     /// TLS cannot be set up.

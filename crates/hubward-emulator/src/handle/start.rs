@@ -1,4 +1,4 @@
-//! Starts an emulator: opens the state, binds the listeners, and spawns their tasks.
+//! Starts an emulator: opens the state, binds the listeners, and spawns the tasks of the listeners.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,8 +33,8 @@ use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {
-    /// Starts an emulator with defaults: free ports on 127.0.0.1 and ::1, one hub `localhost`, state in memory, a
-    /// temporary certificate authority.
+    /// Starts an emulator with the default options: free ports on 127.0.0.1 and ::1, one hub named `localhost`, state
+    /// in memory, a temporary certificate authority.
     ///
     /// # Errors
     /// [`StartError`].
@@ -52,10 +52,10 @@ impl Builder {
     /// Binds every listener and starts.
     ///
     /// # Errors
-    /// [`StartError`]. If a port is in use, the error names its listener.
+    /// [`StartError`] if the emulator cannot start. If a port is in use, the error names the listener of this port.
     ///
     /// # Cancel safety
-    /// Dropping the future frees the ports at once and the data directory shortly after.
+    /// Dropping the future frees the ports at once, and frees the data directory shortly afterwards.
     pub async fn start(self) -> Result<Emulator, StartError> {
         let options = self;
         let addresses = options.check()?;
@@ -153,8 +153,8 @@ impl Builder {
     }
 }
 
-/// The disk of an emulator that is starting, if it has one. Dropping this closes the disk, so that a start that
-/// fails or is cancelled releases the data directory.
+/// The disk of an emulator that is starting; `None` if its state is in memory. Dropping this value closes the disk. A
+/// start that fails or is cancelled therefore releases the data directory.
 struct Opened {
     disk: Option<Disk>,
 }
@@ -176,7 +176,7 @@ impl Drop for Opened {
     }
 }
 
-/// Applies the seed, the development keys and the policies to the state that was loaded.
+/// Applies the seed, the development keys and the policies to the loaded state.
 async fn begin(
     options: &Builder,
     initial_state: &InitialState,
@@ -207,13 +207,13 @@ async fn open_state(
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
-        // This process now holds the lock of the directory, so no other process creates files there.
+        // This process now holds the lock of the directory, so no other process is creating a file in it.
         if let Err(error) = new_file::sweep(&directory) {
             tracing::warn!(%error, "cannot remove temporary files of an interrupted start from the data directory");
         }
         Ok::<_, StateError>((state, Opened { disk: Some(disk) }))
     });
-    // The task is never aborted, so an error is a panic; propagate it.
+    // No code aborts the task, so the error of a join can only be a panic. Propagate the panic.
     Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)
 }
 

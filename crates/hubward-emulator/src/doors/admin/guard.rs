@@ -1,9 +1,12 @@
-//! Protects the admin port from web pages of other origins. All rules are here.
+//! Protects the admin port from web pages of other origins. All rules of this protection are in this module.
 //!
-//! A page of another origin can reach this port in two ways. It can let its own host name resolve to this machine (DNS
-//! rebinding); `Host` then contains that name. It can also send requests without reading the responses; `Origin` or
-//! `Sec-Fetch-Site` then shows that the page has another origin. Programs that are not browsers send neither `Origin`
-//! nor `Sec-Fetch-Site`.
+//! A page of another origin can reach this port in two ways.
+//!
+//! First, the page can let its own host name resolve to this machine (DNS rebinding). `Host` then contains this host
+//! name.
+//!
+//! Second, the page can send requests without reading the responses. `Origin` or `Sec-Fetch-Site` then shows that the
+//! page has another origin. Programs that are not browsers send neither of these two headers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +29,7 @@ pub(crate) struct Guard {
 /// Why the guard refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocked {
-    /// `Host` does not name the admin port, is absent, or occurs twice.
+    /// `Host` does not name the admin port, or is absent, or occurs more than once.
     Host,
     /// The request comes from a page of another origin.
     Origin,
@@ -57,12 +60,14 @@ impl Blocked {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A page cannot choose a host name that looks like an address, so an address in `Host` is safe.
+        // A web page cannot use a host name that looks like an address. A request with an address in `Host` is
+        // therefore safe.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks a request. `page`: whether the request is for the portal's page. Other sites may link to that page.
+    /// Checks the headers of a request. `page` is true if the request is for the portal's page, because other sites may
+    /// link to that page.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -94,7 +99,7 @@ impl Guard {
 fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();
-        // A proxy that adds TLS in front of this port keeps `Host`, so both schemes are allowed.
+        // If a proxy adds TLS in front of this port, it does not change `Host`. Both schemes are therefore allowed.
         let ours = ["http://", "https://"].iter().any(|scheme| {
             origin.get(..scheme.len()) == Some(*scheme) && origin[scheme.len()..].eq_ignore_ascii_case(host)
         });
@@ -105,7 +110,7 @@ fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     match single(&head.headers, "sec-fetch-site") {
         None if head.headers.contains_key("sec-fetch-site") => Err(Blocked::Origin),
         None | Some("same-origin" | "none") => Ok(()),
-        // A person follows a link to the page. Frames are not allowed.
+        // A user may follow a link to the page. Other sites may not show the page in a frame.
         Some(_) if page && is_navigation(head) => Ok(()),
         Some(_) => Err(Blocked::Origin),
     }

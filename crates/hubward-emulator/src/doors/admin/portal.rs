@@ -1,4 +1,4 @@
-//! `GET /` at the admin port: the portal, a single page whose files are compiled into the program.
+//! The portal at `GET /` of the admin port. It is a single page. Its files are compiled into the program.
 
 use hyper::Method;
 use hyper::header::{
@@ -8,8 +8,8 @@ use hyper::header::{
 use crate::doors::http::{Pace, Paced, Reply, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Headers of the portal's files. The page loads and runs only files of this port, cannot be framed, and cannot turn
-/// text into markup.
+/// Headers of the portal's files. With them, the page loads and runs only files of this port, other sites cannot show
+/// it in a frame, and it cannot parse text as markup.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -19,7 +19,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
-    // After an update of the emulator, the browser must load the new page.
+    // After an update of the emulator, the browser must load the new page instead of a cached one.
     (CACHE_CONTROL, "no-cache"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

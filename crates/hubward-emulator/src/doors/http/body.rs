@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::doors::admission::RequestSlot;
 use crate::state::clock::{Clock, http_date};
 
-/// Pause before the connection is cut. The system sends the last bytes meanwhile.
+/// How long to wait before the connection is cut. During this pause, the system sends the last bytes.
 const GONE: Duration = Duration::from_millis(20);
 
 /// An HTTP response.
@@ -34,7 +34,7 @@ pub(crate) enum Pace {
     Drip(Duration),
     /// In chunks of this many bytes, without Content-Length.
     Chunks(usize),
-    /// Send only this many bytes of the body, and then cut the connection.
+    /// Sends only this number of bytes of the body, and then cuts the connection.
     CutAfter(usize),
 }
 
@@ -46,12 +46,13 @@ pub(crate) struct Paced {
     pause: Option<Pin<Box<Sleep>>>,
     /// The chunks after `rest`.
     more: Option<Box<dyn Chunks>>,
-    /// The slot of the request, if it is held until the response is sent.
+    /// The slot of the request, if the request holds a slot until the response is sent.
     #[cfg(feature = "admin")]
     slot: Option<RequestSlot>,
 }
 
-/// A body that is produced while it is sent. The next chunk is polled after the client has read the previous one.
+/// A body that is produced while it is sent. The next chunk is produced only after the client has read the previous
+/// chunk.
 pub(crate) trait Chunks: Send {
     /// The next chunk; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
@@ -141,7 +142,7 @@ impl Paced {
     }
 }
 
-/// Sets headers of a response. Replaces headers of the same name; skips invalid ones.
+/// Sets headers of a response. Replaces existing headers of the same name. Skips invalid headers.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     for (name, text) in headers {
         if let Some((name, value)) = header(name, text) {
@@ -150,14 +151,15 @@ pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     }
 }
 
-/// A header for a response. `None` if it is invalid, or would set the length of the body.
+/// Converts a name and a value to a header for a response. Returns `None` if the header is invalid or would set the
+/// length of the body.
 pub(crate) fn header(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok();
     let name = name.filter(|it| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(it))?;
     Some((name, HeaderValue::from_str(text).ok()?))
 }
 
-/// A response whose Date header has the time of the emulator's clock.
+/// A response whose Date header contains the time of the emulator's clock.
 pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced) -> Reply {
     let mut reply = Response::new(body);
     *reply.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -167,7 +169,7 @@ pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced)
     reply
 }
 
-/// A header value; empty if the text is not a valid one.
+/// Converts a text to a header value. The value is empty if the text is not valid in a header.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

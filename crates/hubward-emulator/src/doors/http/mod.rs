@@ -13,7 +13,8 @@ pub(super) use body::{Chunks, header};
 pub(super) use dps_response::to_http;
 pub(super) use timed::Timed;
 
-/// Delays a response until the changes that it reports are on disk. If they cannot be written, answers 503 instead.
+/// Delays a response until the changes that it reports are on disk. If the changes cannot be written, returns a
+/// response with status 503 instead.
 pub(super) async fn flushed(cloud: &Cloud, reply: Result<Reply, Aborted>) -> Result<Reply, Aborted> {
     let reply = reply?;
     match cloud.store.flushed().await {

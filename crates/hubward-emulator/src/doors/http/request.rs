@@ -12,7 +12,7 @@ use super::Aborted;
 /// Time limit for a body.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Number of bytes beyond the size limit that are read and discarded.
+/// How many bytes beyond the size limit the emulator reads and discards.
 const READ_BEYOND: usize = 4 * 1024 * 1024;
 
 /// The body is larger than the limit.
@@ -24,8 +24,8 @@ pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, Too
     in_time(read_within(body, max, true)).await
 }
 
-/// Reads a whole body and discards it, before a refusal. A client that is still sending its body might not read the
-/// response.
+/// Reads a whole body and discards it, before the request is refused. Otherwise a client that is still sending its body
+/// might not read the response.
 pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
@@ -38,7 +38,8 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
     }
 }
 
-/// Reads a body. Also reads a body that is too large, up to a second limit, so that the client can read the response.
+/// Reads a body up to the size limit. If the body is larger, also reads and discards the rest, up to a second limit, so
+/// that the client can read the response.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails when a write makes no progress for some time. Otherwise a peer that does not read would hold its
-/// connection, and the slot of that connection, forever.
+/// A stream that fails if a write makes no progress for some time. Otherwise a peer that does not read would keep its
+/// connection and its slot forever.
 #[derive(Debug)]
 pub(crate) struct Timed<S> {
     stream: S,

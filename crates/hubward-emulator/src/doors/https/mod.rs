@@ -1,4 +1,4 @@
-//! The HTTPS port: the DPS device API, the service APIs, and MQTT over WebSocket.
+//! The HTTPS port. It serves the DPS device API, the service APIs, and MQTT over WebSocket.
 
 mod origin;
 mod websocket;
@@ -20,7 +20,7 @@ use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 
-/// Time limit for the head of a request. The limit includes the idle time before the request.
+/// Time limit for the head of a request. The limit includes the idle time before the request starts.
 const HEADERS: Duration = Duration::from_secs(60);
 
 /// Maximum size of a request's head, in bytes.

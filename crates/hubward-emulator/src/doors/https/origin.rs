@@ -1,10 +1,15 @@
-//! Protects the HTTPS port from web pages of other origins. Allows programs that are not browsers, and pages from the
-//! port's own names.
+//! Protects the HTTPS port from web pages of other origins. Programs that are not browsers are allowed. Pages whose
+//! origin is one of the port's own names are allowed too.
 //!
-//! A page of another origin can reach this port in two ways. It can let its own host name resolve to this machine (DNS
-//! rebinding); `Host` then contains that name. It can also send requests without reading the responses; `Origin` or
-//! `Sec-Fetch-Site` then shows that the page has another origin. Such requests also need a token, so this check is a
-//! second line of defence.
+//! A page of another origin can reach this port in two ways.
+//!
+//! First, the page can let its own host name resolve to this machine (DNS rebinding). `Host` then contains this host
+//! name.
+//!
+//! Second, the page can send requests without reading the responses. `Origin` or `Sec-Fetch-Site` then shows that the
+//! page has another origin.
+//!
+//! Such requests also need a token, so this check is a second line of defence.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -15,7 +20,7 @@ use crate::services::dps::Refusal;
 const SITE: &str = "sec-fetch-site";
 
 /// Checks the headers of a request before anything else. A browser's preflight request (`OPTIONS` with `Origin`) gets
-/// the same checks, and never an `Access-Control` header.
+/// the same checks. The response never contains an `Access-Control` header.
 ///
 /// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch Metadata
 /// (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt over WebSocket sends an `Origin` with the name that it connects to.
@@ -42,7 +47,8 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Whether two names with optional ports are the same. Clients often omit the default port.
+/// Returns whether two names are the same. Each name may have a port. A missing port means the default port, because
+/// clients often omit it.
 fn is_same(one: &str, other: &str) -> bool {
     let usual = |it: &'_ str| it.strip_suffix(":443").unwrap_or(it).to_ascii_lowercase();
     usual(one) == usual(other)

@@ -77,7 +77,7 @@ pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Resul
     Ok(reply)
 }
 
-/// Whether a header has `word` in its comma-separated list. Ignores letter case.
+/// Returns whether `word` is in the comma-separated list of a header. Ignores letter case.
 fn has_word(headers: &HeaderMap, name: &hyper::header::HeaderName, word: &str) -> bool {
     headers
         .get_all(name)

@@ -1,4 +1,5 @@
-//! Code that the logins of DPS and of a hub share: refuses a CONNECT, and applies the faults that are scripted for it.
+//! Code that the logins of DPS and of a hub share. It refuses a CONNECT, and applies the fault that is scripted for a
+//! CONNECT.
 
 use hubward_proto::dps::DpsUsername;
 use hubward_proto::hub::{HubIdentity, HubUsername};
@@ -20,7 +21,7 @@ pub(crate) enum End {
     Gently,
     /// At once.
     Abruptly,
-    /// The emulator does not close it: it stays open and silent until the client closes it.
+    /// The emulator does not close the connection. The connection stays open and silent until the client closes it.
     Never,
 }
 
@@ -30,8 +31,11 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
     End::Gently
 }
 
-/// Applies the fault that is scripted for a CONNECT. If the fault ends the connection, returns how to close it.
-/// `known`: whether the device has authenticated. If it has not, faults that change the device itself do not happen.
+/// Applies the fault that is scripted for a CONNECT. If the fault ends the connection, returns how to close the
+/// connection.
+///
+/// `known` is true if the device has authenticated. If the device has not authenticated, faults that change the device
+/// itself do not happen.
 pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,

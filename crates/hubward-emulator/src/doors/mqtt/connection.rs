@@ -12,8 +12,8 @@ use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::state::disk::StateLost;
 use crate::state::store::Store;
 
-/// Maximum size of the first packet, in bytes. Long names and a will fit. The limit bounds the memory that a client can
-/// use before it authenticates.
+/// Maximum size of the first packet, in bytes. A CONNECT with long names and a will fits. The limit bounds the memory
+/// that a client can use before it authenticates.
 const CONNECT_MAX: usize = 72 * 1024;
 
 /// Number of bytes to read at a time.
@@ -25,10 +25,10 @@ const WRITE: usize = 16 * 1024;
 /// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// How long a closing connection waits for the client to close the connection too.
+/// How long the emulator, when it closes a connection, waits for the client to close the connection too.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Maximum number of bytes that are read and discarded while a connection is being closed.
+/// Maximum number of bytes that the emulator reads and discards while it closes a connection.
 const DRAIN: usize = 1024 * 1024;
 
 /// Why a connection has ended.
@@ -62,7 +62,7 @@ pub(crate) enum Closed {
 
 pub(crate) struct Connection<S> {
     stream: S,
-    /// Before a packet is sent, the change that it reports must be on disk.
+    /// A packet may report a change. The change must be on disk before the packet is sent.
     store: Arc<Store>,
     input: BytesMut,
     output: BytesMut,
@@ -70,12 +70,13 @@ pub(crate) struct Connection<S> {
     max: usize,
     /// Pause after each sent byte, set by a scripted fault.
     drip: Option<Duration>,
-    /// Number of bytes, queued or not yet queued, that may still be sent; `None` is unlimited.
+    /// Number of bytes that may still be sent, including queued bytes. `None` means no limit.
     rest: Option<usize>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A new connection. Received packets may be as large as a CONNECT until [`Connection::allow`] raises the limit.
+    /// Creates a connection. A received packet may be at most as large as a CONNECT until [`Connection::allow`] raises
+    /// the limit.
     pub(crate) fn new(stream: S, store: Arc<Store>) -> Self {
         Self {
             stream,
@@ -93,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.max = max;
     }
 
-    /// Sends the queued packets and `bytes` more bytes, and then ends the connection.
+    /// Sends the queued packets and `bytes` more bytes. Then ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(self.output.len().saturating_add(bytes));
     }
@@ -134,11 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.len() >= WRITE
     }
 
-    /// Waits until all changes are on disk, then sends the queued packets. Sending has a time limit; the disk has none.
-    /// Not cancel safe.
+    /// Waits until all changes are on disk, then sends the queued packets. Sending has a time limit; waiting for the
+    /// disk has none. Not cancel safe.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
-            // Without this wait, a client that needs no answers could send faster than the disk writes.
+            // A client may send packets that need no answer. Without this wait, it could send faster than the disk
+            // writes.
             self.store.room().await;
             return Ok(());
         }
@@ -169,8 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Closes the connection after the client has had time to read everything. If a socket is closed while it has
-    /// unread input, the system discards unsent output.
+    /// Closes the connection after the client has had time to read all packets. The system discards unsent output if a
+    /// socket with unread input is closed. This function therefore also reads and discards the client's input for a
+    /// limited time.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {
             self.flush().await.ok()?;

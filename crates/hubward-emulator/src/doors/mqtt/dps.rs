@@ -25,12 +25,15 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::Key;
 use crate::state::wire_id;
 
-/// Maximum size of a packet from a device that may register, in bytes. It is larger than a valid request, so that DPS
-/// can answer a request whose body is one byte too long. For other devices, the limit for a CONNECT applies.
+/// Maximum size of a packet from a device that may register, in bytes. It is larger than the largest valid request. If
+/// a body is one byte too long, DPS can therefore still answer the request. For other devices, the limit for a CONNECT
+/// applies.
 const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
-/// Serves a connection whose user name is one for DPS. Like the service, refuses CONNECT only for a foreign id scope or
-/// for a token that cannot be parsed. A device with a wrong key is refused when it registers.
+/// Serves a connection whose user name is one for DPS.
+///
+/// Like the service, refuses a CONNECT only if its id scope belongs to another DPS or if its token cannot be parsed. A
+/// device with a wrong key is refused later, when it registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
@@ -41,8 +44,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // A device that may not register is refused when it registers. Until then it holds no slot, and does not end an
-    // older connection of the same device.
+    // A device that may not register is refused only when it sends its registration request. Until then, it holds no
+    // slot and does not end an older connection of the same device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;
@@ -56,7 +59,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let (_end, never) = oneshot::channel();
     let (_slot, _listed, ended) = if known {
-        // An older connection of this device may hold the last slot, so end it first.
+        // End an older connection of this device first, because it may hold the last slot.
         cloud.store.take_over(&Key::Dps(caller.key()));
         let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
         let (listed, ended) = DpsConnection::begin(&cloud.store, &caller);
@@ -75,7 +78,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     end_of(&why)
 }
 
-/// Refuses a CONNECT and records the reason. The client gets only the code.
+/// Refuses a CONNECT and records the reason. The client gets only the return code.
 fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,
@@ -105,7 +108,7 @@ fn check(connect: &Connect) -> Result<Caller, &'static str> {
 struct DpsSession<'a> {
     cloud: &'a Cloud,
     caller: &'a Caller,
-    /// The QoS of the client's subscription to responses; `None` without a subscription.
+    /// The QoS of the client's subscription to responses; `None` if the client has not subscribed.
     granted: Option<u8>,
     /// The packet id of the last publish to the client.
     packet_id: u16,
@@ -154,7 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
                 connection.queue(&Outgoing::Unsuback(id));
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // Acknowledges a response. Within a connection, DPS never sends a publish again.
+            // The client acknowledges a response. No action is needed, because DPS never resends a publish within a
+            // connection.
             Incoming::Puback(_) => {}
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),

@@ -1,4 +1,4 @@
-//! The server side of MQTT 3.1.1: packets, connections, and the dispatch to DPS or a hub.
+//! The server side of MQTT 3.1.1. It handles packets and connections, and dispatches each connection to DPS or a hub.
 
 pub(crate) mod codec;
 mod connect;
@@ -13,7 +13,7 @@ use connection::{Closed, Connection};
 pub(crate) use serve::serve;
 use session::{Bounds, end_of, run};
 
-/// Maximum size of a packet after the login, in bytes: the largest telemetry message with the longest topic.
+/// Maximum size of a packet after the login, in bytes. The largest telemetry message with the longest topic fits.
 const PACKET_MAX: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::limits::TOPIC_MAX + 16;
 
 /// CONNACK code: not authorized.
@@ -32,7 +32,7 @@ const UNAVAILABLE: u8 = 3;
 /// Source: MQTT 3.1.1, section 3.9.3.
 const FILTER_REFUSED: u8 = 0x80;
 
-/// Maximum length of a request id (`$rid`). With this limit, the topic of the answer always fits in a packet.
+/// Maximum length of a request id (`$rid`). The topic of the answer contains this id and always fits in a packet.
 ///
 /// Source: `[guess]` the SDKs send up to 36 characters.
 const REQUEST_ID_MAX: usize = 1024;

@@ -14,17 +14,17 @@ use crate::state::model::EndReason;
 
 /// The service behind a connection: DPS or a hub.
 pub(crate) trait Session<S> {
-    /// An event that the client does not cause, such as a message for it.
+    /// An event that does not come from the client, such as a message to the client.
     type Event: Send;
 
-    /// Handles one packet and queues the answers. The answers are sent when no more packets are buffered.
+    /// Handles one packet and queues the answers. The main loop sends the answers when no received packets are left.
     fn handle(
         &mut self,
         connection: &mut Connection<S>,
         packet: Incoming,
     ) -> impl Future<Output = Result<(), Closed>> + Send;
 
-    /// Waits for the next event; pends forever if the service has none. Cancel safe.
+    /// Waits for the next event. Never returns if the service has no events. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Self::Event> + Send;
 
     /// Handles an event as [`Session::handle`] handles a packet.
@@ -39,7 +39,8 @@ pub(crate) trait Session<S> {
 pub(crate) struct Bounds<F> {
     /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
-    /// Receives a reason when another connection of the same identity, or an operator, ends this connection.
+    /// Receives the reason when this connection must end. The cause is another connection of the same identity, or an
+    /// operator.
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Resolves when the token has expired.
     pub(crate) expired: F,
@@ -66,7 +67,8 @@ where
             biased;
             why = &mut ended => return closed(why.ok()),
             () = &mut expired => return Closed::Expired,
-            // Events come before packets. Otherwise a client that sends without a pause would never get an event.
+            // Events are handled before packets. Otherwise a client that sends without a pause would never get an
+            // event.
             event = session.next() => match session.event(connection, event).await {
                 Ok(()) => continue,
                 Err(why) => return why,
@@ -106,7 +108,7 @@ where
     }
 }
 
-/// Converts the reason to a [`Closed`]. `None` means that the store no longer lists the connection.
+/// Converts the reason to a [`Closed`]. The reason is `None` if the store no longer lists the connection.
 const fn closed(why: Option<EndReason>) -> Closed {
     match why {
         Some(EndReason::TakenOver) => Closed::TakenOver,
@@ -115,8 +117,10 @@ const fn closed(why: Option<EndReason>) -> Closed {
     }
 }
 
-/// How to close a connection: abruptly if the client could not read more anyway or a fault cuts the connection,
-/// otherwise gently.
+/// Returns how to close a connection.
+///
+/// The connection is closed abruptly if a fault cuts it, or if the client could not read more packets. In all other
+/// cases, it is closed gently.
 pub(crate) fn end_of(why: &Closed) -> End {
     match why {
         Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,
@@ -124,8 +128,8 @@ pub(crate) fn end_of(why: &Closed) -> End {
     }
 }
 
-/// How long a client may be silent: 1.5 times the keep-alive, but at most [`KEEP_ALIVE_HARD_CAP`]. With a keep-alive of
-/// 0, the result is [`KEEP_ALIVE_HARD_CAP`].
+/// Returns how long a client may be silent: 1.5 times the keep-alive, but at most [`KEEP_ALIVE_HARD_CAP`]. If the
+/// keep-alive is 0, returns [`KEEP_ALIVE_HARD_CAP`].
 ///
 /// Source: MQTT 3.1.1, section 3.1.2.10; `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default
 /// keep-alive time-out"; 0: `[sdk]` Azure/azure-iot-protocol-gateway.

@@ -12,7 +12,7 @@ use crate::services::faults;
 use crate::services::hub::Code;
 use crate::state::fault::{Fault, Point};
 
-/// A service API, and the format of its errors for a path.
+/// A service API. For a hub, this also contains the format of errors, which depends on the path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Api {
     Dps,
@@ -39,8 +39,8 @@ impl Api {
     }
 }
 
-/// Processes a request to a service API, or applies the fault that is scripted for it. If the fault replaces the
-/// response, the request is not processed.
+/// Processes a request to a service API, or applies the fault that is scripted for the request. If the fault replaces
+/// the response, the request is not processed.
 pub(super) async fn around(
     cloud: &Cloud,
     api: Api,

@@ -16,8 +16,10 @@ use crate::services::hub::Code;
 use crate::state::clock::Clock;
 use crate::state::wire_id;
 
-/// Processes a request for a path that [`super::is_asked`] accepts. If `hub` is given, the caller of this function has
-/// authorized the request, and every operation is allowed. Otherwise a token is required.
+/// Processes a request for a path that [`super::is_asked`] accepts.
+///
+/// If `hub` is given, the caller of this function has already authorized the request, and every operation is allowed.
+/// Otherwise the request must contain a token.
 pub(super) async fn handle(
     cloud: &Cloud,
     hub: Option<&str>,
@@ -31,7 +33,7 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // The caller may have no token, so the body is not stored, and the request takes no connection slot.
+        // The client may have no token. The body is therefore not stored, and the request takes no connection slot.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MAX).await? {
             Ok(()) => Err(Problem::not_emulated(what)),
             Err(TooLarge) => Err(too_large()),

@@ -20,12 +20,12 @@ const BODY_MAX: usize = 512 * 1024;
 
 const TOO_LARGE: &str = "The request is larger than 512 KB.";
 
-/// Whether a path belongs to a service API, or begins like one of its paths.
+/// Returns whether a path belongs to a service API, or begins like one of its paths.
 pub(super) fn is_asked(path: &str) -> bool {
     api::dps::is_asked(path) || api::hub::is_asked(path)
 }
 
-/// Processes a request from the network for a path that [`is_asked`] accepts.
+/// Processes a request from the network. Its path must be one that [`is_asked`] accepts.
 pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let path = request.uri().path().to_owned();
     if api::hub::is_asked(&path) {
@@ -34,14 +34,14 @@ pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<
     faults::around(cloud, Api::Dps, dps::handle(cloud, Authentication::Required, &path, request)).await
 }
 
-/// Processes a request of the admin port to DPS. `path` does not contain the mount point. The caller has authorized
-/// the request.
+/// Processes a request to DPS that comes from the admin port. `path` does not contain the mount point. The caller has
+/// already authorized the request.
 #[cfg(feature = "admin")]
 pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Incoming>) -> Result<Reply, Aborted> {
     dps::handle(cloud, Authentication::Done, path, request).await
 }
 
-/// Processes a request of the admin port to a hub. The parameters have the same meaning as for DPS.
+/// Processes a request to a hub that comes from the admin port. The parameters have the same meaning as for DPS.
 #[cfg(feature = "admin")]
 pub(super) async fn handle_hub(
     cloud: &Cloud,
@@ -52,13 +52,13 @@ pub(super) async fn handle_hub(
     hub::handle(cloud, Some(hub), path, request).await
 }
 
-/// Whether a path belongs to the service API of DPS, or begins like one of its paths.
+/// Returns whether a path belongs to the service API of DPS, or begins like one of its paths.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_dps(path: &str) -> bool {
     api::dps::is_asked(path)
 }
 
-/// Whether a path belongs to the service API of a hub, or begins like one of its paths.
+/// Returns whether a path belongs to the service API of a hub, or begins like one of its paths.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_hub(path: &str) -> bool {
     api::hub::is_asked(path)

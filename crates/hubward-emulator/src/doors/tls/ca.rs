@@ -1,4 +1,4 @@
-//! The certificate authority: created at the first start, and kept in the data directory if there is one.
+//! The certificate authority. The first start creates it. If there is a data directory, it is kept there.
 
 use std::io;
 use std::path::PathBuf;
@@ -69,8 +69,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject is derived from the key. The certificate of another key has another subject, so clients could not
-        // verify the leaf certificates.
+        // The subject is derived from the key. If the certificate belongs to another key, the subjects differ, and
+        // clients could not verify the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 
@@ -98,8 +98,8 @@ pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// The subject contains the key id, so that two CAs never have the same subject. Otherwise a client that trusts several
-/// CAs would try the wrong one.
+/// The subject contains the key id, so two CAs never have the same subject. With equal subjects, a client that trusts
+/// several CAs could use the wrong CA.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();
@@ -116,7 +116,7 @@ fn params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// A random positive number of sixteen bytes. OpenSSL refuses two certificates of one issuer with the same serial
+/// A random positive number of sixteen bytes. OpenSSL refuses two certificates of one issuer that have the same serial
 /// number.
 pub(super) fn random_serial() -> SerialNumber {
     let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();

@@ -16,11 +16,11 @@ use crate::state::new_file;
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 impl Ca {
-    /// Loads the CA of a directory, and creates it if there is none. If several emulators start at once, all get
-    /// the same CA.
+    /// Loads the CA of a directory. Creates the CA if there is none. If several emulators start at once, all of them
+    /// get the same CA.
     ///
-    /// `ca-key.pem` (mode 0600, in a directory of mode 0700) contains key and certificate and is authoritative;
-    /// `ca.pem` is a copy of the certificate for clients.
+    /// `ca-key.pem` contains the key and the certificate, and is authoritative. It has mode 0600 in a directory of mode
+    /// 0700. `ca.pem` is a copy of the certificate for clients.
     pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
         let file = |path: &Path| {
             let path = path.to_owned();
@@ -65,7 +65,7 @@ impl Ca {
         Ok(ca)
     }
 
-    /// Checks that the certificate of this CA verifies a leaf that the CA signs.
+    /// Signs a leaf with this CA, and checks that the certificate of the CA verifies the leaf.
     fn check(&self) -> Result<(), ()> {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier as _;

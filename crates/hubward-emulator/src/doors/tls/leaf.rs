@@ -15,7 +15,7 @@ use crate::state::clock::system_now;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A defect of the certificate, to test that a client refuses it.
+/// A defect of the leaf certificate. A test uses it to check that a client refuses the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadCertificate {
@@ -40,7 +40,7 @@ impl Names {
     }
 }
 
-/// Issues a leaf certificate for these names, with the defect `bad` if there is one.
+/// Issues a leaf certificate for these names. If `bad` is given, the certificate has this defect.
 pub(crate) fn mint(
     ca: &Ca,
     names: &BTreeSet<String>,

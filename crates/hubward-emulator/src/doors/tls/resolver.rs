@@ -1,4 +1,5 @@
-//! Selects the certificate for a client: the one for the requested name, or none for an unknown name.
+//! Selects the certificate for a client: the certificate of the requested name, or no certificate if the name is
+//! unknown.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +9,13 @@ use rustls::sign::CertifiedKey;
 
 use super::{BadCertificate, Ca, CaError, Names, leaf};
 
-/// Issues leaf certificates on demand and caches them; the number of names bounds the cache.
+/// Issues leaf certificates on demand and caches them. The cache is bounded by the number of names.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     ca: Arc<Ca>,
     names: Names,
     bad: Option<BadCertificate>,
-    /// A certificate for all names. For clients without SNI, such as clients that connect to an IP address.
+    /// A certificate for all names. It is used for clients without SNI, such as clients that connect to an IP address.
     default: Arc<CertifiedKey>,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }

@@ -8,7 +8,7 @@ use crate::state::model::{Device, DeviceView, EndReason, EnrollError, Key, KeyPa
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {
-    /// The devices of all hubs, in the order of hubs and ids.
+    /// Returns the devices of all hubs, sorted by hub and then by id.
     #[must_use]
     pub fn devices(&self) -> Vec<DeviceView> {
         self.cloud.store.read(|state| {
@@ -33,7 +33,7 @@ impl Emulator {
     /// Creates a device at a hub without DPS. Returns its primary key.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if there is no such hub.
+    /// [`EnrollError`] if the service would not accept the id, or if no hub has this name.
     pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
         DeviceId::new(device_id)?;
         let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;
@@ -46,15 +46,15 @@ impl Emulator {
         })
     }
 
-    /// Enables or disables a device of a hub. Disabling it closes its connections and those of its modules. Returns
-    /// whether the device exists.
+    /// Enables or disables a device of a hub. Disabling closes the connections of the device and of its modules.
+    /// Returns whether the device exists.
     pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
         let now = self.cloud.clock.now();
         self.cloud.store.change(|state| state.set_enabled(hub, device_id, enabled, now))
     }
 
-    /// Deletes a device from a hub with its modules and messages, and closes their connections. Returns whether the
-    /// device existed.
+    /// Deletes a device, its modules and its messages from a hub. Closes the connections of the device and of its
+    /// modules. Returns whether the device existed.
     pub fn delete_device(&self, hub: &str, device_id: &str) -> bool {
         self.cloud.store.change(|state| {
             let known = state.hub(hub).is_some_and(|it| it.is_device(device_id));
@@ -63,12 +63,12 @@ impl Emulator {
     }
 
     /// Closes the connection of a device, as a hub does when it moves a device to another node. The device may
-    /// reconnect at once. Returns whether it was connected.
+    /// reconnect at once. Returns whether the device was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
         self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), EndReason::Dropped))
     }
 
-    /// The telemetry log of a hub, from offset 0 on; `None` if there is no such hub.
+    /// The telemetry log of a hub. The log begins at offset 0. `None` if no hub has this name.
     #[must_use]
     pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {
         self.cloud.logs.get(&hub.to_ascii_lowercase()).cloned()

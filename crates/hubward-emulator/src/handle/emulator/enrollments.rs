@@ -11,7 +11,7 @@ use crate::handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, Enro
 use crate::state::model::{DEV_GROUP, EnrollError, Record, Seed, SeedError, SeedReport, apply};
 
 impl Emulator {
-    /// Creates an individual enrollment with generated keys, or returns the existing one.
+    /// Creates an individual enrollment with generated keys. If the enrollment exists already, returns it unchanged.
     ///
     /// # Errors
     /// [`EnrollError`] if the service would not accept the id.
@@ -28,7 +28,7 @@ impl Emulator {
         EnrollmentBuilder::new(&self.cloud, registration_id.into())
     }
 
-    /// Creates an enrollment group with generated keys, or returns the existing one.
+    /// Creates an enrollment group with generated keys. If the group exists already, returns it unchanged.
     ///
     /// # Errors
     /// [`EnrollError`] if the service would not accept the name.
@@ -54,7 +54,7 @@ impl Emulator {
         self.cloud.store.change(|state| apply(state, seed, now))
     }
 
-    /// Disables an individual enrollment. The identity at a hub does not change.
+    /// Disables an individual enrollment. Does not change the identity of the device at a hub.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -70,7 +70,8 @@ impl Emulator {
         self.set_enrollment(registration_id, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes an individual enrollment. The identity at a hub and the registration record do not change.
+    /// Deletes an individual enrollment. Does not change the identity of the device at a hub, nor its registration
+    /// record.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -96,7 +97,7 @@ impl Emulator {
         self.set_group(name, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes a group. Identities at hubs and registration records do not change.
+    /// Deletes a group. Does not change the identities of its devices at hubs, nor their registration records.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].

@@ -5,8 +5,8 @@ use crate::services::faults;
 use crate::state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 
 impl Emulator {
-    /// Applies a fault to the next event at `point`. Several faults happen one after the other, in the order of the
-    /// calls.
+    /// Applies a fault to the next event at `point`. If this method is called several times, each later event gets the
+    /// fault of the next call.
     ///
     /// # Errors
     /// [`UnfitFault`] if the fault cannot happen there.
@@ -14,7 +14,7 @@ impl Emulator {
         self.cloud.faults.plain(point, fault, Some(1))
     }
 
-    /// Applies a fault to every event at `point`, after the faults of [`Emulator::fault`].
+    /// Applies a fault to every event at `point`. The faults of [`Emulator::fault`] happen first.
     ///
     /// # Errors
     /// [`UnfitFault`] if the fault cannot happen there.
@@ -22,8 +22,8 @@ impl Emulator {
         self.cloud.faults.plain(point, fault, None)
     }
 
-    /// Adds a fault script, which can be limited to one device, a number of times, or a probability. Returns its
-    /// number.
+    /// Adds a fault script and returns its number. A script can limit its fault to one device, to a number of times, or
+    /// to a probability.
     ///
     /// # Errors
     /// [`BadScript`] if the script is not valid.
@@ -37,7 +37,7 @@ impl Emulator {
         self.cloud.faults.all()
     }
 
-    /// How often faults with a limited number of times can still happen at `point`.
+    /// Returns how many times limited faults can still happen at `point`. Faults without a limit do not count.
     #[must_use]
     pub fn faults_left(&self, point: Point) -> usize {
         self.cloud.faults.left(point)
@@ -48,7 +48,7 @@ impl Emulator {
         self.cloud.faults.remove(id)
     }
 
-    /// Removes all scripts. DPS also forgets the hubs that faults moved devices to.
+    /// Removes all scripts. DPS then no longer assigns the hubs to which faults have moved devices.
     pub fn clear_faults(&self) {
         faults::clear(&self.cloud);
     }

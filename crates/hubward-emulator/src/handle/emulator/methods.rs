@@ -4,13 +4,13 @@ use super::Emulator;
 use crate::services::hub::{Invocation, InvokeError, MethodResult, invoke};
 
 impl Emulator {
-    /// Invokes a direct method of a device; a module is named `{device}/{module}`.
+    /// Invokes a direct method of a device or module. The name of a module is `{device}/{module}`.
     ///
     /// # Errors
     /// [`InvokeError`]. A response with an error status is not an error.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the response; the device may have received the call.
+    /// Dropping the future drops the response. The device may already have received the call.
     pub async fn invoke_method(
         &self,
         hub: &str,

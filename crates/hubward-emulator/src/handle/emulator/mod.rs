@@ -30,16 +30,16 @@ pub struct Emulator {
     pub(super) cloud: Arc<Cloud>,
     /// The listeners; each one owns its connections.
     pub(super) tasks: JoinSet<()>,
-    /// The listeners of the admin port. They end by themselves when `Cloud::closing` is set.
+    /// The tasks of the admin port's listeners. They end by themselves after `Cloud::closing` is set.
     pub(super) admin: JoinSet<()>,
     /// Holds the CA file of an emulator without a data directory.
     pub(super) scratch: Option<TempDir>,
 }
 
 impl Emulator {
-    /// Ends every connection and listener. Waits until the ports are free and the state is written.
+    /// Closes every connection and listener. Returns when the ports are free and the state is on disk.
     pub async fn shutdown(mut self) {
-        // The streams of the admin port end cleanly. All other connections are cut.
+        // The streams of the admin port end cleanly. The emulator cuts all other connections.
         self.cloud.closing.send_replace(true);
         while let Some(task) = self.admin.join_next().await {
             drop(task);
@@ -52,7 +52,7 @@ impl Emulator {
         drop(self.scratch.take());
     }
 
-    /// Endpoints and names, as one line of JSON for scripts that wait until the emulator is ready.
+    /// Returns the endpoints and names as one line of JSON. A script that waits for the emulator can read this line.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready::new(&self.cloud.info)
@@ -95,27 +95,29 @@ impl Emulator {
         &self.cloud.info.ca_pem
     }
 
-    /// Path of the file with the certificate to trust. Without a data directory, the emulator deletes the file when
-    /// it ends.
+    /// The path of the file with the CA certificate that clients must trust. Without a data directory, the emulator
+    /// deletes this file when it ends.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.cloud.info.ca_file
     }
 
-    /// The log of events: registrations, refusals and their reasons, faults that happened.
+    /// The log of events. It contains registrations, refusals with their reasons, and the faults that happened.
     #[must_use]
     pub fn events(&self) -> EventLog {
         self.cloud.journal.clone()
     }
 
-    /// Counts all changes except telemetry, so that a test can wait for one.
+    /// Counts all changes except telemetry. A test can wait for the next change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.cloud.store.revision()
     }
 
-    /// Waits until `condition` returns `Some`. Calls `condition` now and after every change except telemetry; a
-    /// fault that happens is a change. Has no time limit of its own.
+    /// Waits until `condition` returns `Some`, and returns the value.
+    ///
+    /// Calls `condition` at once and after every change, except after new telemetry. A fault that happens counts as a
+    /// change. There is no time limit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -131,8 +133,10 @@ impl Emulator {
         }
     }
 
-    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). The effect is
-    /// immediate: tokens age, also the tokens of open connections; messages to devices expire, and their locks end.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years).
+    ///
+    /// The new time applies at once. Tokens may expire, including the tokens of open connections. Messages to devices
+    /// may expire, and their locks may end.
     pub fn clock_ahead(&self, ahead: Duration) {
         maintenance::move_clock(&self.cloud, ahead);
     }

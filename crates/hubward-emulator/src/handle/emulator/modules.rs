@@ -22,10 +22,11 @@ impl Emulator {
         self.cloud.store.read(|state| view(state, hub, &format!("{device_id}/{module_id}")))
     }
 
-    /// Creates a module of a device at a hub. Returns its primary key. An existing module does not change.
+    /// Creates a module of a device at a hub and returns the primary key of the module. If the module exists already,
+    /// it does not change.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if there is no such device.
+    /// [`EnrollError`] if the service would not accept the id, or if the device does not exist.
     pub fn add_module(&self, hub: &str, device_id: &str, module_id: &str) -> Result<SharedKey, EnrollError> {
         ModuleId::new(module_id)?;
         let client_id = format!("{device_id}/{module_id}");

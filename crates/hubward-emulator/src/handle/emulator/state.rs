@@ -6,9 +6,10 @@ use crate::state::disk::StateLost;
 use crate::state::model::{self, Seed, SeedError, SeedReport};
 
 impl Emulator {
-    /// Waits until every earlier change is written to the data directory. Without a data directory, returns at once.
-    /// Changes over the network are on disk before their response is sent. Changes through methods of this type may
-    /// not be on disk yet when the method returns. Call `flush` after them.
+    /// Waits until every earlier change is on disk. If there is no data directory, returns at once.
+    ///
+    /// A request over the network gets its response only after the change is on disk. A method of this type may return
+    /// before its change is on disk. To wait for the change, call `flush` after the method.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.
@@ -20,8 +21,9 @@ impl Emulator {
     }
 
     /// Waits until the emulator can no longer write its state, and returns the reason. Never returns if the disk works
-    /// or if there is no data directory. After such a failure the emulator acknowledges nothing, so a program should
-    /// report the reason and exit.
+    /// or if there is no data directory.
+    ///
+    /// After such a failure, the emulator acknowledges nothing. A program should then report the reason and exit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -32,19 +34,22 @@ impl Emulator {
         }
     }
 
-    /// Exports enrollments, registrations and hub identities with keys and twins as a seed. The seed contains secrets.
-    /// It does not contain sessions, queued messages, telemetry or the keys of policies.
+    /// Exports enrollments, registrations and hub identities as a seed, including keys and twins.
     ///
-    /// An import into another emulator with the same hubs restores the same state, but ETags, versions and times
-    /// differ. The export does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// The seed contains secrets. It does not contain sessions, queued messages, telemetry or the keys of policies.
+    ///
+    /// Another emulator with the same hubs can import the seed and then has the same state, except for ETags, versions
+    /// and times. The seed does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     #[must_use]
     pub fn export(&self) -> Seed {
         self.cloud.store.read(model::export)
     }
 
-    /// Imports an export: all of it or nothing. Unlike a seed at the start, this also replaces existing twins,
-    /// statuses and records that differ. Closes the connections of devices that change, so that they request their
-    /// twins again. Everything that the export does not name stays unchanged.
+    /// Imports an export. If one object is not valid, imports nothing.
+    ///
+    /// Existing twins, statuses and records are replaced if they differ from the export. (A seed at the start does not
+    /// replace them.) The hub closes the connections of each device that changes, so that the device requests its twin
+    /// again. Objects that the export does not name do not change.
     ///
     /// # Errors
     /// [`SeedError`]; nothing has been applied.
@@ -53,11 +58,13 @@ impl Emulator {
     }
 
     /// Deletes everything except the certificate authority and the keys of policies, and closes every device
-    /// connection. Then applies the initial contents again: the development keys and the seed, if the emulator was
-    /// started with them. Telemetry offsets continue; scripted faults and the clock do not change.
+    /// connection. If the emulator was started with development keys or a seed, applies these again.
+    ///
+    /// Telemetry offsets continue. Scripted faults and the clock do not change.
     ///
     /// # Errors
-    /// [`SeedError`] if the system provides no randomness to apply the seed again; everything else is reset.
+    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. Everything else is reset in
+    /// this case.
     pub fn reset(&self) -> Result<(), SeedError> {
         maintenance::reset(&self.cloud)
     }

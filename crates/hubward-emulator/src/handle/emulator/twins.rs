@@ -8,14 +8,16 @@ use crate::state::model::{Change, TwinView, twin_view};
 
 /// In these methods, `{device}/{module}` as the device id names a module.
 impl Emulator {
-    /// The twin of a device or module, as the service returns it; `None` if there is no such device or module.
+    /// The twin of a device or module, in the JSON of the service. `None` if the device or module does not exist.
     #[must_use]
     pub fn twin(&self, hub: &str, device_id: &str) -> Option<TwinView> {
         self.cloud.store.read(|state| twin_view(state, hub, device_id))
     }
 
-    /// Merges a patch into the desired properties: `null` removes a property, and properties not named stay
-    /// unchanged. The hub notifies a connected device that subscribes to changes. Returns the new version.
+    /// Merges a patch into the desired properties and returns the new version. `null` removes a property. Properties
+    /// that the patch does not name do not change.
+    ///
+    /// If the device is connected and subscribes to changes, the hub notifies it.
     ///
     /// # Errors
     /// [`TwinProblem`]; nothing is changed then.
@@ -24,8 +26,10 @@ impl Emulator {
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
-    /// Replaces all desired properties, as a `PUT` of the service does. If the device is connected and subscribes to
-    /// changes, the hub sends it all desired properties, and `null` for each removed one. Returns the new version.
+    /// Replaces all desired properties, as a `PUT` of the service does. Returns the new version.
+    ///
+    /// If the device is connected and subscribes to changes, the hub notifies it. The notification contains all new
+    /// properties, and `null` for each removed property.
     ///
     /// # Errors
     /// [`TwinProblem`]; nothing is changed then.
@@ -34,7 +38,7 @@ impl Emulator {
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
-    /// Merges a patch into the tags, which the device cannot see. Returns the new version of the twin.
+    /// Merges a patch into the tags. Returns the new version of the twin. Devices cannot see tags.
     ///
     /// # Errors
     /// [`TwinProblem`]; nothing is changed then.

@@ -6,7 +6,8 @@ use super::Failure;
 use crate::services::cloud::Cloud;
 use crate::state::model::{EndReason, Key};
 
-/// Cuts the connection of a device or module. The device may reconnect at once. Returns whether it was connected.
+/// Cuts the connection of a device or module. The device may reconnect at once. Returns whether the device or module
+/// was connected.
 pub(super) fn disconnect(cloud: &Cloud, hub: &str, client_id: &str) -> Result<Value, Failure> {
     let disconnected = cloud.store.change(|state| {
         state.device(hub, client_id)?;

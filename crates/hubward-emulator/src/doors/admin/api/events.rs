@@ -33,7 +33,7 @@ impl Filter {
 
     fn takes(&self, event: &Event) -> bool {
         let has_kind = || json!(event.kind).as_str().is_some_and(|kind| self.kinds.iter().any(|it| it == kind));
-        // Registration ids ignore letter case, and the id of a device also selects its modules.
+        // Registration ids ignore letter case. The id of a device also selects the modules of the device.
         let has_id = |wanted: &String| {
             event.id.as_deref().is_some_and(|id| {
                 id.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted))

@@ -1,5 +1,8 @@
-//! Server-sent events and JSON lines. A stream reads the log only when the client takes more data, so nothing is queued
-//! for the client. A client that has stopped reading for a while gets the number of entries that it missed.
+//! Server-sent events and JSON lines.
+//!
+//! A stream reads the next entry of the log only when the client takes more data. The emulator therefore queues nothing
+//! for a slow client. If the log drops entries before the client reads them, the client gets the number of dropped
+//! entries.
 //!
 //! Source: the WHATWG's HTML standard, "Server-sent events".
 
@@ -15,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::doors::http::Chunks;
 
-/// Interval of comments on an idle stream. A comment shows the client, and proxies on the way, that the connection is
-/// alive.
+/// Time between two comments on an idle stream. A comment tells the client, and proxies between client and emulator,
+/// that the connection is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Approximate size of a chunk, in bytes.
@@ -27,8 +30,8 @@ const AT_ONCE: u32 = 256;
 
 /// A reader of a log.
 pub(in crate::doors::admin) trait Feed: Send + 'static {
-    /// Waits for the next entry. Returns the number of the entry, and the entry as a line of JSON. The second value is
-    /// `None` if the filter does not select the entry. Cancel safe.
+    /// Waits for the next entry. Returns the number of the entry, and the entry as a line of JSON. The line is `None`
+    /// if the filter does not select the entry. Cancel safe.
     fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
     /// Number of entries that the log dropped before they were read.
@@ -72,7 +75,7 @@ pub(in crate::doors::admin) enum Shape {
 }
 
 impl<F: Feed> Stream<F> {
-    /// `restarted`: whether the client has seen entries of an earlier log, so that the emulator must have restarted.
+    /// `restarted` is true if the client has read entries of an earlier log. The emulator must then have restarted.
     pub(in crate::doors::admin) fn new(
         feed: F,
         shape: Shape,
@@ -80,7 +83,7 @@ impl<F: Feed> Stream<F> {
         closing: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        // Sent at once, so that the client sees that it is connected.
+        // This part is sent at once. It tells the client that the stream is connected.
         let preamble = match (shape, restarted) {
             (Shape::Events, false) => Some("retry: 1000\n\n".to_owned()),
             (Shape::Events, true) => Some("retry: 1000\n\nevent: restarted\ndata: {\"next\":0}\n\n".to_owned()),
@@ -118,7 +121,8 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.preamble.take().unwrap_or_default();
         let mut read = 0;
-        // The interval does not restart with each entry, because the filter may select none of the entries.
+        // The interval does not restart with each entry. The filter may select none of the entries, and the client
+        // would then get neither entries nor comments.
         let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {

@@ -1,4 +1,4 @@
-//! The paths below `/api/` at the admin port: the emulator's own API, in JSON.
+//! The paths below `/api/` at the admin port. They form the emulator's own API, in JSON.
 
 mod clock;
 mod devices;
@@ -27,7 +27,8 @@ use crate::doors::http::request::{self, TooLarge};
 use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Maximum size of a body, in bytes. A scripted fault in a body may contain the body of a response.
+/// Maximum size of a body, in bytes. A body can contain a scripted fault, and the fault can contain the body of a
+/// response.
 const BODY_MAX: usize = 1024 * 1024;
 
 /// Maximum size of an import, in bytes: about ten thousand devices.
@@ -189,7 +190,7 @@ async fn read<T: DeserializeOwned>(head: &http::request::Parts, body: Incoming) 
     }))
 }
 
-/// Reads the body of a request, whose content type must be JSON.
+/// Reads the body of a request. Refuses the request if its content type is not JSON.
 async fn read_bytes(
     head: &http::request::Parts,
     body: Incoming,

@@ -9,12 +9,13 @@ use crate::state::telemetry::{Telemetry, TelemetryLog};
 /// Maximum number of messages in a page.
 const PAGE_MAX: usize = 1000;
 
-/// Maximum size of a page with more than one message, in bytes.
+/// Maximum size of a page, in bytes. A page with a single message may be larger.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A page of the messages that `wanted` selects, from the offset `from` on. `next` is the offset of the next page. If
-/// there are no new messages, the page is empty and `next` is the requested offset. Messages that the log has dropped
-/// are missing; the offsets show the gap.
+/// Returns a page of the messages that `wanted` selects, from the offset `from` on. The member `next` is the offset of
+/// the next page. If there are no new messages, the page is empty and `next` equals `from`.
+///
+/// The page does not contain messages that the log has dropped. The offsets then have a gap.
 pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;
@@ -34,8 +35,10 @@ pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) ->
     json!({ "messages": messages, "next": next })
 }
 
-/// A message as JSON. If the body is not UTF-8, the member `bodyBase64` contains it. `systemProperties` contains the
-/// system properties of the sender (such as `$.mid`) and of the hub (such as `iothub-connection-device-id`).
+/// Converts a message to JSON. If the body is not UTF-8, the member `bodyBase64` contains the body.
+///
+/// `systemProperties` contains the system properties that the sender set (such as `$.mid`) and those that the hub added
+/// (such as `iothub-connection-device-id`).
 pub(super) fn shown(telemetry: &Telemetry) -> Value {
     let message = &telemetry.message;
     let stamps = telemetry.stamps();

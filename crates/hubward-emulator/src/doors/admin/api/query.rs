@@ -8,9 +8,9 @@ use super::Failure;
 /// The start of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// The entry with this number. If the log has dropped this entry, the oldest entry.
+    /// Starts at the entry with this number. If the log has dropped this entry, starts at the oldest entry.
     Number(u64),
-    /// The entry after this number. A browser that reconnects sends the number as `Last-Event-ID`.
+    /// Starts after the entry with this number. A browser that reconnects sends the number as `Last-Event-ID`.
     After(u64),
     /// The next new entry.
     Latest,
@@ -27,7 +27,12 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Parses `from`, `format` and the filters in `known`. Each may occur once.
+    /// Parses the query parameters `from`, `format` and the filters in `known`. Each parameter may occur once.
+    ///
+    /// Also reads the header `Last-Event-ID`, which overrides `from`.
+    ///
+    /// Returns an error if a parameter is unknown, occurs twice or has an invalid value, or if `Last-Event-ID` is not a
+    /// number.
     pub(super) fn read(query: Option<&str>, headers: &HeaderMap, known: &[&str]) -> Result<Self, Failure> {
         let mut this = Self { from: From::Number(0), page: false, filters: Vec::new() };
         let mut seen: Vec<&str> = Vec::new();
@@ -62,8 +67,10 @@ impl Query {
         self.filters.iter().find(|(it, _)| it == name).map(|(_, text)| text.as_str())
     }
 
-    /// Returns the number of the first entry to send from a log that has had `total` entries. The second value is
-    /// `true` if the client has seen a number that this log has not reached. The client then knows an earlier log.
+    /// Returns the number of the first entry to send. `total` is the number of entries that the log has ever had.
+    ///
+    /// The second value is `true` if the client names an entry that this log has never had. The client must then have
+    /// read an earlier log.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {
             From::Number(number) => (number, false),

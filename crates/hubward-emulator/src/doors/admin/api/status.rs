@@ -1,4 +1,4 @@
-//! `GET /api/status`: the emulator's addresses, and the number of devices, connections and so on.
+//! `GET /api/status`: returns the emulator's addresses, the number of devices and connections, and similar values.
 
 use serde_json::{Value, json};
 

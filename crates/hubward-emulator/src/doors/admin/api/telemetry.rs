@@ -1,4 +1,4 @@
-//! `GET /api/telemetry/{hub}`: the messages that a hub receives, as server-sent events or as a file of JSON lines.
+//! `GET /api/telemetry/{hub}`: returns the messages that a hub receives, as server-sent events or as JSON lines.
 
 use hyper::header::{CONTENT_DISPOSITION, HeaderMap};
 

@@ -1,5 +1,7 @@
-//! `GET` and `POST /messages/{hub}/{device}` at the admin port: the queue of a device or module. Unlike in the service
-//! API, properties are JSON instead of headers, and messages can also go to inputs of modules.
+//! `GET` and `POST /messages/{hub}/{device}` at the admin port: the queue of a device or module.
+//!
+//! There are two differences from the service API. Properties are JSON members and not headers, and messages can also
+//! be sent to inputs of modules.
 
 mod body;
 
@@ -19,7 +21,7 @@ use crate::services::api::hub::{Form, Problem};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 
-/// Maximum size of a body, in bytes. The largest message fits even if every character is escaped.
+/// Maximum size of a body, in bytes. The largest message fits even if every character is escaped in JSON.
 const BODY_MAX: usize = 512 * 1024;
 
 /// The device or module that a path names.
@@ -98,8 +100,8 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
     Ok(json!({ "messageId": sent? }))
 }
 
-/// Reads the JSON body of a request. The content type must be JSON: a web page of another origin can make a browser
-/// send a POST request here, but not with this content type.
+/// Reads the JSON body of a request. The content type must be JSON. A web page of another origin can make a browser
+/// send a POST request to this port, but not with the content type of JSON.
 async fn read_json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {

@@ -19,8 +19,10 @@ const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
 const DISCONNECT: u8 = 14;
 
-/// Removes one packet from the front of `input`, if `input` holds a whole one. `max` is the maximum size of a packet
-/// in bytes, with its header; a larger packet is refused as soon as its length is known.
+/// Removes one packet from the front of `input`. Returns `None` if `input` does not contain a whole packet.
+///
+/// `max` is the maximum size of a packet in bytes, including the header. A larger packet is refused as soon as its
+/// length is known.
 pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming>, Malformed> {
     let Some(&first) = input.first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0x0f);
@@ -38,8 +40,8 @@ pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming
     read(kind, flags, fields).map(Some)
 }
 
-/// Returns the remaining length and the number of bytes that encode it; `None` if `input` does not contain all these
-/// bytes.
+/// Returns the remaining length and the number of bytes that encode it. Returns `None` if `input` does not contain all
+/// these bytes.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {
@@ -99,7 +101,7 @@ fn connect(fields: &mut Fields) -> Result<Connect, Malformed> {
     if name != "MQTT" && name != "MQIsdp" {
         return Err(Malformed::Protocol);
     }
-    // Another protocol level has another format, so the rest of the packet is not read.
+    // A packet of another protocol level has another format, so the rest of this packet is not read.
     if name != "MQTT" || fields.byte()? != 4 {
         return Err(Malformed::Level);
     }

@@ -47,7 +47,7 @@ impl Fields {
         if topic.is_empty() || topic.contains(['#', '+']) { Err(Malformed::Topic) } else { Ok(topic) }
     }
 
-    /// A topic filter: `+` only as a whole level, `#` only as the last one.
+    /// Checks a topic filter. `+` must be a whole level. `#` must be a whole level and the last one.
     pub(super) fn filter(&mut self) -> Result<String, Malformed> {
         let filter = self.string()?;
         let levels: Vec<&str> = filter.split('/').collect();

@@ -1,6 +1,6 @@
 //! Errors of packets.
 
-/// The rule that a packet breaks. The server must close the connection.
+/// The rule that a packet breaks. The server must close the connection after such a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the remaining length has more than four bytes, or more than it needs")]
@@ -31,7 +31,7 @@ pub(crate) enum Malformed {
     Duplicate,
     #[error("not the protocol name MQTT")]
     Protocol,
-    /// For this error, the server sends CONNACK 1 before it closes the connection.
+    /// If this is the error, the server sends CONNACK 1 before it closes the connection.
     #[error("a protocol level other than 4 (MQTT 3.1.1)")]
     Level,
     #[error("no topic filter")]

@@ -10,7 +10,7 @@ pub(crate) enum Incoming {
     Connect(Box<Connect>),
     Publish(Publish),
     Puback(u16),
-    /// Part of a QoS 2 exchange, which neither DPS nor a hub supports.
+    /// A packet of a QoS 2 exchange. Neither DPS nor a hub supports QoS 2.
     QoS2,
     /// Packet id, and filters with the requested QoS.
     Subscribe(u16, Vec<(String, u8)>),
@@ -61,7 +61,7 @@ pub(crate) enum Outgoing {
     },
     Publish(Publish),
     Puback(u16),
-    /// Packet id, and the granted QoS of each filter; 0x80 is a refusal.
+    /// The packet id, and the granted QoS of each filter. The value 0x80 means that the filter is refused.
     Suback(u16, Vec<u8>),
     Unsuback(u16),
     Pingresp,

@@ -1,4 +1,4 @@
-//! Tests of the codec. Their bytes are copied by hand from the standard.
+//! Tests of the codec. Their bytes were copied from the standard by hand.
 
 use bytes::{Bytes, BytesMut};
 
@@ -57,7 +57,7 @@ fn reads_every_packet_a_client_may_send() {
         let mut input = BytesMut::from(bytes);
         assert_eq!(decode(&mut input, MAX), Ok(Some(expected)), "{bytes:x?}");
         assert!(input.is_empty());
-        // An incomplete packet is not an error, however many bytes it has.
+        // An incomplete packet is not an error. This is true for every number of bytes.
         for length in 0..bytes.len() {
             assert_eq!(decode_all(&bytes[..length]), Ok(None), "{bytes:x?} cut at {length}");
         }
@@ -141,7 +141,8 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x10\x12\x00\x04MQTT\x04\x06\x00\x00\x00\x02d1\x00\x01#\x00\x00", Malformed::Topic),
         (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d\x00", Malformed::Nul),
     ] {
-        // The padding makes the remaining length valid, so the refusal has another reason.
+        // The padding makes the remaining length correct. The decoder must therefore refuse the packet for another
+        // reason.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
         assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");
@@ -185,8 +186,8 @@ fn a_password_is_not_shown() {
     assert!(!format!("{connect:?}").contains("pw"));
 }
 
-/// Mutates valid packets at random, with a fixed seed. The decoder must not panic, and must remove or refuse every
-/// whole packet.
+/// Changes valid packets at random, with a fixed seed. The decoder must not panic. It must either remove or refuse
+/// every whole packet.
 #[test]
 fn mutated_packets_never_panic() {
     let valid: [&[u8]; 7] = [

@@ -1,14 +1,14 @@
-//! Packets to a device that a scripted fault delays: acknowledgements and publishes.
+//! Packets to a device that a scripted fault delays. They are acknowledgements and publishes.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-/// Longer than any connection lasts, and short enough that an `Instant` cannot overflow.
+/// This time is longer than any connection lasts. It is short enough that an `Instant` cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Maximum number of held acknowledgements. A client cannot have more packet ids.
+/// Maximum number of held acknowledgements. It is the number of packet ids that a client can use.
 const PUBACKS: usize = 65_535;
 
 /// Maximum number of delayed publishes.
@@ -36,17 +36,19 @@ pub(super) struct Draft {
 /// The delayed packets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    /// In the order of sending. An entry waits for all entries before it, even if its own time has come.
+    /// The held acknowledgements in the order of sending. An acknowledgement waits for all earlier ones, even if its
+    /// own time has come.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
 impl Delayed {
-    /// Holds an acknowledgement for `time`. If other acknowledgements are already held, this one also waits until they
-    /// are sent, because acknowledgements must keep their order.
+    /// Holds an acknowledgement for `time`. If earlier acknowledgements are held, this one also waits for them, because
+    /// acknowledgements must keep their order.
     ///
-    /// Returns the packet id as an error if the acknowledgement can be sent at once, or if too many are held.
+    /// Returns the packet id as an error if the acknowledgement can be sent at once, or if too many acknowledgements
+    /// are held.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2).
     pub(super) fn hold(&mut self, packet_id: u16, time: Option<Duration>) -> Result<(), u16> {
@@ -57,7 +59,7 @@ impl Delayed {
         Ok(())
     }
 
-    /// Delays a publish. If too many are delayed, the publish is dropped, as on a bad network.
+    /// Delays a publish. If too many publishes are delayed, drops this publish, as a bad network would.
     pub(super) fn delay(&mut self, draft: Draft, time: Duration) {
         if self.drafts.len() < DRAFTS {
             self.count += 1;
@@ -84,7 +86,7 @@ impl Delayed {
     }
 }
 
-/// The instant after `time`. Times longer than a year count as a year.
+/// Returns the time that is `time` from now. A duration of more than a year counts as a year.
 fn due_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }

@@ -9,8 +9,8 @@ use crate::doors::mqtt::{Closed, Connection};
 use crate::state::model::{Acknowledged, Delivery, PACKET_ID_MAX};
 
 impl HubSession<'_> {
-    /// Publishes queued messages, up to the maximum number of unacknowledged ones. Does nothing until the client has
-    /// subscribed.
+    /// Publishes queued messages, up to the maximum number of unacknowledged messages. Does nothing if the client has
+    /// not subscribed.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That the hub also
     /// delivers messages from before the first SUBSCRIBE is a `[guess]`.
@@ -18,7 +18,8 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // If the time of a lock that has ended stayed here, the main loop would call this function again and again.
+        // Clears the end of the lock. If a time in the past stayed here, the main loop would call this function without
+        // a pause.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
@@ -39,8 +40,9 @@ impl HubSession<'_> {
         Ok(())
     }
 
-    /// Handles a PUBACK. Returns whether the packet id is one of those for cloud-to-device messages. If a message is
-    /// completed, there may be room to deliver the next one.
+    /// Handles a PUBACK. Returns whether the packet id belongs to the range for cloud-to-device messages.
+    ///
+    /// If the PUBACK completes a message, wakes the main loop, because the next message may now be delivered.
     ///
     /// Ignores a PUBACK if an earlier message is not acknowledged yet.
     ///
@@ -63,10 +65,10 @@ impl HubSession<'_> {
         true
     }
 
-    /// The highest QoS of the client's subscriptions to messages; `None` if it has none.
+    /// The highest QoS of the client's subscriptions to messages; `None` if the client has not subscribed.
     fn messages_qos(&self) -> Option<u8> {
         let identity = &self.device.login().identity;
-        // These characters are allowed in an id but not in a topic.
+        // An id may contain these characters, but a topic may not.
         if identity.client_id().contains(['#', '+']) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! A hub over MQTT: translates packets into calls of the hub's services, and back.
+//! The MQTT interface of a hub. It translates packets into calls of the hub's services, and results into packets.
 
 mod calls;
 mod delayed;

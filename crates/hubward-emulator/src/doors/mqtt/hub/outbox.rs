@@ -1,5 +1,5 @@
-//! Publishes from a hub to a device: packet ids, the limit of unacknowledged publishes, and the queue of further
-//! publishes.
+//! Publishes from a hub to a device. This module assigns packet ids, limits the number of unacknowledged publishes, and
+//! queues further publishes.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,14 +14,14 @@ use crate::doors::mqtt::{Closed, Connection};
 /// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
 const WINDOW: usize = 16;
 
-/// The first packet id of these publishes. Lower packet ids are for cloud-to-device messages.
+/// The first packet id of these publishes. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
 /// Maximum number of waiting responses, and their maximum size in bytes.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of waiting notices. Further notices are dropped, as if the client were not connected.
+/// Maximum number of waiting notices. Further notices are dropped, as they are for a client that is not connected.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.
@@ -30,14 +30,14 @@ pub(super) struct Outbox {
     /// The packet id of the last publish.
     last_id: u16,
     unacknowledged: BTreeSet<u16>,
-    /// Publishes with QoS 1 that wait until others are acknowledged. Their packet ids are still 0.
+    /// QoS 1 publishes that wait until earlier ones are acknowledged. Their packet ids are 0 until they are sent.
     waiting: VecDeque<Publish>,
     waiting_bytes: usize,
 }
 
 impl Outbox {
-    /// Publishes a response to the client. If the client keeps sending requests and does not acknowledge the responses,
-    /// returns [`Closed::Slow`].
+    /// Publishes a response to the client. Returns [`Closed::Slow`] if too many responses wait, because the client
+    /// keeps sending requests and does not acknowledge the responses.
     pub(super) fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -52,7 +52,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes something that the client has not requested. Returns false if there is no room for it.
+    /// Publishes a packet that the client has not requested. Returns false if there is no room for the packet.
     pub(super) fn notify<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -95,12 +95,12 @@ impl Outbox {
         }
     }
 
-    /// Returns a packet id for a publish with QoS 1; `None` while too many publishes are unacknowledged.
+    /// Returns a packet id for a publish with QoS 1. Returns `None` if too many publishes are unacknowledged.
     fn packet_id(&mut self) -> Option<u16> {
         if self.unacknowledged.len() >= WINDOW {
             return None;
         }
-        // The loop ends, because there are far more ids than unacknowledged publishes.
+        // The loop always ends, because there are far more ids than unacknowledged publishes.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(0).max(FIRST_ID);
             if self.unacknowledged.insert(self.last_id) {
@@ -109,7 +109,7 @@ impl Outbox {
         }
     }
 
-    /// Handles a PUBACK and sends more publishes. Returns whether the packet id was in flight.
+    /// Handles a PUBACK and then sends waiting publishes. Returns whether the packet id was in flight.
     pub(super) fn acknowledged<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,

@@ -1,4 +1,4 @@
-//! Sends packets to a device: acknowledgements in order, publishes with the granted QoS.
+//! Sends packets to a device. Acknowledgements keep their order. Publishes have the granted QoS.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
 
 impl HubSession<'_> {
-    /// Acknowledges a publish of the client. A scripted fault can delay this by `hold`.
+    /// Acknowledges a publish of the client. With `hold`, a scripted fault delays the acknowledgement by this time.
     pub(super) fn acknowledge<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -48,7 +48,7 @@ impl HubSession<'_> {
         Ok(())
     }
 
-    /// The QoS of a kind of publish; `None` if the client has not subscribed to it.
+    /// The granted QoS for a kind of publish; `None` if the client has not subscribed to this kind.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls have QoS 0. That other publishes have
     /// the granted QoS is a `[guess]`.

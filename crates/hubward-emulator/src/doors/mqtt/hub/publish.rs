@@ -1,4 +1,4 @@
-//! Handles publishes from a device: handles telemetry, and dispatches twin requests and method responses.
+//! Handles publishes from a device. Passes telemetry to the hub, and dispatches twin requests and method responses.
 
 use hubward_proto::hub::{Message, TelemetryTopic};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -51,7 +51,7 @@ impl HubSession<'_> {
         }
         let published = Published { qos: publish.qos, is_duplicate: publish.duplicate };
         if !self.device.telemetry(message, published) {
-            // The connection has to end; the main loop gets the reason next.
+            // The connection must end. The main loop receives the reason as its next event.
             return Ok(());
         }
         for _ in 0..acknowledgements {

@@ -44,7 +44,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Ok(checked) => checked,
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
-    // Only a device that may connect acquires a slot. Its older connection may hold the last slot, so end it first.
+    // Only a device that may connect acquires a slot. End its older connection first, because that connection may hold
+    // the last slot.
     cloud.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
     let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
     let (device, started) = match DeviceConnection::begin(cloud, &request, !connect.clean_session, resume) {
@@ -73,7 +74,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // Messages for the filters of the kept session may already be in the queue.
+    // The queue may already contain messages for the subscriptions of the kept session.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -87,7 +88,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     end_of(&why)
 }
 
-/// Continues the session that an earlier connection kept. Removes the filters that this login may not use.
+/// Resumes the session that an earlier connection kept. Removes the filters that this login may not use.
 fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
     let mut kept = kept;
     if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
@@ -114,7 +115,7 @@ fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     refuse(connection, NOT_AUTHORIZED)
 }
 
-/// The event of a refused CONNECT, with the identity that the CONNECT claims.
+/// Creates the event of a refused CONNECT. The event contains the identity that the CONNECT claims.
 fn refused(connect: &Connect, why: &str) -> Note {
     let note = Note::new(EventKind::Refused, EventSource::Hub).code(NOT_AUTHORIZED.into()).message(why);
     match connect.username.as_deref().and_then(|it| HubUsername::parse(it).ok()) {
@@ -129,15 +130,15 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) queue_changed: Arc<Notify>,
-    /// When the lock of the next message ends. The hub then publishes the message again.
+    /// When the lock of the next message ends. At this time, the hub publishes the message again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
     pub(super) calls: Calls,
 }
 
-/// Whether a filter requires an api-version in the user name. The filters of direct methods and of desired properties
-/// do.
+/// Returns whether a filter requires an api-version in the user name. This is true for the filters of direct methods
+/// and of desired properties.
 ///
 /// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
 /// wolfSSL/wolfMQTT, issue 38. For changes of desired properties this is a `[guess]`.
@@ -161,7 +162,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// An event of a hub's connection that does not come from its client.
+/// An event on a hub's connection that does not come from its client.
 pub(super) enum Event {
     /// A publish for the client.
     Push(Push),
@@ -177,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
     async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            // The sender is dropped when the connection has to end; `ended` reports that.
+            // The sender is dropped when the connection must end. `Bounds::ended` then reports the reason.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.queue_changed.notified() => Event::QueueChanged,
             () = until(self.delayed.due()) => Event::Due,
@@ -245,8 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
 }
 
 impl HubSession<'_> {
-    /// Takes the fault that is scripted for the current event. A fault that changes the device itself ends the
-    /// connection.
+    /// Returns the fault that is scripted for the current event, and counts it as used. A fault that changes the device
+    /// itself ends the connection.
     pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
         let Login { hub, identity, .. } = self.device.login();
         let client_id = identity.client_id();
@@ -282,7 +283,8 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Stores the filters. Returns false if the connection has to end. The client must not get an acknowledgement then.
+    /// Stores the filters of the session. Returns false if the connection must end. In this case, the client must not
+    /// get an acknowledgement.
     fn keep(&self) -> bool {
         self.device.subscribed(subscriptions(&self.filters), &self.filters)
     }

@@ -1,4 +1,4 @@
-//! Twin requests of a device, and notices about changes of its desired properties.
+//! Handles twin requests of a device, and notices about changes of its desired properties.
 
 use bytes::Bytes;
 use hubward_proto::hub::{DesiredTopic, TwinResponseTopic};
@@ -28,7 +28,7 @@ struct TwinResponse {
 }
 
 impl<'a> Request<'a> {
-    /// Parses a topic; `None` if it is not the topic of a twin request.
+    /// Parses the topic of a twin request. Returns `None` for any other topic.
     ///
     /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a GET without a request id ends the connection. A
     /// report without a request id is accepted and not answered.

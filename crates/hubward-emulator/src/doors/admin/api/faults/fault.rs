@@ -12,13 +12,14 @@ use crate::state::fault::{Fault, Point};
 
 const LONGEST: u64 = 86_400_000;
 
-/// Maximum size of a fault, in bytes. Scripts are kept in memory.
+/// Maximum size of a fault, in bytes. The limit exists because scripts are kept in memory.
 const FAULT_MAX: usize = 64 * 1024;
 
-/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is part of the topic.
+/// Maximum size of the name of a header, and of its value, in bytes. Over MQTT, the value of Retry-After is part of a
+/// topic.
 const HEADER_MAX: usize = 1024;
 
-/// The JSON form of a [`Fault`]. `kind` is the name of the variant of [`Fault`].
+/// The JSON form of a [`Fault`]. The member `kind` contains the name of the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(super) enum FaultBody {
@@ -79,7 +80,7 @@ pub(super) enum FaultBody {
     HubMoved,
 }
 
-/// Checks a header of a fault and returns its size in bytes.
+/// Checks a header of a fault. Returns the size of the header in bytes.
 fn header(name: &str, text: &str) -> Result<usize, String> {
     if name.len() > HEADER_MAX || text.len() > HEADER_MAX {
         return Err("A header of a fault may have at most 1 KB.".to_owned());
@@ -90,7 +91,7 @@ fn header(name: &str, text: &str) -> Result<usize, String> {
     }
 }
 
-/// Refuses a fault that contains too many bytes or an invalid text.
+/// Returns an error if a fault contains too many bytes or an invalid text.
 fn check(fault: &Fault) -> Result<(), String> {
     let size = match fault {
         Fault::Status { message, retry_after, .. } => {

@@ -14,7 +14,7 @@ use crate::state::fault::{Fault, FaultScript, Point, ScriptedFault};
 /// Maximum length of `{device}/{module}`. Each of the two ids has at most 128 characters.
 const DEVICE_MAX: usize = 257;
 
-/// Maximum number of scripts. The emulator checks all scripts at each event, and a script may contain a body.
+/// Maximum number of scripts. At each event, the emulator checks all scripts. Each script may contain a body.
 const SCRIPTS_MAX: usize = 500;
 
 /// The body of a request that adds a script.
@@ -49,7 +49,7 @@ impl Default for Times {
     }
 }
 
-/// All scripts, and the faults that can be scripted at each point.
+/// Lists all scripts. Also lists the faults that are possible at each point.
 pub(super) fn show(cloud: &Cloud) -> Value {
     let scripted: Vec<Value> = cloud.faults.all().iter().map(shown).collect();
     let points: Vec<Value> = Point::ALL
@@ -99,7 +99,7 @@ pub(super) fn script(cloud: &Cloud, body: Body) -> Result<Value, Failure> {
         script = script.device(device);
     }
     if let Some(probability) = probability {
-        // JavaScript represents integers below 2^53 exactly, so a client can send the seed back unchanged.
+        // JavaScript represents integers below 2^53 exactly. A client can therefore send this seed back unchanged.
         let seed = seed.unwrap_or_else(|| fastrand::u64(0..1 << 53));
         script = script.probability(probability, seed);
     }

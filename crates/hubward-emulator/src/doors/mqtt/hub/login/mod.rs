@@ -21,7 +21,7 @@ pub(super) struct Checked<'a> {
     pub(super) will: Option<(Message, u8)>,
 }
 
-/// Checks a CONNECT. The reason for a refusal is for the log only; the client gets CONNACK 5.
+/// Checks a CONNECT. If the CONNECT is refused, the client gets CONNACK 5. The reason is only for the log.
 pub(super) fn check<'a>(state: &State, connect: &'a Connect, now: UnixSeconds) -> Result<Checked<'a>, &'static str> {
     let request = request(connect)?;
     let login = check_login(state, &request, now)?;
