@@ -1,4 +1,4 @@
-// The tab that invokes methods of a device and sends messages to it.
+// The tab that invokes methods of a device or module, and sends messages to it.
 
 import { admin, hub as api, read, request, segments } from "./api.js";
 import { action, field, fill, h, mark, say, select } from "./dom.js";
@@ -117,7 +117,7 @@ function sending(hub, id) {
       h("span", { class: "id" }, it.messageId),
       h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
       h("span", { class: "dim" }, `since ${when(it.enqueuedTimeUtc)}, until ${when(it.expiryTimeUtc)}`)))));
-    // No event reports that a message is completed, so the page polls.
+    // The emulator reports no event when a message is completed, so the page polls.
     clearTimeout(timer);
     if (messages.length > 0 && waiting.isConnected) timer = setTimeout(poll, 2000);
   }

@@ -1,4 +1,5 @@
-// The section with the emulator's events, newest first: registrations, connections, and refusals with their reasons.
+// The section with the emulator's events, newest first. They include registrations, connections, and refusals with
+// their reasons.
 
 import { fill, h, mark, roving } from "./dom.js";
 import { sentence, when } from "./format.js";

@@ -1,6 +1,6 @@
 // Requests to the emulator, and its errors as text.
 
-/** A request that the emulator refused, or that did not reach it. */
+/** The error of a request that the emulator refused, or that did not reach the emulator. */
 export class ApiError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -9,7 +9,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Sends a request. The answer contains the body as text and, if the body is JSON, also as a value. */
+/**
+ * Sends a request. The answer contains the body as text. If the body is JSON, the answer also contains the parsed
+ * value.
+ */
 export async function request(method, path, { body, headers, signal } = {}) {
   const sent = { Accept: "application/json", ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -41,7 +44,7 @@ export async function readIfThere(path) {
   }
 }
 
-/** One page of a query, and the continuation for the next one. */
+/** Reads one page of a query. Returns the page and the continuation for the next page. */
 export async function page(path, query, size, continuation) {
   const headers = { "x-ms-max-item-count": String(size) };
   if (continuation) headers["x-ms-continuation"] = continuation;
@@ -62,7 +65,7 @@ export const hub = (name, ...segments) =>
 /** A path of the admin port. */
 export const admin = (...segments) => `/${segments.map(encodeURIComponent).join("/")}`;
 
-/** The path segments of a device, or of a module `{device}/{module}`. */
+/** Returns the path segments of a device, or of a module `{device}/{module}`. */
 export function segments(id) {
   const [device, module] = id.split("/");
   return module === undefined ? [device] : [device, "modules", module];
@@ -77,8 +80,8 @@ function parsed(text) {
 }
 
 /**
- * Parses the body of an error. DPS sends a code and a message. A hub sends a text with a name and a message. For
- * methods, this text is JSON with a code and a message.
+ * Parses the body of an error. DPS sends a code and a message. A hub sends a text with a name and a message. If the
+ * error is about a method, this text is JSON with a code and a message.
  */
 function refusal(status, text, json) {
   const [, name, detail] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];

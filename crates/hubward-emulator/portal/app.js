@@ -1,4 +1,5 @@
-// The frame of the page: the current section, the state of the connection, and keys that work in every section.
+// The frame of the page. It shows the current section and the state of the connection, and handles keys that work in
+// every section.
 
 import { activity } from "./activity.js";
 import { connect } from "./connect.js";
@@ -40,7 +41,7 @@ const title = ({ section, path }) => {
   return `${titles.join(" · ")} · `;
 };
 
-/** Creates new panes, so that they contain nothing of the previous section. */
+/** Creates new panes. They contain nothing of the previous section. */
 function panes(name) {
   const list = h("section", { id: "list", class: "pane", "aria-label": LABELS[name] });
   const detail = h("section", { id: "detail", class: "pane", "aria-label": "Details" });
@@ -129,7 +130,7 @@ async function main() {
   let known = false;
   on("restart", (why) => {
     say(`${why} The page shows the new state.`);
-    // The page may show outdated state, so it creates the section again.
+    // The page may show an outdated state, so it creates the section again.
     shown.section?.dispose?.();
     shown = { name: null, section: null };
     route();
@@ -158,7 +159,9 @@ async function main() {
   window.addEventListener("hashchange", () => here().section === "" && begin());
 }
 
-/** Whether no device exists and none has registered yet. The page then opens the quickstart. */
+/**
+ * Returns whether no device exists and no device has registered yet. If this is true, the page opens the quickstart.
+ */
 const nothingYet = () => live.status.hubs.every((it) => it.devices === 0) && live.status.dps.registrations === 0;
 
 main();

@@ -1,4 +1,4 @@
-// The section with endpoints, the CA file, and the connection strings for operators.
+// The section with the endpoints, the CA file, and the connection strings for operators.
 
 import { read, request } from "./api.js";
 import { confirmByName } from "./dialog.js";

@@ -1,4 +1,4 @@
-// One device or module: its facts, and a tab for each kind of action.
+// The view of one device or module. It has its facts, and a tab for each kind of action.
 
 import { act } from "./act.js";
 import { admin, hub as api, read, readIfThere, request, segments } from "./api.js";
@@ -17,7 +17,7 @@ const TABS = [
   ["overview", "Overview"], ["telemetry", "Telemetry"], ["twin", "Twin"], ["act", "Call and send"], ["faults", "Faults"],
 ];
 
-/** The pane of one device; `show` selects the device and the tab. */
+/** Creates the pane of one device. The returned `show` selects the device and the tab. */
 export function device({ detail }) {
   let current = null;
   let content = null;
@@ -163,7 +163,7 @@ export function device({ detail }) {
     return event.id === id || event.id?.startsWith(`${id}/`) || (!event.hub && event.id?.toLowerCase() === id.toLowerCase());
   };
 
-  /** Reads the device again, but does not change a text that the user edits. */
+  /** Reads the device again. Does not change a text that the user is editing. */
   async function again() {
     if (!current) return;
     const { hub, id, tab } = current;

@@ -1,4 +1,4 @@
-// The section with the devices of a hub, page by page, and the selected device beside them.
+// The section with the devices of a hub. It shows them page by page, with the selected device beside them.
 
 import { hub as api, page, readIfThere, request } from "./api.js";
 import { device } from "./device.js";
@@ -52,8 +52,8 @@ export function devices({ list, detail, narrow }) {
   }
 
   /**
-   * Sends one query at a time, so that no answer overtakes another. If a reload is queued already, does not queue
-   * another one.
+   * Sends one query at a time, so no answer can overtake another. If a reload is already queued, does not queue another
+   * one.
    */
   function load(anew) {
     if (anew && waiting) return waiting;

@@ -1,8 +1,8 @@
-// Native dialogs of the browser: Esc closes them, and the browser restores the focus.
+// Uses the browser's own dialogs. The Esc key closes them, and the browser restores the focus.
 
 import { field, fill, h, unique } from "./dom.js";
 
-/** Opens a dialog. Calls `body` with a function that closes the dialog. */
+/** Opens a dialog. Calls `body` with a function; this function closes the dialog. */
 export function open(title, body, { wide = false } = {}) {
   const heading = unique("title");
   const dialog = h("dialog", { "aria-labelledby": heading, class: wide ? "wide" : null });
@@ -24,7 +24,7 @@ export function open(title, body, { wide = false } = {}) {
     if (notes) document.body.append(notes);
     dialog.remove();
   });
-  // A click on the backdrop has the dialog itself as its target.
+  // If the user clicks the backdrop, the target of the click is the dialog itself.
   dialog.addEventListener("mousedown", (event) => {
     if (event.target === dialog && !inside(dialog, event)) close();
   });
@@ -40,8 +40,8 @@ function inside(dialog, { clientX, clientY }) {
 }
 
 /**
- * Asks the user to type the name of the object to delete. `work(extra)` deletes the object; the dialog shows the
- * error if this fails. `options`: `[name, label]` for each check box.
+ * Asks the user to type the name of the object, and then calls `work(extra)` to delete the object. If `work` fails, the
+ * dialog shows the error. `options` contains `[name, label]` for each check box.
  */
 export function confirmByName({ title, text, name, verb = "Delete", options = [], work }) {
   open(title, (close) => {

@@ -1,10 +1,10 @@
-// Creates elements without parsing markup: every text becomes a text node, including text from devices.
+// Creates elements without parsing markup. Every text becomes a text node, including text from devices.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Creates an element. `props` can contain `class`, `on` (handlers by event), `data` (data-*), properties that cannot
- * be set as attributes (`value`, `checked`), and attributes. Omits null and false values.
+ * Creates an element. `props` can contain `class`, `on` (handlers by event), `data` (data-*), and attributes. It can
+ * also contain properties that cannot be set as attributes (`value`, `checked`). Omits null and false values.
  */
 export function h(tag, props, ...children) {
   const element = document.createElement(tag);
@@ -30,14 +30,14 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Returns a name that is unique in the page, for an `id` and references to this `id`. */
+/** Returns a name that is unique in the page. Use it as an `id` and in references to this `id`. */
 export function unique(prefix) {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 let counter = 0;
 
-/** A label, a control, and an optional hint below the control. */
+/** Creates a label and a control, with an optional hint below the control. */
 export function field(label, control, hint) {
   control.id ||= unique("field");
   const described = hint ? unique("hint") : null;
@@ -61,7 +61,7 @@ export function select(options, chosen, props) {
   return h("select", props, choices);
 }
 
-/** Shows a state by a shape and a word. The colour adds no information. */
+/** Creates a mark that shows a state by a shape and a word. The colour adds no information. */
 export function mark(kind, text, extra) {
   const shape = document.createElementNS(SVG, "svg");
   shape.setAttribute("viewBox", "0 0 10 10");
@@ -88,8 +88,8 @@ export function condition({ status, connectionState }) {
 }
 
 /**
- * Makes a list a single stop of the Tab key. Arrow keys, Home and End move between the items. `items` is the
- * selector of the items.
+ * Makes a list a single stop of the Tab key. Inside the list, arrow keys, Home and End move between the items. `items`
+ * is the CSS selector of the items.
  */
 export function roving(container, items) {
   const all = () => [...container.querySelectorAll(items)].filter((it) => !it.closest("[hidden]"));
@@ -136,7 +136,7 @@ export function say(text, kind = "info") {
 }
 let silence = 0;
 
-/** The click handler of a button. Ignores clicks while `work` runs, and shows the error if `work` fails. */
+/** Creates the click handler of a button. Ignores clicks while `work` runs. Shows the error if `work` fails. */
 export function action(work) {
   return async (event) => {
     const button = event.currentTarget;

@@ -1,11 +1,11 @@
-// A text area for JSON. It shows line and column of an error, and a button that moves the cursor there.
+// A text area for JSON. If the JSON has an error, shows its line and column, and a button that moves the cursor there.
 
 import { field, fill, h, unique } from "./dom.js";
 import { parse, parseObject } from "./json.js";
 
 /**
- * `any`: whether values other than objects are allowed. `empty`: the value of an empty text. The editor calls
- * `changed` after each change with the value, or `undefined` while the text is not valid JSON.
+ * `any` is true if values other than objects are allowed. `empty` is the value of an empty text. After each change, the
+ * editor calls `changed` with the value. If the text is not valid JSON, it calls `changed` with `undefined`.
  */
 export function editor({ label, value = "", rows = 10, any = false, empty, changed }) {
   const problem = h("p", { class: "problem", id: unique("problem"), "aria-live": "polite" });

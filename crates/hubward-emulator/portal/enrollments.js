@@ -1,4 +1,4 @@
-// The section with enrollments, enrollment groups, and the devices that have registered.
+// The section with the enrollments, the enrollment groups, and the devices that have registered.
 
 import { dps, page, readIfThere, request } from "./api.js";
 import { confirmByName } from "./dialog.js";
@@ -36,7 +36,7 @@ export function enrollments({ list, detail, narrow }) {
     if (search.value) everything().catch((error) => say(error.message, "error"));
   });
 
-  /** Sends one query at a time. Two queries with the same continuation would show a page twice. */
+  /** Sends one query at a time. Otherwise two queries with the same continuation could show a page twice. */
   function load(anew) {
     const work = queue.then(() => (gone ? null : ask(anew)));
     queue = work.catch(() => {});
@@ -56,7 +56,7 @@ export function enrollments({ list, detail, narrow }) {
     draw();
   }
 
-  /** DPS queries have no conditions, so a search reads all pages. */
+  /** DPS queries have no conditions, so a search must read all pages. */
   async function everything() {
     while (!gone && search.value && (state.enrollments.next || state.groups.next)) await load(false);
   }
@@ -202,7 +202,7 @@ export function enrollments({ list, detail, narrow }) {
       load(true).catch((error) => say(error.message, "error"));
       const [route, ...id] = state.chosen?.split("/") ?? [];
       const same = id.join("/").toLowerCase() === event.id?.toLowerCase();
-      // While the user reads or copies text here, the details do not change.
+      // While the focus is in the details, they do not change, because the user may be reading or copying text there.
       if (route && same && !detail.contains(document.activeElement)) show({ path: [route, id.join("/")] });
     });
   });

@@ -1,6 +1,6 @@
 // Formats times, numbers and events for display.
 
-/** A time in the time zone of this machine. If the date is not today, the text includes the date. */
+/** Formats a time in the time zone of this machine. If the date is not today, the text includes the date. */
 export function when(iso, precise = false) {
   const date = new Date(iso ?? "");
   if (Number.isNaN(date.getTime()) || date.getUTCFullYear() < 2000) return "never";
@@ -16,13 +16,13 @@ const sameDay = (one, other) => day(one) === day(other);
 /** `1 device`, `2,000 devices`. */
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
-/** The text shown instead of a secret. The length is constant, so that it does not reveal the length of the secret. */
+/** The text shown instead of a secret. Its length is constant, so it does not reveal the length of the secret. */
 export const MASK = "•".repeat(12);
 
 /** Indented JSON. */
 export const pretty = (value) => JSON.stringify(value, null, 2);
 
-/** Returns the text. If the text is a JSON object or array, indents it. */
+/** Indents the text if it is a JSON object or array. Returns any other text unchanged. */
 export function readable(text) {
   try {
     const value = JSON.parse(text);

@@ -1,6 +1,7 @@
-// A strict parser for JSON that a user types. Each error has a position. Also creates and applies merge patches.
+// A strict parser for JSON that a user types. Each error has a position. This file also creates and applies merge
+// patches.
 
-/** An error and its position: `offset` counts from 0, `line` and `column` from 1. */
+/** An error and its position. `offset` counts from 0. `line` and `column` count from 1. */
 export class JsonError extends Error {
   constructor(text, offset, message) {
     const before = text.slice(0, offset).split("\n");
@@ -20,7 +21,7 @@ export function parseObject(text) {
   return value;
 }
 
-/** Reads any JSON value. Throws a JsonError, also for a duplicate name. */
+/** Reads any JSON value. Throws a JsonError if the text is not valid or if a name occurs twice in an object. */
 export function parse(text) {
   let at = 0;
   const fail = (message, offset = at) => {
@@ -104,7 +105,10 @@ export function parse(text) {
   return read;
 }
 
-/** Returns the merge patch that changes `from` into `to`. Removed members are null. Equal values give an empty patch. */
+/**
+ * Returns the merge patch that changes `from` into `to`. Removed members are null. If both are equal, the patch is
+ * empty.
+ */
 export function patch(from, to) {
   const changes = {};
   for (const name of Object.keys(from)) {

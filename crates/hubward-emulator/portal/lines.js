@@ -1,4 +1,4 @@
-// The settings that connect a program to this emulator as a device, for each language. The page masks the key, but the
+// The settings that connect a program to this emulator as a device, for each language. The page hides the key, but the
 // Copy button copies the real key.
 
 import { action, field, fill, h, roving, say, unique } from "./dom.js";
@@ -59,7 +59,7 @@ export function lines(registrationId, key) {
   );
 }
 
-/** The lines for a device of a group. The key of the device is derived from the key of the group. */
+/** Returns the lines for a device of a group. The key of the device is derived from the key of the group. */
 export function derived(group, groupKey) {
   const place = h("div");
   const id = h("input", {
@@ -85,7 +85,9 @@ export function derived(group, groupKey) {
     field("Registration id of the device", id, `Any id works: its key is derived from the key of ${group}.`), place);
 }
 
-/** The key of a device: HMAC-SHA256 of the registration id with the group's key, as the service documents. */
+/**
+ * Returns the key of a device: the HMAC-SHA256 of the registration id with the group's key, as the service documents.
+ */
 async function deviceKey(groupKey, registrationId) {
   if (!crypto.subtle) {
     throw new Error("The browser can derive keys only on a page of localhost. Use hubward dps enrollment-group compute-device-key instead.");
@@ -123,7 +125,7 @@ export function secret(label, value) {
   return h("span", { class: "secret-line" }, shown, copy, reveal);
 }
 
-/** Copies a text to the clipboard. `navigator.clipboard` exists only on pages of localhost. */
+/** Copies a text to the clipboard. `navigator.clipboard` exists only on HTTPS pages and pages of this machine. */
 export async function copyText(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);
@@ -137,7 +139,7 @@ export async function copyText(text) {
   if (!done) throw new Error("The browser does not allow this page to copy. Reveal the key and copy it by hand.");
 }
 
-/** The variables that `hubward emulator` prints, with the id and key of this device. */
+/** Returns the variables that `hubward emulator` prints, with the id and key of this device. */
 function variables(registrationId, key) {
   const { idScope, caFile } = live.emulator;
   return {
@@ -153,13 +155,15 @@ function variables(registrationId, key) {
   };
 }
 
-/** The value of HUBWARD_CONNECT_TO. It redirects connections from the services' ports to the emulator's ports. */
+/**
+ * Returns the value of HUBWARD_CONNECT_TO. It redirects connections from the services' ports to the emulator's ports.
+ */
 function connectTo({ mqtt, https }) {
   const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;
   return [rule(8883, mqtt[0]), rule(443, https[0])].filter(Boolean).join(",");
 }
 
-/** Returns a hint if the emulator does not listen on the two ports that the SDKs use. */
+/** Returns a hint if the emulator does not listen on the ports that the SDKs use. */
 function ports({ mqtt, https }) {
   const port = (addresses) => addresses[0]?.split(":").pop();
   const [one, other] = [port(mqtt), port(https)];

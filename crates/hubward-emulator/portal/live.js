@@ -1,4 +1,4 @@
-// The connection to the emulator: the status, the events, and whether the emulator answers.
+// The connection to the emulator. It keeps the status and the events, and whether the emulator answers.
 
 import { read } from "./api.js";
 
@@ -12,7 +12,7 @@ export const live = {
   status: null,
   /** The latest events, oldest first. */
   events: [],
-  /** Endpoints, CA file, id scope and hubs, as in the `ready` line. */
+  /** The endpoints, the CA file, the id scope and the hubs, as in the `ready` line. */
   get emulator() {
     return this.status.emulator;
   },
@@ -22,9 +22,9 @@ export const live = {
 };
 
 /**
- * Adds a listener and returns a function that removes the listener. Types: `event` (a new event), `past` (an earlier
- * event), `state` (the connection is lost or restored), `status` (a new status), `restart` (another emulator answers,
- * or all state has changed).
+ * Adds a listener and returns a function that removes the listener. The types are: `event` (a new event), `past` (an
+ * earlier event), `state` (the connection is lost or restored), `status` (a new status), and `restart` (another
+ * emulator answers, or all state has changed).
  */
 export function on(type, listener) {
   const those = listeners.get(type) ?? listeners.set(type, new Set()).get(type);
@@ -42,10 +42,11 @@ export async function refresh() {
   tell("status");
 }
 
-/** Connects, and reconnects whenever the connection is lost. Resolves after the first attempt. */
+/** Connects. Reconnects whenever the connection is lost. The promise resolves after the first attempt. */
 export async function start() {
   document.addEventListener("visibilitychange", () => {
-    // A browser opens at most six connections to one host, counting all its windows.
+    // A hidden page closes its connection. A browser opens at most six connections to one host, in all its windows
+    // together.
     if (document.hidden) stop();
     else connect();
   });
@@ -73,11 +74,11 @@ async function connect() {
     tell("status");
     const anew = next === null || known !== status.started;
     if (anew) {
-      // Read a page of earlier events too, so that the user can see the history.
+      // Also reads a page of earlier events, so that the user can see the history.
       next = Math.max(0, status.events - HISTORY);
       live.events = [];
     }
-    // Events that happened while the page was hidden count as new, so that every section updates.
+    // Events may have happened while the page was hidden. These events count as new, so every section updates.
     follow(anew ? status.events : next, known !== undefined && known !== status.started);
   } catch {
     if (mine !== attempt) return;
@@ -85,7 +86,7 @@ async function connect() {
   }
 }
 
-/** Reads the event stream. Events with numbers below `first` are `past` events. */
+/** Reads the event stream. An event whose number is below `first` is a `past` event. */
 function follow(first, restarted) {
   const mine = attempt;
   source = new EventSource(`/api/events?from=${next}`);

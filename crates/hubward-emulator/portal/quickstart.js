@@ -1,4 +1,4 @@
-// The quickstart: creates an enrollment with one button, and shows the device when it registers.
+// The quickstart. One button creates an enrollment. The section shows the device when it registers.
 
 import { dps, readIfThere, request } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
@@ -13,7 +13,7 @@ export function quickstart({ list, detail }) {
   const steps = h("ol", { class: "steps" });
   const progress = h("div", { class: "progress", role: "status", "aria-live": "polite" });
   const after = h("div");
-  /** The device dev-1: its key and, after it has registered, its hub. */
+  /** The device dev-1. It has the key of the device and, after the device has registered, its hub. */
   let device = null;
   /** The state of dev-1 according to the events. */
   const seen = { refused: null, connected: false };
@@ -155,7 +155,7 @@ export function quickstart({ list, detail }) {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
       draw();
-      // If the button of this page created the enrollment, the page is already up to date.
+      // If `device` is set, the button of this page created the enrollment. The page is then already up to date.
       const made = event.kind === "enrollmentCreated" && !device;
       if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) load().catch((error) => say(error.message, "error"));
     }),

@@ -1,4 +1,4 @@
-// Live telemetry: pause, filter, export. A click on a row shows the details of the message.
+// Live telemetry with pause, filter and export. A click on a row shows the details of the message.
 
 import { fill, h, mark, roving, say, select } from "./dom.js";
 import { count, readable, when } from "./format.js";
@@ -6,7 +6,7 @@ import { live, on } from "./live.js";
 import { go, link } from "./route.js";
 import { read } from "./api.js";
 
-/** The section, with the messages of all devices of a hub. */
+/** Creates the section. It shows the messages of all devices of a hub. */
 export function telemetry({ list, detail, narrow }) {
   let view = null;
   let current = null;
@@ -39,7 +39,7 @@ export function telemetryOf(body, hub, id) {
   return feed(body, hub, id, null);
 }
 
-/** `opened` shows a message. Without `opened`, the message opens below its row. */
+/** Calls `opened` to show a message. Without `opened`, shows the message below its row. */
 function feed(body, hub, id, opened) {
   const rows = h("ul", { class: "rows messages", "aria-label": "Messages, newest first" });
   const rove = roving(rows, "button.row");
@@ -177,7 +177,7 @@ function feed(body, hub, id, opened) {
     redraw();
   }
 
-  /** Shows the state. A screen reader announces it once, and does not announce each change of the numbers. */
+  /** Shows the state. A screen reader announces a new state once. It does not announce each change of the numbers. */
   function tell() {
     const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
       : source ? mark("on", "live") : mark("off", "not connected");

@@ -1,4 +1,4 @@
-// The tab of a twin: edits desired properties and tags, and shows reported properties.
+// The tab of a twin. It edits desired properties and tags, and shows reported properties.
 
 import { hub as api, read, request, segments } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
@@ -24,7 +24,7 @@ export function twin(body, hub, id) {
   );
 
   function part(title, hint, take, wrap, version) {
-    /** The part of the twin, and the twin's ETag, when the user began to edit. */
+    /** The part of the twin, and the twin's ETag, at the time when the user began to edit. */
     let base = null;
     let etag = null;
     /** The latest twin. */
@@ -64,7 +64,7 @@ export function twin(body, hub, id) {
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      // The answer replaces the text, so the user must not type while the page saves.
+      // The answer replaces the text, so the user cannot type while the page saves.
       edit.area.readOnly = true;
       try {
         await sent(patch(base, value));
@@ -88,7 +88,7 @@ export function twin(body, hub, id) {
         const theirs = patch(before, base);
         // The other client has changed other members. Saving again overwrites nothing.
         if (!collide(mine, theirs)) continue;
-        // Keep the other client's change, and apply the user's changes to it.
+        // Keeps the change of the other client, and applies the user's changes to it.
         edit.write(pretty(patched(base, mine)));
         compare(edit.read());
         fill(note, mark("warn", "The twin was changed in the meantime: "), h("code", null, JSON.stringify(theirs)),
@@ -101,7 +101,7 @@ export function twin(body, hub, id) {
         h("div", { class: "part-head" }, h("h2", null, title), versionText),
         h("p", { class: "hint" }, hint),
         edit.element, preview, note, h("div", { class: "actions" }, save, revert)),
-      /** Shows the hub's current state, unless the user is editing the text. */
+      /** Shows the current twin. If the user is editing, keeps the text and shows a note if the twin has changed. */
       draw(now, saved) {
         const editing = base !== null && !saved && !revert.disabled;
         latest = now;
@@ -115,7 +115,7 @@ export function twin(body, hub, id) {
     return self;
   }
 
-  /** `saved`: the part that has just been saved. The text of the other part does not change. */
+  /** `saved` is the part that has just been saved. The text of the other part does not change. */
   function show(now, saved = null) {
     for (const it of parts) it.draw(now, it === saved);
     fill(reported, pretty(plain(now.properties.reported)));

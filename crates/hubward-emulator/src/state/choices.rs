@@ -1,4 +1,4 @@
-//! Options for behaviour that varies between real services, or that no public trace shows.
+//! Options for behaviour that differs between the real services, or that no public trace shows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use fastrand::Rng;
 pub(crate) struct Choices {
     /// Whether a refused filter ends the connection.
     pub(crate) close_on_refused_filter: bool,
-    /// Seed for the order of lists. `None`: lists are in the order of ids.
+    /// The seed for the order of lists. If it is `None`, lists are in the order of ids.
     shuffle: Option<u64>,
     /// Number of lists shuffled so far.
     lists: AtomicU64,
@@ -20,21 +20,22 @@ impl Choices {
         Self { close_on_refused_filter, shuffle, lists: AtomicU64::new(0) }
     }
 
-    /// Returns the order of the next list. Each list has another order, but the sequence of orders is the same after
-    /// every start. `None`: lists are in the order of ids.
+    /// Returns a random generator for the order of the next list. Returns `None` if lists are in the order of ids.
+    ///
+    /// Two lists have different orders. After each start, the sequence of orders is the same.
     pub(crate) fn next_order(&self) -> Option<Rng> {
         let seed = self.shuffle?;
         Some(rng(seed, self.lists.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
-/// Returns a random generator for the order of one list or message. `thing` is its number.
+/// Returns a random generator for the order of one list or message. `thing` is the number of this list or message.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
     // The multiplication spreads the numbers: similar seeds would give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// A hash that is the same on every machine and in every release, so that tests can rely on it.
+/// Returns a hash that is the same on every machine and in every release. Tests can rely on its value.
 pub(crate) fn stable_hash(text: &str) -> u64 {
     let hash = fnv_1a(text.bytes());
     // The lowest bits alone are poorly distributed.

@@ -1,5 +1,5 @@
-//! The emulator's wall clock: the system clock plus an offset. A test can set the offset, for example to let tokens
-//! expire.
+//! The emulator's wall clock. It is the system clock plus an offset. A test can set the offset, for example to make
+//! tokens expire.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,8 +28,8 @@ impl Clock {
         Self { ahead: watch::Sender::new(ahead.min(MAX_AHEAD)) }
     }
 
-    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). Futures that wait for a time that
-    /// has passed resolve now.
+    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). If a future waits for a time that
+    /// is now in the past, it resolves at once.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
         self.ahead.send_replace(ahead.min(MAX_AHEAD));
     }
@@ -67,7 +67,7 @@ impl Clock {
             if now > moment {
                 return;
             }
-            // Limited, because a token may expire at a time that no timer can represent.
+            // The wait is limited, because a token may expire at a time that no timer can represent.
             let wait = (moment.saturating_since(now) + Duration::from_secs(1)).min(LONGEST_WAIT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -83,7 +83,8 @@ pub(crate) fn system_now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Parses an ISO 8601 timestamp of a sender; `None` if it is not valid. A timestamp without a zone is UTC.
+/// Parses an ISO 8601 timestamp from a client. A timestamp without a time zone is UTC. Returns `None` if the timestamp
+/// is not valid.
 ///
 /// Source: `[sdk]` azure-iot-device-http (Node) writes `Z`; azure-iot-sdk-python writes no zone.
 pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
@@ -91,7 +92,7 @@ pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
     parse(text).or_else(|| parse(&format!("{text}Z"))).map(SystemTime::from)
 }
 
-/// Formats a timestamp as the services do: UTC with seven fractional digits.
+/// Formats a timestamp as the services do: in UTC, with seven fractional digits of the second.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn timestamp(at: SystemTime) -> String {

@@ -1,5 +1,5 @@
-//! The state of an emulator: the store in memory and on disk, the telemetry logs, the journal, the clock, and scripted
-//! faults. This floor uses no network and no protocol.
+//! The state of an emulator. It consists of the store in memory and on disk, the telemetry logs, the journal, the
+//! clock, and scripted faults. This module uses no network and no protocol.
 
 pub(crate) mod choices;
 pub(crate) mod clock;

@@ -1,12 +1,14 @@
-//! Creates files of the data directory atomically. Even if the process is killed or the power fails, a file is either
-//! complete or absent.
+//! Creates files of the data directory atomically. A file is either complete or absent, even if the process is killed
+//! or the power fails.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Creates a file. Fails if the file already exists. `fill` writes the contents under a temporary name. The file has
-/// mode 0600 from the beginning.
+/// Creates a file with mode 0600. Fails if the file already exists.
+///
+/// `fill` writes the contents to a temporary file, which also has mode 0600. The file gets its real name only when it
+/// is complete.
 pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) -> Result<(), E>) -> Result<(), E> {
     let temporary = Temporary::beside(path);
     fill(temporary.create()?)?;
@@ -20,7 +22,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
 /// Creates a file, or replaces an existing file or symbolic link.
 ///
 /// # Errors
-/// An I/O error of the system. An existing file is then unchanged.
+/// An I/O error of the system. In this case, an existing file has not changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
@@ -42,7 +44,7 @@ pub(crate) fn sweep(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A temporary file. Dropping it removes the file, unless the file was renamed.
+/// A temporary file. Dropping it removes the file, unless the file has been renamed.
 struct Temporary {
     path: PathBuf,
 }
@@ -67,12 +69,12 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // The file may have been renamed, or may never have been created.
+        // Removing fails if the file has been renamed or was never created.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Syncs a directory. Otherwise a new name in it may be lost if the power fails.
+/// Syncs a directory. Without this, a power failure may remove a new name from the directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {

@@ -1,4 +1,4 @@
-//! The telemetry log of a hub. It is in the order of arrival, and can be read from any offset.
+//! The telemetry log of a hub. Messages are in the order of arrival. A reader can start at any offset.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
-/// Maximum memory of a log, in bytes. For comparison: a thousand connected devices need about the same memory.
+/// Maximum memory of a log, in bytes. A thousand connected devices need about the same amount of memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One message as a hub received it.
@@ -19,35 +19,35 @@ pub struct Telemetry {
     pub offset: u64,
     /// The device that sent the message.
     pub device_id: String,
-    /// The module that sent the message; `None` if the device itself did.
+    /// The module that sent the message; `None` if the device itself sent it.
     pub module_id: Option<String>,
     /// When the hub received the message: UTC with seven fractional digits.
     pub enqueued_time: String,
-    /// Body and properties. A publish with RETAIN has the additional property `mqtt-retain`; a will has
-    /// `iothub-MessageType`.
+    /// The body and the properties. A publish with RETAIN has the additional property `mqtt-retain`. A will has the
+    /// additional property `iothub-MessageType`.
     pub message: Message,
-    /// Whether the publish had the DUP flag. The client may then have sent the message before.
+    /// Whether the publish had the DUP flag. With this flag, the client may have sent the same message earlier.
     pub duplicate: bool,
     /// Quality of service of the publish: 0 or 1.
     pub qos: u8,
     pub(crate) origin: Arc<Origin>,
 }
 
-/// The properties of a sender. The hub adds them to each message.
+/// The properties of a sender that the hub adds to each message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) device_id: String,
     pub(crate) module_id: Option<String>,
     pub(crate) generation_id: String,
-    /// The scope of the key that signed the token: `device`, `module` or `hub`.
+    /// The scope of the key that signed the token. It is `device`, `module` or `hub`.
     pub(crate) scope: &'static str,
     /// The model id from the user name.
     pub(crate) model_id: Option<String>,
 }
 
 impl Telemetry {
-    /// Creates a message for the log. Copies the body: the original shares memory with the input buffer and would keep
-    /// the whole buffer allocated.
+    /// Creates a message for the log. Copies the body. Without a copy, the body would keep the whole input buffer of
+    /// the connection in memory.
     pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, mut message: Message) -> Self {
         message.body = Bytes::copy_from_slice(&message.body);
         Self {
@@ -62,8 +62,8 @@ impl Telemetry {
         }
     }
 
-    /// The system properties that the hub adds, with the service's names, such as `iothub-connection-device-id`. If the
-    /// device has a model id, they include `dt-dataschema`.
+    /// Returns the system properties that the hub adds, with the service's names, such as
+    /// `iothub-connection-device-id`. If the device has a model id, the result includes `dt-dataschema`.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
     /// messages".
@@ -104,7 +104,7 @@ impl Telemetry {
 
 /// The telemetry log of one hub. Cheap to clone.
 ///
-/// Keeps the newest messages, up to a maximum number and a maximum size; see
+/// The log keeps the newest messages. Their number and their size are limited; see
 /// [`Builder::telemetry_retention`](crate::Builder::telemetry_retention).
 #[derive(Clone)]
 pub struct TelemetryLog {
@@ -113,7 +113,7 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// Number of messages ever appended. Does not count messages that are not on disk yet.
+    /// How many messages have ever been appended and are on disk.
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
@@ -122,8 +122,11 @@ struct Inner {
 
 /// Writes a log to disk.
 pub(crate) trait LogWriter: Send + Sync {
-    /// Queues a message. Also queues the deletion of the messages before `gone_before`, which the log no longer keeps.
-    /// Updates `total` when both are on disk. The log calls this in the order of the offsets.
+    /// Queues a message. If `gone_before` is given, also queues the deletion of the messages before this offset,
+    /// because the log no longer keeps them.
+    ///
+    /// Updates `total` after the message and the deletion are on disk. The log calls this method in the order of the
+    /// offsets.
     fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>);
 
     /// Queues the deletion of all messages before `first`.
@@ -144,8 +147,8 @@ impl TelemetryLog {
         Self { inner: Arc::new(Inner { kept, total, max: max.max(1), disk }) }
     }
 
-    /// Number of messages ever received, including those that the log has dropped. With a data directory, counts from
-    /// the creation of the directory.
+    /// Returns how many messages the hub has ever received. Includes messages that the log has dropped. With a data
+    /// directory, counts from the creation of the directory.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
@@ -157,18 +160,18 @@ impl TelemetryLog {
         self.from(0)
     }
 
-    /// The messages from `offset` on. Messages that the log has dropped are missing.
+    /// Returns the messages from `offset` on. The result does not contain messages that the log has dropped.
     #[must_use]
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        // Readers do not see a message that is not on disk yet.
+        // Readers do not get a message until it is on disk.
         let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
         kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }
 
-    /// Waits until [`TelemetryLog::total`] is at least `count`. Then returns all messages that the log still has. Has
-    /// no time limit of its own.
+    /// Waits until [`TelemetryLog::total`] is at least `count`. Then returns all messages that are still in the log.
+    /// There is no time limit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -179,7 +182,7 @@ impl TelemetryLog {
         self.all()
     }
 
-    /// A reader that starts at `offset` and then waits for new messages.
+    /// Returns a reader that starts at `offset` and then waits for new messages.
     #[must_use]
     pub fn subscribe(&self, offset: u64) -> TelemetryReader {
         TelemetryReader { log: self.clone(), next: offset, skipped: 0 }
@@ -190,8 +193,10 @@ impl TelemetryLog {
         self.append_if(telemetry, || true);
     }
 
-    /// Appends a message if `condition` returns true, and returns whether it did. Calls `condition` under the log's
-    /// lock, so that [`Self::empty`] cannot run between the check and the append.
+    /// Appends a message if `condition` returns true. Returns whether the message was appended.
+    ///
+    /// Calls `condition` while it holds the log's lock, so [`Self::empty`] cannot run between the condition and the
+    /// append.
     pub(crate) fn append_if(&self, mut telemetry: Telemetry, condition: impl FnOnce() -> bool) -> bool {
         let mut kept = self.kept();
         if !condition() {
@@ -211,7 +216,7 @@ impl TelemetryLog {
         true
     }
 
-    /// Adds a message that was read from disk. Call this in the order of the offsets.
+    /// Adds a message that was read from disk. The caller must add messages in the order of the offsets.
     pub(crate) fn restore(&self, telemetry: Telemetry) {
         let mut kept = self.kept();
         if kept.messages.is_empty() {
@@ -230,7 +235,7 @@ impl TelemetryLog {
         }
     }
 
-    /// Removes every message. While the returned value is held, no message can be appended.
+    /// Removes every message. While the caller holds the returned value, no message can be appended.
     pub(crate) fn empty(&self) -> Emptied<'_> {
         let mut kept = self.kept();
         kept.first = kept.next();
@@ -239,7 +244,7 @@ impl TelemetryLog {
         Emptied { kept }
     }
 
-    /// Writes messages to disk from now on. Deletes the messages on disk that the log no longer keeps.
+    /// Starts to write messages to disk. Deletes the messages on disk that the log no longer keeps.
     pub(crate) fn write_to(&self, disk: impl LogWriter + 'static) {
         disk.forget_before(self.kept().first);
         // Called once, before the log is shared.
@@ -296,8 +301,8 @@ pub struct TelemetryReader {
 }
 
 impl TelemetryReader {
-    /// Waits for the next message. [`TelemetryReader::skipped`] counts messages that the log dropped before this
-    /// reader read them.
+    /// Waits for the next message and returns it. [`TelemetryReader::skipped`] counts the messages that the log dropped
+    /// before this reader could read them.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -321,14 +326,15 @@ impl TelemetryReader {
         }
     }
 
-    /// Number of messages that the log dropped before this reader read them.
+    /// How many messages the log dropped before this reader could read them.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.skipped
     }
 }
 
-/// Approximate memory of a message. The constant stands for the allocations of the message's strings and lists.
+/// Returns the approximate memory of a message. The constant is an estimate for the allocations of the message's
+/// strings and lists.
 fn weight(telemetry: &Telemetry) -> usize {
     size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }

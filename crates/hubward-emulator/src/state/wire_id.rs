@@ -1,11 +1,11 @@
-//! The opaque ids that the services generate: tracking ids, operation ids, ETags. They are not secrets.
+//! The opaque ids that the services generate: tracking ids, operation ids and ETags. These ids are not secrets.
 
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Ticks of 100 ns from the year 1 to the year 1970.
+/// Number of 100 ns ticks from the year 1 to the year 1970.
 const TICKS_TO_1970: u128 = 621_355_968_000_000_000;
 
 /// A random GUID.
@@ -31,14 +31,14 @@ pub(crate) fn etag() -> String {
     format!("\"{:08x}-0000-0100-0000-{:08x}0000\"", fastrand::u32(..), fastrand::u32(..))
 }
 
-/// The `etag` of a hub identity: base64 of a number, without quotes.
+/// Returns a new `etag` of a hub identity. It is the base64 of a number, without quotes.
 ///
 /// Source: `[doc]` examples such as `NTk1NzM4OTA1`.
 pub(crate) fn identity_etag() -> String {
     STANDARD.encode(fastrand::u32(100_000_000..).to_string())
 }
 
-/// The `etag` of an identity after an update: its number plus one.
+/// Returns the `etag` of an identity after an update. Its number is the previous number plus one.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_UpdateDevice_EtagDoesNotMatch`.
 pub(crate) fn next_identity_etag(etag: &str) -> String {
@@ -48,19 +48,20 @@ pub(crate) fn next_identity_etag(etag: &str) -> String {
     }
 }
 
-/// The number in the `etag` of an identity; `None` if the `etag` is not a number.
+/// Returns the number in the `etag` of an identity; `None` if the `etag` does not contain a number.
 pub(crate) fn identity_version(etag: &str) -> Option<u64> {
     std::str::from_utf8(&STANDARD.decode(etag).ok()?).ok()?.parse().ok()
 }
 
-/// The `etag` of a registration record: base64 of a quoted GUID-like string.
+/// Returns a new `etag` of a registration record. It is the base64 of a quoted string that looks like a GUID.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }
 
-/// Distinguishes two identities that have had the same id. The number counts ticks of 100 ns since the year 1.
+/// Returns the generation id of a new identity: the current time in ticks of 100 ns since the year 1. If an id is
+/// deleted and created again, the two identities have different generation ids.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; `[seen]` recordings of
 /// azure-sdk-for-net: the value is the time of creation.

@@ -1,4 +1,4 @@
-//! Finds out which rows of a damaged file are affected, for the error message.
+//! Finds the affected rows of a damaged file. The error message names these rows.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -16,23 +16,23 @@ use super::tables::{ROWS, TELEMETRY, open_held, read_sums};
 /// Nothing in the file is readable.
 const NOTHING: &str = "nothing in it can be read";
 
-/// For a file without row checksums, or with a damaged format number.
+/// The text for a file without row checksums, or with a damaged format number.
 pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
 
-/// For pages without rows: the list of free pages, and the index of the tables.
+/// The text for damage in pages without rows. These pages contain the list of free pages and the index of the tables.
 pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
 
 /// Maximum number of damaged rows that the message names.
 const NAMES: usize = 3;
 
-/// Describes what is affected. Reads everything that can be read; does not change the file.
+/// Describes which rows are affected. Reads everything that can be read. Does not change the file.
 pub(super) fn survey(path: &Path) -> String {
     let mut sums = None;
     if !opened(path, &mut |database| sums = read_sums(database).ok().flatten()) {
         return NOTHING.to_owned();
     }
     let mut found = Found::default();
-    // A database that panicked may panic again, so each direction opens a new one.
+    // Each direction opens the database again, because a database that has panicked may panic again.
     for _ in 0..2 {
         opened(path, &mut |database| found.read_rows(database).unwrap_or_default());
         opened(path, &mut |database| found.read_telemetry(database).unwrap_or_default());
@@ -42,8 +42,7 @@ pub(super) fn survey(path: &Path) -> String {
     if affected.is_empty() { STRUCTURE.to_owned() } else { affected.join("; ") }
 }
 
-/// Calls `read` with the file open and writes held back. Returns whether the file could be opened and nothing
-/// panicked.
+/// Opens the file, holds writes back, and calls `read`. Returns false if the file cannot be opened or if redb panics.
 fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return false };
     let open = || open_held(FileBackend::new(file)?);
@@ -52,7 +51,8 @@ fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     quietly(|| drop(database)).is_ok()
 }
 
-/// The readable rows: from the beginning up to the damage, and from the end back to it.
+/// The rows that can be read: from the beginning of the file to the damage, and from the end of the file back to the
+/// damage.
 #[derive(Debug, Default)]
 struct Found {
     /// By kind of row.
@@ -151,8 +151,10 @@ impl Found {
         Ok(())
     }
 
-    /// Compares the rows with the sums. Names only keys that are in the sums or look like an id, because the rest
-    /// may be any bytes of a damaged page, including a secret key.
+    /// Compares the rows with the sums.
+    ///
+    /// The result names a key only if the key is in the sums or looks like an id. Any other key may consist of bytes of
+    /// a damaged page, and these may contain a secret key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -211,8 +213,10 @@ fn label(kind: &str) -> String {
     }
 }
 
-/// The id in a key, if there is one. Bytes that follow an id in a damaged page are never taken for a part of it: a
-/// value begins with its checksum, followed by a bracket, a digit or NUL.
+/// Returns the id in a key; `None` if there is no id.
+///
+/// In a damaged page, the bytes of a value may follow an id. These bytes are not mistaken for a part of the id. A value
+/// begins with its checksum, and the checksum is followed by a bracket, a digit or NUL.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');
     let name = match parts.next()? {

@@ -30,7 +30,7 @@ pub enum StateError {
         /// The format of the file.
         found: u32,
     },
-    /// The contents of the file are damaged. The emulator does not change the file.
+    /// The contents of the file are damaged. The emulator does not change a damaged file.
     #[error(
         "{path} is damaged: {affected}; the emulator has not changed the file; move it away to start with an empty \
          state, or restore a copy of the data directory",
@@ -42,7 +42,7 @@ pub enum StateError {
         /// The affected rows: kind, number and hub. No secrets.
         affected: String,
     },
-    /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.
+    /// The file is intact, but it is older than the last acknowledged change. The emulator does not change the file.
     #[error(
         "{path} is older than the last acknowledged change (commit {found} of {acknowledged}): it is damaged, or an \
          older copy; restore a newer copy, move it away to start with an empty state, or delete {mark} to use it",
@@ -52,7 +52,7 @@ pub enum StateError {
     Older {
         /// The file.
         path: PathBuf,
-        /// The file beside it that contains the number of the last commit.
+        /// The file next to the state file. It contains the number of the last commit.
         mark: PathBuf,
         /// The number of the last commit in the file.
         found: u64,

@@ -1,4 +1,4 @@
-//! The state file: readable by its owner only, versioned, and open in one emulator at a time.
+//! The state file. Only its owner can read it. It has a version, and only one emulator at a time can open it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -23,8 +23,8 @@ use crate::state::telemetry::TelemetryLog;
 /// File name in the data directory.
 const NAME: &str = "state.redb";
 
-/// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state
-/// and empty logs. From then on, changes of these are written to the file.
+/// Opens the file of a data directory. Creates the file if it does not exist. Loads its contents into an empty state
+/// and empty logs. From this time on, changes of the state and of the logs are written to the file.
 pub(crate) fn open(
     directory: &Path,
     state: &mut State,
@@ -38,7 +38,7 @@ pub(crate) fn open(
     start(FileBackend::new(file), path, Some(Mark::read(directory)), state, logs)
 }
 
-/// Creates a file without state. Does this atomically, because a partly written file could never be opened again.
+/// Creates a file without state. The creation is atomic, because a partly written file could never be opened again.
 fn make(path: &Path) -> Result<(), StateError> {
     let made = new_file::create(path, |file| {
         let database = FileBackend::new(file).and_then(|it| Builder::new().create_with_backend(it));
@@ -54,7 +54,7 @@ fn make(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Loads an open file and starts its writer. `mark` is `None` for storage without a directory.
+/// Loads an open file and starts the writer of the file. `mark` is `None` for storage without a directory.
 pub(super) fn start(
     storage: Result<impl StorageBackend, DatabaseError>,
     path: PathBuf,
@@ -77,8 +77,8 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads everything, and only then allows redb to write to the file. redb may panic on damaged pages: a panic counts as
-/// damage.
+/// Reads all contents, and only then allows redb to write to the file. On damaged pages, redb may panic. A panic
+/// therefore counts as damage.
 fn read(
     file: Result<impl StorageBackend, DatabaseError>,
     mark: Option<&Mark>,
@@ -98,7 +98,7 @@ fn read(
     }
 }
 
-/// Checks and loads an open database. Returns the contents that later writes expect.
+/// Checks and loads an open database. Returns the sums that later writes continue.
 fn examine(
     database: &mut Database,
     storage: &Storage,
@@ -109,8 +109,8 @@ fn examine(
     let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Checks the pages: nothing else shows whether the format number is damaged, and a file of the old format has
-        // no row checksums.
+        // Checks the pages. The format number may be damaged, and only this check can detect that. A file of the old
+        // format has no row checksums.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(LoadError::DamagedBefore),
@@ -147,7 +147,7 @@ fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {
     }
 }
 
-/// The file contains keys, so it is created readable by its owner only.
+/// The file contains keys. It is therefore created with read access for its owner only.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);

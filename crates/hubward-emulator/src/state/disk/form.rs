@@ -1,4 +1,4 @@
-//! Serialization of rows: JSON, and JSON followed by a body of bytes.
+//! Serializes rows. A row is JSON, or JSON followed by a body of bytes.
 
 use crate::state::model::KeyPair;
 
@@ -6,7 +6,7 @@ use crate::state::model::KeyPair;
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Keys(#[serde(with = "crate::state::model::key_pair")] pub(super) KeyPair);
 
-/// JSON followed by raw bytes: the length of the JSON, the JSON, the bytes.
+/// Serializes JSON and raw bytes. The result contains the length of the JSON, the JSON, and the bytes, in this order.
 pub(super) fn framed(head: &impl serde::Serialize, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     bytes.reserve(256 + body.len());

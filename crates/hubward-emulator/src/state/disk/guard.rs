@@ -5,7 +5,8 @@ use redb::{Database, StorageBackend as _};
 use super::held::Storage;
 use super::quietly::{Panicked, quietly};
 
-/// Calls `act` with a database that may be damaged, and returns both results. If redb panics, the file is closed.
+/// Calls `act` with a database that may be damaged. Returns the result of `act` and the database. If redb panics,
+/// closes the file and returns an error.
 pub(super) fn guarded<R>(
     mut database: Database,
     storage: &Storage,
@@ -20,8 +21,8 @@ pub(super) fn guarded<R>(
     }
 }
 
-/// Closes the file of a database that has panicked, and leaks the database. Its locks are poisoned: if it was dropped,
-/// it could panic twice, which aborts the process.
+/// Closes the file of a database that has panicked. Does not drop the database, because its locks are poisoned.
+/// Dropping it could panic a second time, and a second panic aborts the process.
 pub(super) fn abandon(database: Database, storage: &Storage) {
     std::mem::forget(database);
     if let Err(error) = storage.close() {

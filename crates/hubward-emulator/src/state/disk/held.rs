@@ -1,7 +1,8 @@
 //! The storage layer below redb, which can hold back writes.
 //!
-//! redb writes to a file as soon as it opens the file. A damaged file must stay unchanged, for analysis and recovery.
-//! Everything that redb writes therefore stays in memory until the emulator has checked that the file is intact.
+//! redb writes to a file as soon as it opens the file. But a damaged file must not change, because it is needed for
+//! analysis and recovery. The emulator therefore keeps all writes of redb in memory until it has checked that the file
+//! is intact.
 
 use std::fmt;
 use std::io;
@@ -14,8 +15,8 @@ use redb::{BackendError, StorageBackend};
 /// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
-/// The storage of a database. Cloning it is cheap. One clone belongs to redb, another to the code that holds back
-/// writes.
+/// The storage of a database. Cloning it is cheap. redb owns one clone. The code that holds back writes owns another
+/// one.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -23,7 +24,7 @@ pub(super) struct Storage {
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Whether `held` is `Some`. The read or write of every page checks this.
+    /// Whether `held` is `Some`. Each read and each write of a page checks this flag.
     is_held: AtomicBool,
     held: Mutex<Option<Held>>,
 }
@@ -41,7 +42,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that no held-back truncation has cut off.
+    /// Number of bytes at the start of the file that are still valid. A held-back truncation cuts off the bytes after
+    /// them.
     own: u64,
 }
 
@@ -84,9 +86,10 @@ impl Inner {
         self.is_held.load(Ordering::Acquire).then(|| self.held())
     }
 
-    /// The header selects the valid pages, so it is written last, when the pages are on disk.
+    /// Writes the held-back bytes to the file. Writes the header last, when all other pages are on disk, because the
+    /// header selects the valid pages.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // If the file was truncated and grows again, the bytes that were cut off must be zero.
+        // If the file shrinks and then grows again, the bytes in between must be zero.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

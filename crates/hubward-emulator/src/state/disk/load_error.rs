@@ -42,7 +42,7 @@ impl From<DatabaseError> for LoadError {
     }
 }
 
-/// Whether an error comes from the contents of a file and not from reading the file.
+/// Returns whether an error means that the contents of a file are damaged. Other errors come from reading the file.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

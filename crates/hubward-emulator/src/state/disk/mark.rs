@@ -1,8 +1,10 @@
 //! The number of the last acknowledged commit, in a separate file.
 //!
-//! A damaged header may point to an earlier commit, which is intact but out of date. The state file itself does not
-//! show this. The emulator writes the number after each commit, without a sync. After a power failure, the number may
-//! therefore be smaller than the number in the state file, but it is never larger.
+//! If the header of the state file is damaged, it may select an earlier commit. This commit is intact but out of date,
+//! and the state file itself does not show this.
+//!
+//! The emulator therefore writes the number of each commit to this file, without a sync. After a power failure, this
+//! number may be smaller than the number in the state file. It is never larger.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -32,7 +34,7 @@ struct Acknowledged {
 }
 
 impl Mark {
-    /// Reads the mark in this directory. A mark that is damaged or not a regular file is ignored.
+    /// Reads the mark in this directory. Ignores a mark that is damaged or that is not a regular file.
     pub(super) fn read(directory: &Path) -> Self {
         let path = directory.join(NAME);
         let is_file = path.symlink_metadata().is_ok_and(|it| it.is_file());
@@ -45,13 +47,16 @@ impl Mark {
         &self.path
     }
 
-    /// Returns the number of the last acknowledged commit of this file, if the mark belongs to this file.
+    /// Returns the number of the last acknowledged commit of `file`. Returns `None` if the mark belongs to another
+    /// file.
     pub(super) fn acknowledged(&self, file: u64) -> Option<u64> {
         self.read.filter(|it| it.file == file).map(|it| it.commit)
     }
 
-    /// Records that a commit is on disk. The only purpose of the record is to detect a damaged header. A failure to
-    /// write it is therefore logged and not returned.
+    /// Records that a commit is on disk.
+    ///
+    /// The record is only used to detect a damaged header. If it cannot be written, the failure is therefore logged and
+    /// not returned.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };
         if self.read == Some(now) {

@@ -1,4 +1,4 @@
-//! Migration of files of format 1, which have no row checksums. An earlier version of hubward wrote them.
+//! Migrates files of format 1, which have no row checksums. An earlier version of hubward wrote such files.
 
 use redb::{Database, ReadableTable as _, TableDefinition};
 
@@ -14,7 +14,7 @@ pub(super) const OLD_ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 /// Like [`TELEMETRY`], but the values have no checksums.
 pub(super) const OLD_TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");
 
-/// Moves everything into the tables of the current format, in one commit.
+/// Moves all rows into the tables of the current format, in one commit.
 pub(super) fn migrate(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);

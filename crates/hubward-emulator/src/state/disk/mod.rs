@@ -1,5 +1,7 @@
-//! The state on disk. All changes go to one thread in their order. The thread writes all queued changes in one
-//! transaction. Before the emulator sends a response, it waits until the change that the response reports is on disk.
+//! The state on disk. One thread receives all changes in their order. This thread writes all queued changes in one
+//! transaction.
+//!
+//! A response may report a change. The emulator sends such a response only after the change is on disk.
 
 mod damage;
 mod error;
@@ -30,17 +32,17 @@ pub use error::StateError;
 pub(crate) use file::open;
 pub(crate) use telemetry::DiskLog;
 
-/// Maximum size of the queue, in bytes. If the queue is larger, senders that expect no response have to wait.
+/// Maximum size of the queue, in bytes. If the queue is larger, senders that expect no response must wait.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
-/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
-/// nothing is acknowledged.
+/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], the emulator writes no changes and
+/// acknowledges nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     queue: Arc<WriteQueue>,
 }
 
-/// The data shared by the threads that change the state and the writer thread.
+/// The data that the writer thread shares with the threads that change the state.
 #[derive(Debug)]
 struct WriteQueue {
     /// Path of the file, for error messages.
@@ -85,7 +87,7 @@ enum Write {
     Delete(String),
     /// Deletes every row whose key begins with this prefix.
     DeleteBelow(String),
-    /// A telemetry message. A reader of the log gets it after it is on disk.
+    /// A telemetry message. A reader of the log gets the message only after it is on disk.
     Telemetry {
         hub: Arc<str>,
         offset: u64,
@@ -101,7 +103,7 @@ enum Write {
     Clear,
 }
 
-/// The state can no longer be written, so the emulator acknowledges nothing.
+/// The state can no longer be written. The emulator therefore acknowledges nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
 #[non_exhaustive]
@@ -118,7 +120,7 @@ impl Disk {
         Self { queue: Arc::new(WriteQueue { path, pending, more, progress: watch::Sender::default() }) }
     }
 
-    /// Queues all changes of the state. Call this while holding the lock of the state.
+    /// Queues all changes of the state. The caller must hold the lock of the state.
     pub(super) fn changed(&self, state: &mut State) {
         let writes = rows::drain(state);
         if !writes.is_empty() {
@@ -126,16 +128,16 @@ impl Disk {
         }
     }
 
-    /// Queues a reset: deletes everything, then writes the new state and the next telemetry offset of each hub. Call
-    /// this while holding the locks of the state and of the logs.
+    /// Queues a reset. A reset deletes everything, and then writes the new state and the next telemetry offset of each
+    /// hub. The caller must hold the locks of the state and of the logs.
     pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
         let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
         let now = rows::drain(state);
         self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
     }
 
-    /// Queues writes that belong together. Call this in the order of the changes, while holding the lock of the changed
-    /// data.
+    /// Queues writes that belong together. The caller must hold the lock of the changed data, and must call this in the
+    /// order of the changes.
     fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
         let mut pending = self.queue.pending();
         if pending.closing || self.queue.progress.borrow().end.is_some() {
@@ -172,16 +174,18 @@ impl Disk {
         }
     }
 
-    /// Returns when there is room for more changes, or when nothing can be written any more. Requests without a
-    /// response wait here. Otherwise their changes could fill the queue of a slow disk.
+    /// Returns when the queue has room for more changes, or when nothing can be written any more.
+    ///
+    /// Requests that get no response wait here. Otherwise, they could fill the queue faster than a slow disk can write
+    /// it.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
         let mut progress = self.queue.progress.subscribe();
         loop {
-            // Must not hold both locks at once: `enqueue` reads the progress while it holds the lock of the queue, so
-            // the opposite order could deadlock.
+            // Takes the two locks one after the other, never together. `enqueue` reads the progress while it holds the
+            // lock of the queue. Taking both locks here in the opposite order could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;
@@ -208,13 +212,13 @@ impl Disk {
         }
     }
 
-    /// Tells the thread to write the queued changes, close the file and end. Does not wait for this.
+    /// Tells the thread to write the queued changes, close the file and end. Does not wait for the thread.
     pub(crate) fn close(&self) {
         self.queue.pending().closing = true;
         self.queue.more.notify_one();
     }
 
-    /// Returns when the file is closed, or when nothing can be written to it any more.
+    /// Returns when the file is closed, or when nothing can be written to the file any more.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

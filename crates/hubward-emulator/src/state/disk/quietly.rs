@@ -6,16 +6,17 @@ use std::sync::Once;
 
 static HOOK: Once = Once::new();
 
-/// `act` panicked: the pages that it read are damaged. The panic message is dropped, because it may quote them.
+/// `act` panicked because the pages that it read are damaged. The panic message is dropped, because it may quote bytes
+/// of these pages.
 #[derive(Debug)]
 pub(super) struct Panicked;
 
-/// Runs `act` and catches its panic. Suppresses the panic message of this thread only.
+/// Runs `act` and catches its panic. Suppresses panic messages of this thread only.
 ///
-/// After a panic, the values that `act` borrows may be inconsistent: the caller must drop them.
+/// After a panic, the values that `act` borrows may be inconsistent. The caller must drop them.
 pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
-    // The whole process shares the hook. It is added once and never removed: removing it could remove a hook that
-    // another part of the program set in the meantime.
+    // The whole process shares the panic hook. It is set once and never removed. Another part of the program may set
+    // its own hook later, and a removal could remove that one.
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {

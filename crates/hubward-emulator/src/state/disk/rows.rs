@@ -1,8 +1,9 @@
-//! Converts changes to rows of the file; defines the keys of rows.
+//! Converts changes to rows of the file. Also defines the keys of rows.
 //!
 //! A key begins with a word for the kind of row: `enrollment`, `group`, `record`, `operation`, `device`, `policy`,
-//! `post` (a message to a device), `feedback`, `next` (the next telemetry offset after a reset). The parts of a key are
-//! separated by NUL, because names cannot contain NUL.
+//! `post` (a message to a device), `feedback`, or `next` (the next telemetry offset after a reset).
+//!
+//! NUL separates the parts of a key, because names cannot contain NUL.
 
 use serde::Serialize;
 
@@ -70,7 +71,7 @@ fn table<V: Serialize>(writes: &mut Vec<Write>, place: &str, table: &mut Table<V
     }
 }
 
-/// Writes devices, and each of their messages as a separate row: a message never changes and may be large.
+/// Writes devices. Writes each message of a device as a separate row, because a message never changes and may be large.
 fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
     for (client_id, touch) in devices.drain_touched() {
         let replaced = touch == Touch::Replaced;
@@ -102,7 +103,8 @@ pub(super) fn below(parts: &[&str]) -> String {
     format!("{}\0", parts.join("\0"))
 }
 
-/// Returns the first key after all keys with this prefix. The prefix must end with NUL.
+/// Returns the end of the range of keys with this prefix: the first key that comes after all of them. The prefix must
+/// end with NUL.
 pub(super) fn after(prefix: &str) -> String {
     format!("{}\u{1}", &prefix[..prefix.len() - 1])
 }

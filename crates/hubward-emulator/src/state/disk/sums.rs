@@ -1,7 +1,7 @@
-//! Checksums: one for each row, and for each kind of row the sum of the checksums.
+//! Checksums. Each row has a checksum. Each kind of row has the sum of the checksums of its rows.
 //!
-//! The checksum of a row also covers its key, so a row under a wrong key is detected. The sums are written with each
-//! commit, so missing and outdated rows are detected.
+//! The checksum of a row also covers the key of the row. A row under a wrong key is therefore detected. Each commit
+//! also writes the sums. Missing and outdated rows are therefore detected.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const CHECKSUM: usize = size_of::<u32>();
 /// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
-    /// A random number. It distinguishes this file from another file with the same name.
+    /// A random number. It identifies this file, because another file may have the same name.
     pub(super) file: u64,
     /// Number of commits.
     pub(super) commit: u64,
@@ -54,7 +54,7 @@ impl Sums {
         Self { file: fastrand::u64(..), ..Self::default() }
     }
 
-    /// Records a change of a row. `before` and `now` are its stored values.
+    /// Records a change of a row. `before` and `now` are the stored values before and after the change.
     pub(super) fn row(&mut self, key: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
         change(&mut self.rows, kind(key), before, now);
     }
@@ -78,7 +78,7 @@ impl Sums {
     }
 }
 
-/// Records a change in the sum `name`. `before` and `now` are stored values.
+/// Records a change in the sum `name`. `before` and `now` are the stored values before and after the change.
 fn change(sums: &mut BTreeMap<String, Sum>, name: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
     if !sums.contains_key(name) {
         sums.insert(name.to_owned(), Sum::default());
@@ -95,7 +95,8 @@ fn change(sums: &mut BTreeMap<String, Sum>, name: &str, before: Option<&[u8]>, n
     }
 }
 
-/// Returns the name of the sum for this key: the kind of the row, and the hub if the row belongs to one.
+/// Returns the name of the sum that includes this key. The name contains the kind of the row. If the row belongs to a
+/// hub, the name also contains the hub.
 pub(super) fn kind(key: &str) -> &str {
     let Some((place, rest)) = key.split_once('\0') else { return key };
     match place {
@@ -107,12 +108,13 @@ pub(super) fn kind(key: &str) -> &str {
     }
 }
 
-/// Returns the stored value of a row: the checksum, followed by the value.
+/// Returns the stored form of a row's value: the checksum, followed by the value.
 pub(super) fn sealed(key: &str, value: &[u8]) -> Vec<u8> {
     seal(row_checksum(key, value), value)
 }
 
-/// Returns the value of a row and its checksum; `None` if the stored value is damaged or belongs to another row.
+/// Returns the value of a row and the checksum of the row. Returns `None` if the stored value is damaged or belongs to
+/// another row.
 pub(super) fn unsealed<'a>(key: &str, stored: &'a [u8]) -> Option<(&'a [u8], u32)> {
     let value = stored.get(CHECKSUM..)?;
     let checksum = first(stored)?;
@@ -131,7 +133,7 @@ pub(super) fn unsealed_message<'a>(hub: &str, offset: u64, stored: &'a [u8]) -> 
     (checksum == message_checksum(hub, offset, value)).then_some((value, checksum))
 }
 
-/// Returns the value without its checksum, and does not verify the checksum.
+/// Returns the value of a row without the checksum. Does not verify the checksum.
 pub(super) fn value_of(stored: &[u8]) -> &[u8] {
     stored.get(CHECKSUM..).unwrap_or_default()
 }
@@ -147,7 +149,8 @@ fn first(stored: &[u8]) -> Option<u32> {
     stored.first_chunk().map(|it| u32::from_le_bytes(*it))
 }
 
-/// A key never contains the byte 255. Two different pairs of key and value therefore never give the same input.
+/// Returns the checksum of a key and a value. The byte 255 separates the key from the value, because a key never
+/// contains this byte. Different pairs of key and value therefore always give different inputs.
 fn row_checksum(key: &str, value: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.as_bytes());

@@ -6,8 +6,8 @@ use super::held::Storage;
 use super::load_error::LoadError;
 use super::sums::Sums;
 
-/// Version of the row format. If a new member of a row is optional, the version stays. Any other change needs the next
-/// number, and code that reads the older format.
+/// Version of the row format. A new optional member of a row does not change the version. Any other change of the
+/// format needs the next version, and code that reads the previous version.
 pub(super) const FORMAT: u32 = 2;
 
 /// Entries about the file itself.
@@ -15,10 +15,11 @@ pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("
 pub(super) const FORMAT_KEY: &str = "format";
 const SUMS_KEY: &str = "sums";
 
-/// Everything except telemetry. The keys are as in `rows`, the values contain checksums as in `sums`.
+/// All rows except telemetry. The module `rows` defines the keys. The values contain checksums, which the module `sums`
+/// defines.
 pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
 
-/// Telemetry by hub (in lower case) and offset. The values contain checksums.
+/// Telemetry messages. The key consists of the hub (in lower case) and the offset. The values contain checksums.
 pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
 
 /// A small cache is enough, because the whole state is in memory.
@@ -27,7 +28,8 @@ const CACHE: usize = 4 * 1024 * 1024;
 /// Opens an existing database with writes held back.
 pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), LoadError> {
     let storage = Storage::held(file).map_err(LoadError::Io)?;
-    // redb would create a new database in an empty file. No emulator leaves an empty file, so this is damage.
+    // In an empty file, redb would create a new database. The emulator never creates an empty file, so an empty file is
+    // damaged.
     if storage.len().map_err(LoadError::Io)? == 0 {
         return Err(LoadError::Damaged);
     }
@@ -46,7 +48,7 @@ pub(super) fn read_about(database: &Database, key: &str) -> Result<Option<String
     Ok(about.get(key)?.map(|it| it.value().to_owned()))
 }
 
-/// The expected contents of the file; `None` if the entry is damaged.
+/// Reads the expected sums of the file. Returns `None` if their entry is missing or damaged.
 pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error> {
     Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
 }

@@ -30,15 +30,15 @@ pub(super) struct Written {
     pub(super) mark: Option<Mark>,
     /// Whether the pages without rows are known to be intact.
     pub(super) is_checked: bool,
-    /// Whether redb has panicked, so that the database must not be dropped.
+    /// Whether redb has panicked. If it has, the database must not be dropped.
     pub(super) has_panicked: bool,
 }
 
-/// Starts the thread. It ends after [`Disk::close`], or when a write fails.
+/// Starts the writer thread. The thread ends after [`Disk::close`], or when a write fails.
 pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
     let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
-        // Reports the end even after a panic, so that no task waits forever.
+        // `Ending` reports the end of the thread, even after a panic. No task then waits forever.
         let end = Ending { queue: &queue, end: End::Failed(CRASHED.into()) };
         run(&queue, written, end);
     })?;
@@ -91,7 +91,8 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     }
 }
 
-/// Waits for changes, and takes them all. Returns the writes, the number of the last change, and whether to close.
+/// Waits for changes and takes all of them from the queue. Returns the writes, the number of the last change, and
+/// whether the thread must close the file.
 fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
     let mut pending = queue.pending();
     while pending.writes.is_empty() && !pending.closing && pending.issued == queue.progress.borrow().written {
@@ -102,7 +103,7 @@ fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
 }
 
 impl Written {
-    /// Writes all or nothing. Returns the new totals for readers of telemetry.
+    /// Writes all changes or none. Returns the new totals for readers of telemetry.
     fn write(&mut self, writes: &[Write]) -> Result<Vec<(watch::Sender<u64>, u64)>, String> {
         if writes.is_empty() {
             return Ok(Vec::new());
@@ -124,8 +125,11 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum before the first write. The start compares only rows. Pages without
-    /// rows matter when a write asks them for a free page: if they are damaged, that page could belong to a row.
+    /// Compares every page with its checksum. The thread calls this before the first write, because the start compares
+    /// only rows.
+    ///
+    /// Pages without rows list the free pages. If such a page is damaged, a page that it lists as free may contain a
+    /// row, and a write would destroy the row.
     fn check(&mut self) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         self.storage.hold().map_err(told)?;
@@ -189,13 +193,13 @@ fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     Ok(false)
 }
 
-/// The new totals for readers of telemetry, and whether anything has changed.
+/// The new totals for readers of telemetry, and whether the writes changed anything.
 type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
 
 fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {
     let mut seen = Vec::new();
     let mut writing = database.begin_write()?;
-    // A killed emulator can then start quickly, whatever the size of the file.
+    // With this option, an emulator starts quickly after it was killed, whatever the size of the file.
     writing.set_quick_repair(true);
     let mut is_changed = false;
     // Offsets only grow, so the last one is the largest.

@@ -1,4 +1,4 @@
-//! Scripted faults for tests: the next event at a named point fails in the way that the script defines.
+//! Scripted faults for tests. A script makes the next event at a named point fail in a defined way.
 
 mod moves;
 mod script;
@@ -39,13 +39,13 @@ pub enum Point {
     HubTwinGet,
     /// A device's update of its reported properties.
     HubReported,
-    /// A notification of changed desired properties to a device that subscribes to them.
+    /// A notification to a device about changed desired properties. The device has subscribed to these notifications.
     HubDesired,
     /// A direct method call to a device that subscribes to methods.
     HubMethod,
-    /// A request to the service API of DPS on the HTTPS port. Requests to the admin port do not count.
+    /// A request to the service API of DPS on the HTTPS port. Requests to the admin port are not included.
     DpsService,
-    /// A request to the service API of a hub on the HTTPS port. Requests to the admin port do not count.
+    /// A request to the service API of a hub on the HTTPS port. Requests to the admin port are not included.
     HubService,
 }
 
@@ -70,7 +70,8 @@ impl Point {
         Self::HubService,
     ];
 
-    /// Whether the emulator knows the device of an event at this point. Only then can a fault be limited to one device.
+    /// Returns whether the emulator knows the device of an event at this point. At other points, a fault cannot be
+    /// limited to one device.
     #[must_use]
     pub const fn knows_device(self) -> bool {
         !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
@@ -103,7 +104,7 @@ impl Point {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of the service: this status with the usual JSON body. Possible at the DPS requests, the twin
+    /// The service returns an error with this status and the usual JSON body. Possible at the DPS requests, the twin
     /// requests, the service APIs and [`Point::WebSocketUpgrade`].
     Status {
         /// The HTTP status; over MQTT it is in the topic.
@@ -112,11 +113,12 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// The literal value of Retry-After, as a header or a topic property. Responses of hubs do not contain it.
+        /// The literal value of Retry-After, as a header or as a topic property. Responses of hubs do not contain
+        /// Retry-After.
         retry_after: Option<String>,
     },
-    /// Like [`Fault::Status`], with these headers. Possible at the DPS requests (over MQTT only `Retry-After` is
-    /// sent), the service APIs and [`Point::WebSocketUpgrade`].
+    /// Like [`Fault::Status`], with these headers in addition. Possible at the DPS requests, the service APIs and
+    /// [`Point::WebSocketUpgrade`]. Over MQTT, DPS sends only the header `Retry-After`.
     StatusWith {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -127,8 +129,8 @@ pub enum Fault {
         /// Names and values. Invalid headers, `Content-Length` and `Transfer-Encoding` are omitted.
         headers: Vec<(String, String)>,
     },
-    /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. Possible at
-    /// the DPS requests, the twin requests and the service APIs.
+    /// The response contains arbitrary bytes instead of the service's JSON, such as invalid JSON, a gateway's HTML, or
+    /// a very large body. Possible at the DPS requests, the twin requests and the service APIs.
     Body {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -137,65 +139,77 @@ pub enum Fault {
         /// The body.
         bytes: Vec<u8>,
     },
-    /// The correct response with a different Retry-After, or without one. Possible at the DPS requests.
+    /// The response is correct but has a different Retry-After, or none. Possible at the DPS requests.
     RetryAfter(Option<String>),
-    /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests
-    /// over HTTPS (no effect over MQTT) and the service APIs.
+    /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests and
+    /// the service APIs. No effect over MQTT.
     Chunked(usize),
-    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not log
-    /// the message. At [`Point::HubReported`] it does not change the twin. At [`Point::HubDesired`] and
-    /// [`Point::HubMethod`] it sends nothing to the device.
+    /// The connection closes without a response. Possible at every point.
+    ///
+    /// At [`Point::HubPublish`], the hub does not log the message. At [`Point::HubReported`], the hub does not change
+    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device.
     Cut,
-    /// The connection closes after this many bytes. Which bytes count: at an accept point, all bytes that are sent,
-    /// including TLS; over HTTPS, the bytes of the body; over MQTT, all bytes from this response on. Possible at the
-    /// accept points, the connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service
-    /// APIs.
+    /// The connection closes after this many bytes. Possible at the accept points, the connect points, the DPS
+    /// requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    ///
+    /// At an accept point, all sent bytes count, including TLS. Over HTTPS, only the bytes of the body count. Over
+    /// MQTT, all bytes from this response on count.
     CutAfter(usize),
-    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and a
-    /// twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message. At
-    /// [`Point::HubReported`] it does not change the twin. At [`Point::HubDesired`] and [`Point::HubMethod`] it sends
-    /// nothing to the device.
+    /// The emulator does not respond, and the connection stays open. Possible at every point.
+    ///
+    /// A publish to DPS and a twin request still get their PUBACK. At [`Point::HubPublish`], the hub does not log the
+    /// message. At [`Point::HubReported`], the hub does not change the twin. At [`Point::HubDesired`] and
+    /// [`Point::HubMethod`], the hub sends nothing to the device.
     Never,
-    /// The response is delayed by this duration. Possible at every point. At the twin requests, [`Point::HubDesired`]
-    /// and [`Point::HubMethod`], the connection continues meanwhile, so other responses can overtake this one. At the
-    /// other points, the whole connection waits.
+    /// The response is delayed by this duration. Possible at every point.
+    ///
+    /// At the twin requests, [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues during the delay.
+    /// Later responses can then arrive before this one. At all other points, the whole connection waits.
     Delay(Duration),
-    /// The response is sent one byte at a time, with this pause between two bytes. Over MQTT, all later packets are
-    /// sent in this way too; at an accept point, the whole connection. Possible at the accept points, the DPS requests,
-    /// the connect points and the service APIs.
+    /// The response is sent one byte at a time, with this pause between two bytes. Possible at the accept points, the
+    /// DPS requests, the connect points and the service APIs.
+    ///
+    /// Over MQTT, all later packets are sent in this way too. At an accept point, all bytes of the connection are sent
+    /// in this way.
     Drip(Duration),
-    /// The response is sent twice. Possible at the DPS requests over MQTT (no effect over HTTPS), the twin
-    /// requests, [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and
-    /// [`Point::HubPublish`] (the PUBACK).
+    /// The response is sent twice. Possible at the DPS requests, the twin requests, [`Point::HubDesired`] (the
+    /// notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
+    /// requests over HTTPS.
     Duplicate,
-    /// A response with an unknown request id is sent first. Possible at the DPS requests over MQTT (no effect over
-    /// HTTPS), the twin requests and [`Point::HubMethod`] (a call that no caller made).
+    /// A response with an unknown request id is sent before the correct response. Possible at the DPS requests, the
+    /// twin requests and [`Point::HubMethod`] (a call that no caller made). No effect at the DPS requests over HTTPS.
     Stray,
-    /// The response is sent before the PUBACK of its request. Possible at the DPS requests over MQTT (no effect
-    /// over HTTPS) and the twin requests.
+    /// The response is sent before the PUBACK of the request. Possible at the DPS requests and the twin requests. No
+    /// effect at the DPS requests over HTTPS.
     BeforePuback,
     /// The CONNECT is refused with this return code. Possible at the connect points.
     Connack(u8),
-    /// The SUBSCRIBE is refused: 0x80 for each filter. Possible at the subscribe points.
+    /// The SUBSCRIBE is refused with 0x80 for each filter. Possible at the subscribe points.
     Suback128,
     /// The message is logged and never acknowledged. Possible at [`Point::HubPublish`].
     HoldPuback,
-    /// The hub logs the message at once and acknowledges it after this duration. Other packets continue meanwhile.
-    /// Other acknowledgements wait, because they must keep their order. Possible at [`Point::HubPublish`].
+    /// The hub logs the message at once, and sends the PUBACK after this duration. Possible at [`Point::HubPublish`].
+    ///
+    /// Other packets continue during this time, except later PUBACKs. These wait, because PUBACKs must keep their
+    /// order.
     HoldPubackFor(Duration),
-    /// The token counts as expired, whatever its expiry time. The DPS requests and the service APIs return 401,
-    /// [`Point::HubConnect`] refuses the CONNECT, and at the other points of a hub the connection closes. This applies
-    /// to one event only: the clock does not change.
+    /// The token counts as expired, whatever its expiry time is.
+    ///
+    /// The DPS requests and the service APIs return 401. [`Point::HubConnect`] refuses the CONNECT. At the other points
+    /// of a hub, the connection closes. This applies to one event only; the clock does not change.
     TokenExpired,
-    /// An operator disables the device at this moment: the CONNECT is refused, or the connection closes. The device
-    /// stays disabled. Possible at the points of a hub.
+    /// An operator disables the device when the event happens. The hub refuses the CONNECT or closes the connection.
+    /// The device stays disabled. Possible at the points of a hub.
     DeviceDisabled,
-    /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection closes.
-    /// The device cannot connect until a registration or an operator creates it again. Possible at the points of a hub.
+    /// An operator deletes the device from its hub when the event happens. The hub refuses the CONNECT or closes the
+    /// connection. The device cannot connect until a registration or an operator creates it again. Possible at the
+    /// points of a hub.
     DeviceDeleted,
-    /// An operator moves the device with its twin to another hub at this moment. The first hub no longer has the
-    /// device. DPS assigns the other hub until the faults are cleared. If there is only one hub, this fault has the
-    /// effect of [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
+    /// An operator moves the device and its twin to another hub when the event happens. The old hub no longer has the
+    /// device. DPS assigns the new hub until the faults are cleared. Possible at the points of a hub and at
+    /// [`Point::DpsRegister`].
+    ///
+    /// If there is only one hub, this fault has the effect of [`Fault::DeviceDeleted`].
     HubMoved,
 }
 
@@ -231,7 +245,7 @@ impl Fault {
         Self::body(br#"{"operationId":"4.55cb"#)
     }
 
-    /// Status 502 with HTML, as a gateway between client and service sends it.
+    /// Status 502 with HTML, as a gateway between client and service would send it.
     #[must_use]
     pub fn gateway_html() -> Self {
         Self::Body {
@@ -271,7 +285,7 @@ impl Fault {
         }
     }
 
-    /// Whether this fault changes the device itself, and not only a connection or a response.
+    /// Returns whether this fault changes the device itself. Other faults change only a connection or a response.
     pub(crate) const fn affects_device(&self) -> bool {
         matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
     }
@@ -302,7 +316,8 @@ pub struct UnfitFault {
 mod tests {
     use super::*;
 
-    /// One row for each fault, one column for each point. Must agree with the table of points in `docs/emulator.md`.
+    /// Each row is a fault. Each character of the row is a point: `x` means that the fault is possible there. The rows
+    /// must agree with the table of points in `docs/emulator.md`.
     #[test]
     fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);

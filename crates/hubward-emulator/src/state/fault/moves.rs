@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Maps the registration id (in lower case) of each moved device to its new hub. DPS assigns this hub, even if the
-/// enrollment names another one.
+/// Maps each moved device to its new hub. The key is the registration id in lower case. DPS assigns the new hub, even
+/// if the enrollment names another hub.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     hubs: Mutex<HashMap<String, String>>,

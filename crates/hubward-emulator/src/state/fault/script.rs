@@ -1,4 +1,5 @@
-//! Scripts that define which fault happens at which event. The order in which scripts are added matters.
+//! Scripts that define which fault happens at which event. Their order is the order in which they were added, and it
+//! matters.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Fault, Point, UnfitFault};
 use crate::state::choices::stable_hash;
 
-/// A fault and the events that it applies to. By default it happens once, at the next event of any device.
+/// A fault and the events at which it happens. By default, the fault happens once, at the next event of any device.
 ///
 /// ```
 /// use hubward_emulator::{Fault, FaultScript, Point};
@@ -31,9 +32,10 @@ impl FaultScript {
         Self { point, fault, device: None, times: Some(1), chance: None }
     }
 
-    /// Limits the fault to events of this registration id, device, or `{device}/{module}`. A device id also selects the
-    /// modules of the device. Not allowed at points where the emulator does not know the device yet (see
-    /// [`Point::knows_device`]).
+    /// Limits the fault to the events of one device. `device` is a registration id, a device id, or
+    /// `{device}/{module}`. A device id also selects the modules of the device.
+    ///
+    /// Not allowed at points where the emulator does not know the device yet (see [`Point::knows_device`]).
     pub fn device(mut self, id: impl Into<String>) -> Self {
         self.device = Some(id.into());
         self
@@ -45,17 +47,22 @@ impl FaultScript {
         self
     }
 
-    /// The fault happens at every event. Scripts with a limited number of times come first. Replaces an earlier
-    /// unlimited script for the same point and device, if neither script has a probability.
+    /// Makes the fault happen at every event. Scripts with a limited number of times come first.
+    ///
+    /// Replaces an earlier unlimited script for the same point and device, if neither of the two scripts has a
+    /// probability.
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
     }
 
-    /// The fault happens only at some events, with a probability from 0 to 1. The seed and the device determine the
-    /// events: with the same seed, the fault happens at the same events of a device, counted from the start of the
-    /// script. Other devices and scripts have no influence. (If the number of times is limited, all devices that the
-    /// script applies to share this number. Clients whose identity is not proven yet count as one device.)
+    /// Makes the fault happen only at some events, with a probability from 0 to 1.
+    ///
+    /// The seed and the device determine the events. With the same seed, the fault happens at the same events of a
+    /// device, counted from the start of the script. Other devices and scripts have no influence.
+    ///
+    /// There are two exceptions. If the number of times is limited, all devices of the script share this number.
+    /// Clients without a proven identity count as one device.
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self
@@ -88,7 +95,7 @@ pub struct ScriptedFault {
     pub point: Point,
     /// The fault.
     pub fault: Fault,
-    /// The device that the script is limited to; `None` for all devices.
+    /// The device to which the script is limited; `None` for all devices.
     pub device: Option<String>,
     /// Remaining number of times; `None` for an unlimited script.
     pub left: Option<u64>,
@@ -105,13 +112,13 @@ pub enum BadScript {
     /// The fault cannot happen at this point.
     #[error(transparent)]
     Unfit(#[from] UnfitFault),
-    /// The script names a device, but the emulator does not know the device at this point.
+    /// The script is limited to a device, but the emulator does not know the device at this point.
     #[error("the device of an event at {point:?} is not known yet; leave the device out")]
     NoDevice {
         /// The point.
         point: Point,
     },
-    /// The number of times is 0, or the probability is not in the range 0 to 1.
+    /// The number of times is 0, or the probability is not between 0 and 1.
     #[error("a fault must happen at least once, with a probability from 0 to 1")]
     Never,
 }
@@ -131,14 +138,14 @@ struct Scripts {
 #[derive(Debug)]
 struct Script {
     view: ScriptedFault,
-    /// If the script has a probability: one random generator for each device (by id in lower case). The events of one
-    /// device then do not depend on other devices.
+    /// One random generator for each device, by id in lower case. Empty if the script has no probability. The events of
+    /// one device do not depend on other devices.
     dice: HashMap<String, fastrand::Rng>,
 }
 
 impl Script {
-    /// Whether the script applies to this event of this device. Draws a random number if the script has a
-    /// probability.
+    /// Returns whether the script applies to this event of this device. If the script has a probability, draws a random
+    /// number.
     fn applies(&mut self, point: Point, device: Option<&str>, known: bool) -> bool {
         let view = &self.view;
         if view.point != point || !view.device.as_deref().is_none_or(|it| is_of(device, it)) {
@@ -148,14 +155,14 @@ impl Script {
             return false;
         }
         let Some((probability, seed)) = view.chance else { return true };
-        // A client can claim any device id, so all clients without a proven identity share one generator.
+        // A client can claim any device id. All clients without a proven identity therefore share one generator.
         let whose = device.filter(|_| known).unwrap_or_default().to_ascii_lowercase();
         let own = || fastrand::Rng::with_seed(seed ^ stable_hash(&whose));
         self.dice.entry(whose.clone()).or_insert_with(own).f64() < probability
     }
 }
 
-/// Whether `device` is `wanted` or one of its modules. Ignores letter case, as DPS does.
+/// Returns whether `device` is `wanted` or one of its modules. Ignores letter case, as DPS does.
 fn is_of(device: Option<&str>, wanted: &str) -> bool {
     let Some(device) = device else { return false };
     let begins = device.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted));
@@ -176,7 +183,7 @@ impl Faults {
         Ok(self.add(FaultScript { point, fault, device, times, chance }))
     }
 
-    /// Adds a fault for a number of events, or for all of them.
+    /// Adds a fault for a number of events, or for all events.
     pub(crate) fn plain(&self, point: Point, fault: Fault, times: Option<u64>) -> Result<(), UnfitFault> {
         let fault = fit(point, fault)?;
         self.add(FaultScript { times, ..FaultScript::new(point, fault) });
@@ -223,21 +230,23 @@ impl Faults {
         self.scripts().list.iter().map(|it| it.view.clone()).collect()
     }
 
-    /// How often faults with a limited number of times can still happen at this point.
+    /// Returns how many times limited faults can still happen at this point. Faults without a limit do not count.
     pub(crate) fn left(&self, point: Point) -> usize {
         let scripts = self.scripts();
         let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left);
         usize::try_from(left.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
-    /// Returns the fault for an event that happens now, and counts it. `device`: the device of the event, if there is
-    /// one. `known`: whether the client has proven that it is this device. If it has not, faults that change the device
-    /// itself are not returned.
+    /// Returns the fault for the current event, and counts the fault as used. `device` is the device of the event, if
+    /// there is one.
+    ///
+    /// `known` is true if the client has proven that it is this device. If `known` is false, faults that change the
+    /// device itself are not returned.
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Each script draws a random number, even if another script applies. Its selection therefore does not depend on
-        // the others.
+        // Each script draws a random number, even if an earlier script applies. The numbers of one script therefore do
+        // not depend on other scripts.
         let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
             let mut all = list.iter().zip(&applying);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Longer than any id that a service accepts. Longer texts are shortened.
+/// Maximum length of a text in an event, in bytes. Any id that a service accepts is shorter. Longer texts are
+/// shortened.
 const LONGEST: usize = 400;
 
 /// Something that happened in the emulator.
@@ -22,11 +23,11 @@ pub struct Event {
     pub kind: EventKind,
     /// The part of the emulator that reports the event.
     pub source: EventSource,
-    /// Host name of the hub, if the event is about a hub.
+    /// The host name of the hub, if the event is about a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group. If the event is a refusal,
-    /// the id that the client sent.
+    /// A registration id, a device id, `{device}/{module}`, or the name of an enrollment group. If the emulator refused
+    /// a client, this is the id that the client sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The service's six-digit code; over MQTT the return code of CONNACK.
@@ -55,7 +56,7 @@ impl fmt::Display for Event {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $verb:literal,)*) => {
-        /// The kind of an event. In JSON its name is in camel case: `enrollmentCreated`.
+        /// The kind of an event. In JSON, the name of the kind is in camel case, such as `enrollmentCreated`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "camelCase")]
         #[non_exhaustive]
@@ -107,7 +108,7 @@ kinds! {
     DeviceUpdated => "updated",
     /// A device or module was deleted.
     DeviceDeleted => "deleted",
-    /// A service client or the program updated the tags or desired properties of a twin.
+    /// A service client, or the program that embeds the emulator, updated the tags or desired properties of a twin.
     TwinUpdated => "updated the twin of",
     /// A device updated its reported properties.
     TwinReported => "updated the reported properties of",
@@ -142,7 +143,7 @@ pub enum EventSource {
     DpsService,
     /// The service API of a hub.
     HubService,
-    /// The emulator itself: its admin port, or the program that embeds it.
+    /// The emulator itself. This includes its admin port and the program that embeds it.
     Emulator,
 }
 
@@ -201,7 +202,7 @@ impl Note {
     }
 }
 
-/// Shortens a text: a client can send ids of any length, and the log keeps events for a long time.
+/// Shortens a text. A client can send ids of any length, and the log keeps events for a long time.
 fn shortened(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! A bounded log of the emulator's events. Operators watch the log, and tests check it.
+//! A log of the emulator's events with a limited size. Operators watch the log, and tests check it.
 
 mod event;
 
@@ -19,8 +19,10 @@ const MAX: usize = 10_000;
 /// Maximum number of events of one kind in the log.
 const MAX_OF_KIND: usize = 2_500;
 
-/// The log of events. Cloning it is cheap. Keeps the newest 10,000 events. Of each kind, it keeps the newest 2,500, so
-/// that frequent kinds do not evict rare ones.
+/// The log of events. Cloning it is cheap.
+///
+/// The log keeps the newest 10,000 events. Of each kind, it keeps only the newest 2,500. Frequent kinds therefore
+/// cannot evict rare ones.
 #[derive(Clone)]
 pub struct EventLog {
     inner: Arc<Inner>,
@@ -65,7 +67,7 @@ impl EventLog {
         Self { inner: Arc::new(Inner { clock, kept: Mutex::default(), total: watch::Sender::new(0) }) }
     }
 
-    /// Number of events since the start, including those that the log no longer keeps.
+    /// Returns how many events have happened since the start. Includes events that the log no longer keeps.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
@@ -77,14 +79,14 @@ impl EventLog {
         self.from(0)
     }
 
-    /// Returns the events from number `seq` on. Events that the log has dropped are missing.
+    /// Returns the events from number `seq` on. The result does not contain events that the log has dropped.
     #[must_use]
     pub fn from(&self, seq: u64) -> Vec<Arc<Event>> {
         self.kept().events.range(seq..).map(|(_, it)| Arc::clone(it)).collect()
     }
 
-    /// Waits for an event that satisfies `wanted`, starting with the oldest event in the log. Has no time limit of
-    /// its own.
+    /// Waits for an event that satisfies `wanted`, and returns it. Starts with the oldest event in the log. There is no
+    /// time limit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -98,7 +100,7 @@ impl EventLog {
         }
     }
 
-    /// Reads the log from number `seq` on, then waits for new events.
+    /// Returns a reader that starts at number `seq` and then waits for new events.
     #[must_use]
     pub fn subscribe(&self, seq: u64) -> EventReader {
         EventReader { log: self.clone(), next: seq, skipped: 0 }
@@ -110,7 +112,7 @@ impl EventLog {
         let mut kept = self.kept();
         let seq = kept.next;
         kept.push(note.into_event(seq, time));
-        // Sent while the lock is held, so that totals are sent in order.
+        // The total is sent while the lock is held. Totals are therefore sent in order.
         self.inner.total.send_replace(seq + 1);
     }
 
@@ -134,8 +136,8 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Returns the next event, and waits for it if necessary. [`EventReader::skipped`] counts the events that the
-    /// log dropped before this reader could read them.
+    /// Returns the next event. Waits if there is none yet. [`EventReader::skipped`] counts the events that the log
+    /// dropped before this reader could read them.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -153,7 +155,7 @@ impl EventReader {
         }
     }
 
-    /// Number of events that the log dropped before this reader could read them.
+    /// How many events the log dropped before this reader could read them.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.skipped

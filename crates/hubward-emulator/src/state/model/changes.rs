@@ -1,4 +1,4 @@
-//! The changes of the state that the journal reports: created, updated and deleted objects.
+//! The changes of the state that the journal reports. They are created, updated and deleted objects.
 
 use super::table::{Table, TableChange};
 use super::{Model as _, State};
@@ -44,7 +44,8 @@ impl State {
     }
 }
 
-/// An event about an enrollment, with the id in its original letter case if the enrollment still exists.
+/// Returns an event about an enrollment. If the enrollment still exists, the event contains the id in its original
+/// letter case. Otherwise the id is in lower case.
 fn note<V>(table: &Table<V>, key: &str, name: impl Fn(&V) -> &str, kind: EventKind) -> Note {
     Note::new(kind, EventSource::Dps).id(table.get(key).map_or(key, name))
 }

@@ -1,4 +1,4 @@
-//! The id scope and the enrollment group for development. They are the same in every emulator.
+//! The id scope and the enrollment group for development. Both are the same in every emulator.
 
 use hubward_proto::service::{Attestation, EnrollmentGroup, SymmetricKeys};
 
@@ -10,7 +10,8 @@ pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
 /// Name of the enrollment group that [`Builder::dev_keys`](crate::Builder::dev_keys) creates.
 pub const DEV_GROUP: &str = "hubward-dev";
 
-/// Primary and secondary key of [`DEV_GROUP`]. The key is public and protects nothing. Use it on this machine only.
+/// The primary and secondary key of [`DEV_GROUP`]. This key is public and protects nothing. Use it only on this
+/// machine.
 pub const DEV_GROUP_KEY: &str =
     "aHVid2FyZCBlbXVsYXRvcjogdGhpcyBkZXZlbG9wbWVudCBrZXkgaXMgcHVibGljLCBuZXZlciB0cnVzdCBpdA==";
 

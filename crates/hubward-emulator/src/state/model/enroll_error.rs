@@ -10,7 +10,7 @@ pub enum EnrollError {
     /// The service would not accept an id.
     #[error(transparent)]
     Id(#[from] ProtoError),
-    /// The service would not accept a key, or the system provides no randomness to generate one.
+    /// The service would not accept a key, or the system provides no random numbers to generate a key.
     #[error("the enrollment `{id}` has no usable key: {problem}")]
     Key {
         /// The id.

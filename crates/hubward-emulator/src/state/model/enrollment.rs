@@ -1,4 +1,4 @@
-//! Enrollments in the emulator: the service's JSON without keys, and the keys.
+//! Enrollments in the emulator. An enrollment consists of the service's JSON without keys, and of the keys.
 
 use std::time::SystemTime;
 
@@ -25,13 +25,13 @@ impl KeyPair {
         Ok(Self { primary: SharedKey::generate()?, secondary: SharedKey::generate()? })
     }
 
-    /// The keys of a device in a group that has these keys.
+    /// Derives the keys of a device from these keys, which are the keys of its group.
     pub(crate) fn derive(&self, registration_id: &str) -> Self {
         Self { primary: self.primary.derive(registration_id), secondary: self.secondary.derive(registration_id) }
     }
 
     pub(crate) fn signed(&self, token: &SasToken) -> bool {
-        // Always tries both keys, so that the duration does not reveal which key was used.
+        // Always checks both keys. The duration then does not reveal which key was used.
         token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
     }
 }
@@ -43,7 +43,7 @@ pub(crate) struct Entry<M> {
     pub(crate) model: M,
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
-    /// The `payload` in the registration result, as if a custom allocation webhook had sent it.
+    /// The `payload` of the registration result. A custom allocation webhook of the real service would return it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer_payload: Option<serde_json::Value>,
 }
@@ -61,7 +61,7 @@ pub(crate) trait Model: Clone + PartialEq + Serialize {
     fn id(&self) -> &str;
     fn settings(&self) -> &EnrollmentSettings;
     fn settings_mut(&mut self) -> &mut EnrollmentSettings;
-    /// Checks the settings that only this kind has, and removes read-only members.
+    /// Checks the settings that only this kind of enrollment has, and removes read-only members.
     fn clean(&mut self) -> Result<(), EnrollError>;
 }
 
@@ -112,7 +112,7 @@ impl Model for EnrollmentGroup {
 }
 
 /// Checks a new or changed enrollment, and adds keys, ETag and dates. `before` is the existing enrollment with this
-/// name. Returns whether the enrollment is new, changed or unchanged.
+/// name. Returns the entry, and whether it is new, changed or unchanged.
 pub(crate) fn complete<M: Model>(
     mut model: M,
     before: Option<&Entry<M>>,
@@ -152,14 +152,15 @@ pub(crate) fn complete<M: Model>(
     Ok((Entry { model, keys, answer_payload }, put))
 }
 
-/// Removes the keys from the settings, so that they are in one place only. `None` means that both keys must be
-/// generated.
+/// Removes the keys from the settings and returns them, so the keys are in one place only. Returns `None` if both keys
+/// must be generated.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
     read_keys(id, attestation.symmetric_key.take())
 }
 
-/// Parses two keys. If one of them is empty, generates it. `None` means that both keys must be generated.
+/// Parses two keys. If only one of them is empty, generates it. If both are empty, returns `None`: the caller must then
+/// generate both keys.
 pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {

@@ -1,4 +1,4 @@
-//! The rules for the settings of an enrollment, for every interface that can change them.
+//! The rules for the settings of an enrollment. They apply to every interface that can change the settings.
 
 use hubward_proto::hub::twin;
 use hubward_proto::limits;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::enroll_error::EnrollError;
 
-/// Refuses settings that the service refuses, and settings that the emulator does not support.
+/// Refuses settings that the service refuses. Also refuses settings that the emulator does not support.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
 pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {

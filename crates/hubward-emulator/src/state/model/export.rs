@@ -32,7 +32,7 @@ pub(crate) fn export(state: &State) -> Seed {
     }
 }
 
-/// An enrollment with its keys. Omits the members that the importing emulator generates.
+/// Returns an enrollment with its keys. Omits the members that the importing emulator will generate.
 fn model<M: Model>(entry: &Entry<M>) -> M {
     let mut model = entry.model.clone();
     let settings = model.settings_mut();

@@ -45,7 +45,7 @@ pub struct FeedbackRecord {
     pub device_generation_id: String,
 }
 
-/// The records of one hub. If there are too many, the oldest is dropped.
+/// The feedback records of one hub. If there are too many, the oldest record is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
     /// The keys are a counter as 16 hexadecimal digits.
@@ -53,7 +53,8 @@ pub(crate) struct Feedback {
     batch: Option<Batch>,
 }
 
-/// A batch of records that a service has received and has neither completed nor abandoned.
+/// A batch of feedback records that a service client has received. The client has neither completed nor abandoned it
+/// yet.
 #[derive(Debug)]
 struct Batch {
     token: String,
@@ -92,8 +93,10 @@ impl Feedback {
         self.records.insert(number, record);
     }
 
-    /// Returns the oldest records as a batch, with a token to complete or abandon it. Returns `None` if another batch
-    /// is neither completed nor abandoned and its lock has not expired.
+    /// Returns the oldest records as a batch. The returned token completes or abandons the batch.
+    ///
+    /// Returns `None` while another batch is locked. A batch is locked until it is completed or abandoned, or until its
+    /// lock expires.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": one batch at a time, under a lock
     /// of one minute. That a locked batch delays the next batch is a `[guess]`.
@@ -108,8 +111,8 @@ impl Feedback {
         Some((token, records))
     }
 
-    /// Completes or abandons the batch of a token: deletes its records, or releases them for the next request. Returns
-    /// whether the token was valid.
+    /// Completes or abandons the batch of a token. Completing deletes the records of the batch. Abandoning releases
+    /// them for the next request. Returns whether the token was valid.
     pub(crate) fn complete_or_abandon(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
         if complete {
@@ -120,7 +123,7 @@ impl Feedback {
         true
     }
 
-    /// Deletes the records of a device or module. Called when the device or module is deleted.
+    /// Deletes the feedback records of a device or module. Called when the device or module is deleted.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; no public trace shows this.
     pub(crate) fn forget(&mut self, device_id: &str, module_id: Option<&str>) {
@@ -136,7 +139,7 @@ impl Feedback {
         self.records.values().cloned().collect()
     }
 
-    /// Deletes all records and the current batch. The numbers of the records will be used again.
+    /// Deletes all records and the current batch. New records then reuse the numbers of deleted ones.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.batch = None;

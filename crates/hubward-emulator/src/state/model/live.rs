@@ -1,4 +1,4 @@
-//! The open connections, and the channels that tell a connection to publish something or to end.
+//! The open connections and their channels. Through a channel, a connection is told to publish something or to end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// The key of a device or module at a hub. `hub` may have any letter case.
+    /// Returns the key of a device or module at a hub. `hub` may have any letter case.
     pub(crate) fn hub(hub: &str, client_id: &str) -> Self {
         Self::Hub(hub.to_ascii_lowercase(), client_id.to_owned())
     }
@@ -40,7 +40,8 @@ pub(crate) enum EndReason {
     Dropped,
 }
 
-/// The subscriptions of a connected client that other parts of the emulator use.
+/// The subscriptions of a connected client. Only the subscriptions that other parts of the emulator use are listed
+/// here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions {
     /// Changes of desired properties.
@@ -72,7 +73,8 @@ pub(crate) struct MethodCall {
     pub(crate) outcome: MethodOutcomeSender,
 }
 
-/// Sends the outcome of a call to the caller. Dropping it without a value means that the connection has ended.
+/// Sends the outcome of a call to the caller. If it is dropped without a value, the caller learns that the connection
+/// has ended.
 pub(crate) type MethodOutcomeSender = oneshot::Sender<MethodOutcome>;
 
 /// The outcome of a call that reached a connection.
@@ -99,14 +101,14 @@ pub(crate) struct ConnectionChannels {
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Receives the publishes for the client.
     pub(crate) pushes: mpsc::Receiver<Push>,
-    /// Notified when a queue of the store may have a message for this connection.
+    /// Notified when a queue of the store may contain a message for this connection.
     pub(crate) queue_changed: Arc<Notify>,
     /// The connection records the activity of its client here.
     pub(crate) activity: Arc<Activity>,
 }
 
-/// When a client was last active, and whether its connection must end. Not under the store's lock, because it is read
-/// often.
+/// When a client was last active, and whether its connection must end. This is outside the store's lock, because it is
+/// read often.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     /// The time in microseconds since 1970; 0 means never.
@@ -120,12 +122,12 @@ impl Activity {
         self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether the connection must end, even if it has not received the reason yet.
+    /// Returns whether the connection must end. This may be true before the connection receives the reason.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Returns the time in the service's format; `None` if the client was never active.
+    /// Returns the time in the service's format. Returns `None` if the client was never active.
     pub(crate) fn shown(&self) -> Option<String> {
         let at = self.at.load(Ordering::Relaxed);
         let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)).filter(|_| at > 0);
@@ -160,7 +162,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Adds a new connection, and tells an older connection of the same identity to end.
+    /// Adds a new connection. Tells an older connection of the same identity to end.
     pub(crate) fn begin(&mut self, key: Key, subscriptions: Subscriptions) -> ConnectionChannels {
         self.close(&key, EndReason::TakenOver);
         self.next += 1;
@@ -182,21 +184,21 @@ impl Live {
         ConnectionChannels { number, ended, pushes, queue_changed, activity }
     }
 
-    /// Removes a connection that has ended, unless a newer connection has replaced it.
+    /// Removes a connection that has ended. Does nothing if a newer connection has replaced it.
     pub(crate) fn end(&mut self, key: &Key, number: u64) {
         if self.connections.get(key).is_some_and(|it| it.number == number) {
             self.connections.remove(key);
         }
     }
 
-    /// Records the subscriptions of a connection, unless a newer connection has replaced it.
+    /// Records the subscriptions of a connection. Does nothing if a newer connection has replaced it.
     pub(crate) fn subscribed(&mut self, key: &Key, number: u64, subscriptions: Subscriptions) {
         if let Some(connection) = self.connections.get_mut(key).filter(|it| it.number == number) {
             connection.subscriptions = subscriptions;
         }
     }
 
-    /// The subscriptions of the connection of an identity; `None` if the identity is not connected.
+    /// Returns the subscriptions of the connection of an identity. Returns `None` if the identity is not connected.
     pub(crate) fn subscriptions(&self, key: &Key) -> Option<Subscriptions> {
         self.connections.get(key).map(|it| it.subscriptions)
     }
@@ -207,7 +209,7 @@ impl Live {
     }
 
     /// Sends a publish to the connection of an identity. Returns the publish as an error if the identity is not
-    /// connected, or if the channel is full.
+    /// connected or the channel is full.
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),
@@ -215,7 +217,7 @@ impl Live {
         }
     }
 
-    /// Notifies the connection of an identity that a queue of the store may have a message for it.
+    /// Notifies the connection of an identity. A queue of the store may contain a message for this connection.
     pub(crate) fn notify_queue(&self, key: &Key) {
         if let Some(connection) = self.connections.get(key) {
             connection.queue_changed.notify_one();
@@ -234,7 +236,7 @@ impl Live {
         self.connections.drain().for_each(|(_, connection)| connection.close(why));
     }
 
-    /// Number of connected devices and modules of a hub. `hub` is in lower case.
+    /// Returns the number of connected devices and modules of a hub. `hub` is in lower case.
     #[cfg(feature = "admin")]
     pub(crate) fn at_hub(&self, hub: &str) -> usize {
         self.connections.keys().filter(|it| matches!(it, Key::Hub(name, _) if name == hub)).count()

@@ -1,4 +1,4 @@
-//! The outcome of a message to a device, and the outcomes for which its sender requests feedback.
+//! The outcome of a message to a device, and the outcomes for which the sender of the message requests feedback.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ impl Ack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The device acknowledged the message, or the hub delivered it with QoS 0.
+    /// The device acknowledged the message, or the hub delivered the message with QoS 0.
     Success,
     /// The message expired.
     Expired,

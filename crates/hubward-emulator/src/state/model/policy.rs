@@ -1,4 +1,4 @@
-//! Shared access policies: the keys of the service APIs and their rights.
+//! Shared access policies. A policy has keys for the service APIs, and the rights of these keys.
 
 use hubward_sas::{KeyError, SharedKey};
 
@@ -94,15 +94,16 @@ impl Policy {
     }
 }
 
-/// The keys of policies. The keys of this table come from [`hub_policy`], or are [`DPS_POLICY`].
+/// The keys of each policy. The name of an entry is the result of [`hub_policy`], or [`DPS_POLICY`].
 pub(crate) type Policies = Table<KeyPair>;
 
-/// The key in the table [`Policies`] for a policy of a hub.
+/// Returns the name of a hub's policy in the table [`Policies`].
 pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
     format!("{}/{}", hub.to_ascii_lowercase(), policy.name())
 }
 
-/// Sets the given keys of a policy. Generates random keys for the keys that are still missing.
+/// Sets the given keys of a policy. For a key that is not given, keeps the existing key. If there is no existing key,
+/// generates a random one.
 pub(crate) fn set_policy_keys(
     policies: &mut Policies,
     id: String,
@@ -116,18 +117,18 @@ pub(crate) fn set_policy_keys(
     };
     let (primary, secondary) = known.clone().map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
     let keys = KeyPair { primary: choose(given.0, primary)?, secondary: choose(given.1, secondary)? };
-    // If the keys are already in the state, a start writes nothing. A file that is read-only then works too.
+    // If the state already contains these keys, nothing is written. A start then also works with a read-only file.
     if known.as_ref() != Some(&keys) {
         policies.insert(id, keys);
     }
     Ok(())
 }
 
-/// A policy of a hub or of DPS, with its keys. `Debug` does not show the keys.
+/// A policy of a hub or of DPS, with its keys. The `Debug` output does not contain the keys.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PolicyView {
-    /// Host name of the hub, or the name of DPS for the policy of DPS.
+    /// The host name of the hub. For the policy of DPS, the name of DPS.
     pub host: String,
     /// Whether this is the policy of DPS.
     pub is_dps: bool,

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 
-/// Maximum number of operations. Without a limit, a busy client could fill the memory.
+/// Maximum number of operations. Without this limit, a client that sends many requests could fill the memory.
 const MAX: usize = 100_000;
 
-/// The registration of one device. It stays when the enrollment is deleted.
+/// The registration of one device. Deleting the enrollment does not delete it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: RegistrationState,
@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) assigned: Option<Assigned>,
 }
 
-/// The hub that a device is assigned to, and the device id at that hub.
+/// The assigned hub of a device, and the device id at this hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
     pub(crate) hub: String,
@@ -47,7 +47,7 @@ impl Operation {
     }
 }
 
-/// Operations by id. If there are too many, the oldest is dropped.
+/// Operations by id. If there are too many, the oldest operation is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     by_id: Table<Operation>,
@@ -67,7 +67,8 @@ impl Operations {
         self.by_id.insert(id, Operation { number, ..operation });
     }
 
-    /// Restores an operation from disk. The order does not matter; call [`Self::sort`] after the last one.
+    /// Restores an operation from disk. Operations can be restored in any order. After the last one, the caller must
+    /// call [`Self::sort`].
     pub(crate) fn restore(&mut self, id: String, operation: Operation) {
         self.oldest_first.push_back((operation.number, id.clone()));
         self.by_id.insert(id, operation);

@@ -16,8 +16,10 @@ use crate::state::wire_id;
 pub(crate) struct Hub {
     /// The name in the letter case of the configuration.
     pub(crate) host: String,
-    /// Devices by `{device}` and modules by `{device}/{module}`, like their MQTT client ids. The id of a device never
-    /// contains `/`. A module comes after its device, and a module without its device does not exist.
+    /// Devices by `{device}` and modules by `{device}/{module}`. These keys equal the MQTT client ids.
+    ///
+    /// The id of a device never contains `/`. A module therefore comes after its device. A module without its device
+    /// does not exist.
     pub(crate) devices: Table<Device>,
     /// The rules for messages to devices and modules.
     pub(crate) rules: Rules,
@@ -25,8 +27,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Updates the queue of an identity to the time `now`, and then calls `act` with it. Records the outcomes of
-    /// messages for their senders.
+    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Afterwards, records the
+    /// outcomes of removed messages for their senders.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,
@@ -42,8 +44,10 @@ impl Hub {
         Some(result)
     }
 
-    /// Updates the queue of one identity, or all queues, to the time `now`, before messages are counted. A queue that
-    /// would not change is not marked as changed.
+    /// Updates the queue of one identity to the time `now`. If `client_id` is `None`, updates all queues. Call this
+    /// before messages are counted.
+    ///
+    /// A queue that does not change at this time is not marked as changed.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
         let stale: Vec<String> = match client_id {
             Some(id) => {
@@ -56,7 +60,8 @@ impl Hub {
         }
     }
 
-    /// Removes a device with its modules, or one module. Also removes their messages and feedback records.
+    /// Removes a device with its modules, or removes one module. Also removes the messages and feedback records of the
+    /// removed identities.
     pub(crate) fn remove(&mut self, client_id: &str) -> Option<Device> {
         for module in self.modules(client_id) {
             self.remove(&module);
@@ -82,7 +87,7 @@ impl Hub {
     }
 }
 
-/// The identity of a device or module, and the data that a hub keeps for it.
+/// The identity of a device or module. It includes the data that a hub keeps for the identity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Device {
     #[serde(with = "super::serial::key_pair")]
@@ -95,8 +100,8 @@ pub(crate) struct Device {
     pub(crate) status_updated: String,
     /// When the identity last connected or disconnected, or [`NEVER`].
     pub(crate) connection_updated: String,
-    /// When the identity last connected, disconnected or sent something, or [`NEVER`]. While the identity is connected,
-    /// [`Live`](super::Live) has the newer value.
+    /// The last time when the identity connected, disconnected or sent something; [`NEVER`] if there was none. While
+    /// the identity is connected, [`Live`](super::Live) has the newer value.
     pub(crate) last_activity: String,
     /// The model id from the last connection.
     pub(crate) model_id: Option<String>,
@@ -104,29 +109,29 @@ pub(crate) struct Device {
     pub(crate) managed_by: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
-    /// Identifies this identity. Changes if the id is deleted and created again.
+    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
     pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) twin: Twin,
-    /// The session of a client that connected with CleanSession 0. It survives the connection.
+    /// The session of a client that connected with CleanSession 0. The session survives the connection.
     pub(crate) session: Option<Session>,
     /// The messages to this identity.
     pub(crate) queue: Queue,
 }
 
-/// The session that survives a connection with CleanSession 0: filters and their granted QoS.
+/// The session that survives a connection with CleanSession 0. It contains the filters and their granted QoS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) filters: BTreeSet<(String, u8)>,
 }
 
 impl Session {
-    /// The granted QoS of a filter, if the client subscribes to it.
+    /// Returns the granted QoS of a filter. Returns `None` if the client has not subscribed to the filter.
     pub(crate) fn granted(&self, filter: &str) -> Option<u8> {
         self.filters.iter().find(|(it, _)| it == filter).map(|(_, qos)| *qos)
     }
 
-    /// The highest granted QoS of all filters with this prefix; `None` if there are none.
+    /// Returns the highest granted QoS of all filters with this prefix. Returns `None` if no filter has the prefix.
     ///
     /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which also compares prefixes.
     pub(crate) fn highest_qos(&self, prefix: &str) -> Option<u8> {
@@ -152,7 +157,7 @@ pub struct DeviceView {
     pub hub: String,
     /// The device id.
     pub device_id: String,
-    /// Whether the device may connect: `enabled` or `disabled`, as the service writes it.
+    /// Whether the device may connect. The value is `enabled` or `disabled`, as in the service's JSON.
     pub status: DeviceStatus,
     /// Whether the device is connected.
     pub connection_state: ConnectionState,
@@ -160,7 +165,7 @@ pub struct DeviceView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Identifies this identity. Changes if the id is deleted and created again.
+    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
@@ -186,7 +191,7 @@ pub struct ModuleView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Identifies this identity. Changes if the id is deleted and created again.
+    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,

@@ -1,4 +1,4 @@
-//! A seed: initial enrollments and devices, in the JSON of the services.
+//! A seed: the initial enrollments and devices, in the JSON of the services.
 
 use std::time::SystemTime;
 
@@ -42,7 +42,7 @@ impl Seed {
     /// # Errors
     /// [`SeedError::Json`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, SeedError> {
-        // The parser's message may repeat a value of the file, and some values are keys.
+        // The parser's message is not used. It may repeat a value of the file, and some values are keys.
         serde_json::from_str(text).map_err(|problem| SeedError::Json {
             line: problem.line(),
             column: problem.column(),
@@ -54,7 +54,7 @@ impl Seed {
     }
 }
 
-/// The result of applying a seed. Counts enrollments, groups, devices, modules and records.
+/// The result of applying a seed. It counts enrollments, groups, devices, modules and records together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SeedReport {
@@ -62,17 +62,17 @@ pub struct SeedReport {
     pub created: usize,
     /// Number of existing objects updated.
     pub updated: usize,
-    /// Number of existing objects that already had the values of the seed.
+    /// Number of existing objects that already equal the seed.
     pub unchanged: usize,
 }
 
-/// Applies the whole seed or nothing. For existing devices and records, only updates the keys, because devices and
+/// Applies the whole seed or nothing. If a device or record already exists, updates only its keys, because devices and
 /// operators may have changed the rest.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Keep, now)
 }
 
-/// Applies the whole seed or nothing. Existing objects that the seed names get all values of the seed.
+/// Applies the whole seed or nothing. If an object already exists, replaces all values that the seed contains.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Replace, now)
 }
@@ -126,7 +126,7 @@ impl SeedReport {
     }
 }
 
-/// Refuses settings that name a hub if the emulator does not have this hub.
+/// Refuses settings that name a hub which the emulator does not have.
 pub(crate) fn linked(
     state: &State,
     id: &str,

@@ -114,7 +114,8 @@ struct SeedIdentity<'a> {
     parts: Parts,
 }
 
-/// Checks everything and changes nothing. A seed can name an existing device to add modules to it.
+/// Checks all devices and modules of a seed, and changes nothing. A seed may name an existing device and add modules to
+/// it.
 pub(crate) fn check(
     state: &State,
     devices: &[SeedDevice],
@@ -221,7 +222,7 @@ impl Checked {
         self.identities.values().map(|(_, put)| *put)
     }
 
-    /// Stores the identities in their hubs. Closes the connections of identities that changed.
+    /// Stores the identities in their hubs. Closes the connection of each identity that changed.
     pub(crate) fn put(self, state: &mut State) {
         for ((host, client_id), (device, put)) in self.identities {
             if put == Put::Unchanged {

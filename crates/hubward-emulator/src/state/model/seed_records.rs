@@ -55,8 +55,8 @@ impl SeedRegistration {
     }
 }
 
-/// Checks everything and changes nothing. Returns the key and the record of each registration, and the effect of
-/// storing it.
+/// Checks all registrations of a seed, and changes nothing. Returns three values for each registration: the key, the
+/// record, and what storing the record will do.
 pub(crate) fn check(
     state: &State,
     registrations: &[SeedRegistration],

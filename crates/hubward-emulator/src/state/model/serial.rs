@@ -1,6 +1,6 @@
 //! Serialization of values that need a special form.
 
-/// Two keys as base64, for the state file. Only the owner of the file can read it.
+/// Serializes two keys as base64 for the state file. Only the owner of the file can read it.
 pub(crate) mod key_pair {
     use hubward_sas::SharedKey;
     use serde::de::Error as _;
@@ -15,7 +15,7 @@ pub(crate) mod key_pair {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<KeyPair, D::Error> {
         let (primary, secondary) = <(String, String)>::deserialize(from)?;
-        // Drops the parser's message, because the message may contain a part of the key.
+        // Drops the parser's message, because it may contain a part of the key.
         let read = |text: &str| SharedKey::from_base64(text).map_err(|_| D::Error::custom("no key"));
         Ok(KeyPair { primary: read(&primary)?, secondary: read(&secondary)? })
     }

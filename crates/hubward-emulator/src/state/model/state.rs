@@ -1,4 +1,4 @@
-//! All objects of an emulator: enrollments, registrations, hubs with their devices, policies, connections.
+//! All objects of an emulator: enrollments, registrations, hubs with their devices, policies, and connections.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use super::table::Table;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// The state. If a service ignores the letter case of a name, the name is in lower case here.
+/// The state. Some services ignore the letter case of a name. Such a name is stored in lower case here.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
@@ -22,7 +22,7 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
-    /// The keys of the shared access policies. With such a key, a client can use the service APIs or connect as any
+    /// The keys of the shared access policies. A client with such a key can use the service APIs, or connect as any
     /// device.
     pub(crate) policies: Policies,
     pub(crate) live: Live,
@@ -52,7 +52,7 @@ impl State {
         self.hub_mut(host)?.devices.get_mut(device_id)
     }
 
-    /// Enables or disables a device. Disabling it closes its connections and those of its modules. Returns whether
+    /// Enables or disables a device. Disabling closes the connections of the device and of its modules. Returns whether
     /// the device exists.
     pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool, now: SystemTime) -> bool {
         let device = self.hub_mut(host).filter(|it| it.is_device(device_id));
@@ -67,8 +67,8 @@ impl State {
         true
     }
 
-    /// Deletes a device with its modules and messages, and closes their connections. Returns the device, if it
-    /// existed.
+    /// Deletes a device with its modules and messages. Closes the connections of the device and of its modules. Returns
+    /// the device if it existed.
     pub(crate) fn remove_device(&mut self, host: &str, device_id: &str) -> Option<Device> {
         self.close_device(host, device_id);
         self.hub_mut(host)?.remove(device_id)
@@ -96,7 +96,7 @@ impl State {
         live.close_all(EndReason::NotAllowed);
     }
 
-    /// When an identity was last active. The year 1 if it never was.
+    /// Returns when an identity was last active. If it was never active, the time is in the year 1.
     pub(crate) fn activity(&self, hub: &str, client_id: &str, device: &Device) -> String {
         self.live.activity(&Key::hub(hub, client_id)).unwrap_or_else(|| device.last_activity.clone())
     }

@@ -1,4 +1,4 @@
-//! A map that records which keys have changed, so that the changes can be written to disk.
+//! A map that records which keys have changed. The store writes the changes to disk.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, btree_map};
@@ -16,14 +16,17 @@ pub(crate) enum TableChange {
 
 /// A sorted map with the methods of [`BTreeMap`].
 ///
-/// A mutable borrow marks the key as changed, even if the value stays the same. Before [`Table::track`] is called, the
-/// table records nothing and costs nothing extra. An emulator with its state in memory never calls it.
+/// A mutable borrow marks the key as changed, even if the value stays the same.
+///
+/// The table records nothing until [`Table::track`] is called. An emulator with its state in memory never calls it, so
+/// the table costs nothing extra there.
 #[derive(Clone)]
 pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
-    /// The keys marked as changed since the last call of [`Table::drain_touched`]. `None` if they are not recorded.
+    /// The keys that were marked as changed since the last call of [`Table::drain_touched`]. `None` if the table does
+    /// not record them.
     touched: Option<BTreeMap<String, Touch>>,
-    /// Created, updated and deleted keys, for the journal. `None` if they are not recorded.
+    /// Created, updated and deleted keys, for the journal. `None` if the table does not record them.
     changes: Option<Vec<(String, TableChange)>>,
 }
 
@@ -32,7 +35,7 @@ pub(crate) struct Table<V> {
 pub(crate) enum Touch {
     /// The value may have changed in place.
     Changed,
-    /// The value was inserted or removed. Rows on disk that belong to an earlier value are obsolete.
+    /// The value was inserted or removed. If there are rows on disk for an earlier value, they are obsolete.
     Replaced,
 }
 
@@ -57,7 +60,8 @@ impl<V> Table<V> {
         self.changes.get_or_insert_default();
     }
 
-    /// Returns the keys that were created, updated or deleted since the last call, in the order of the changes.
+    /// Returns the keys that were created, updated or deleted since the last call. They are in the order of the
+    /// changes.
     pub(crate) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -68,7 +72,7 @@ impl<V> Table<V> {
         }
     }
 
-    /// Borrows a value without marking its key as changed. For data that is not written to disk.
+    /// Borrows a value without marking its key as changed. Used for data that is not written to disk.
     pub(crate) fn untouched_mut(&mut self, key: &str) -> Option<&mut V> {
         self.map.get_mut(key)
     }
@@ -93,7 +97,7 @@ impl<V> Table<V> {
         self.map.insert(key, value)
     }
 
-    /// Returns the value of a key; inserts a value if there is none.
+    /// Returns the value of a key. If there is none, inserts a value and returns it.
     pub(crate) fn get_or_insert_with(&mut self, key: String, make: impl FnOnce() -> V) -> &mut V {
         match self.map.entry(key) {
             btree_map::Entry::Occupied(entry) => {
@@ -225,7 +229,7 @@ impl<'a, V> IntoIterator for &'a Table<V> {
 mod tests {
     use super::*;
 
-    /// A table with `a` and `b` that records changed keys. No key is marked as changed.
+    /// Creates a table that contains `a` and `b` and records changed keys. No key is marked as changed yet.
     fn table() -> Table<u32> {
         let mut table: Table<u32> = [("a".to_owned(), 1), ("b".to_owned(), 2)].into_iter().collect();
         table.track();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{ConnectionState, DeviceStatus, Key, State};
 
-/// The twin of a device or module. Its JSON has the service's format, with `$version` and `$metadata`.
+/// The twin of a device or module. The JSON has the service's format, with `$version` and `$metadata`.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md; `[sdk]` azure-iot-sdk-python, models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,11 +28,11 @@ pub struct TwinView {
     /// The operator's comment on the status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// When the status last changed. The year 1 if it has not changed.
+    /// When the status last changed. If it has never changed, the time is in the year 1.
     pub status_update_time: String,
     /// Whether the device is connected.
     pub connection_state: ConnectionState,
-    /// When the device last connected or sent something. The year 1 if it never did.
+    /// When the device last connected or sent something. If it never did, the time is in the year 1.
     pub last_activity_time: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
@@ -40,11 +40,11 @@ pub struct TwinView {
     authentication_type: &'static str,
     /// Always empty: the emulator does not support certificates.
     x509_thumbprint: X509Thumbprint,
-    /// The model id from the last connection; empty if there is none.
+    /// The model id that the device sent with its last connection. Empty if it sent none.
     pub model_id: String,
     /// Increases with every change of the twin.
     pub version: u64,
-    /// The tags, which the device does not see. Omitted from JSON if empty.
+    /// The tags. Devices cannot see them. Omitted from JSON if there are no tags.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net; `[sdk]` azure-iot-cli-extension, integration tests.
     #[serde(skip_serializing_if = "Map::is_empty")]

@@ -1,5 +1,5 @@
-//! The objects behind one lock. The store notifies watchers of every change, and writes changes to disk if there is a
-//! data directory.
+//! The objects of an emulator, behind one lock. The store notifies watchers of every change. If there is a data
+//! directory, the store also writes every change to disk.
 
 mod reset;
 
@@ -13,12 +13,13 @@ use super::model::{EndReason, Key, State};
 
 pub(crate) use reset::InitialState;
 
-/// The state and its watchers. Callers access the state in closures, so no task can hold the lock across an await.
+/// The state and its watchers. Callers access the state in closures. A task can therefore never hold the lock across an
+/// await.
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
-    /// The journal that gets an event for each created, updated or deleted object.
+    /// The journal. It gets an event for each object that is created, updated or deleted.
     journal: OnceLock<EventLog>,
     /// `None` if the state is in memory only.
     disk: Option<Disk>,
@@ -30,7 +31,8 @@ impl Store {
         Self { state, revision, journal: OnceLock::new(), disk: None }
     }
 
-    /// Creates a store for a state that [`disk::open`] loaded. Also writes the changes that were made after loading.
+    /// Creates a store for a state that [`disk::open`] has loaded. Also writes the changes that were made after the
+    /// state was loaded.
     pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
         let store = Self { disk: Some(disk), ..Self::new(state) };
         store.update(|_| ());
@@ -59,12 +61,12 @@ impl Store {
         result
     }
 
-    /// Changes the state without a notification. For example, messages expire because time has passed.
+    /// Changes the state without a notification. An example is a message that expires because time has passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
         if let Some(journal) = self.journal.get() {
-            // Under the lock, so that events are in the order of the changes.
+            // The lock is held here, so events are in the order of the changes.
             state.drain_changes().into_iter().for_each(|it| journal.note(it));
         }
         if let Some(disk) = &self.disk {
@@ -83,13 +85,13 @@ impl Store {
         result
     }
 
-    /// If an identity is connected, tells its connection that a newer one replaces it.
+    /// If an identity is connected, tells its connection to end because a newer connection replaces it.
     pub(crate) fn take_over(&self, key: &Key) {
         self.change_some(|state| state.live.close(key, EndReason::TakenOver).then_some(()));
     }
 
-    /// Returns when all earlier changes are on disk. If the state is in memory, returns at once. Call this before
-    /// sending anything that reveals a change.
+    /// Returns when all earlier changes are on disk. If the state is in memory, returns at once. Call this before a
+    /// response or publish that reveals a change is sent.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -100,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Returns when there is room for more changes. For changes without a response.
+    /// Returns when the queue of the disk has room for more changes. For changes without a response.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -7,24 +7,25 @@ use super::Store;
 use crate::state::model::{DEV_GROUP, Seed, SeedError, State, apply, complete, dev_group, is_dev_group};
 use crate::state::telemetry::TelemetryLog;
 
-/// The contents that an emulator applies to its state at a start and after a reset.
+/// The contents that an emulator adds to its state at the start and after a reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InitialState {
-    /// Whether to create the group of the development keys, which are public.
+    /// Whether to create the group of the development keys. These keys are public.
     pub(crate) dev_keys: bool,
     pub(crate) seed: Option<Seed>,
 }
 
 impl InitialState {
-    /// Creates or removes the group of the development keys, and applies the seed. A second call changes nothing.
+    /// Creates or removes the group of the development keys, and applies the seed. If this is called twice, the second
+    /// call changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(DEV_GROUP);
         if self.dev_keys {
             let (entry, _) = complete(dev_group(), before, now)?;
             state.groups.insert(DEV_GROUP.to_owned(), entry);
         } else if before.is_some_and(is_dev_group) {
-            // The key of this group is public. Removes the group of an earlier start, because this start does not
-            // request it.
+            // An earlier start created this group, and this start does not request it. Removes the group, because its
+            // key is public.
             state.groups.remove(DEV_GROUP);
         }
         match &self.seed {
@@ -35,8 +36,9 @@ impl InitialState {
 }
 
 impl Store {
-    /// Deletes everything except the keys of policies, as one change, and ends every connection. Telemetry offsets
-    /// continue, so that a reader does not mistake new messages for old ones.
+    /// Deletes everything except the keys of policies, as one change. Ends every connection.
+    ///
+    /// Telemetry offsets continue, so a reader cannot mistake new messages for old ones.
     pub(crate) fn reset(
         &self,
         logs: &BTreeMap<String, TelemetryLog>,
@@ -45,7 +47,8 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // Holds the locks of the logs until all writes are queued. Otherwise a message could come in between.
+            // Holds the locks of the logs until all writes are queued. Otherwise a message could be queued between the
+            // writes of the reset.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = initial_state.apply(&mut state, now);

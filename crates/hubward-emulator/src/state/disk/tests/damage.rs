@@ -32,7 +32,7 @@ async fn closed(disk: Disk) {
     disk.closed().await;
 }
 
-/// A file with enrollment records, devices of two hubs and their telemetry.
+/// Creates a file with enrollment records, devices of two hubs, and their telemetry.
 async fn populated(folder: &Path) {
     let (disk, mut state, logs) = opened(folder, &[HUB, "other"]).expect("a new one");
     for (number, hub) in [HUB, HUB, HUB, "other"].into_iter().enumerate() {
@@ -189,7 +189,7 @@ async fn an_older_copy_is_reported_and_can_be_used_on_purpose() {
     assert_eq!(state.policies.len(), 4);
     closed(disk).await;
 
-    // A new file does not have to match the mark of the old file.
+    // The mark of the old file does not apply to a new file.
     std::fs::remove_file(folder.path().join("state.redb")).expect("removed");
     let (disk, state, _) = opened(folder.path(), &[HUB]).expect("a new one");
     assert_eq!(state.policies.len(), 0);

@@ -50,7 +50,7 @@ impl StorageBackend for Backend {
     }
 }
 
-/// A disk, and a flag: if the flag is set, the storage has no space left.
+/// A disk, and a flag. While the flag is set, the storage has no space left.
 fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
     let backend = Backend::default();
     let full = Arc::clone(&backend.full);
@@ -75,10 +75,10 @@ async fn flushed_waits_for_earlier_changes() {
         disk.flushed().await.expect("written");
         assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
-    // A second change of the same row counts as a change, too.
+    // A second change of the same row counts as a change too.
     disk.enqueue(put("record\x001"));
     disk.flushed().await.expect("written");
-    // Queued changes are still written. Later changes are not written and not acknowledged.
+    // After `close`, queued changes are still written. Later changes are neither written nor acknowledged.
     disk.enqueue(put("record\0last"));
     disk.close();
     disk.enqueue(put("record\0late"));
@@ -128,7 +128,7 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     );
     assert_eq!(disk.failed().await, lost);
     assert_eq!((log.total(), log.all().len()), (0, 0), "readers do not see messages that are not on disk");
-    // Later changes do not fill the queue and are not acknowledged, even if there is free space again.
+    // After the failure, changes are neither queued nor acknowledged, even if the disk has free space again.
     full.store(false, Ordering::SeqCst);
     disk.enqueue(put("record\0b"));
     assert_eq!(disk.flushed().await.expect_err("it is too late"), lost);

@@ -1,4 +1,4 @@
-//! The message queue of one device or module: order, locks, expiry, delivery count. No I/O.
+//! The message queue of one device or module. It handles order, locks, expiry and delivery counts. It does no I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
-/// The highest packet id of a message. Higher packet ids are for other publishes to the same client.
+/// The highest packet id of a message. Packet ids above this one are for other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
 /// Maximum number of unacknowledged messages of one connection.
@@ -18,7 +18,8 @@ pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// Longer than any time that the service allows. The limit keeps sums of times in range.
+/// The longest time that a rule may contain. The service allows only shorter times. The limit keeps sums of times in
+/// range.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The rules of a hub for messages to devices.
@@ -26,16 +27,16 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) struct Rules {
     /// How long a message without an expiry time is kept.
     pub(crate) ttl: Duration,
-    /// How long a delivered message stays invisible if the device does not acknowledge it.
+    /// How long a delivered message stays invisible while the device has not acknowledged it.
     pub(crate) lock: Duration,
-    /// Number of expired locks after which the hub gives up a message. `None` means never: only an explicit abandon
-    /// counts, and MQTT has no abandon.
+    /// After this number of expired locks, the hub dead-letters a message. `None` means never: then only an explicit
+    /// abandon counts, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
     /// is 0 after a redelivery.
     pub(crate) max_deliveries: Option<u32>,
-    /// Seed for the order of the properties in a topic; `None` for a fixed order.
+    /// The seed for the order of the properties in a topic. `None` means a fixed order.
     pub(crate) shuffle: Option<u64>,
 }
 
@@ -45,7 +46,7 @@ impl Default for Rules {
     }
 }
 
-/// The topic and body of a message; the same at each delivery.
+/// The topic and body of a message. They are the same in each delivery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Post {
     pub(crate) topic: String,
@@ -70,12 +71,12 @@ pub(crate) struct Queue {
     messages: Vec<Entry>,
     #[serde(skip)]
     removed: Vec<RemovedMessage>,
-    /// Sequence numbers of messages that left the queue but are still on disk.
+    /// Sequence numbers of messages that are no longer in the queue but still on disk.
     #[serde(skip)]
     to_delete: Vec<u64>,
 }
 
-/// One message in the queue. Locks and places end with their connections, so they are not written to disk.
+/// One message in the queue. The lock and the place end with the connection, so they are not written to disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
@@ -91,15 +92,17 @@ struct Entry {
     deliveries: u32,
     /// Number of locks that expired.
     timeouts: u32,
-    /// End of the lock. Until then, the message is in flight to the device, and invisible.
+    /// When the lock ends. Until then, the message is in flight to the device and invisible.
     #[serde(skip)]
     lock: Option<SystemTime>,
     #[serde(skip)]
     place: Option<Place>,
 }
 
-/// The position of a message among those that a connection has received. The client must acknowledge in the order in
-/// which it first received the messages, even if some are redelivered in between.
+/// The position of a message among the messages that a connection has received.
+///
+/// The client must acknowledge messages in the order in which it first received them. A redelivery does not change this
+/// order.
 ///
 /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway, RequestAckPairProcessor.cs,
 /// `RetransmitAsync`: a message that is sent again keeps its position among the publishes that wait for an
@@ -127,7 +130,7 @@ pub(crate) struct Full;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) post: Arc<Post>,
-    /// The packet id, from 1 to [`PACKET_ID_MAX`]. It is the same in every delivery of a message.
+    /// The packet id, from 1 to [`PACKET_ID_MAX`]. A message has the same packet id in every delivery.
     pub(crate) packet_id: u16,
     /// Whether the message was delivered before.
     pub(crate) duplicate: bool,
@@ -140,7 +143,7 @@ pub(crate) enum Acknowledged {
     Completed,
     /// No effect: the client has to acknowledge an earlier message first.
     OutOfOrder,
-    /// No effect: no message with this packet id is in flight to this connection.
+    /// The acknowledgement has no effect, because no message with this packet id is in flight to this connection.
     Unknown,
 }
 
@@ -173,15 +176,15 @@ impl Queue {
         Ok(sequence)
     }
 
-    /// Starts delivery to a new connection. Messages that an older connection has not acknowledged become visible
-    /// again.
+    /// Starts delivery to a new connection. If an older connection has not acknowledged a message, the message becomes
+    /// visible again.
     pub(crate) fn begin(&mut self, owner: u64) {
         self.owner = Some(owner);
         self.unlock();
     }
 
-    /// Ends delivery to a connection. Its unacknowledged messages become visible again. Has no effect if a newer
-    /// connection has begun.
+    /// Ends delivery to a connection. Messages that the connection has not acknowledged become visible again. Has no
+    /// effect if a newer connection has begun.
     pub(crate) fn end(&mut self, owner: u64) {
         if self.owner == Some(owner) {
             self.owner = None;
@@ -189,9 +192,12 @@ impl Queue {
         }
     }
 
-    /// Returns the next message for a connection. With QoS 0, this completes the message. With QoS 1, the message is
-    /// invisible until the client acknowledges it or its lock expires. Returns `None` if no message waits, or if
-    /// [`WINDOW`] messages are unacknowledged.
+    /// Returns the next message for a connection.
+    ///
+    /// With QoS 0, this completes the message. With QoS 1, the message becomes invisible until the client acknowledges
+    /// it or its lock expires.
+    ///
+    /// Returns `None` if no message is visible, or if [`WINDOW`] messages are unacknowledged.
     pub(crate) fn take(&mut self, owner: u64, qos: u8, now: SystemTime, rules: &Rules) -> Option<Delivery> {
         let held = self.messages.iter().filter(|it| it.lock.is_some()).count();
         if self.owner != Some(owner) || held >= WINDOW {
@@ -224,8 +230,9 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // The acknowledgement is late and ends that delivery for the client. The next delivery of this message
-            // therefore comes after the other messages.
+            // The acknowledgement is late, because the lock has ended. For the client, this delivery is finished. The
+            // next delivery of this message must therefore be acknowledged after the messages that the client has
+            // received meanwhile.
             entry.place = None;
             return Acknowledged::Unknown;
         }
@@ -237,7 +244,8 @@ impl Queue {
         Acknowledged::Completed
     }
 
-    /// Updates the queue to the time `now`: first locks expire, then messages. Call this before any other method.
+    /// Updates the queue to the time `now`. First locks expire, then messages expire. Call this before any other
+    /// method.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
         let mut at = 0;
         while let Some(entry) = self.messages.get_mut(at) {
@@ -289,8 +297,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// Returns the messages to write to disk, with their sequence numbers: all messages, or only those that are not on
-    /// disk yet. Marks the returned messages as written.
+    /// Returns the messages to write to disk, with their sequence numbers. These are either all messages, or only those
+    /// that are not on disk yet. Marks the returned messages as written.
     pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {
@@ -299,19 +307,19 @@ impl Queue {
         })
     }
 
-    /// Returns the sequence numbers of messages that left the queue since the last call and are still on disk.
+    /// Returns the sequence numbers of messages that have left the queue since the last call and are still on disk.
     pub(crate) fn drain_to_delete(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.to_delete)
     }
 
-    /// Restores the contents of a message from disk. Returns whether the message exists.
+    /// Restores the contents of a message from disk. Returns whether the queue contains this message.
     pub(crate) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
         let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
         (entry.post, entry.kept) = (post, true);
         true
     }
 
-    /// Whether every message has its contents. Call this after all contents are restored.
+    /// Returns whether every message has its contents. Call this after all contents have been restored.
     pub(crate) fn is_whole(&self) -> bool {
         self.messages.iter().all(|it| it.kept)
     }
@@ -354,7 +362,7 @@ impl Entry {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CloudMessageView {
-    /// Sequence number in the queue of the device, counted from 1. There can be gaps.
+    /// The sequence number in the queue of the device. The first number is 1. There can be gaps.
     pub sequence_number: u64,
     /// The message id from the sender, or a generated one.
     pub message_id: String,
@@ -363,7 +371,8 @@ pub struct CloudMessageView {
     pub input: Option<String>,
     /// Whether the message is delivered but not acknowledged.
     pub state: CloudMessageState,
-    /// Number of deliveries. The service would report a smaller number, because it counts only abandoned deliveries.
+    /// Number of deliveries. The service would report a smaller number, because it counts only deliveries that were
+    /// abandoned.
     pub delivery_count: u32,
     /// When the hub enqueued the message: UTC with seven fractional digits.
     pub enqueued_time_utc: String,
@@ -388,8 +397,8 @@ pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
-/// The packet id of a message, from 1 to [`PACKET_ID_MAX`]. Derived from the sequence number, and so the same in each
-/// delivery.
+/// Returns the packet id of a message, from 1 to [`PACKET_ID_MAX`]. It is derived from the sequence number, so it is
+/// the same in each delivery.
 ///
 /// Source: `[sdk]` Azure/azure-iot-protocol-gateway, Util.cs, `ComposePublishPacket`.
 fn packet_id(sequence: u64) -> u16 {

@@ -1,4 +1,4 @@
-//! Tests of the queue without the emulator. Each test sets the time.
+//! Tests of the queue without the rest of the emulator. Each test sets the time.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn queue(messages: u64) -> Queue {
     queue
 }
 
-/// The deliveries to a connection: message id and whether it is a redelivery.
+/// Returns the deliveries to a connection. Each has the message id and whether it is a redelivery.
 fn taken(queue: &mut Queue, owner: u64, now: SystemTime) -> Vec<(String, bool)> {
     let rules = Rules::default();
     queue.tick(now, &rules);
@@ -140,7 +140,7 @@ fn a_late_acknowledgement_removes_the_place_of_a_message() {
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // The client has finished the first delivery, so the next delivery comes after the second message.
+    // For the client, the first delivery is finished. The next delivery therefore comes after the second message.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
@@ -225,8 +225,8 @@ fn no_message_is_lost_redelivered_after_completion_or_reordered() {
         let mut random = fastrand::Rng::with_seed(seed);
         let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
-        // The packet ids in the order in which the client must acknowledge them: the order of their first receipt. Then
-        // the outcome of every message.
+        // `received` contains the packet ids in the order of their first receipt. The client must acknowledge in this
+        // order. `ended` contains the outcome of every message.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
         queue.begin(owner);

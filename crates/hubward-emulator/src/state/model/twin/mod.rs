@@ -1,4 +1,4 @@
-//! Twins of a hub: tags, desired and reported properties with their versions, and metadata of changes.
+//! Twins of a hub. A twin has tags, desired and reported properties with their versions, and metadata about changes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,7 +37,7 @@ struct Section {
     #[serde(with = "super::serial::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
-    /// Whether the metadata contain the version of each change. True for desired properties only.
+    /// Whether the metadata contain the version of each change. Only the metadata of desired properties do.
     versions: bool,
 }
 
@@ -52,22 +52,22 @@ pub(crate) struct Parts {
 /// A change of tags or desired properties.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// Merges the values: `null` removes a property, and properties not named do not change.
+    /// Merges the values. `null` removes a property. Properties that the patch does not name do not change.
     Merge(Map<String, Value>),
     /// Replaces the values: properties not named are removed.
     Replace(Map<String, Value>),
 }
 
-/// The notification to a subscribed device about a change of its desired properties.
+/// The notification about a change of desired properties. The hub sends it to a device that has subscribed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// A patch with `$version`. It is also a patch if all properties were replaced.
+    /// A patch with `$version`. If all properties were replaced, this is still a patch.
     pub(crate) body: Bytes,
 }
 
 impl Twin {
-    /// The twin of a new device. Both sections begin with version 1.
+    /// Creates the twin of a new device. Desired and reported properties both begin with version 1.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
     /// azure-sdk-for-net. That the initial twin of an enrollment does not count as a change is a `[guess]`: the same is
@@ -80,14 +80,15 @@ impl Twin {
         };
         let tags = part(initial.map(|it| &it.tags));
         let mut desired = part(initial.map(|it| &it.properties.desired));
-        // The initial twin may come from the service, and then it may contain `$metadata` and `$version`.
+        // A client may have copied the initial twin from the service. It may then contain `$metadata` and `$version`.
         desired.retain(|name, _| !name.starts_with('$'));
         let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
         Self { version: 2, changes: 1, tags, desired, reported }
     }
 
-    /// The twin of a device if one request creates the device together with its twin. `null` values are omitted. The
-    /// metadata of the desired properties say that these properties never changed.
+    /// Creates the twin of a device if one request creates the device together with its twin. Omits `null` values.
+    ///
+    /// The metadata of the desired properties say that these properties never changed.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`.
     pub(crate) fn first(
@@ -101,7 +102,7 @@ impl Twin {
         Ok(Self { version: 2, changes: 1, tags, desired, reported })
     }
 
-    /// The twin of a new device with these values, which may not contain `null`.
+    /// Creates the twin of a new device with these values. The values may not contain `null`.
     pub(crate) fn of(parts: &Parts, now: &str) -> Result<Self, ProtoError> {
         let mut twin = Self::new(None, now);
         twin.replace(parts, now)?;
@@ -133,7 +134,7 @@ impl Twin {
         }
     }
 
-    /// Merges a patch by the device into its reported properties. Returns their new version.
+    /// Merges a patch by the device into its reported properties. Returns the new version of the reported properties.
     pub(crate) fn report(&mut self, patch: &Map<String, Value>, now: &str) -> Result<u64, ProtoError> {
         let reported = self.reported.changed(&Change::Merge(patch.clone()), now)?;
         self.reported = reported;
@@ -141,7 +142,7 @@ impl Twin {
         Ok(self.reported.properties.version)
     }
 
-    /// Applies a change by the service side to tags, desired properties, both or neither. Returns the notification for
+    /// Applies a change by a service client to the tags, the desired properties, or both. Returns the notification for
     /// the device.
     pub(crate) fn update(
         &mut self,
@@ -205,8 +206,8 @@ impl Twin {
     }
 }
 
-/// Returns the patch that turns the properties `before` into `after`: all new properties, and `null` for each removed
-/// one.
+/// Returns the patch that turns the properties `before` into `after`. The patch contains all new properties, and `null`
+/// for each removed property.
 ///
 /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954: developers of the hub say that a device receives `null` for
 /// each property that a `PUT` omits. That this is also true for nested objects is a `[guess]`.
@@ -251,7 +252,7 @@ impl Section {
 }
 
 impl Change {
-    /// Returns the values after the change, or an error if they break a rule.
+    /// Returns the values after the change. Returns an error if the values break a rule.
     fn apply(&self, values: &Map<String, Value>, limit: Limit) -> Result<Map<String, Value>, ProtoError> {
         let (mut result, patch) = match self {
             Self::Merge(patch) => (values.clone(), patch),
@@ -260,7 +261,8 @@ impl Change {
         if matches!(self, Self::Replace(_)) {
             no_null(patch)?;
         }
-        // The patch may be larger than the result: to remove properties, it must name them.
+        // The patch may be larger than the result, because it names the properties that it removes. Only the size of
+        // the result is limited.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
         let (Limit { what, limit }, size) = (limit, twin::size(&result));
@@ -277,7 +279,8 @@ struct Limit {
     limit: usize,
 }
 
-/// A replacement may not contain `null`, because it has nothing to remove.
+/// A replacement may not contain `null`. Such a value removes a property, but a replacement has no properties to
+/// remove.
 ///
 /// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid. For arrays: by
 /// mwalser/terraform-provider-iothub, CONCEPT.md.
@@ -304,7 +307,7 @@ fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
     stamp
 }
 
-/// Records a patch in the metadata of an object. `values` is the object after the patch.
+/// Records a patch in the metadata of an object. `values` contains the object after the patch.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": every level has metadata; an array
 /// counts as one value.
