@@ -34,11 +34,11 @@
 //!   service is not documented. For these cases, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
 //! * Keeps its state in memory or in a data directory. State in a data directory survives a crash: before the emulator
 //!   answers a request, it writes the change to disk.
-//! * Emulates the device API of DPS with symmetric keys. Of the DPS service API, it emulates enrollments with symmetric
-//!   keys, and registration records. For devices of a hub, it emulates telemetry, twins, direct methods,
-//!   cloud-to-device messages and modules. Of the hub service API, it emulates identities, twins, methods, queries,
-//!   statistics, messages and feedback. For any other request, it returns an error which says that the request is not
-//!   emulated.
+//! * Emulates these parts of DPS: the device API with symmetric keys; in the service API, enrollments with symmetric
+//!   keys, and registration records.
+//! * Emulates these parts of a hub: for devices, telemetry, twins, direct methods, cloud-to-device messages and modules;
+//!   in the service API, identities, twins, methods, queries, statistics, messages and feedback.
+//! * Answers any other request with an error which says that the request is not emulated.
 //!
 //! hubward is an independent project, not a Microsoft product.
 

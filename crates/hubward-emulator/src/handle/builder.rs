@@ -184,8 +184,9 @@ impl Builder {
         self
     }
 
-    /// Sets how long DPS tells a device to wait, in whole seconds (Retry-After). `None` omits Retry-After. The default
-    /// is zero, so that tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
+    /// Sets how long DPS tells a device to wait (Retry-After), in whole seconds. `None` omits Retry-After.
+    ///
+    /// The default is zero, because tests must be fast. The real service sends [`SERVICE_RETRY_AFTER`].
     pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self

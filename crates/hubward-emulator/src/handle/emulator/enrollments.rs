@@ -106,12 +106,14 @@ impl Emulator {
         found(removed, name)
     }
 
-    /// The settings of a device as environment variables. Uses the first of these that exists: the individual
-    /// enrollment of the device, the only group, the group of [`Builder::dev_keys`](crate::Builder::dev_keys). One
-    /// of the settings is a key.
+    /// Returns the settings of a device as environment variables. One of them contains the key of the device.
+    ///
+    /// The key comes from the individual enrollment of the device. If there is none, it comes from the enrollment
+    /// group, if exactly one group exists. Otherwise it comes from the group of
+    /// [`Builder::dev_keys`](crate::Builder::dev_keys).
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`] if none of them exists.
+    /// [`EnrollError::NotFound`] if no enrollment has a key for the device.
     pub fn vars(&self, registration_id: &str) -> Result<Vec<(&'static str, String)>, EnrollError> {
         let key = self.cloud.store.read(|state| {
             if let Some(entry) = state.individuals.get(&registration_id.to_ascii_lowercase()) {

@@ -47,9 +47,10 @@ impl Emulator {
 
     /// Imports an export. If one object is not valid, imports nothing.
     ///
-    /// Existing twins, statuses and records are replaced if they differ from the export. (A seed at the start does not
-    /// replace them.) The hub closes the connections of each device that changes, so that the device requests its twin
-    /// again. Objects that the export does not name do not change.
+    /// If a twin, status or record exists and differs from the export, it is replaced. (A seed at the start does not
+    /// replace it.) Objects that the export does not name do not change.
+    ///
+    /// If a device changes, the hub closes its connections. The device then requests its twin again.
     ///
     /// # Errors
     /// [`SeedError`]; nothing has been applied.

@@ -89,7 +89,8 @@ impl Inner {
     /// Writes the held-back bytes to the file. Writes the header last, when all other pages are on disk, because the
     /// header selects the valid pages.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // If the file shrinks and then grows again, the bytes in between must be zero.
+        // If a held-back write truncated the file and a later one extended it, the bytes that were cut off must be
+        // zero.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

@@ -35,8 +35,8 @@ pub(crate) use telemetry::DiskLog;
 /// Maximum size of the queue, in bytes. If the queue is larger, senders that expect no response must wait.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
-/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], the emulator writes no changes and
-/// acknowledges nothing.
+/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], new changes are neither written nor
+/// acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     queue: Arc<WriteQueue>,
@@ -184,8 +184,9 @@ impl Disk {
     pub(crate) async fn room(&self) {
         let mut progress = self.queue.progress.subscribe();
         loop {
-            // Takes the two locks one after the other, never together. `enqueue` reads the progress while it holds the
-            // lock of the queue. Taking both locks here in the opposite order could deadlock.
+            // Must not hold the lock of the progress and the lock of the queue at the same time. `enqueue` reads the
+            // progress while it holds the lock of the queue. If this code took the locks in the opposite order, it
+            // could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;

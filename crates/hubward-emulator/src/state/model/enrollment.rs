@@ -159,8 +159,9 @@ fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPa
     read_keys(id, attestation.symmetric_key.take())
 }
 
-/// Parses two keys. If only one of them is empty, generates it. If both are empty, returns `None`: the caller must then
-/// generate both keys.
+/// Parses two keys. If only one of the two texts is empty, generates the missing key.
+///
+/// Returns `None` if both texts are empty. The caller must then generate both keys.
 pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {

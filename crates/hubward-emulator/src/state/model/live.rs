@@ -1,4 +1,5 @@
-//! The open connections and their channels. Through a channel, a connection is told to publish something or to end.
+//! The open connections and their channels. Other parts of the emulator use the channels to publish something through a
+//! connection, or to end it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

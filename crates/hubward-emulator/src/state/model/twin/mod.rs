@@ -67,7 +67,7 @@ pub(crate) struct Notice {
 }
 
 impl Twin {
-    /// Creates the twin of a new device. Desired and reported properties both begin with version 1.
+    /// Creates the twin of a new device. The desired properties and the reported properties begin with version 1.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
     /// azure-sdk-for-net. That the initial twin of an enrollment does not count as a change is a `[guess]`: the same is
