@@ -134,9 +134,11 @@ impl Builder {
         self
     }
 
-    /// Keeps all state in this directory: the certificate authority, and everything else in `state.redb`. Creates
-    /// the directory with mode 0700. Only one emulator at a time can use it. The emulator acknowledges a change
-    /// only after it is on disk. Without a directory, all state is in memory and is lost at the end.
+    /// Keeps all state in this directory. The certificate authority has its own files. `state.redb` contains everything
+    /// else. Creates the directory with mode 0700 if it does not exist.
+    ///
+    /// Only one emulator at a time can use the directory. The emulator acknowledges a change only after the change is
+    /// on disk. Without a directory, all state is in memory and is lost when the emulator ends.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
         self
@@ -208,8 +210,8 @@ impl Builder {
     /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
     /// 10,000. Further connections wait until another connection ends.
     ///
-    /// Connections that have not sent a request yet do not count. For them there is a separate limit: the same number,
-    /// but at most 2,048.
+    /// Connections that have not sent a request yet do not count here. Their maximum number is the same, but never more
+    /// than 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self

@@ -20,7 +20,7 @@ const BODY_MAX: usize = 512 * 1024;
 
 const TOO_LARGE: &str = "The request is larger than 512 KB.";
 
-/// Returns whether a path belongs to a service API, or begins like one of its paths.
+/// Returns whether the first segment of a path belongs to a service API. The rest of the path may be unknown.
 pub(super) fn is_asked(path: &str) -> bool {
     api::dps::is_asked(path) || api::hub::is_asked(path)
 }
@@ -52,13 +52,14 @@ pub(super) async fn handle_hub(
     hub::handle(cloud, Some(hub), path, request).await
 }
 
-/// Returns whether a path belongs to the service API of DPS, or begins like one of its paths.
+/// Returns whether the first segment of a path belongs to the service API of DPS. The rest of the path may be unknown.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_dps(path: &str) -> bool {
     api::dps::is_asked(path)
 }
 
-/// Returns whether a path belongs to the service API of a hub, or begins like one of its paths.
+/// Returns whether the first segment of a path belongs to the service API of a hub. The rest of the path may be
+/// unknown.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_hub(path: &str) -> bool {
     api::hub::is_asked(path)

@@ -108,8 +108,8 @@ impl Emulator {
 
     /// Returns the settings of a device as environment variables. One of them contains the key of the device.
     ///
-    /// The key comes from the individual enrollment of the device. If there is none, it comes from the enrollment
-    /// group, if exactly one group exists. Otherwise it comes from the group of
+    /// The key comes from the individual enrollment of the device. Without an individual enrollment, it comes from the
+    /// enrollment group if exactly one group exists, otherwise from the group of
     /// [`Builder::dev_keys`](crate::Builder::dev_keys).
     ///
     /// # Errors

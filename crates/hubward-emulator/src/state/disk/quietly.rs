@@ -15,8 +15,8 @@ pub(super) struct Panicked;
 ///
 /// After a panic, the values that `act` borrows may be inconsistent. The caller must drop them.
 pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
-    // The whole process shares the panic hook. It is set once and never removed. Another part of the program may set
-    // its own hook later, and a removal could remove that one.
+    // The whole process shares the panic hook. This hook is set once and never removed. Another part of the program may
+    // set its own hook later, and removing this hook could then remove the other one.
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {

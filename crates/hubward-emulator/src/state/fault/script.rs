@@ -1,5 +1,5 @@
-//! Scripts that define which fault happens at which event. Their order is the order in which they were added, and it
-//! matters.
+//! Scripts that define which fault happens at which event. They are kept in the order in which they were added. If
+//! several scripts apply to an event, this order decides between them.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -102,7 +102,7 @@ pub(crate) struct ConnectionChannels {
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Receives the publishes for the client.
     pub(crate) pushes: mpsc::Receiver<Push>,
-    /// Notified when a queue of the store may contain a message for this connection.
+    /// Notified when the queue of this identity may contain a message.
     pub(crate) queue_changed: Arc<Notify>,
     /// The connection records the activity of its client here.
     pub(crate) activity: Arc<Activity>,
@@ -218,7 +218,7 @@ impl Live {
         }
     }
 
-    /// Notifies the connection of an identity. A queue of the store may contain a message for this connection.
+    /// Notifies the connection of an identity that the queue of this identity may contain a message.
     pub(crate) fn notify_queue(&self, key: &Key) {
         if let Some(connection) = self.connections.get(key) {
             connection.queue_changed.notify_one();

@@ -100,8 +100,10 @@ pub(crate) struct Device {
     pub(crate) status_updated: String,
     /// When the identity last connected or disconnected, or [`NEVER`].
     pub(crate) connection_updated: String,
-    /// The last time when the identity connected, disconnected or sent something; [`NEVER`] if there was none. While
-    /// the identity is connected, [`Live`](super::Live) has the newer value.
+    /// The last time when the identity connected, disconnected or sent something. If it never did, the value is
+    /// [`NEVER`].
+    ///
+    /// While the identity is connected, [`Live`](super::Live) has a newer value.
     pub(crate) last_activity: String,
     /// The model id from the last connection.
     pub(crate) model_id: Option<String>,

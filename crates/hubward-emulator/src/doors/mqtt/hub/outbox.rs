@@ -17,7 +17,8 @@ const WINDOW: usize = 16;
 /// The first packet id of these publishes. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting responses, and their maximum size in bytes.
+/// Maximum number of waiting notices. Further notices are dropped. A client that is not connected gets no notices
+/// either.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 

@@ -29,8 +29,9 @@ pub(crate) struct Rules {
     pub(crate) ttl: Duration,
     /// How long a delivered message stays invisible while the device has not acknowledged it.
     pub(crate) lock: Duration,
-    /// After this number of expired locks, the hub dead-letters a message. `None` means never: then only an explicit
-    /// abandon counts, and MQTT has no abandon.
+    /// After this number of expired locks, the hub dead-letters a message.
+    ///
+    /// With `None`, the hub never does this. Then only an explicit abandon would count, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
