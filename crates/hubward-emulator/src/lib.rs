@@ -36,8 +36,8 @@
 //!   answers a request, it writes the change to disk.
 //! * Emulates these parts of DPS: the device API with symmetric keys; in the service API, enrollments with symmetric
 //!   keys, and registration records.
-//! * Emulates these parts of a hub: for devices, telemetry, twins, direct methods, cloud-to-device messages and modules;
-//!   in the service API, identities, twins, methods, queries, statistics, messages and feedback.
+//! * Emulates these parts of a hub: for devices, telemetry, twins, direct methods, cloud-to-device messages and
+//!   modules; in the service API, identities, twins, methods, queries, statistics, messages and feedback.
 //! * Answers any other request with an error which says that the request is not emulated.
 //!
 //! hubward is an independent project, not a Microsoft product.

@@ -25,7 +25,7 @@ const WRITE: usize = 16 * 1024;
 /// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// How long the emulator, when it closes a connection, waits for the client to close the connection too.
+/// After the emulator has closed its side of a connection, it waits this long for the client to close the other side.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Maximum number of bytes that the emulator reads and discards while it closes a connection.

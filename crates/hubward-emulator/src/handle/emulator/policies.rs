@@ -5,16 +5,20 @@ use crate::services::policies;
 use crate::state::model::{Policy, PolicyView};
 
 impl Emulator {
-    /// The service connection string of DPS. It contains the name of DPS, the policy `provisioningserviceowner`, and
-    /// the key of this policy, which is a secret. A connection string cannot contain a port.
+    /// Returns the service connection string of DPS.
+    ///
+    /// The connection string contains the name of DPS, the policy `provisioningserviceowner`, and the key of this
+    /// policy, which is a secret. A connection string cannot contain a port.
     #[must_use]
     pub fn dps_connection_string(&self) -> String {
         let policies = policies::all(&self.cloud);
         policies.iter().find(|it| it.is_dps).map(PolicyView::connection_string).unwrap_or_default()
     }
 
-    /// The service connection string of a hub; `None` if no hub has this name. It contains the name of the hub, the
-    /// policy `iothubowner`, and the key of this policy, which is a secret. A connection string cannot contain a port.
+    /// Returns the service connection string of a hub. Returns `None` if no hub has this name.
+    ///
+    /// The connection string contains the name of the hub, the policy `iothubowner`, and the key of this policy, which
+    /// is a secret. A connection string cannot contain a port.
     #[must_use]
     pub fn hub_connection_string(&self, hub: &str) -> Option<String> {
         let policies = policies::all(&self.cloud);

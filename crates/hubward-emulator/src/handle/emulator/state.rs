@@ -8,8 +8,8 @@ use crate::state::model::{self, Seed, SeedError, SeedReport};
 impl Emulator {
     /// Waits until every earlier change is on disk. If there is no data directory, returns at once.
     ///
-    /// A request over the network gets its response only after the change is on disk. A method of this type may return
-    /// before its change is on disk. To wait for the change, call `flush` after the method.
+    /// A change over the network is on disk before the request gets its response. A change by a method of this type may
+    /// not be on disk yet when the method returns. To wait for it, call `flush` after the method.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.

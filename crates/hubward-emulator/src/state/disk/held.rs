@@ -42,8 +42,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that are still valid. A held-back truncation cuts off the bytes after
-    /// them.
+    /// Number of bytes at the start of the file that no held-back truncation has removed. The bytes after them no
+    /// longer count.
     own: u64,
 }
 

@@ -57,7 +57,7 @@ fn reads_every_packet_a_client_may_send() {
         let mut input = BytesMut::from(bytes);
         assert_eq!(decode(&mut input, MAX), Ok(Some(expected)), "{bytes:x?}");
         assert!(input.is_empty());
-        // An incomplete packet is not an error. This is true for every number of bytes.
+        // A packet that is cut off at any byte is incomplete. An incomplete packet is not an error.
         for length in 0..bytes.len() {
             assert_eq!(decode_all(&bytes[..length]), Ok(None), "{bytes:x?} cut at {length}");
         }

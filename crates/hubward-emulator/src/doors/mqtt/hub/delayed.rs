@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 /// This time is longer than any connection lasts. It is short enough that an `Instant` cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Maximum number of held acknowledgements. It is the number of packet ids that a client can use.
+/// Maximum number of held acknowledgements. A client cannot use more packet ids than this.
 const PUBACKS: usize = 65_535;
 
 /// Maximum number of delayed publishes.

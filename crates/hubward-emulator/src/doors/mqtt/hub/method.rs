@@ -54,8 +54,8 @@ impl HubSession<'_> {
         self.send(connection, own)
     }
 
-    /// Passes a device's response to the caller. Drops a late or duplicate response. Passes on a response that is not
-    /// JSON unchanged.
+    /// Passes a device's response to the caller. Drops a late or duplicate response. A response that is not JSON is
+    /// passed on unchanged.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That the hub ends the
     /// connection after a response larger than 128 KB is a `[guess]`.

@@ -17,12 +17,12 @@ const WINDOW: usize = 16;
 /// The first packet id of these publishes. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting notices. Further notices are dropped. A client that is not connected gets no notices
-/// either.
+/// Maximum number of waiting responses, and their maximum size in bytes.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of waiting notices. Further notices are dropped, as they are for a client that is not connected.
+/// Maximum number of waiting notices. Further notices are dropped. A client that is not connected gets no notices
+/// either.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.

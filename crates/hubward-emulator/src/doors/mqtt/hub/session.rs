@@ -130,7 +130,7 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) queue_changed: Arc<Notify>,
-    /// When the lock of the next message ends. At this time, the hub publishes the message again.
+    /// The time when the lock of the next message ends. The hub then publishes the message again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
