@@ -38,8 +38,8 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
     }
 }
 
-/// Reads a body up to the size limit. If the body is larger, reads and discards more bytes, up to a second limit. The
-/// client has then finished sending and can read the response.
+/// Reads a body up to the size limit. If the body is larger, reads and discards more bytes, up to a second limit.
+/// Otherwise a client that is still sending might not read the response.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -25,7 +25,8 @@ const WRITE: usize = 16 * 1024;
 /// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// After the emulator has closed its side of a connection, it waits this long for the client to close the other side.
+/// Time limit for closing a connection. It includes the time in which the emulator waits for the client to close the
+/// connection too.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Maximum number of bytes that the emulator reads and discards while it closes a connection.
