@@ -263,7 +263,7 @@ fn hub(count: usize) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// One page of a query over twins, in batches of three: its rows, its item type, and the continuation.
+/// Reads one page of a query over twins, in batches of three. Returns the rows, the item type and the continuation.
 async fn page(
     twins: &[(String, Value)],
     text: &str,
