@@ -1,4 +1,4 @@
-//! Messages to devices and modules over the admin port, with hand-written requests.
+//! Messages to devices and modules over the admin port. The tests write the requests by hand.
 
 use hubward_emulator::{CloudMessageState, Emulator, Outcome};
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ async fn post(emulator: &Emulator, path: &str, body: &str) -> Reply {
     request(emulator, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json"), body).await
 }
 
-/// The error code in `Message`, which is a string that contains JSON.
+/// Returns the error code. In the body, the member `Message` is a string that contains JSON with the code.
 fn code(reply: &Reply) -> u64 {
     let message = reply.json()["Message"].as_str().expect("a text").to_owned();
     let inner: serde_json::Value = serde_json::from_str(&message).expect("JSON");

@@ -1,4 +1,5 @@
-//! Direct methods. The device uses hand-written packets, the caller uses the Rust API.
+//! Tests of direct methods. The tests write the packets of the device by hand; the caller of a method is the Rust
+//! API.
 
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // A response to an unknown call, and a second response to the same call.
+        // The device responds to an unknown call, and responds to one call twice.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;

@@ -108,7 +108,7 @@ async fn messages_to_inputs_reach_their_module_only() {
         let expected = "devices/d1/modules/m1/inputs/in%201/%24.mid=1&%24.cdid=device2&%24.cmid=modX&k=v";
         assert_eq!((topic.as_str(), body.as_str(), puback.is_some()), (expected, "body", code == 1));
     }
-    // The last delivery had QoS 0, so the message leaves the queue.
+    // The last delivery had QoS 0, so the hub removes the message from the queue without an acknowledgement.
     emulator.wait_until(|it| it.cloud_messages(HUB, "d1/m1").is_empty().then_some(())).await;
     for (device, module, input, code) in
         [("d1", "m2", "in", 404_010), ("d2", "m1", "in", 404_001), ("d1", "m1", "", 400_004)]
