@@ -1,5 +1,5 @@
-//! Connects the bound and the hubward client to a sink, with the same TLS settings and `TCP_NODELAY`. The clients trust
-//! only the sink's certificate. The sink requires TLS 1.3.
+//! Connects the bound and the hubward client to a sink. The clients use the same TLS settings and `TCP_NODELAY`, and
+//! trust only the certificate of the sink. The sink requires TLS 1.3.
 
 use std::error::Error;
 use std::fmt;

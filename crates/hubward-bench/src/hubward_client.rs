@@ -52,7 +52,7 @@ impl HubwardClient {
         })
     }
 
-    /// Sends this many messages, each with a receipt, and waits for every receipt.
+    /// Sends `messages` messages, each with a receipt, and waits for all receipts.
     ///
     /// # Errors
     /// A message was not acknowledged.

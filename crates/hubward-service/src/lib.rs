@@ -1,5 +1,5 @@
-//! A client of the service APIs of Azure's Device Provisioning Service (DPS) and IoT Hub over HTTPS, for operators'
-//! tools. It works with the real services and with hubward's emulator.
+//! A client of the service APIs of Azure's Device Provisioning Service (DPS) and IoT Hub, for tools of operators. It
+//! uses HTTPS, and works with the real services and with hubward's emulator.
 //!
 //! ```no_run
 //! use hubward_proto::service::{IndividualEnrollment, TwinPatch};
