@@ -80,7 +80,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Adds a query string to the parameter `api-version`. The client sends `query` unchanged.
+    /// Sets further query parameters, in addition to `api-version`. The client sends `query` unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
         self.changed(|spec| {

@@ -34,7 +34,7 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The time from which the value is valid. If the clock shows an earlier time, someone has set the clock back.
+    /// The time from which the value is valid. If the clock shows an earlier time, it was set back.
     from: SystemTime,
     /// The time until which the client uses the value. `None` means without a limit.
     until: Option<SystemTime>,

@@ -1,5 +1,7 @@
-//! Finds banned crates, and crates that `proto` and `sas` must not depend on. `deny.toml` has the same rules; this
-//! check also works without cargo-deny.
+//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, come from git, or have two versions.
+//! Also finds crates on which `proto` and `sas` must not depend.
+//!
+//! `deny.toml` has the same rules. This check also works without cargo-deny.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +71,8 @@ pub(super) fn check(packages: &[Package], locked: &[Locked]) -> Vec<String> {
     findings
 }
 
-/// Every package that `name` depends on, directly or indirectly, through normal and build dependencies.
+/// Returns every package on which `name` depends, directly or through other packages. Follows normal dependencies and
+/// build dependencies.
 fn reached<'a>(name: &str, packages: &'a [Package], locked: &'a [Locked]) -> BTreeSet<&'a str> {
     let direct = packages.iter().filter(|it| it.name == name).flat_map(|it| &it.dependencies);
     let mut to_visit: Vec<&str> = direct.filter(|it| !it.is_dev).map(|it| it.name.as_str()).collect();
