@@ -136,7 +136,7 @@ mod tests {
             ("bench -h", Some(BENCH_HELP)),
             ("test", None),
             ("e2e --live", None),
-            // `--help` after the first argument belongs to the spawned program.
+            // A `--help` after the first argument belongs to the program that xtask starts.
             ("bench telemetry --help", None),
         ] {
             let words = words(line);

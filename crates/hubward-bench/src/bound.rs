@@ -16,7 +16,7 @@ use crate::measure::Load;
 /// Size in bytes at which the client writes its output buffer: one TLS record.
 const OUT_FULL: usize = 16 * 1024;
 
-/// A connected client without bookkeeping.
+/// A connected client that keeps no record of single messages.
 #[derive(Debug)]
 pub(crate) struct Bound<S> {
     stream: S,
@@ -87,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         self.stream.shutdown().await
     }
 
-    /// Ready when the whole output buffer is written and flushed.
+    /// Writes and flushes the output buffer. Ready when the buffer is empty.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]))?;

@@ -17,7 +17,7 @@ use crate::sink::HOST;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A connected client with the receipts of its messages in flight.
+/// A connected client, and the receipts of the messages that are in flight.
 #[derive(Debug)]
 pub(crate) struct HubwardClient {
     client: HubClient,

@@ -80,7 +80,7 @@ pub enum ServiceError {
         /// characters.
         response: String,
     },
-    /// The request is not valid, and was not sent.
+    /// The request is not valid. The client did not send it.
     #[error("the request cannot be sent: {0}")]
     Request(String),
     /// The client has no usable token to authenticate with.
@@ -213,7 +213,7 @@ impl ServiceError {
 }
 
 impl Refused {
-    /// Creates a refusal of which only the status is known.
+    /// Creates a refusal from its status. All other details are absent.
     pub(crate) const fn new(endpoint: String, request: String, status: u16) -> Self {
         Self {
             endpoint,

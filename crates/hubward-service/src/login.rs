@@ -21,7 +21,7 @@ pub struct ServiceLogin {
 pub(crate) enum Proof {
     /// The key of a policy, with which the client signs tokens.
     Key { policy: String, key: SharedKey },
-    /// A SAS token that was signed elsewhere.
+    /// A SAS token that another program has signed.
     Token(SasToken),
     /// A bearer token of Microsoft Entra.
     Bearer(Zeroizing<String>),

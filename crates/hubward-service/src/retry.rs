@@ -26,14 +26,14 @@ pub(crate) fn after(error: &ServiceError, effect: Effect, attempt: u32, most: u3
         return None;
     }
     let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(6));
-    // A time between half and all of the doubled wait.
+    // The wait is random: at least half of the doubled wait, and at most all of it.
     let backoff = doubled / 2 + doubled * u32::from(jitter) / 512;
     match (error, effect) {
         (ServiceError::Closed { .. }, Effect::Reads) => Some(backoff),
         (ServiceError::Refused(refused), _) => match (refused.status, refused.retry_after, effect) {
             // A retry does not help here: the device is slow (504), or the emulator lacks the feature (501).
             (501 | 504, ..) => None,
-            // The service refused the request without carrying it out.
+            // The service refused the request, and did not process it.
             (429, wait, _) => Some(wait.unwrap_or(backoff)),
             (500.., Some(wait), _) => Some(wait),
             (500.., None, Effect::Reads) => Some(backoff),

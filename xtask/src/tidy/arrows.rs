@@ -86,9 +86,9 @@ struct Arrow {
 }
 
 enum To {
-    /// Dependencies on these crates of the workspace only.
+    /// The crate may depend only on these crates of the workspace.
     Only(&'static [&'static str]),
-    /// Dependencies on every crate of the workspace.
+    /// The crate may depend on every crate of the workspace.
     All,
 }
 

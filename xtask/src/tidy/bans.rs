@@ -17,13 +17,13 @@ const BANNED: [(&str, &str); 5] = [
     ("rustls-pemfile", "PEM is read with rustls::pki_types::pem"),
 ];
 
-/// Crates of which the lockfile may contain only one version.
+/// Crates that must have only one version in the lockfile.
 const SINGLE: [&str; 4] = ["rustls", "tokio-rustls", "tungstenite", "tokio-tungstenite"];
 
 /// Minimum versions: older ones have known vulnerabilities.
 const AT_LEAST: [(&str, (u64, u64)); 1] = [("rustls-webpki", (0, 103))];
 
-/// Crates that pure crates must not depend on, directly or indirectly.
+/// Crates on which pure crates must not depend, directly or through other crates.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "rumqttc", "rustls"];
 
 /// Checks the lockfile and the manifests.

@@ -158,7 +158,7 @@ mod tests {
             ("services/a.rs", "fn f() { crate::handle::w::f() }", 1),
             ("state/a.rs", "use crate::services::y::Y; use crate::doors::x::X;", 2),
             ("state/a.rs", "#[cfg(test)]\nmod tests { use crate::services::y::Y; }", 0),
-            // An import through the root, where a re-export hides the floor.
+            // An import through the root of the crate. A re-export there hides the floor.
             ("state/a.rs", "use crate::W;", 1),
         ] {
             let others = [

@@ -484,7 +484,7 @@ mod tests {
             ("#[arg(value_parser = crate::b::parse)] struct A;", &["c::e::f -> b::(parse)"]),
             ("fn f() { let a = $crate::b::M; use $a::{$b, +}; }", &["c::e::f -> b::(M)"]),
             ("mod inner { use super::super::super::d::X; }", &["c::e::f::inner -> c::d::(X)"]),
-            // Paths into other crates whose names are those of modules here.
+            // Paths into other crates. These crates have the same names as modules here.
             ("use ::b::X; fn f() -> ::c::d::X {}", &[]),
             ("fn f() -> impl Fn() + use<'_> {} // crate::b::X", &[]),
             ("const TEXT: &str = \"crate::b::X\"; /* crate::b::X */", &[]),

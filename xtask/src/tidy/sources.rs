@@ -127,7 +127,7 @@ mod tests {
                 let findings = check_text("docs/a.md", format!("ok\n{before}{pattern}x"));
                 assert!(findings.len() == 1 && findings[0].starts_with("docs/a.md:2: "), "{pattern}: {findings:?}");
             }
-            // The same text inside a longer path or an address.
+            // The same text is allowed inside a longer path or an address.
             for before in ["a", "example.org", ".", "~", "${x}"] {
                 assert_eq!(check_text("docs/a.md", format!("{before}{pattern}x")), Vec::<String>::new(), "{pattern}");
             }

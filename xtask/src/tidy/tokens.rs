@@ -182,7 +182,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The beginning of a string.
+/// The start of a string literal.
 struct Quote {
     /// The length of `b`, `c`, `r`, `br` or `cr`.
     prefix: usize,

@@ -117,7 +117,7 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Both styles send the same bytes, but in different writes.
+    /// Both styles send the same bytes, but split them into writes differently.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {

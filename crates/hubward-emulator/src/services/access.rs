@@ -77,7 +77,7 @@ impl Access {
     }
 }
 
-/// A hub, and its name in a request.
+/// A hub, and the name by which the request calls it.
 #[derive(Debug)]
 pub(crate) struct HubNames<'a> {
     /// In lower case.
@@ -174,7 +174,7 @@ impl Denied {
     }
 }
 
-/// Why a caller is refused.
+/// The reason why a caller is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// The request has no `Host`, or several.

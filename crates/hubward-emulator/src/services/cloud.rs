@@ -44,7 +44,7 @@ impl Cloud {
     #[cfg(feature = "admin")]
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
-        // The sender lives in `self`.
+        // This cannot fail: the sender is a field of `self`.
         let _ = closing.wait_for(|it| *it).await;
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn script(cloud: &Cloud, script: FaultScript) -> Result<u64, BadScrip
     Ok(id)
 }
 
-/// Removes all scripts; returns how many there were.
+/// Removes all scripts. Returns the number of removed scripts.
 pub(crate) fn clear(cloud: &Cloud) -> usize {
     let cleared = cloud.faults.clear();
     cloud.registrar.moves.clear();

@@ -105,7 +105,7 @@ async fn never_keeps_the_connection_open_without_a_response() {
     let mut rest = Vec::new();
     patient(tcp.read_to_end(&mut rest)).await.expect("the end, and nothing before it");
     assert!(rest.is_empty());
-    // Over HTTPS too, no response arrives until the emulator shuts down.
+    // Over HTTPS, no response arrives either, until the emulator shuts down.
     emulator.clear_faults();
     emulator.fault(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut https, request.as_bytes()).await;

@@ -80,7 +80,7 @@ async fn faults_of_twin_responses() {
     }
 }
 
-/// Later packets overtake a delayed packet.
+/// The hub answers later packets before a delayed packet.
 #[tokio::test]
 async fn a_delayed_response_does_not_delay_others() {
     let (emulator, key) = emulator().await;

@@ -166,7 +166,7 @@ async fn a_kept_session_gets_the_rest_again_without_subscribing() {
     let mut stream = connected(&emulator, &key, false, 1).await;
     assert_eq!(got(&mut stream).await, Got { duplicate: true, ..second }, "the same packet id, and DUP");
     assert_eq!(got(&mut stream).await.body, "3");
-    // A client with a clean session has to subscribe.
+    // A client with a clean session must subscribe again.
     let mut stream = connected(&emulator, &key, true, 0).await;
     nothing_comes(&mut stream).await;
     subscribed(&mut stream, 1).await;
@@ -376,7 +376,7 @@ async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    // A connection that ends before the lock does not count.
+    // A connection that ends before the message lock ends does not count as a delivery.
     for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;

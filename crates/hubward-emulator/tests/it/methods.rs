@@ -160,7 +160,7 @@ async fn the_end_of_a_connection_ends_its_calls() {
     let device = async {
         let (_, id, _) = called(&mut first).await;
         let mut second = listening(&emulator, &key, &[FILTER]).await;
-        // A response over another connection is dropped.
+        // The hub drops a response that arrives over another connection.
         answer(&mut second, "200", &id, "").await;
         assert_eq!(before_pong(&mut second).await, []);
     };
@@ -175,7 +175,7 @@ async fn invalid_calls_are_refused() {
     let invoke = |invocation| emulator.invoke_method("localhost", "d1", invocation);
     assert_eq!(invoke(Invocation::new("")).await, Err(InvokeError::Name));
     assert_eq!(invoke(Invocation::new("x".repeat(1025))).await, Err(InvokeError::Name));
-    // The two quotes of the JSON text count.
+    // The two quotes of the JSON text count towards the size.
     let large = Invocation::new("m").payload("x".repeat(131_071));
     assert_eq!(invoke(large).await, Err(InvokeError::TooLarge { size: 131_073, limit: 131_072 }));
     assert_eq!(before_pong(&mut stream).await, []);

@@ -75,7 +75,7 @@ async fn a_module_is_connected_beside_its_device_and_its_telemetry_names_it() {
         assert!(stamps.contains(&(name, value.to_owned())), "{name}: {stamps:?}");
     }
     assert!(log[1].stamps().iter().all(|(name, _)| !matches!(*name, "dt-dataschema" | "iothub-connection-module-id")));
-    // A publish to another module's topic ends the connection.
+    // If a module publishes to the topic of another module, the hub ends the connection.
     send(&mut module, &publish(QOS1, "devices/d1/messages/events/", 3, b"not mine")).await;
     assert_eq!(receive(&mut module).await, None);
 }

@@ -24,7 +24,7 @@ async fn a_bulk_request_changes_many_identities() {
     assert_eq!((&twin.tags["site"], &twin.desired.values["interval"]), (&json!("a"), &json!(30)));
     assert!(emulator.module("localhost", "d1", "m1").is_some());
 
-    // Refused items do not affect the others.
+    // If an item is refused, the other items are still processed.
     let etag = shown["etag"].as_str().expect("an etag");
     let mixed = json!([
         { "id": "d1", "importMode": "create" },

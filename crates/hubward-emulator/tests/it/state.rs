@@ -145,7 +145,7 @@ async fn all_state_survives_a_restart() {
 
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
-    // A second restart without a change.
+    // Restart a second time without a change.
     emulator.shutdown().await;
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
@@ -263,7 +263,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
 
     let other = Emulator::start().await.expect("started");
     let report = other.import(&seed).expect("it fits");
-    // Two enrollments, a group, two devices and a module, a record.
+    // These are two enrollments, a group, two devices, a module and a record.
     assert_eq!((report.created, report.updated, report.unchanged), (7, 0, 0));
     assert_eq!(other.export(), exported);
     let twins = |it: &Emulator| it.twin(HUB, "pump").map(|it| (it.tags, it.desired.values, it.reported.values));

@@ -65,7 +65,7 @@ async fn responses_need_a_subscription() {
     let mut stream = listening(&emulator, &key, &[NOTICES]).await;
     send(&mut stream, &publish(0, GET, 0, b"")).await;
     send(&mut stream, &publish(0, REPORTED, 0, br#"{"a":1}"#)).await;
-    // A report without a request id is accepted and not answered.
+    // A report without a request id is accepted, but gets no response.
     for topic in ["$iothub/twin/PATCH/properties/reported/", "$iothub/twin/PATCH/properties/reported/?$rid="] {
         send(&mut stream, &publish(0, topic, 0, br#"{"b":2}"#)).await;
     }

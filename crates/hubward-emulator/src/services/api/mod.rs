@@ -14,7 +14,7 @@ mod page;
 pub(crate) enum Authentication {
     /// The request must have a token and a known api-version.
     Required,
-    /// The caller of the function has authorized the request.
+    /// The caller of this function has already authorized the request.
     #[cfg(feature = "admin")]
     Done,
 }

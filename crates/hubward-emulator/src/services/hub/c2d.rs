@@ -106,7 +106,7 @@ impl CloudToDevice {
         self
     }
 
-    /// Lets the message expire after `time`: at most two days.
+    /// Sets how long the message is valid, at most two days.
     pub const fn expires_after(mut self, time: Duration) -> Self {
         self.expiry = Some(Expiry::After(time));
         self

@@ -21,7 +21,7 @@ pub(crate) struct DeviceConnection<'a> {
     pub(super) cloud: &'a Cloud,
     pub(super) login: Login,
     key: Key,
-    /// Distinguishes this connection from others of the same identity.
+    /// The number of this connection. An older connection of the same identity has another number.
     number: u64,
     activity: Arc<Activity>,
     /// Whether the session outlives the connection.
@@ -168,7 +168,7 @@ impl<'a> DeviceConnection<'a> {
             .read(|state| state.device(&self.login.hub, &self.login.identity.client_id())?.queue.next_release())
     }
 
-    /// Completes a delivered message; `None` if the device no longer exists.
+    /// Completes a delivered message. Returns `None` if the device no longer exists.
     pub(crate) fn complete_message(&self, packet_id: u16) -> Option<Acknowledged> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, _| Some(queue.acknowledge(self.number, packet_id, now)))

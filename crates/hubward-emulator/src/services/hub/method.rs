@@ -152,7 +152,7 @@ impl InvokeError {
     }
 }
 
-/// Calls a method of a device or module that is connected.
+/// Calls a method of a connected device or module, and waits for the response.
 ///
 /// Dropping the future discards the response.
 pub(crate) async fn invoke(

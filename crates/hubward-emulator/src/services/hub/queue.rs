@@ -48,7 +48,7 @@ fn put_into_queue(
                 Ok(post.message_id.clone())
             }
             Some(Err(_)) => Err(SendProblem::QueueFull),
-            // The device was deleted in the meantime.
+            // After the first check, another request has deleted the device.
             None => Err(SendProblem::UnknownDevice { device_id: device_id.to_owned() }),
         }
     })

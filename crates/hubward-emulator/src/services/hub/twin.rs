@@ -91,7 +91,7 @@ impl TwinProblem {
 
     pub(crate) fn as_code(&self) -> Code {
         match self {
-            // The code is the same for a module: see `Problem::missing_twin`.
+            // The code for a module is the same as for a device: see `Problem::missing_twin`.
             Self::NotFound { .. } => Code::DeviceNotFound,
             Self::NotAnObject { .. } => Code::IotHubFormatError,
             Self::Refused(problem) => refusal(problem),

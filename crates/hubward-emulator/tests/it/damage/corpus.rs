@@ -5,7 +5,7 @@ use fastrand::Rng;
 /// The page size of the file.
 const PAGE: usize = 4096;
 
-/// Size of the header, which holds the pointers of two commits.
+/// Size of the header. The header points to two commits.
 const HEADER: usize = 320;
 
 /// A damaged file with a description of the damage.

@@ -28,11 +28,11 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
 
     fn entries(state: &State) -> &Table<Entry<Self>>;
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>>;
-    /// Adds the registration of the device.
+    /// Adds the registration of the enrollment's device to the model.
     fn with_registration(self, state: &State) -> Self;
 }
 
-/// Creates the enrollment without If-Match, updates it with If-Match.
+/// Creates the enrollment if the request has no If-Match. Otherwise, updates the enrollment.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. `[guess]`: the
 /// update of a missing enrollment gets 404.

@@ -37,7 +37,7 @@ pub(super) fn answer(
                 let of = |it: &crate::state::model::Record| {
                     it.group.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(group))
                 };
-                // A record stays after its group is deleted.
+                // If a group is deleted, its records stay.
                 if !state.groups.contains_key(&group.to_ascii_lowercase()) && !state.records.values().any(of) {
                     return Err(Refusal::new(404, 404_202, "The enrollment group was not found."));
                 }

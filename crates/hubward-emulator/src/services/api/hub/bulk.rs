@@ -169,7 +169,7 @@ fn apply(
         )?;
         let enabled = identity::status(operation.status, operation.status_reason.as_deref())?;
         if client_id.contains('/') && (enabled == Some(false) || operation.status_reason.is_some()) {
-            // An export writes `enabled` for every module.
+            // Accept `enabled` for a module: an export writes it for every module.
             return Err(Problem::invalid("A module has no status of its own; disable its device instead."));
         }
         let requested = IdentityRequest {
@@ -185,7 +185,7 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // The table reports the creation itself.
+            // The table itself writes an event for a new identity.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));

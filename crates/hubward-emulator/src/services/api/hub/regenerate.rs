@@ -14,7 +14,7 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::State;
 use crate::state::wire_id;
 
-/// Source: `[guess]` the same number as in other bulk requests.
+/// Source: `[guess]`: the same limit as for other bulk requests.
 const MAX: usize = 100;
 
 /// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.

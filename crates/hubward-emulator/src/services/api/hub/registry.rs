@@ -50,7 +50,7 @@ pub(super) fn modules(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiRe
     })
 }
 
-/// Shuffles a list if the emulator's options say so.
+/// Shuffles a list if the options of the emulator request this.
 fn ordered<T>(cloud: &Cloud, mut list: Vec<T>) -> Vec<T> {
     if let Some(mut order) = cloud.choices.next_order() {
         order.shuffle(&mut list);
@@ -74,7 +74,7 @@ fn show(state: &State, hub: &str, client_id: &str) -> Result<ApiResponse, Proble
     })
 }
 
-/// Creates the identity without `If-Match`, updates it with `If-Match`.
+/// Creates the identity if the request has no `If-Match`. Otherwise, updates the identity.
 ///
 /// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". `[guess]`: the update of a
 /// missing identity gets 404.
@@ -92,7 +92,7 @@ pub(super) fn put(
         Ok::<_, Problem>((created, show(state, hub, client_id)?))
     })?;
     if !created {
-        // The table itself reports new identities.
+        // The table itself writes an event for a new identity.
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
         cloud.journal.note(note);
     }

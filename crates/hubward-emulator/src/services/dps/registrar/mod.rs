@@ -105,7 +105,7 @@ impl Registrar {
         DpsResponse::error(refusal, self.clock.now())
     }
 
-    /// The response for an expired token, at a scripted fault.
+    /// The response that a scripted fault sends for an expired token.
     pub(crate) fn expired(&self, caller: &Caller) -> DpsResponse {
         let why = "the token has expired (a scripted fault)".to_owned();
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))

@@ -99,7 +99,7 @@ fn answers_as_documented_while_and_after_assigning() {
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
     assert!(device.enabled && device.keys.primary == key);
-    // DPS keeps the result, and a lookup returns the same result.
+    // DPS keeps the result. A lookup returns it again.
     assert_eq!(json(&registrar.poll(&caller, &operation)), body);
     assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
 }

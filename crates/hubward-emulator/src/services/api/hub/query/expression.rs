@@ -33,13 +33,13 @@ const MEMBERS: [&str; 20] = [
     "configurations",
 ];
 
-/// Words that cannot begin a path or be an alias.
+/// Words that are neither the start of a path nor an alias.
 const RESERVED: [&str; 14] =
     ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
 
 pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 
-/// `None` is undefined, `Some(None)` is null.
+/// In this value, `None` is undefined, and `Some(None)` is null.
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 

@@ -131,7 +131,7 @@ fn whole<'a>(it: u64) -> Operand<'a> {
     Some(Cow::Owned(Value::from(it)))
 }
 
-/// A position in a string.
+/// Returns a position in a string as a number.
 fn index(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }

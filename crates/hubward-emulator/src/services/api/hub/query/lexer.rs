@@ -2,7 +2,7 @@
 
 use super::Invalid;
 
-/// Longer symbols come before their prefixes.
+/// A longer symbol must come before a symbol with which it starts.
 const SYMBOLS: [&str; 18] =
     ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 

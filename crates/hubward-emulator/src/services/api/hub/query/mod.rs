@@ -44,7 +44,7 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: 
         batch(cloud, hub, modules, after.as_deref())
     };
     let (body, mut headers) = query.run(&text, &wanted, next).await.map_err(Problem::invalid)?;
-    // Only DPS returns this header.
+    // Only DPS returns this header; a hub does not.
     headers.retain(|(name, _)| *name != MAX_ITEM_COUNT);
     Ok(ApiResponse { status: 200, body, headers })
 }

@@ -107,7 +107,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     Ok(from)
 }
 
-/// Parses the columns. The second value is whether they are `*`.
+/// Parses the columns. Also returns whether they are `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));

@@ -139,7 +139,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Adds a row; returns false if the page is full.
+    /// Adds a row. Returns `false` if the page is full.
     fn add(&mut self, key: String, row: &Value) -> bool {
         if self.left == Some(0) {
             return false;
