@@ -66,7 +66,7 @@ impl AdminPort {
         HubService::of(self.mounted(format!("/hubs/{}", segment(host)), HUB_API_VERSION))
     }
 
-    /// Creates a request for which this type has no method. `path` must start with `/`. Ids in `path` must be
+    /// Creates a request that this type does not offer as a method. `path` must start with `/`. Ids in `path` must be
     /// percent-encoded.
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

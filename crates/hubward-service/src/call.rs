@@ -114,7 +114,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the device or module whose text the answer contains. The service does not check that text.
+    /// Sets the device or module that writes a part of the answer. The service does not check this part.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);

@@ -58,7 +58,7 @@ pub(crate) struct RequestSpec {
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module whose text the answer contains. The service does not check that text.
+    /// The device or module that writes a part of the answer. The service does not check this part.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -278,8 +278,8 @@ impl Client {
         // Only the error codes of a hub have names. Ignore a name for a code of DPS.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // The answer may come from a gateway, which does not use the JSON format of the service. Keep the text of
-        // that answer.
+        // A gateway between client and service may have sent the answer, without the JSON format of the service. Keep
+        // the text of such an answer.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));

@@ -76,7 +76,7 @@ pub enum ServiceError {
         endpoint: String,
         /// The device, or `{device}/{module}`.
         device: String,
-        /// The answer of the service, which contains the text of the device. Shortened to one line of at most 400
+        /// The answer of the service, including the text of the device. Shortened to one line of at most 400
         /// characters.
         response: String,
     },

@@ -210,7 +210,7 @@ impl HubService {
         self.call(Method::GET, "/statistics/service")
     }
 
-    /// Creates a request for which this type has no method. `path` must start with `/`. Ids in `path` must be
+    /// Creates a request that this type does not offer as a method. `path` must start with `/`. Ids in `path` must be
     /// percent-encoded ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

@@ -50,7 +50,7 @@ impl ServiceOptions {
         self
     }
 
-    /// Sets which address the client dials for which host. The certificate must still match the host name.
+    /// Sets other addresses to dial for some hosts. The certificate must still match the host name.
     #[must_use]
     pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
         self.tcp = self.tcp.dial_overrides(overrides);

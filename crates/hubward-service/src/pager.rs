@@ -44,7 +44,7 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The type of the items, in the words of the service, such as `Twin` or `Raw`.
     pub item_type: Option<String>,
-    /// The continuation token, with which the next page can be requested. `None` on the last page.
+    /// The continuation token for the request of the next page. `None` on the last page.
     pub continuation: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Decides whether to retry a request, and after which time. This module does no I/O and reads no clock.
+//! Decides whether to retry a request, and how long to wait before the retry. Does no I/O and reads no clock.
 
 use std::time::Duration;
 

@@ -65,8 +65,8 @@ const ARROWS: [Arrow; 13] = [
 /// The crates for devices. Their unit tests must not use the emulator, and the unit tests of the emulator must not
 /// use these crates.
 ///
-/// There are two reasons. A test of one side with the other would pass if both contain the same mistake. And neither
-/// side could be built alone.
+/// There are two reasons. First, if device code and emulator contain the same mistake, a test of one with the other
+/// would pass. Second, it would be impossible to build one without the other.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",

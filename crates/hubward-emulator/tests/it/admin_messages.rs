@@ -57,7 +57,7 @@ async fn a_message_is_sent_listed_and_delivered() {
     assert_eq!((feedback.original_message_id.as_str(), feedback.status_code), ("m1", Outcome::Success));
     let waiting = request(&emulator, "GET /messages/localhost/d1 HTTP/1.1", "").await;
     assert_eq!(waiting.body, r#"{"messages":[]}"#);
-    // If the message has an absolute expiry, the topic contains it.
+    // The absolute expiry is in the past. The message expires immediately, and the sender gets feedback.
     let past =
         r#"{"bodyBase64": "/wA=", "expiryTimeUtc": "2001-02-03T04:05:06Z", "ack": "negative", "messageId": "old"}"#;
     assert_eq!(post(&emulator, "/messages/localhost/d1", past).await.status, 200);

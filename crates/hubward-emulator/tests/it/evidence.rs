@@ -214,7 +214,7 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Microsoft engineers say that both services end the connection: Azure/azure-iot-middleware-freertos 65 and 89. No
+/// Microsoft engineers say that a hub and DPS end the connection: Azure/azure-iot-middleware-freertos 65 and 89. No
 /// public trace shows this, so it is an option of the emulator.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {

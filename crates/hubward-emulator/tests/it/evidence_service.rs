@@ -272,7 +272,7 @@ async fn lists_can_be_shuffled() {
     assert_ne!(runs[0][1], runs[0][2], "the same query");
 }
 
-/// Decodes base64 of ASCII text. Written by hand, so that the test does not use the emulator's own decoder.
+/// Decodes base64 of ASCII text. The test must not use the decoder of the emulator.
 fn from_base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.bytes().filter_map(|it| ALPHABET.iter().position(|letter| *letter == it));

@@ -18,7 +18,7 @@ pub(crate) struct NoHub {
     pub(crate) message: String,
 }
 
-/// Chooses one of the linked hubs. `linked` contains their names, sorted, in their original letter case.
+/// Chooses one of the linked hubs. `linked` contains the sorted names of these hubs, in the original letter case.
 ///
 /// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md. `[guess]`: the hash function. Any function that
 /// distributes devices evenly would do.

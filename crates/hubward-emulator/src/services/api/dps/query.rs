@@ -19,7 +19,7 @@ pub(super) struct Page {
     most: usize,
     /// Key of the last object on the previous page.
     after: Option<String>,
-    /// The random generator that decides the order of the objects. `None` means the order of their keys.
+    /// The random generator that decides the order of the objects. `None` means that the order is that of the keys.
     order: Option<Rng>,
 }
 

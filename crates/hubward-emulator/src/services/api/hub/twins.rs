@@ -91,7 +91,7 @@ impl Changes {
 
 /// Returns the desired properties without `$metadata` and `$version`.
 ///
-/// Only the hub sets these two. They are ignored here, because a client may send back a twin that it has read.
+/// A client may send back a twin that it has read. The hub ignores these two names, because only the hub sets them.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, in which the client sends a twin back.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {

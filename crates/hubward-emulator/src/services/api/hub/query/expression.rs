@@ -33,7 +33,7 @@ const MEMBERS: [&str; 20] = [
     "configurations",
 ];
 
-/// Words that are neither the start of a path nor an alias.
+/// Words that cannot start a path and cannot be an alias.
 const RESERVED: [&str; 14] =
     ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
 

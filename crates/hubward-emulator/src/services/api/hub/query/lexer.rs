@@ -2,7 +2,7 @@
 
 use super::Invalid;
 
-/// A longer symbol must come before a symbol with which it starts.
+/// The symbols. The lexer uses the first one that matches, so `<=` must come before `<`.
 const SYMBOLS: [&str; 18] =
     ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 
