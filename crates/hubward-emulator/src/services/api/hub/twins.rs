@@ -69,7 +69,7 @@ impl Changes {
     /// Parses the changes.
     ///
     /// In a replacement, an absent part or `null` removes all values of the part. In a patch, an absent part changes
-    /// nothing. `null` instead of the desired properties removes all of them.
+    /// nothing, and `null` instead of the desired properties removes all desired properties.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". `[guess]`: `null`
     /// instead of the tags of a patch changes nothing.

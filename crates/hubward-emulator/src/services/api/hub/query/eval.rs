@@ -22,7 +22,7 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
     truth(&evaluate(condition, document)) == Some(true)
 }
 
-/// Evaluates an expression. If an operand is undefined, the result is undefined.
+/// Evaluates an expression. If an operand is undefined, the result of most operators is undefined.
 ///
 /// `NOT` of undefined is also undefined. Example: a document has no member `a`. Then neither `a = 1` nor `NOT a = 1`
 /// matches the document.
