@@ -226,7 +226,7 @@ async fn clients_with_wrongly_signed_tokens_keep_no_client_out_and_take_over_no_
     for _ in 0..8 {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         send(&mut stream, &wrongly_signed(&emulator, "healthy")).await;
-        // DPS accepts the CONNECT, as the real service does. DPS would refuse the registration only.
+        // DPS accepts the CONNECT, as the real service does. DPS refuses only the registration.
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
         unauthenticated.push(Slow::Secure(Box::new(stream)));
     }

@@ -37,7 +37,7 @@ const MAX: usize = 100;
 /// Processes the identities in order. If the hub refuses one identity, it still processes the others.
 ///
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": at most 100 identities. If an identity is
-/// refused, the status is 400, with the same format of the body.
+/// refused, the status is 400, and the body has the same format as with 200.
 pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let operations = operations(read(body, b'[')?)?;
     if operations.is_empty() {
