@@ -97,7 +97,8 @@ enrollments, and deletes them at the end. Services on other machines require --y
 Exit codes: 0 no difference, 3 a difference, 1 a request could not be sent. For more, see the help of the
 program: `cargo run -p hubward-tests --bin live_questions -- --help`.";
 
-/// Returns the help text that `help`, `help COMMAND`, `COMMAND --help` or `--help` requests.
+/// Returns the help text for `COMMAND --help`, `help COMMAND`, `help` or `--help`. Returns `None` for other
+/// arguments.
 pub(crate) fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
     let is_flag = |it: &str| matches!(it, "--help" | "-h");
     let topic = match (command, rest.first().map(String::as_str)) {
@@ -135,7 +136,7 @@ mod tests {
             ("bench -h", Some(BENCH_HELP)),
             ("test", None),
             ("e2e --live", None),
-            // `--help` after the first argument belongs to the spawned program.
+            // A `--help` after the first argument belongs to the program that xtask starts.
             ("bench telemetry --help", None),
         ] {
             let words = words(line);

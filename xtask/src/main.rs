@@ -1,7 +1,7 @@
 //! The development commands of this repository: `cargo xtask help` lists them.
 //!
-//! xtask only spawns other programs and reads files. It depends on no crate of the workspace, so that it builds fast,
-//! and works even if the workspace does not compile.
+//! xtask only starts other programs and reads files. It does not depend on the crates of the workspace. For this
+//! reason, it builds fast, and works even if the workspace does not compile.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
@@ -45,7 +45,7 @@ fn e2e(arguments: &[String]) -> ExitCode {
     run(Cargo::command(fixed).args(arguments)).into()
 }
 
-/// Sends the open questions to a live service, and compares its answers with the emulator's.
+/// Sends the open questions to a live service. Compares the answers of the service with those of the emulator.
 fn live_questions(arguments: &[String]) -> ExitCode {
     let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "live_questions", "--"];
     run(Cargo::command(fixed).args(arguments)).into()
@@ -61,7 +61,7 @@ fn interop(arguments: &[String]) -> ExitCode {
     show_and_run(python.arg("tests/interop/run.py").arg("--hubward").arg(binary).args(arguments)).into()
 }
 
-/// Tests the emulator's web page in a real browser, against the emulator of a release build.
+/// Tests the web page of the emulator in a real browser. Uses a release build of the emulator.
 fn portal(arguments: &[String]) -> ExitCode {
     let binary = match release_binary() {
         Ok(binary) => binary,

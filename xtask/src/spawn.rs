@@ -11,12 +11,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")
 }
 
-/// A command that runs a program in the root of the repository.
+/// Returns a command that runs a program in the root of the repository.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // `cargo run` sets these variables for xtask. A nested cargo would rebuild every package whose build script reads
-    // one of them.
+    // `cargo run` sets these variables for xtask. Do not pass them to a nested cargo: it would rebuild every package
+    // whose build script reads one of these variables.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -44,7 +44,8 @@ impl Cargo {
         probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     }
 
-    /// The metadata of the workspace's own packages. Reads manifests only, so it needs no network and no lock.
+    /// Returns the metadata of the packages in the workspace. Cargo reads only the manifests, without the network and
+    /// without `Cargo.lock`.
     pub(crate) fn metadata() -> Result<Value, String> {
         let output = Self::command(["metadata", "--format-version", "1", "--no-deps"])
             .stderr(Stdio::inherit())
@@ -85,7 +86,7 @@ impl From<Ended> for ExitCode {
 /// Runs a command and waits for it.
 pub(crate) fn run(command: &mut Command) -> Ended {
     match command.status() {
-        // A program that was killed by a signal has no code: use 1.
+        // A program that a signal has killed has no exit code. Use 1 instead.
         Ok(status) => Ended { code: status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)) },
         Err(error) => {
             eprintln!("xtask: cannot run {}: {error}", command.get_program().display());
@@ -94,7 +95,7 @@ pub(crate) fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// Prints the command, so that a person can repeat it, and runs it.
+/// Prints the command and runs it. A reader of the output can then repeat the command.
 pub(crate) fn show_and_run(command: &mut Command) -> Ended {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());

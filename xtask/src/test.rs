@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs the steps in order, and prints one line per step at the end.
+//! `cargo xtask test`: runs all steps in order. At the end, prints one line per step.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::spawn::{Cargo, show_and_run};
 use crate::tidy;
 
-/// One step: its name, and a function that runs it and returns whether it passed.
+/// One step: its name, and the function that runs it. The function returns whether the step succeeded.
 type Step = (&'static str, fn() -> bool);
 
 const STEPS: [Step; 7] = [
@@ -22,7 +22,7 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Builds with fewer features, which a build of the whole workspace never compiles.
+/// Builds with fewer features. A build of the whole workspace does not compile these combinations.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),
@@ -34,10 +34,11 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward-cli", "https,service"),
 ];
 
-/// Programs that some tests run. They are built first, so that no test spends its time limit on building them.
+/// Programs that some tests start. They are built before the tests, because building would use up the time limit of a
+/// test.
 const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
 
-/// Runs every step, even after a failure, so that one run shows all problems.
+/// Runs every step, even if an earlier step fails. One run then shows all problems.
 pub(crate) fn test() -> ExitCode {
     let mut outcomes = Vec::new();
     for (name, step) in STEPS {

@@ -1,7 +1,7 @@
-//! The bound: the throughput of this stack without any bookkeeping per message.
+//! The bound: the throughput of tokio, rustls and hand-written frames, without a record of each message.
 //!
-//! The client is one task with one TLS stream. It copies frames from a template and sets the packet id. It counts
-//! acknowledgements, but does not match them to messages.
+//! The client is one task with one TLS stream. It copies a PUBLISH from a template and sets the packet id. It counts
+//! the acknowledgements, but does not check which message each one belongs to.
 
 use std::io;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::frame::{self, PublishTemplate, invalid};
 use crate::measure::Load;
 
-/// The client writes the output buffer when it has this many bytes: the size of one TLS record.
+/// Size in bytes at which the client writes its output buffer: one TLS record.
 const OUT_FULL: usize = 16 * 1024;
 
-/// A connected client without bookkeeping.
+/// A connected client that keeps no record of single messages.
 #[derive(Debug)]
 pub(crate) struct Bound<S> {
     stream: S,
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         })
     }
 
-    /// Sends this many messages, and waits for the same number of acknowledgements.
+    /// Sends `messages` messages, and waits for the same number of acknowledgements.
     ///
     /// # Errors
     /// An I/O error, or a packet other than PUBACK.
@@ -87,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         self.stream.shutdown().await
     }
 
-    /// Ready when the whole output buffer is written and flushed.
+    /// Writes and flushes the output buffer. Ready when the buffer is empty.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]))?;
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// The peer withholds acknowledgements until the client stops sending. The client has then filled the window.
+    /// The peer sends acknowledgements only after the client has stopped. The client stops when the window is full.
     #[tokio::test(start_paused = true)]
     async fn the_window_limits_the_messages_in_flight() {
         for window in [1, 7, 100] {
@@ -147,7 +147,8 @@ mod tests {
             peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
             for _ in 0..3 {
                 let mut got = BytesMut::new();
-                // Paused time advances only when every task waits, so the timeout means that the client stopped.
+                // Paused time advances only when every task waits. The timeout thus means that the client has
+                // stopped.
                 while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
                 let mut acks = Vec::new();
                 while let Some(packet) = frame::first(&got).expect("a frame") {

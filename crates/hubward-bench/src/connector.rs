@@ -1,5 +1,5 @@
-//! Connects the bound and the hubward client to a sink, with the same TLS settings and `TCP_NODELAY`. The clients trust
-//! only the sink's certificate. The sink requires TLS 1.3.
+//! Connects the bound and the hubward client to a sink. The clients use the same TLS settings and `TCP_NODELAY`, and
+//! trust only the certificate of the sink. The sink requires TLS 1.3.
 
 use std::error::Error;
 use std::fmt;
@@ -48,7 +48,7 @@ impl Connector {
     /// Returns the dialer for hubward over MQTT.
     ///
     /// # Errors
-    /// Never in practice, because the text of the rule is fixed.
+    /// Never in practice, because the rule for dialing is a fixed text.
     pub(crate) fn dialer(&self) -> Result<TlsDialer> {
         let rule: DialOverride = format!("{HOST}::127.0.0.1:").parse()?;
         Ok(TlsDialer::new(TcpDialer::new().dial_overrides(vec![rule]), self.config.clone()))

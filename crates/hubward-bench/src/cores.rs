@@ -1,5 +1,6 @@
-//! Chooses the processor cores of client and sink. The choice affects the result more than the code does. On one core,
-//! client and sink exchange big batches. On two cores, they spend time on waking each other.
+//! Chooses the processor cores of client and sink. The choice affects the result more than the code does.
+//!
+//! On one core, client and sink exchange big batches. On two cores, each spends time on waking the other.
 
 /// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,8 +22,8 @@ impl Cores {
         }
     }
 
-    /// Chooses the cores of client and sink from `allowed`, the cores that this process may use. Returns `None` if the
-    /// system chooses.
+    /// Chooses the cores of client and sink. `allowed` contains the cores that this process may use. Returns `None`
+    /// if the operating system is to choose.
     fn choose(self, allowed: &[usize]) -> Option<(usize, usize)> {
         match (self, allowed) {
             (Self::Apart, [first, .., last]) => Some((*first, *last)),
@@ -32,8 +33,10 @@ impl Cores {
     }
 }
 
-/// Pins this process to its core and returns the core for the sink. Returns `None` if client and sink are not pinned:
-/// the user asked for that, or the system does not allow pinning.
+/// Pins this process to its core, and returns the core for the sink.
+///
+/// Returns `None` if the process is not pinned, because the user requested this or the operating system does not
+/// allow pinning.
 #[cfg(target_os = "linux")]
 pub(crate) fn pin_client(cores: Cores) -> Option<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).ok()?;

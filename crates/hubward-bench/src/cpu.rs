@@ -1,4 +1,4 @@
-//! The processor time that this process has used, user and system time together.
+//! The processor time that this process has used: the sum of user time and system time.
 
 use std::time::Duration;
 

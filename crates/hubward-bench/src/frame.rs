@@ -1,5 +1,6 @@
-//! Encodes and decodes by hand the MQTT 3.1.1 frames that a telemetry run needs. The sink and the bound use this
-//! module, so that both spend time only on the bytes.
+//! Encodes and decodes the MQTT 3.1.1 packets that a telemetry run needs. The code is written by hand.
+//!
+//! The sink and the bound use this module. They spend no time on more than the bytes.
 //!
 //! Source: MQTT 3.1.1, sections 2.2 (fixed header), 3.1 to 3.4, 3.8, 3.9.
 
@@ -27,7 +28,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) len: usize,
 }
 
-/// The packet at the start of `bytes`, or `None` if it is incomplete.
+/// Returns the packet at the start of `bytes`. Returns `None` if the packet is incomplete.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if the remaining length has more than four bytes.
@@ -48,7 +49,7 @@ pub(crate) fn first(bytes: &[u8]) -> io::Result<Option<Frame<'_>>> {
     Ok(None)
 }
 
-/// The packet id in the body of a PUBLISH with QoS 1.
+/// Returns the packet id from the body of a PUBLISH with QoS 1.
 pub(crate) fn publish_id(body: &[u8]) -> Option<[u8; 2]> {
     let (topic_len, rest) = body.split_first_chunk::<2>()?;
     let rest = rest.get(usize::from(u16::from_be_bytes(*topic_len))..)?;
@@ -62,7 +63,8 @@ pub(crate) const fn puback([high, low]: [u8; 2]) -> [u8; 4] {
 
 /// A CONNECT with user name and password.
 pub(crate) fn connect(client_id: &str, user_name: &str, password: &str) -> Vec<u8> {
-    // Protocol name and level; flags for user name, password and clean session; keep-alive in seconds.
+    // The start of the body: protocol name and level; flags for user name, password and clean session; keep-alive in
+    // seconds.
     let mut body = b"\0\x04MQTT\x04\xc2\0\x3c".to_vec();
     for text in [client_id, user_name, password] {
         push_text(&mut body, text);
@@ -70,7 +72,7 @@ pub(crate) fn connect(client_id: &str, user_name: &str, password: &str) -> Vec<u
     packet(CONNECT, &body)
 }
 
-/// A PUBLISH with QoS 1 in which only the packet id changes.
+/// An encoded PUBLISH with QoS 1. Only its packet id changes from message to message.
 #[derive(Debug)]
 pub(crate) struct PublishTemplate {
     bytes: Vec<u8>,

@@ -17,7 +17,7 @@ use crate::sink::HOST;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A connected client with the receipts of its messages in flight.
+/// A connected client, and the receipts of the messages that are in flight.
 #[derive(Debug)]
 pub(crate) struct HubwardClient {
     client: HubClient,
@@ -52,7 +52,7 @@ impl HubwardClient {
         })
     }
 
-    /// Sends this many messages, each with a receipt, and waits for every receipt.
+    /// Sends `messages` messages, each with a receipt, and waits for all receipts.
     ///
     /// # Errors
     /// A message was not acknowledged.

@@ -1,4 +1,5 @@
-//! One run of one client: a warm-up, then the elapsed time and processor time for a number of acknowledged messages.
+//! Measures one run of one client. After a warm-up, measures the elapsed time and the processor time until a number
+//! of messages is acknowledged.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The number of messages before the measurement starts: enough to fill the window twice, and to warm the caches.
+    /// Number of messages to send before the measurement starts. They fill the window twice and warm the caches.
     pub(crate) const fn warm_up(&self) -> usize {
         2 * self.window + self.messages / 20
     }
@@ -55,7 +56,8 @@ impl Load {
 pub(crate) struct Sample {
     /// Acknowledged messages per second.
     pub(crate) per_second: f64,
-    /// Processor time of this process per message in microseconds; `None` if the system does not report it.
+    /// Processor time of this process per message, in microseconds. `None` if the operating system does not report
+    /// it.
     pub(crate) cpu_micros: Option<f64>,
 }
 

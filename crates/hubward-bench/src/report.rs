@@ -1,4 +1,4 @@
-//! The results as a table, as JSON, and as the outcome of `--check`.
+//! Prints the results as a table or as JSON, and checks them for `--check`.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// The results of one client at one window with one sink: one sample per round.
+/// The results of one client with one window and one sink. There is one sample per round.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) sink: Style,
@@ -42,7 +42,9 @@ impl Row {
 }
 
 impl Report {
-    /// The ratio of `row` to the bound in the value that `of` returns. Each round has a ratio; this is their median.
+    /// Compares a row with the row of the bound. `of` selects a value of a sample, such as the throughput.
+    ///
+    /// Calculates the ratio to the bound for each round, and returns the median of these ratios.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
@@ -57,10 +59,11 @@ impl Report {
         self.ratio(row, |it| it.cpu_micros)
     }
 
-    /// Checks that hubward over MQTT reaches [`MIN_RATIO`] of the bound at [`CHECKED_WINDOW`] on every sink.
+    /// Checks the results of hubward over MQTT at window [`CHECKED_WINDOW`]. With every sink, the ratio to the bound
+    /// must be at least [`MIN_RATIO`].
     ///
     /// # Errors
-    /// One sentence for each sink on which the ratio is lower, or one sentence if nothing was measured at that window.
+    /// One sentence for each sink with a lower ratio. If this window was not measured, one sentence that says so.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();

@@ -1,7 +1,6 @@
 //! `telemetry`: plans the runs and measures them.
 //!
-//! Every round measures every client once before the next round begins, so that other load on the
-//! machine affects all clients alike.
+//! Each round measures every client once. As a result, other load on the machine affects all clients alike.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -49,7 +48,7 @@ pub(crate) struct Options {
 /// Does all measurements. Calls `at_round` when a round begins.
 ///
 /// # Errors
-/// A sink does not start, or a message of a run is not acknowledged.
+/// A sink does not start, or a message is not acknowledged.
 pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Result<Report> {
     let sink_core = cores::pin_client(options.cores);
     let cores = if sink_core.is_some() { options.cores } else { Cores::Any };
@@ -77,8 +76,8 @@ pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Res
     Ok(Report { rounds: options.rounds, cores, rows })
 }
 
-/// The rows of the table, in the order of measurement. Each window of each sink has a row for the bound, followed by
-/// the rows for the hubward clients.
+/// Returns the rows of the table, in the order of measurement. For each sink and window, the first row is the bound.
+/// The rows of the hubward clients follow.
 fn plan(options: &Options) -> Vec<Row> {
     let payload: Bytes = (0..PAYLOAD).map(|it| b'a' + (it % 26) as u8).collect();
     let mut rows = Vec::new();
@@ -94,7 +93,7 @@ fn plan(options: &Options) -> Vec<Row> {
     rows
 }
 
-/// Measures one run on a new connection. The measurement does not include connecting and the warm-up.
+/// Measures one run on a new connection. The time for connecting and for the warm-up does not count.
 async fn measure(client: Client, connector: &Connector, load: &Load) -> Result<Sample> {
     match client {
         Client::Bound => measure_bound(connector, load).await,

@@ -1,5 +1,7 @@
-//! The admin port of hubward's emulator: both service APIs without authentication, and requests that the real
-//! services do not offer over HTTP.
+//! A client of the admin port of hubward's emulator.
+//!
+//! The port offers both service APIs without authentication. It also offers requests that the real services do not
+//! offer over HTTP.
 
 use std::sync::Arc;
 
@@ -16,8 +18,10 @@ use crate::event_stream::EventStream;
 use crate::hub::HubService;
 use crate::options::ServiceOptions;
 
-/// The admin port of an emulator. It uses plain HTTP without a token, so every program that can reach the port has full
-/// access, and the traffic is not encrypted. Use it on one machine only. Clones share a connection.
+/// A client of the admin port of an emulator. Clones share a connection.
+///
+/// The port uses plain HTTP without a token. Every program that can reach the port has full access, and the traffic
+/// is not encrypted. Use the port on one machine only.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +39,7 @@ pub struct AdminPort {
 }
 
 impl AdminPort {
-    /// Creates a client of the admin port at a URL such as `http://127.0.0.1:8480`. The prefix `http://` is optional.
+    /// Creates a client of the admin port at a URL such as `http://127.0.0.1:8480`. The URL may omit `http://`.
     ///
     /// # Errors
     /// [`AdminUrlError`] if the URL is not valid.
@@ -62,15 +66,17 @@ impl AdminPort {
         HubService::of(self.mounted(format!("/hubs/{}", segment(host)), HUB_API_VERSION))
     }
 
-    /// Creates any other request to the port. `path` must start with `/`, and ids in `path` must be percent-encoded.
+    /// Creates a request that this type does not offer as a method. `path` must start with `/`. Ids in `path` must be
+    /// percent-encoded.
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }
 
-    /// Opens a stream of server-sent events at a path. With `last_event_id`, the stream starts after that event.
+    /// Opens a stream of server-sent events. If `last_event_id` is given, the stream starts after the event with this
+    /// id.
     ///
     /// # Errors
-    /// The same errors as for any call. The deadline applies only to the status and headers of the answer.
+    /// The same errors as for a [`Call`]. The deadline covers only the wait for the status and headers of the answer.
     pub async fn events(
         &self,
         path: impl Into<String>,

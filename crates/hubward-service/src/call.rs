@@ -20,7 +20,8 @@ use crate::client::{Client, RequestSpec};
 use crate::error::ServiceError;
 use crate::retry::Effect;
 
-/// A request to a service. The client sends the request when the caller awaits it. The result is a `T`.
+/// A request to a service. The client sends the request when the caller awaits this value. The result has the type
+/// `T`.
 ///
 /// ```no_run
 /// # async fn example(hub: hubward_service::HubService) -> Result<(), hubward_service::ServiceError> {
@@ -32,7 +33,7 @@ use crate::retry::Effect;
 /// ```
 ///
 /// # Cancel safety
-/// Dropping the future cancels the request. The service may already have carried out the request.
+/// Dropping the future cancels the request. The service may already have processed the request.
 #[must_use = "no request is sent before the caller awaits the call"]
 pub struct Call<T> {
     client: Arc<Client>,
@@ -46,8 +47,9 @@ impl<T> Call<T> {
         Self { client: Arc::clone(client), spec: Ok(RequestSpec::new(method, path)), gives: PhantomData }
     }
 
-    /// Adds `If-Match` to the request: the service carries out the request only if the ETag matches. `etag` may have
-    /// quotes; `*` matches any ETag.
+    /// Sets the header `If-Match`. The service then processes the request only if the ETag matches.
+    ///
+    /// `etag` may have quotes. `*` matches any ETag.
     pub fn if_match(self, etag: &str) -> Self {
         let bare = etag.trim().trim_matches('"');
         let text = if bare == "*" { bare.to_owned() } else { format!("\"{bare}\"") };
@@ -60,7 +62,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sends this JSON instead of the model. The JSON may have members that the model does not have.
+    /// Sends this JSON as the body instead of the model. The JSON may contain members that the model does not have.
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
         self.changed(|spec| {
@@ -70,7 +72,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the deadline of this call, which replaces the deadline in the options.
+    /// Sets the deadline of this call. It replaces the deadline in [`ServiceOptions`](crate::ServiceOptions).
     pub fn deadline(self, limit: Duration) -> Self {
         self.changed(|spec| {
             spec.deadline = Some(limit);
@@ -78,7 +80,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Adds a query string in addition to `api-version`. The client sends `query` unchanged.
+    /// Sets further query parameters, in addition to `api-version`. The client sends `query` unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
         self.changed(|spec| {
@@ -87,12 +89,14 @@ impl<T> Call<T> {
         })
     }
 
-    /// Returns the service's JSON instead of the model; `null` if the answer has no body.
+    /// Makes the call return the service's JSON instead of the model. If the answer has no body, the result is
+    /// `null`.
     pub fn raw(self) -> Call<Value> {
         self.gives()
     }
 
-    /// Returns the service's JSON byte for byte, including whitespace; `null` if the answer has no body.
+    /// Makes the call return the service's JSON byte for byte, including whitespace. If the answer has no body, the
+    /// result is `null`.
     pub fn verbatim(self) -> Call<Box<RawValue>> {
         self.gives()
     }
@@ -110,7 +114,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Records that the answer contains text of this device or module, which the service does not check.
+    /// Sets the device or module that writes a part of the answer. The service does not check this part.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);
@@ -118,7 +122,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the API version, for a request that exists only in this version.
+    /// Sets the API version of this request. For requests that exist only in this version.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
         self.changed(|spec| {
             spec.api_version = Some(version);
@@ -136,7 +140,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Adds these headers. If they cannot be sent, the call fails with the reason.
+    /// Adds these headers. If a name or value is not valid in HTTP, the call fails with the reason.
     pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
         self.changed(|spec| {
             for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
@@ -148,7 +152,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Marks the request as one that only reads, although its HTTP method normally changes something.
+    /// Marks the request as one that changes nothing, even though its HTTP method is normally used for changes.
     pub(crate) fn read_only(self) -> Self {
         self.changed(|spec| {
             spec.effect = Effect::Reads;
@@ -164,7 +168,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Treats a 400 with a bulk result as an answer, not as a refusal.
+    /// Accepts a response with status 400 and a bulk result as an answer. Otherwise, a 400 is an error.
     pub(crate) fn accepts_bulk_result(self) -> Self {
         self.changed(|spec| {
             spec.accepts_bulk_result = true;
@@ -183,7 +187,7 @@ impl<T> Call<T> {
 }
 
 impl<T> Call<T> {
-    /// Returns the client and the request, for a caller that needs more than the body of the answer.
+    /// Returns the client and the request. For callers that need more of the answer than its body.
     pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
         (self.client, self.spec)
     }
@@ -212,7 +216,7 @@ fn is_no_json(body: &[u8]) -> bool {
 /// Parses the body as a `T`. An empty body counts as `null`.
 pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
-    // The text of the error contains a position only and does not quote the answer.
+    // The text of this error contains a position, and no part of the answer.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         client.protocol(format!("the answer is not the expected JSON (line {line}, column {column})"))

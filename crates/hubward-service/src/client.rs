@@ -1,4 +1,4 @@
-//! Sends a request to a service: signs it, retries it, limits its time, and reads the answer.
+//! Sends a request to a service: signs the request, retries it, enforces the deadline, and reads the answer.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,8 @@ use crate::login::{Proof, ServiceLogin};
 use crate::options::ServiceOptions;
 use crate::retry::{self, Effect};
 
-/// Maximum size in bytes of an answer: far more than a page with 1,000 of the largest twins.
+/// Maximum size of an answer in bytes. A page of 1,000 twins is much smaller, even if all twins have the maximum
+/// size.
 const ANSWER_MAX: usize = 128 * 1024 * 1024;
 
 /// A connection to a service, with the credential for its requests.
@@ -32,7 +33,7 @@ pub(crate) struct Client {
     http: Http,
     secure: bool,
     endpoint: Endpoint,
-    /// The prefix of each path. At an emulator's admin port, this is the path below which the service API is.
+    /// The start of each path. At the admin port of an emulator, a service API has its own start of the path.
     base: String,
     api_version: Option<&'static str>,
     credential: Credential,
@@ -52,12 +53,12 @@ pub(crate) struct RequestSpec {
     pub(crate) effect: Effect,
     /// Time added to the deadline.
     pub(crate) extra_time: Duration,
-    /// Whether a response with status 400 and a bulk result is an answer, not a refusal.
+    /// Whether the client accepts a response with status 400 and a bulk result as an answer.
     pub(crate) accepts_bulk_result: bool,
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module whose text the answer contains. The service does not check that text.
+    /// The device or module that writes a part of the answer. The service does not check this part.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -88,7 +89,7 @@ impl RequestSpec {
 }
 
 impl Client {
-    /// Creates a client over HTTPS, with the endpoint and the credential of the login.
+    /// Creates a client over HTTPS. The login contains the endpoint and the credential.
     pub(crate) fn secure(
         login: ServiceLogin,
         options: &ServiceOptions,
@@ -120,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Creates a client of a service API below the path `base`, over the same connection.
+    /// Creates a client for the paths that start with `base`. Both clients share one connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {
@@ -140,8 +141,8 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends a request, and retries it until it succeeds, fails with an error that a retry does not resolve, or reaches
-    /// its deadline.
+    /// Sends a request, and retries it if that is safe. Returns when the request succeeds, when a retry would not
+    /// help, or at the deadline.
     pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
@@ -151,7 +152,8 @@ impl Client {
         }
     }
 
-    /// Sends a request once and returns the body as a stream. The deadline applies to the status and headers only.
+    /// Sends a request once and returns the body of the answer as a stream. The deadline covers only the status and
+    /// headers.
     pub(crate) async fn open(&self, spec: &RequestSpec) -> Result<Incoming, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline);
         let begun = async {
@@ -179,7 +181,8 @@ impl Client {
             let Some(wait) = retry::after(&error, spec.effect, attempt, self.attempts, fastrand::u8(..)) else {
                 return Err(error);
             };
-            // If the next attempt would be after the deadline, return the service's error. It says more than a timeout.
+            // If the deadline is before the next attempt, return the error of this attempt: it says more than a
+            // timeout.
             if Instant::now().checked_add(wait).is_none_or(|next| next >= until) {
                 return Err(error);
             }
@@ -269,14 +272,14 @@ impl Client {
         let mut refused = Refused::new(self.endpoint.to_string(), request, head.status.as_u16());
         let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
         let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);
-        // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
+        // DPS sends `errorCode` and `message` as members of the body. `HubRefusal` reads these members too.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // Only the codes of a hub have names. DPS has other codes.
+        // Only the error codes of a hub have names. Ignore a name for a code of DPS.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway between client and service does not answer with the JSON of the service. Keep the text of such an
-        // answer.
+        // A gateway between client and service may have sent the answer, without the JSON format of the service. Keep
+        // the text of such an answer.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));
@@ -289,7 +292,7 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// The error for an answer that includes a device's text which is not JSON.
+    /// Returns the error for an answer that contains a text of a device, if the text is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let response = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceResponse { endpoint: self.endpoint.to_string(), device: one_line(device), response }
@@ -313,7 +316,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The time at which `limit` has passed. A limit above 100 years counts as 100 years, so that the sum cannot overflow.
+/// Returns the time at which `limit` has passed. A longer limit than 100 years counts as 100 years, because the sum
+/// must not overflow.
 fn deadline(limit: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     Instant::now() + limit.min(CENTURY)

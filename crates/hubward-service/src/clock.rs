@@ -1,4 +1,4 @@
-//! Reads the wall clock, which tokens and HTTP dates need. No other module of this crate reads it.
+//! Reads the wall clock. Tokens and HTTP dates need the time. No other module of this crate reads the wall clock.
 
 use std::time::SystemTime;
 

@@ -1,5 +1,5 @@
-//! The value of the `Authorization` header. The client signs it, reads it from a file, or gets it from the caller, and
-//! redacts it from every text.
+//! The value of the header `Authorization`. The client signs a token, reads a token from a file, or uses a token of
+//! the caller. It never shows a token in a text.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -17,13 +17,13 @@ use crate::login::{Proof, ServiceLogin, bearer_token};
 /// How long a token that this client signs is valid.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// The client replaces a token after this share of its lifetime, in percent.
+/// Part of the lifetime, in percent, after which the client replaces a token.
 const RENEW_AT: u32 = 85;
 
 /// Maximum size in bytes of a file with a bearer token.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// Provides the value of `Authorization`, and caches a value that can be reused.
+/// Provides the value of `Authorization`. Caches the value if the client can use it again.
 #[derive(Debug)]
 pub(crate) struct Credential {
     host: String,
@@ -34,13 +34,13 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The start of the validity. If the clock shows an earlier time, the clock was set back.
+    /// The time from which the value is valid. If the clock shows an earlier time, it was set back.
     from: SystemTime,
-    /// The end of the validity; `None` if the value does not expire.
+    /// The time until which the client uses the value. `None` means without a limit.
     until: Option<SystemTime>,
 }
 
-/// The value of `Authorization` for one request. `Debug` does not show a token.
+/// The value of `Authorization` for one request. The `Debug` output does not contain the token.
 #[derive(Debug, Clone)]
 pub(crate) enum Authorization {
     Nothing,
@@ -88,7 +88,7 @@ impl Credential {
     async fn read_file(&self, file: &Path, now: SystemTime) -> Result<Authorization, ServiceError> {
         let cannot = |problem: String| ServiceError::Credential(format!("the file {}: {problem}", file.display()));
         let meta = tokio::fs::metadata(file).await.map_err(|error| cannot(error.to_string()))?;
-        // A pipe can be read only once, so its token is cached.
+        // The file may be a pipe. A pipe can be read only once, so the client caches its token.
         if !meta.is_file()
             && let Some(cached) = self.cached(now)
         {
@@ -123,7 +123,7 @@ impl Credential {
 }
 
 impl Authorization {
-    /// Returns the header value, or `None` if the request needs no authorization.
+    /// Returns the value of the header. Returns `None` if the request needs no authorization.
     pub(crate) fn header(&self) -> Result<Option<HeaderValue>, ServiceError> {
         let text = match self {
             Self::Nothing => return Ok(None),
@@ -137,8 +137,8 @@ impl Authorization {
         Ok(Some(value))
     }
 
-    /// Returns `text` with `(redacted)` in place of the token. This is necessary because a peer may quote the request
-    /// that it refuses.
+    /// Replaces the token in `text` with `(redacted)`. A peer may quote the request in its refusal, and with it the
+    /// token.
     pub(crate) fn redact(&self, text: &str) -> String {
         match self {
             Self::Nothing => text.to_owned(),

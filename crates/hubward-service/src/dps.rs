@@ -17,10 +17,10 @@ use crate::login::ServiceLogin;
 use crate::options::ServiceOptions;
 use crate::pager::Pager;
 
-/// A client of the service API of a DPS. Clones share a connection.
+/// A client of the service API of a DPS instance. Clones share a connection.
 ///
-/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits it. An error is a
-/// [`ServiceError`](crate::ServiceError).
+/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits this value.
+/// Errors have the type [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service routes, 2021-10-01.
 #[derive(Debug, Clone)]
@@ -41,19 +41,20 @@ impl DpsService {
         Self { client }
     }
 
-    /// Returns an individual enrollment, without its symmetric keys. For the keys, see
+    /// Returns an individual enrollment without its symmetric keys. For the keys, use
     /// [`enrollment_attestation`](Self::enrollment_attestation).
     pub fn enrollment(&self, registration_id: &str) -> Call<IndividualEnrollment> {
         self.call(Method::GET, http::enrollment(registration_id))
     }
 
-    /// Creates an enrollment. Fails with 409 if it already exists. The answer contains the keys of the enrollment.
+    /// Creates an enrollment. If it already exists, the call fails with 409. The answer contains the keys of the
+    /// enrollment.
     pub fn create_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment)
     }
 
-    /// Replaces an enrollment if its ETag still equals the ETag in `enrollment`. If `enrollment` has no ETag, replaces
-    /// any version.
+    /// Replaces an enrollment. If `enrollment` contains an ETag, the call succeeds only if the ETag still matches.
+    /// Without an ETag, replaces any version.
     pub fn update_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.create_enrollment(enrollment).if_match(enrollment.settings.etag.as_deref().unwrap_or("*"))
     }
@@ -73,12 +74,12 @@ impl DpsService {
         Pager::new(&self.client, "/enrollments/query", Some(query.into()))
     }
 
-    /// Creates, updates or deletes up to 10 individual enrollments in one request. The answer lists the failures.
+    /// Creates, updates or deletes individual enrollments: at most 10 per request. The answer lists the failures.
     pub fn bulk_enrollments(&self, bulk: &EnrollmentBulk) -> Call<BulkResult> {
         self.call(Method::POST, "/enrollments").json(bulk).accepts_bulk_result()
     }
 
-    /// Returns how the device of an enrollment authenticates, including its symmetric keys.
+    /// Returns how the device of an enrollment authenticates. The answer contains the symmetric keys.
     pub fn enrollment_attestation(&self, registration_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment(registration_id));
         self.call(Method::POST, path).read_only()
@@ -86,18 +87,19 @@ impl DpsService {
 }
 
 impl DpsService {
-    /// Returns an enrollment group, without its symmetric keys. For the keys, see
+    /// Returns an enrollment group without its symmetric keys. For the keys, use
     /// [`group_attestation`](Self::group_attestation).
     pub fn group(&self, enrollment_group_id: &str) -> Call<EnrollmentGroup> {
         self.call(Method::GET, http::enrollment_group(enrollment_group_id))
     }
 
-    /// Creates a group. Fails with 409 if it already exists. The answer contains the keys of the group.
+    /// Creates a group. If it already exists, the call fails with 409. The answer contains the keys of the group.
     pub fn create_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group)
     }
 
-    /// Replaces a group if its ETag still equals the ETag in `group`. If `group` has no ETag, replaces any version.
+    /// Replaces a group. If `group` contains an ETag, the call succeeds only if the ETag still matches. Without an
+    /// ETag, replaces any version.
     pub fn update_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.create_group(group).if_match(group.settings.etag.as_deref().unwrap_or("*"))
     }
@@ -117,13 +119,13 @@ impl DpsService {
         Pager::new(&self.client, "/enrollmentGroups/query", Some(query.into()))
     }
 
-    /// Creates, updates or deletes up to 10 groups in one request. The answer lists the failures.
+    /// Creates, updates or deletes groups: at most 10 per request. The answer lists the failures.
     pub fn bulk_groups(&self, bulk: &EnrollmentGroupBulk) -> Call<BulkResult> {
         self.call(Method::POST, "/enrollmentGroups").json(bulk).accepts_bulk_result()
     }
 
-    /// Returns how the devices of a group authenticate. The answer contains the group's keys, from which the keys of
-    /// the devices are derived.
+    /// Returns how the devices of a group authenticate. The answer contains the keys of the group. Each device has a
+    /// key that is derived from a key of the group.
     pub fn group_attestation(&self, enrollment_group_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment_group(enrollment_group_id));
         self.call(Method::POST, path).read_only()
@@ -146,8 +148,8 @@ impl DpsService {
         Pager::new(&self.client, format!("{}/query", http::registration(enrollment_group_id)), None)
     }
 
-    /// Creates any other request of the API. `path` must start with `/`, and ids in `path` must be percent-encoded
-    /// ([`segment`](http::segment)).
+    /// Creates a request that this type does not offer as a method. `path` must start with `/`. Ids in `path` must be
+    /// percent-encoded ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }

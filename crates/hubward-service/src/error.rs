@@ -1,4 +1,4 @@
-//! The errors of a request to a service. Each error names the party at fault and gives advice.
+//! The errors of a request to a service. For each error, the crate says which party must act, and gives advice.
 
 use std::error::Error;
 use std::fmt;
@@ -9,18 +9,18 @@ use hubward_dial::TlsFault;
 use hubward_proto::Fault;
 
 const OF_POLICY: &str = "check the host, the policy and its key, and the permissions of the policy";
-/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the corresponding page for DPS.
+/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same page for DPS.
 const OF_TOKEN: &str = "check the host and the token: the token may have expired; its resource must be \
     https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
     IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
 
-/// Why a call failed. The message of an error reads well after "failed to …", and does not repeat the message of its
-/// source.
+/// Why a call failed. The message of an error fits after "failed to …". It does not repeat the message of the
+/// `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The TCP connection failed: the name does not resolve, no program listens on the port, or the network has no
-    /// route.
+    /// The TCP connection failed. The host name does not resolve, no program listens on the port, or the network has
+    /// no route to the host.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port of the service.
@@ -40,7 +40,7 @@ pub enum ServiceError {
         #[source]
         source: io::Error,
     },
-    /// The call reached its deadline. The service may have carried out the request.
+    /// The deadline passed before the answer arrived. The service may have processed the request.
     #[error("{endpoint} did not answer within {after:?}")]
     Timeout {
         /// Host and port of the service.
@@ -48,12 +48,12 @@ pub enum ServiceError {
         /// The deadline.
         after: Duration,
     },
-    /// The connection ended before the whole answer arrived. The service may have carried out the request.
+    /// The connection ended before the whole answer arrived. The service may have processed the request.
     #[error("{endpoint} closed the connection before it answered")]
     Closed {
         /// Host and port of the service.
         endpoint: String,
-        /// The error of the operating system; `None` if the peer closed the connection cleanly.
+        /// The error of the operating system. `None` if the peer closed the connection without an error.
         #[source]
         source: Option<io::Error>,
     },
@@ -68,18 +68,19 @@ pub enum ServiceError {
         /// The violated rule.
         problem: String,
     },
-    /// A device answered a method call with text that is not JSON. The service forwards the text unchecked. The
-    /// method has run.
+    /// A device answered a method call with text that is not JSON. The service forwards the text without checking it.
+    /// The device has run the method.
     #[error("`{device}` answered the method with text that is not JSON; the service forwarded: {response}")]
     DeviceResponse {
         /// Host and port of the service.
         endpoint: String,
         /// The device, or `{device}/{module}`.
         device: String,
-        /// The service's answer with the device's text in it: one line of at most 400 characters.
+        /// The answer of the service, including the text of the device. Shortened to one line of at most 400
+        /// characters.
         response: String,
     },
-    /// The request is not valid, and was not sent.
+    /// The request is not valid. The client did not send it.
     #[error("the request cannot be sent: {0}")]
     Request(String),
     /// The client has no usable token to authenticate with.
@@ -97,7 +98,7 @@ pub struct Refused {
     pub request: String,
     /// The HTTP status.
     pub status: u16,
-    /// The name of the error code. Only a hub's codes have names.
+    /// The name of the error code. Only the codes of a hub have names.
     pub name: Option<String>,
     /// The six-digit error code.
     pub code: Option<u32>,
@@ -154,13 +155,13 @@ impl ServiceError {
         }
     }
 
-    /// Whether the service answered with 404: the requested resource does not exist.
+    /// Returns whether the service answered with 404: the requested resource does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refused().is_some_and(|it| it.status == 404)
     }
 
-    /// Host and port of the service; `None` if the request was not sent.
+    /// Returns the host and port of the service. Returns `None` if the client did not send the request.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {
@@ -212,7 +213,7 @@ impl ServiceError {
 }
 
 impl Refused {
-    /// Creates a refusal of which only the status is known.
+    /// Creates a refusal from its status. All other details are absent.
     pub(crate) const fn new(endpoint: String, request: String, status: u16) -> Self {
         Self {
             endpoint,
@@ -276,8 +277,8 @@ impl Refused {
         Some(by_status.to_owned())
     }
 
-    /// Describes the difference between this machine's clock and the service's, if the difference can make tokens
-    /// invalid.
+    /// Describes how far the clock of this machine differs from the clock of the service. Returns `None` if the
+    /// difference is too small to make a token invalid.
     fn skew(&self) -> Option<String> {
         const TOLERATED: Duration = Duration::from_secs(4 * 60);
         let (server, ours) = (self.server_time?, crate::clock::now());
@@ -289,7 +290,7 @@ impl Refused {
     }
 }
 
-/// Shortens a peer's text for an error: one line of at most 400 characters, without control characters.
+/// Shortens the text of a peer to one line of at most 400 characters. Removes control characters.
 pub(crate) fn one_line(text: &str) -> String {
     const LENGTH_MAX: usize = 400;
     let words = text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty());

@@ -9,8 +9,7 @@ use hyper::body::Incoming;
 use crate::error::ServiceError;
 use crate::http;
 
-/// Maximum size in bytes of one event. This is more than the largest message, even if JSON escapes each byte to six
-/// bytes.
+/// Maximum size of one event in bytes. The largest message is smaller, even if JSON replaces each byte by six bytes.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
 
 /// A stream of server-sent events.
@@ -26,8 +25,9 @@ pub struct EventStream {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerEvent {
-    /// The id of this event. If the event has no id, this is the id of the latest earlier event that has one. To
-    /// continue after this event, pass the id as `last_event_id`.
+    /// The id of this event. If the event has no id, this is the last id that an earlier event had.
+    ///
+    /// To continue after this event, pass the id as `last_event_id`.
     pub id: Option<String>,
     /// The event type; `None` means `message`.
     pub event: Option<String>,
@@ -40,11 +40,11 @@ impl EventStream {
         Self { endpoint, body, parser: Parser::default() }
     }
 
-    /// Waits for the next event, without a time limit. Returns `None` when the peer has ended the stream.
+    /// Waits for the next event, without a time limit. Returns `None` if the peer has ended the stream.
     ///
     /// # Errors
-    /// [`ServiceError::Closed`] if the connection fails; [`ServiceError::Protocol`] for an event of
-    /// more than 4 MiB.
+    /// [`ServiceError::Closed`] if the connection fails. [`ServiceError::Tls`] for an error of TLS.
+    /// [`ServiceError::Protocol`] if the answer is not valid HTTP, or if an event has more than 4 MiB.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -73,12 +73,12 @@ impl fmt::Debug for EventStream {
 #[derive(Debug)]
 struct TooLarge;
 
-/// Parses bytes into lines and lines into events. The result does not depend on how the bytes are split.
+/// Splits bytes into lines and combines lines into events. The bytes may arrive in pieces of any size.
 #[derive(Debug, Default)]
 struct Parser {
     /// The incomplete line.
     line: Vec<u8>,
-    /// Whether the previous line ended with CR: a following LF belongs to that line end.
+    /// Whether the previous line ended with CR. If LF is the next byte, it belongs to the end of that line.
     after_cr: bool,
     id: Option<String>,
     event: Option<String>,

@@ -21,8 +21,8 @@ use crate::pager::Pager;
 
 /// A client of the service API of a hub. Clones share a connection.
 ///
-/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits it. An error is a
-/// [`ServiceError`](crate::ServiceError).
+/// Each method returns a [`Call`] or a [`Pager`]. The client sends the request when the caller awaits this value.
+/// Errors have the type [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), protocol; `[doc]` rest/api/iothub/service, 2021-04-12.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct HubService {
     client: Arc<Client>,
 }
 
-/// A device, or a module of a device. A device id, and a pair of device id and module id, convert to this type.
+/// A device or a module. Converts from a device id, and from a pair of device id and module id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     /// The device id.
@@ -69,30 +69,36 @@ impl HubService {
         self.call(Method::GET, http::device(device_id))
     }
 
-    /// Creates a device. Fails with 409 if it already exists. If `device` has no keys, the hub generates both keys and
-    /// returns them. The hub refuses a device with only one key.
+    /// Creates a device. If it already exists, the call fails with 409.
+    ///
+    /// If `device` has no keys, the hub generates both keys and returns them. The hub refuses a device with only one
+    /// key.
     pub fn create_device(&self, device: &Device) -> Call<Device> {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
 
-    /// Replaces a device if its ETag still equals the ETag in `device`. If `device` has no ETag, replaces any version.
-    /// The hub replaces every member: if `device` has no `authentication`, the hub generates new keys.
+    /// Replaces a device. If `device` contains an ETag, the call succeeds only if the ETag still matches. Without an
+    /// ETag, replaces any version.
+    ///
+    /// The hub replaces every member. If `device` has no `authentication`, the hub generates new keys.
     pub fn update_device(&self, device: &Device) -> Call<Device> {
         self.create_device(device).if_match(device.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a device with its modules. Set [`Call::if_match`] to delete only a certain version.
+    /// Deletes a device and its modules. To delete only a certain version, set [`Call::if_match`].
     pub fn delete_device(&self, device_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::device(device_id)).if_match("*")
     }
 
-    /// Lists the first devices, at most 1,000. For more, use a [`query`](Self::query).
+    /// Lists the first `top` devices. The service returns at most 1,000 devices; this method does not check `top`. To
+    /// list more devices, use a [`query`](Self::query).
     pub fn devices(&self, top: usize) -> Call<Vec<Device>> {
         self.call(Method::GET, "/devices").query(format!("top={top}"))
     }
 
-    /// Changes up to 100 devices in one request. The answer lists the failed operations. If an operation fails, the hub
-    /// answers with status 400; the call still succeeds.
+    /// Changes devices in one request: at most 100 devices. The answer lists the failed operations.
+    ///
+    /// If an operation fails, the hub answers with status 400, but the call succeeds.
     pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {
         self.call(Method::POST, "/devices").json(&operations).accepts_bulk_result()
     }
@@ -114,14 +120,18 @@ impl HubService {
         self.call(Method::GET, format!("{}/modules", http::device(device_id)))
     }
 
-    /// Creates a module. Fails with 409 if it already exists. If `module` has no keys, the hub generates both keys and
-    /// returns them. The hub refuses a module with only one key.
+    /// Creates a module. If it already exists, the call fails with 409.
+    ///
+    /// If `module` has no keys, the hub generates both keys and returns them. The hub refuses a module with only one
+    /// key.
     pub fn create_module(&self, module: &Module) -> Call<Module> {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }
 
-    /// Replaces a module if its ETag still equals the ETag in `module`. If `module` has no ETag, replaces any version.
-    /// The hub replaces every member: if `module` has no `authentication`, the hub generates new keys.
+    /// Replaces a module. If `module` contains an ETag, the call succeeds only if the ETag still matches. Without an
+    /// ETag, replaces any version.
+    ///
+    /// The hub replaces every member. If `module` has no `authentication`, the hub generates new keys.
     pub fn update_module(&self, module: &Module) -> Call<Module> {
         self.create_module(module).if_match(module.etag.as_deref().unwrap_or("*"))
     }
@@ -138,19 +148,22 @@ impl HubService {
         self.call(Method::GET, twin_path(of.into()))
     }
 
-    /// Merges `patch` into a twin; `null` removes a member. Set [`Call::if_match`] to change only a certain version.
+    /// Merges `patch` into a twin. The value `null` removes a member. To change only a certain version, set
+    /// [`Call::if_match`].
     pub fn update_twin<'a>(&self, of: impl Into<Target<'a>>, patch: &TwinPatch) -> Call<Twin> {
         self.call(Method::PATCH, twin_path(of.into())).json(patch).if_match("*")
     }
 
-    /// Replaces the tags and desired properties of a twin. Set [`Call::if_match`] to replace only a certain version.
+    /// Replaces the tags and the desired properties of a twin. To replace only a certain version, set
+    /// [`Call::if_match`].
     pub fn replace_twin<'a>(&self, of: impl Into<Target<'a>>, twin: &TwinPatch) -> Call<Twin> {
         self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
     }
 
-    /// Calls a direct method of a device or module. The call succeeds if the device answers, with any status. The
-    /// deadline of the call is extended by the timeouts of the method. If the call times out or the connection fails,
-    /// the method may have run.
+    /// Invokes a direct method of a device or module. The call succeeds if the device answers, with any status.
+    ///
+    /// The timeouts of the method extend the deadline of the call. If the call times out or the connection fails, the
+    /// device may still have run the method.
     ///
     /// If the device answers with text that is not JSON, the call fails with
     /// [`ServiceError::DeviceResponse`](crate::ServiceError::DeviceResponse).
@@ -165,9 +178,9 @@ impl HubService {
         self.call(Method::POST, path).json(method).extra_time(Duration::from_secs(seconds)).answered_by(answered_by)
     }
 
-    /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request. Azure
-    /// IoT Explorer sends messages to devices with this request; its source code shows the format. Modules are not
-    /// supported.
+    /// Sends a message to a device over HTTP. The answer has no body. The request does not work for modules.
+    ///
+    /// No specification documents this request. Azure IoT Explorer uses it, and its source code shows the format.
     ///
     /// Property names must be in lower case. If a name or value is not valid in an HTTP header, the call fails
     /// with [`ServiceError::Request`](crate::ServiceError::Request).
@@ -177,12 +190,12 @@ impl HubService {
         call.headers(message.headers()).bytes(message.body.clone())
     }
 
-    /// Runs a query and returns its rows as JSON: twins, or the selected values.
+    /// Runs a query. Returns the rows as JSON: whole twins, or the values that the query selects.
     pub fn query(&self, query: impl Into<String>) -> Pager<Value> {
         Pager::new(&self.client, "/devices/query", Some(query.into()))
     }
 
-    /// Runs a query that returns twins. Fails if the query selects something else.
+    /// Runs a query that returns twins. If the query selects other values, the call fails.
     pub fn query_twins(&self, query: impl Into<String>) -> Pager<Twin> {
         Pager::new(&self.client, "/devices/query", Some(query.into()))
     }
@@ -197,8 +210,8 @@ impl HubService {
         self.call(Method::GET, "/statistics/service")
     }
 
-    /// Creates any other request of the API. `path` must start with `/`, and ids in `path` must be percent-encoded
-    /// ([`segment`](http::segment)).
+    /// Creates a request that this type does not offer as a method. `path` must start with `/`. Ids in `path` must be
+    /// percent-encoded ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }

@@ -1,5 +1,5 @@
-//! A client of the service APIs of Azure's Device Provisioning Service (DPS) and IoT Hub over HTTPS, for operators'
-//! tools. It works with the real services and with hubward's emulator.
+//! A client of the service APIs of Azure's Device Provisioning Service (DPS) and IoT Hub, for tools of operators. It
+//! uses HTTPS, and works with the real services and with hubward's emulator.
 //!
 //! ```no_run
 //! use hubward_proto::service::{IndividualEnrollment, TwinPatch};
@@ -23,15 +23,16 @@
 //!
 //! # Behaviour
 //!
-//! * The client sends a [`Call`] when the caller awaits it. The result is the typed model. [`Call::raw`] returns the
-//!   service's JSON, and [`Call::verbatim`] returns it byte for byte. [`Call::json`] sends the caller's JSON instead of
-//!   the model.
+//! * The client sends a [`Call`] when the caller awaits it. The result is a typed model.
+//! * [`Call::raw`] returns the service's JSON instead of the model. [`Call::verbatim`] returns this JSON byte for byte.
+//!   [`Call::json`] sends the caller's JSON instead of the model.
 //! * The deadline of a call covers everything: the token, the connection, all attempts and the answer.
-//! * The client retries a request that only reads after a lost connection, after 429 and after 5xx. It retries a
-//!   request that changes something after 429, and after a 5xx with a `Retry-After` header, but never after a lost
-//!   connection. See [`ServiceOptions`].
-//! * A signed token is valid for an hour, and the client renews it before it expires. If a file contains a bearer
-//!   token, the client reads the file before each attempt.
+//! * If a request only reads, the client retries it after a lost connection and after the statuses 429 and 5xx.
+//! * If a request changes something, the client retries it after 429, and after a 5xx with a `Retry-After` header. The
+//!   client never retries such a request after a lost connection.
+//! * The client never retries after 501 and 504. [`ServiceOptions::attempts`] sets the maximum number of attempts.
+//! * A token that the client signs is valid for an hour. The client replaces it before it expires.
+//! * If a file contains a bearer token, the client reads the file before each attempt.
 //! * The client keeps one connection open between calls. Concurrent calls open more connections.
 //! * `Debug`, errors and logs contain no key and no token.
 

@@ -8,7 +8,8 @@ use hubward_proto::limits::HTTPS_PORT;
 use hubward_sas::{ConnectionString, ConnectionStringError, KeyError, SasToken, SharedKey, TokenError};
 use zeroize::Zeroizing;
 
-/// A service, and the credential for it. `Debug` shows the host and the kind of credential, never a secret.
+/// The name of a service, and the credential for it. `Debug` shows the host and the kind of credential, but no
+/// secret.
 #[derive(Clone)]
 pub struct ServiceLogin {
     pub(crate) endpoint: Endpoint,
@@ -20,7 +21,7 @@ pub struct ServiceLogin {
 pub(crate) enum Proof {
     /// The key of a policy, with which the client signs tokens.
     Key { policy: String, key: SharedKey },
-    /// A SAS token that was signed elsewhere.
+    /// A SAS token that another program has signed.
     Token(SasToken),
     /// A bearer token of Microsoft Entra.
     Bearer(Zeroizing<String>),
@@ -31,8 +32,9 @@ pub(crate) enum Proof {
 }
 
 impl ServiceLogin {
-    /// Parses the connection string of a service policy: `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`. In place
-    /// of the name and the key, it may contain `SharedAccessSignature=…`. The host may have a port.
+    /// Parses the connection string of a service policy: `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`.
+    ///
+    /// Also accepts `HostName=…;SharedAccessSignature=…`, with a SAS token. The host may have a port.
     ///
     /// # Errors
     /// [`LoginError`] names the invalid part, never its value.
@@ -62,7 +64,7 @@ impl ServiceLogin {
         Self::new(host, Proof::Key { policy: policy.into(), key })
     }
 
-    /// Authenticates with a SAS token that was signed elsewhere. The client does not renew it.
+    /// Authenticates with a SAS token that another program has signed. The client does not renew the token.
     ///
     /// # Errors
     /// [`LoginError::Host`].
@@ -70,7 +72,7 @@ impl ServiceLogin {
         Self::new(host, Proof::Token(token))
     }
 
-    /// Authenticates with a bearer token of Microsoft Entra. The client does not renew it.
+    /// Authenticates with a bearer token of Microsoft Entra. The client does not renew the token.
     ///
     /// # Errors
     /// [`LoginError::Host`], [`LoginError::Bearer`].
@@ -79,9 +81,11 @@ impl ServiceLogin {
         Self::new(host, Proof::Bearer(token))
     }
 
-    /// Authenticates with a bearer token of Microsoft Entra from a file. The file contains the token alone, or the
-    /// output of `az account get-access-token`, a JSON object with `accessToken`. The client reads the file before
-    /// each attempt, so that a newer token takes effect immediately. It reads a pipe only once.
+    /// Authenticates with a bearer token of Microsoft Entra from a file. The file contains only the token, or a JSON
+    /// object with `accessToken`, as `az account get-access-token` prints it.
+    ///
+    /// The client reads the file again before each attempt, and uses the token that the file then contains. If the
+    /// file is a pipe, the client reads it once.
     ///
     /// # Errors
     /// [`LoginError::Host`].
@@ -143,7 +147,8 @@ impl fmt::Debug for Proof {
 fn endpoint(text: &str) -> Option<Endpoint> {
     let text = text.trim();
     let authority: hyper::http::uri::Authority = text.parse().ok()?;
-    // `Authority` also accepts a user name and an invalid port. Compare the text with the parsed parts to refuse both.
+    // `Authority` also accepts a user name and an invalid port. To refuse these, compare the text with the parsed
+    // parts.
     let whole = match authority.port_u16() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
@@ -155,7 +160,7 @@ fn endpoint(text: &str) -> Option<Endpoint> {
     Some(Endpoint::new(host, authority.port_u16().unwrap_or(HTTPS_PORT)))
 }
 
-/// The bearer token in a text: the text itself, or the member `accessToken` of a JSON object.
+/// Returns the bearer token in a text. The text is the token, or a JSON object with the member `accessToken`.
 pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
     #[derive(serde::Deserialize)]
     struct FromAz {

@@ -29,7 +29,8 @@ impl ServiceOptions {
     /// Default maximum number of attempts for a request, including the first.
     pub const ATTEMPTS: u32 = 4;
 
-    /// The defaults: the system's certificate authorities, a deadline of 60 s, and at most 4 attempts.
+    /// Creates the default options: the certificate authorities of the system, a deadline of 60 s, and at most 4
+    /// attempts.
     #[must_use]
     pub fn new() -> Self {
         Self { tcp: TcpDialer::new(), tls: TlsSettings::new(), deadline: Self::DEADLINE, attempts: Self::ATTEMPTS }
@@ -49,22 +50,25 @@ impl ServiceOptions {
         self
     }
 
-    /// Sets which address to dial for which host. The certificate must still match the host name.
+    /// Sets other addresses to dial for some hosts. The certificate must still match the host name.
     #[must_use]
     pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
         self.tcp = self.tcp.dial_overrides(overrides);
         self
     }
 
-    /// Sets the deadline of a call. It includes all attempts and the waits between them. Each page of a query is a
-    /// separate call. If a call invokes a method, the timeouts of the method extend the deadline.
+    /// Sets the deadline of a call. The time includes all attempts and the waits between attempts.
+    ///
+    /// Each page of a query is a separate call. If a call invokes a method, the timeouts of the method extend the
+    /// deadline.
     #[must_use]
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }
 
-    /// Sets the maximum number of attempts for a request that is safe to retry. 0 and 1 mean a single attempt.
+    /// Sets the maximum number of attempts for a request, including the first. The client retries only if a retry is
+    /// safe. 0 and 1 mean one attempt.
     #[must_use]
     pub const fn attempts(mut self, max: u32) -> Self {
         self.attempts = max;

@@ -40,11 +40,11 @@ pub struct Pager<T> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// The items. A page may be empty even if more pages follow.
+    /// The items of the page. A page may be empty even if more pages follow.
     pub items: Vec<T>,
-    /// The type of the items, as the service names it, such as `Twin` or `Raw`.
+    /// The type of the items, in the words of the service, such as `Twin` or `Raw`.
     pub item_type: Option<String>,
-    /// The continuation token of the next page; `None` on the last page.
+    /// The continuation token for the request of the next page. `None` on the last page.
     pub continuation: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl<T> Pager<T> {
         }
     }
 
-    /// Sets the maximum number of items per page. By default, the service chooses the number.
+    /// Sets the maximum number of items per page. If it is not set, the service chooses the number.
     pub const fn page_size(mut self, max: usize) -> Self {
         self.page_size = Some(max);
         self
@@ -74,7 +74,7 @@ impl<T> Pager<T> {
         self
     }
 
-    /// Continues an earlier query after one of its pages. `continuation` is the [`Page::continuation`] of that page.
+    /// Continues a query after a page of an earlier run. `continuation` is the [`Page::continuation`] of that page.
     pub fn from_continuation(mut self, continuation: impl Into<String>) -> Self {
         self.continuation = Some(continuation.into());
         self
@@ -111,10 +111,10 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
     /// Requests the next page. Returns `None` after the last page.
     ///
     /// # Errors
-    /// The same errors as for any call. The caller may then call `next_page` again for the same page.
+    /// The same errors as for a [`Call`]. To retry, call `next_page` again: it requests the same page.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the next call requests the same page again.
+    /// Dropping the future loses nothing. The next call of `next_page` requests the same page again.
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, ServiceError> {
         if self.done || self.remaining == Some(0) {
             return Ok(None);
@@ -146,11 +146,11 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
         Ok(Some(Page { items, item_type: header(ITEM_TYPE), continuation }))
     }
 
-    /// Collects the items of all pages, up to the [`limit`](Self::limit). Without a limit, the result may need a lot
-    /// of memory.
+    /// Collects the items of all pages, at most [`limit`](Self::limit). Without a limit, the result may need a lot of
+    /// memory.
     ///
     /// # Errors
-    /// The same errors as for any call. The items of earlier pages are lost.
+    /// The same errors as for a [`Call`]. If a page fails, the items of earlier pages are lost.
     pub async fn all(mut self) -> Result<Vec<T>, ServiceError> {
         let mut all = Vec::new();
         while let Some(page) = self.next_page().await? {

@@ -1,36 +1,39 @@
-//! Decides whether and when to retry a request. Pure: no I/O and no clock.
+//! Decides whether to retry a request, and how long to wait before the retry. Does no I/O and reads no clock.
 
 use std::time::Duration;
 
 use crate::error::ServiceError;
 
-/// The first wait if the service sends no `Retry-After`. The wait doubles after each attempt.
+/// The first wait, if the service sends no `Retry-After`. The wait doubles after each further attempt.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// Whether a request changes something at the service. This decides whether a retry is safe.
+/// Whether a request changes something at the service. A retry after a lost answer is safe only if it changes
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// The request only reads, so a retry is always safe.
     Reads,
-    /// The request changes something. After a lost answer, the service may already have carried it out.
+    /// The request changes something. If the answer is lost, the service may already have processed the request.
     Changes,
 }
 
-/// Returns how long to wait after attempt number `attempt` (the first is 1) before the next attempt. `None` means: do
-/// not retry. `jitter` is a fraction in units of 1/256.
+/// Returns how long to wait before the next attempt. Returns `None` if the client must not retry.
+///
+/// `attempt` is the number of the failed attempt (the first is 1). `most` is the maximum number of attempts. `jitter`
+/// adds randomness to the wait, in units of 1/256.
 pub(crate) fn after(error: &ServiceError, effect: Effect, attempt: u32, most: u32, jitter: u8) -> Option<Duration> {
     if attempt >= most {
         return None;
     }
     let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(6));
-    // A time between half and all of the doubled wait.
+    // The wait is random: at least half of the doubled wait, and at most all of it.
     let backoff = doubled / 2 + doubled * u32::from(jitter) / 512;
     match (error, effect) {
         (ServiceError::Closed { .. }, Effect::Reads) => Some(backoff),
         (ServiceError::Refused(refused), _) => match (refused.status, refused.retry_after, effect) {
-            // A retry does not help if the device is slow, or if the emulator lacks the feature.
+            // A retry does not help here: the device is slow (504), or the emulator lacks the feature (501).
             (501 | 504, ..) => None,
-            // The service refused the request without carrying it out.
+            // The service refused the request, and did not process it.
             (429, wait, _) => Some(wait.unwrap_or(backoff)),
             (500.., Some(wait), _) => Some(wait),
             (500.., None, Effect::Reads) => Some(backoff),

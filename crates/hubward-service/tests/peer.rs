@@ -1,4 +1,4 @@
-//! The client against a peer that sends scripted answers, over plain HTTP.
+//! Tests of the client with a peer that sends scripted answers over plain HTTP.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use hubward_service::{AdminPort, Fault, Method, ServiceError, ServiceOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers each request with the next text of a script. For `""`, closes the connection instead. Records the requests.
+/// A peer that answers each request with the next text of a script. If the text is `""`, it closes the connection. It
+/// records the requests.
 struct Peer {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -54,7 +55,7 @@ async fn serve(listener: TcpListener, script: Vec<String>, asked: Arc<Mutex<Vec<
     }
 }
 
-/// Reads the head and the body of a request; `None` at the end of the connection.
+/// Reads the head and the body of a request. Returns `None` if the connection has ended.
 async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
@@ -267,7 +268,8 @@ async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     assert_eq!(error.fault(), Fault::Peer, "{error}");
 }
 
-/// Source: Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641. A hub includes the device's answer unchecked.
+/// Source: Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641. A hub forwards the answer of the device
+/// without checking it.
 #[tokio::test]
 async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
     let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];

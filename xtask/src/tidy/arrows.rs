@@ -1,5 +1,5 @@
-//! Checks the manifests against the table of allowed dependencies ("arrows") between crates. Checks the table against
-//! `docs/architecture.md`.
+//! Checks the dependencies between crates ("arrows"). The manifests must match a table of allowed dependencies, and
+//! the table must match `docs/architecture.md`.
 
 use super::packages::Package;
 
@@ -62,9 +62,11 @@ const ARROWS: [Arrow; 13] = [
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },
 ];
 
-/// The crates for devices. The unit tests of these crates must not use the emulator, and the emulator's unit tests must
-/// not use these crates. Otherwise a test would pass if both sides contain the same wrong fact, and neither side could
-/// be built without the other.
+/// The crates for devices. Their unit tests must not use the emulator, and the unit tests of the emulator must not
+/// use these crates.
+///
+/// There are two reasons. First, if device code and emulator contain the same mistake, a test of one with the other
+/// would pass. Second, it would be impossible to build one without the other.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",
@@ -84,9 +86,9 @@ struct Arrow {
 }
 
 enum To {
-    /// Dependencies on these crates of the workspace only.
+    /// The crate may depend only on these crates of the workspace.
     Only(&'static [&'static str]),
-    /// Dependencies on every crate of the workspace.
+    /// The crate may depend on every crate of the workspace.
     All,
 }
 
@@ -156,7 +158,7 @@ mod tests {
     }
 
     fn check_one(package: Package) -> Vec<String> {
-        // Include every crate of the table, so that `check` treats all of them as crates of the workspace.
+        // Add every other crate of the table. `check` then treats these crates as crates of the workspace.
         let others = ARROWS.iter().flat_map(|it| it.from).filter(|it| **it != package.name);
         let mut packages: Vec<Package> = others.map(|it| self::package(it, &[], &[])).collect();
         packages.push(package);

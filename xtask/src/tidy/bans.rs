@@ -1,5 +1,7 @@
-//! Finds banned crates, and crates that `proto` and `sas` must not depend on. `deny.toml` has the same rules; this
-//! check also works without cargo-deny.
+//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, come from git, or have two versions.
+//! Also finds crates on which `proto` and `sas` must not depend.
+//!
+//! `deny.toml` has the same rules. This check also works without cargo-deny.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +17,13 @@ const BANNED: [(&str, &str); 5] = [
     ("rustls-pemfile", "PEM is read with rustls::pki_types::pem"),
 ];
 
-/// Crates of which the lockfile may contain only one version.
+/// Crates that must have only one version in the lockfile.
 const SINGLE: [&str; 4] = ["rustls", "tokio-rustls", "tungstenite", "tokio-tungstenite"];
 
 /// Minimum versions: older ones have known vulnerabilities.
 const AT_LEAST: [(&str, (u64, u64)); 1] = [("rustls-webpki", (0, 103))];
 
-/// Crates that pure crates must not depend on, directly or indirectly.
+/// Crates on which pure crates must not depend, directly or through other crates.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "rumqttc", "rustls"];
 
 /// Checks the lockfile and the manifests.
@@ -69,7 +71,8 @@ pub(super) fn check(packages: &[Package], locked: &[Locked]) -> Vec<String> {
     findings
 }
 
-/// Every package that `name` depends on, directly or indirectly, through normal and build dependencies.
+/// Returns every package on which `name` depends, directly or through other packages. Follows normal dependencies and
+/// build dependencies.
 fn reached<'a>(name: &str, packages: &'a [Package], locked: &'a [Locked]) -> BTreeSet<&'a str> {
     let direct = packages.iter().filter(|it| it.name == name).flat_map(|it| &it.dependencies);
     let mut to_visit: Vec<&str> = direct.filter(|it| !it.is_dev).map(|it| it.name.as_str()).collect();

@@ -1,8 +1,9 @@
-//! Finds modules that import each other in a circle. Checks the top modules of a crate, and the children of each
+//! Finds modules that import each other in a circle. Checks the top modules of a crate, and the child modules of each
 //! module.
 //!
-//! If two modules import each other, a reader cannot understand one of them before the other. The check ignores imports
-//! between a module and its parent, because a parent connects its children.
+//! If two modules import each other, a reader must understand both at the same time.
+//!
+//! The check ignores imports between a module and its parent, because a parent connects its child modules.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,7 +28,8 @@ const CRATES: [&str; 14] = [
     "hubward-ws",
 ];
 
-/// Arrows (dependencies) between modules with the same parent. The value is the first import that causes the arrow.
+/// Dependencies ("arrows") between modules with the same parent. The key contains the two modules. The value is the
+/// first import that causes the arrow.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;
 
 /// Checks the sources of each crate in the list.
@@ -51,8 +53,10 @@ fn check_crate(name: &str, files: &[File]) -> Vec<String> {
     levels.iter().flat_map(|(parent, arrows)| circles(parent, arrows)).map(|it| format!("{name}: {it}")).collect()
 }
 
-/// Returns the arrow that an import causes: the last common parent of the two modules, and the two children of this
-/// parent that contain them. Returns `None` if one module contains the other.
+/// Returns the arrow that an import causes, as the parent module and the names of two of its child modules.
+///
+/// Example: if `a::b::c` imports from `a::d`, the result is the parent `a` and the arrow from `b` to `d`. If one
+/// module is inside of the other, returns `None`.
 fn arrow<'a>(from: &'a str, to: &'a str) -> Option<(String, &'a str, &'a str)> {
     let mut parent = String::new();
     let mut ends = from.split("::").zip(to.split("::"));
@@ -68,8 +72,8 @@ fn arrow<'a>(from: &'a str, to: &'a str) -> Option<(String, &'a str, &'a str)> {
     }
 }
 
-/// Returns one sentence for each group of modules that reach each other. The sentence names a shortest circle of the
-/// group.
+/// Returns one sentence for each group of modules that import each other in a circle. The sentence names a shortest
+/// circle of the group.
 fn circles(parent: &str, arrows: &Arrows<'_>) -> Vec<String> {
     let modules: BTreeSet<_> = arrows.keys().map(|(from, _)| *from).collect();
     let mut found = Vec::new();
@@ -114,8 +118,8 @@ fn is_group(first: &str, second: &str, arrows: &Arrows<'_>) -> bool {
     way(first, second, arrows).is_some() && way(second, first, arrows).is_some()
 }
 
-/// Returns a shortest path of at least one arrow, without the last module of the path. A path from a module to itself
-/// is a circle.
+/// Returns a shortest path from `from` to `to`, without `to`. The path has at least one arrow. If `from` and `to` are
+/// the same module, the path is a circle.
 fn way<'a>(from: &'a str, to: &str, arrows: &Arrows<'a>) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut waiting = VecDeque::from([from]);

@@ -1,6 +1,6 @@
-//! Checks that every decision note is linked from the index of the documents.
+//! Checks that the index of the documents has a link to every decision note.
 
-/// Checks that one of the `indexes` links each decision note in `paths`.
+/// Checks that each decision note in `paths` has a link in at least one of the `indexes`.
 pub(super) fn check<'a>(paths: impl Iterator<Item = &'a str>, indexes: &[&str]) -> Vec<String> {
     let notes = paths.filter_map(|it| it.strip_prefix("docs/decisions/")).filter(|it| it.ends_with(".md"));
     notes

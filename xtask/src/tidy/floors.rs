@@ -1,8 +1,10 @@
-//! Checks the imports inside the emulator against the table of its floors. Checks the table against
+//! Checks the imports inside the emulator. They must match the table of its floors, and the table must match
 //! `docs/architecture.md`.
 //!
-//! A floor is a layer of the emulator. A floor imports only from floors below it. The two lower floors do not use the
-//! network, so that a door (the front end for a protocol) can be added without changing them.
+//! A floor is a layer of the emulator. A floor imports only from the floors below it.
+//!
+//! The two lower floors do not use the network. For this reason, a new door (the front end for a protocol) does not
+//! require changes in them.
 
 use super::File;
 use super::imports::{imports, module_of};
@@ -76,8 +78,8 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
         }
     }
     for import in imports(&files) {
-        // Skip the root, which re-exports the public items. All other modules must import an item from the module that
-        // owns it.
+        // Skip the root module: it re-exports the public items. Every other module must import an item from the
+        // module that owns the item.
         let Some(from) = floor(&import.module) else { continue };
         let allowed = floor(&import.target).is_some_and(|it| it.name == from.name || from.below.contains(&it.name));
         if !allowed {
@@ -91,7 +93,7 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
     findings
 }
 
-/// One sentence for each path in a file that begins with an entry of [`NETWORK`].
+/// Returns one sentence for each path in a file that begins with an entry of [`NETWORK`].
 fn network(file: &File, floor: &str) -> Vec<String> {
     let tokens = tokens(&file.text);
     let mut findings = Vec::new();
@@ -156,7 +158,7 @@ mod tests {
             ("services/a.rs", "fn f() { crate::handle::w::f() }", 1),
             ("state/a.rs", "use crate::services::y::Y; use crate::doors::x::X;", 2),
             ("state/a.rs", "#[cfg(test)]\nmod tests { use crate::services::y::Y; }", 0),
-            // An import through the root, where a re-export hides the floor.
+            // An import through the root of the crate. A re-export there hides the floor.
             ("state/a.rs", "use crate::W;", 1),
         ] {
             let others = [

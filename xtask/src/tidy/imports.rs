@@ -1,34 +1,37 @@
-//! Finds out which module of a crate imports from which other module. Reads the `use` declarations, and the paths
-//! inside of expressions and types.
+//! Finds the imports between the modules of a crate. Reads the `use` declarations, and the paths in expressions and
+//! types.
 //!
-//! Ignores test code, comments and strings, also the strings of attributes. Follows renames and re-exports inside of
-//! the crate, so that each import ends at the module that owns the item. A glob import counts as an import of the
-//! module; the names from a glob import are not followed.
+//! Ignores test code, comments and strings, including the strings of attributes.
+//!
+//! Follows renames and re-exports inside of the crate. The target of an import is thus the module that owns the item.
+//! A glob import counts as an import of the module. Names that come from a glob import are not followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::File;
 use super::tokens::{Kind, Token, tokens};
 
-/// Maximum number of renames between a path and its item. A longer chain of renames is a circle.
+/// Maximum number of renames to follow for one path. If there are more renames, they form a circle.
 const MAX_RENAMES: usize = 16;
 
-/// A path with which a module refers to an item or a module of the same crate.
+/// An import: a path in one module that refers to another module, or its item, in the same crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Import {
     /// The file, from the root of the repository.
     pub(super) file: String,
     /// The line, counted from 1.
     pub(super) line: usize,
-    /// The importing module, from the root of the crate: `commands::hub`. Empty for the root.
+    /// The module that contains the path, such as `commands::hub`. Empty for the root of the crate.
     pub(super) module: String,
-    /// The imported item or module, from the root of the crate: `commands::hub::shared::quoted`. Empty for the root.
+    /// The imported item or module, such as `commands::hub::shared::quoted`. Empty for the root of the crate.
     pub(super) target: String,
-    /// The module that owns the target: `commands::hub::shared`. Equal to `target` if the target is a module.
+    /// The module that owns the target, such as `commands::hub::shared`. If the target is a module, equal to
+    /// `target`.
     pub(super) target_module: String,
 }
 
-/// Every import of a crate, in the order of the files and lines. `files` are the files of one `src` folder.
+/// Returns all imports of a crate, in the order of files and lines. `files` are the files of the folder `src` of the
+/// crate.
 pub(super) fn imports(files: &[&File]) -> Vec<Import> {
     let mut source = Source::default();
     for file in files {
@@ -39,8 +42,9 @@ pub(super) fn imports(files: &[&File]) -> Vec<Import> {
     source.imports()
 }
 
-/// The module that a file contains: `crates/a/src/b/mod.rs` and `crates/a/src/b.rs` are `b`. Returns `None` for a file
-/// that is not below a folder `src`, and for other programs than `main.rs`.
+/// Returns the module that a file contains. For `crates/a/src/b/mod.rs` and `crates/a/src/b.rs`, this is `b`.
+///
+/// Returns `None` for a file outside of a folder `src`, and for a file in `src/bin`.
 pub(super) fn module_of(path: &str) -> Option<String> {
     let (_, below) = path.split_once("/src/")?;
     let below = below.strip_suffix(".rs")?;
@@ -56,14 +60,14 @@ pub(super) fn join(parent: &str, child: &str) -> String {
     if parent.is_empty() { child.to_owned() } else { format!("{parent}::{child}") }
 }
 
-/// The content of the files, with paths that are not resolved yet.
+/// The content of the files. The paths in it are not resolved yet.
 #[derive(Debug, Default)]
 struct Source {
     modules: BTreeSet<String>,
     /// Modules that are compiled for tests only. Their files are ignored.
     test_modules: BTreeSet<String>,
     paths: Vec<Path>,
-    /// The path that a `use` declaration gives to a name, by module and name.
+    /// The names that `use` declarations define. The key is the module and the name; the value is the path.
     renames: BTreeMap<(String, String), Vec<String>>,
 }
 
@@ -76,7 +80,8 @@ struct Path {
     segments: Vec<String>,
 }
 
-/// A path from the root of the crate: the longest beginning that is a module, and the remaining segments.
+/// A path from the root of the crate, in two parts. `module` is the longest start of the path that is a module.
+/// `rest` contains the other segments.
 #[derive(Debug, PartialEq)]
 struct Resolved {
     module: String,
@@ -110,7 +115,7 @@ impl Source {
             .any(|it| module.strip_prefix(it).is_some_and(|it| it.is_empty() || it.starts_with(':')))
     }
 
-    /// Resolves a path in the source of `module`. Returns `None` if the path leads out of the crate.
+    /// Resolves a path that occurs in `module`. Returns `None` if the path refers to another crate.
     fn resolve(&self, module: &str, segments: &[String], renames: usize) -> Option<Resolved> {
         let (first, rest) = segments.split_first()?;
         match first.as_str() {
@@ -149,7 +154,8 @@ impl Source {
     /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // The limit ends loops: `use self::a::a` in the module `a`, and `use` declarations that refer to each other.
+        // Without the limit, this would not end for `use self::a::a` in the module `a`, or for `use` declarations
+        // that refer to each other.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 
@@ -189,7 +195,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads to the brace that closes the module, or to the end of the file.
+    /// Reads until the brace that closes the module, or until the end of the file.
     fn read_module(&mut self, module: &str) {
         let mut open_braces = 0_usize;
         while let Some(kind) = self.peek(0) {
@@ -223,8 +229,8 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Kind::PathSeparator => {
-                    // A path that begins with another crate, such as `::std::mem`, or continues a type, such as
-                    // `<T>::name`. Its segments do not refer to this crate.
+                    // The path starts with another crate, such as `::std::mem`, or it continues a type, such as
+                    // `<T>::name`. Skip it, because its segments do not refer to this crate.
                     self.at += 1;
                     self.read_segments();
                     continue;
@@ -235,7 +241,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads `a::b::c` at the current word, and keeps it if it has at least two segments.
+    /// Reads a path such as `a::b::c` that starts at the current word. Stores the path if it has at least two
+    /// segments.
     fn read_path(&mut self, module: &str) {
         let line = self.tokens[self.at].line;
         let segments = self.read_segments();
@@ -261,7 +268,8 @@ impl<'a> Reader<'a> {
         self.source.paths.push(Path { file: self.file.to_owned(), line, module: module.to_owned(), segments });
     }
 
-    /// Reads a `use` declaration, or one part of a nested declaration. Its path begins with `prefix`.
+    /// Reads a `use` declaration, or one item between the braces of a `use` declaration. The path of such an item
+    /// starts with `prefix`.
     fn read_use(&mut self, module: &str, prefix: &[String]) {
         let Some(line) = self.tokens.get(self.at).map(|it| it.line) else { return };
         let mut path = prefix.to_vec();
@@ -278,7 +286,7 @@ impl<'a> Reader<'a> {
                     while self.peek(0).is_some() && !self.is_mark(0, '}') {
                         let before = self.at;
                         self.read_use(module, &path);
-                        // Skip the comma, or the token that a macro has in its place.
+                        // Skip the comma. In a macro, another token may be in its place; skip that token.
                         self.at += usize::from(self.is_mark(0, ',') || self.at == before);
                     }
                     self.at += 1;
@@ -311,9 +319,10 @@ impl<'a> Reader<'a> {
         self.keep(line, module, path);
     }
 
-    /// Reads an attribute. If the attribute is for tests only, skips it and the item that it belongs to. Otherwise
-    /// stops after the `#`, because an attribute such as `#[arg(value_parser = crate::duration::parse)]` can contain a
-    /// path.
+    /// Reads an attribute. If the attribute is for tests only, skips the attribute and its item.
+    ///
+    /// Otherwise, stops after the `#`. The caller then finds the paths in the attribute, such as `#[arg(value_parser
+    /// = crate::duration::parse)]`.
     fn read_attribute(&mut self, module: &str) {
         let start = self.at;
         let is_inner = self.is_mark(1, '!');
@@ -386,8 +395,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips two brackets and everything between them. If the current token is not an opening bracket, skips this
-    /// token.
+    /// Skips an opening bracket, its closing bracket, and everything between them. If the current token is not an
+    /// opening bracket, skips only the current token.
     fn skip_group(&mut self) {
         let mut depth = 0_usize;
         while let Some(kind) = self.peek(0) {
@@ -422,7 +431,7 @@ fn is_test_only(attribute: &[Token<'_>]) -> bool {
 mod tests {
     use super::*;
 
-    /// The imports of these files of a crate, as `module -> target`, or `module -> module::(item)`.
+    /// Returns the imports of these files in the form `module -> target` or `module -> module::(item)`.
     fn shown(files: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<_> = files
             .iter()
@@ -475,7 +484,7 @@ mod tests {
             ("#[arg(value_parser = crate::b::parse)] struct A;", &["c::e::f -> b::(parse)"]),
             ("fn f() { let a = $crate::b::M; use $a::{$b, +}; }", &["c::e::f -> b::(M)"]),
             ("mod inner { use super::super::super::d::X; }", &["c::e::f::inner -> c::d::(X)"]),
-            // Paths into other crates whose names are those of modules here.
+            // Paths into other crates. These crates have the same names as modules here.
             ("use ::b::X; fn f() -> ::c::d::X {}", &[]),
             ("fn f() -> impl Fn() + use<'_> {} // crate::b::X", &[]),
             ("const TEXT: &str = \"crate::b::X\"; /* crate::b::X */", &[]),

@@ -1,4 +1,4 @@
-//! Parses `Cargo.lock`. This file covers every platform and feature, and can be read without a network.
+//! Parses `Cargo.lock`. This file contains the packages for every platform and feature. Reading it needs no network.
 
 /// A package of the lockfile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) struct Locked {
     pub(super) dependencies: Vec<String>,
 }
 
-/// Parses the format that cargo writes. The format is fixed, so no TOML parser is needed.
+/// Parses the format that cargo writes. A TOML parser is not needed, because this format is fixed.
 pub(super) fn parse(text: &str) -> Vec<Locked> {
     text.split("[[package]]").skip(1).map(parse_one).collect()
 }
@@ -24,7 +24,7 @@ fn parse_one(text: &str) -> Locked {
             Some(("name", value)) => locked.name = quoted(value),
             Some(("version", value)) => locked.version = quoted(value),
             Some(("source", value)) => locked.source = Some(quoted(value)),
-            // ` "name",`, or ` "name version",` if there are several versions.
+            // An entry is ` "name",`. If there are several versions, it is ` "name version",`.
             None if line.starts_with(" \"") => {
                 locked.dependencies.extend(quoted(line).split(' ').next().map(str::to_owned));
             }

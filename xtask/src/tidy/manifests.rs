@@ -1,8 +1,8 @@
-//! Checks that a manifest has the fields that a crate needs to be published and found.
+//! Checks that a manifest has the fields that users and crates.io need.
 
 use super::packages::Package;
 
-/// Checks every package. A package that is not published needs fewer fields.
+/// Checks every package. A package that is not published needs fewer fields than a published package.
 pub(super) fn check(packages: &[Package]) -> Vec<String> {
     packages
         .iter()

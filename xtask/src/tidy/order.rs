@@ -1,7 +1,9 @@
-//! Checks that the constants of a module come first: after the imports, before functions and types.
+//! Checks the position of the constants in a module: after the imports, and before functions and types.
 //!
-//! A reader finds every constant of a module in one place. The check ignores `const _`, which asserts something, and
-//! the constants of an `impl` block or a function.
+//! A reader then finds all constants of a module in one place.
+//!
+//! The check ignores the constants of an `impl` block or a function. It also ignores `const _`, which only asserts
+//! something.
 
 use super::File;
 use super::tokens::{Kind, Token, tokens};
@@ -39,7 +41,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Reads to the brace that closes the module, or to the end of the file.
+    /// Reads until the brace that closes the module, or until the end of the file.
     fn read_module(&mut self) {
         let mut is_late = false;
         while let Some(kind) = self.kind(0) {

@@ -35,7 +35,8 @@ pub(super) struct Dependency {
     pub(super) is_dev: bool,
 }
 
-/// Parses the output of `cargo metadata --no-deps`, and reads from each manifest the fields that cargo leaves out.
+/// Parses the output of `cargo metadata --no-deps`. Also reads each manifest, for the fields that this output does
+/// not contain.
 pub(super) fn read(metadata: &Value) -> Result<Vec<Package>, String> {
     let root = Path::new(metadata["workspace_root"].as_str().ok_or("cargo metadata names no workspace root")?);
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
@@ -73,7 +74,8 @@ fn package(root: &Path, value: &Value) -> Result<Package, String> {
     })
 }
 
-/// Whether a manifest inherits the lints of the workspace. `cargo metadata` does not report this.
+/// Returns whether a manifest inherits the lints of the workspace. The output of `cargo metadata` does not contain
+/// this.
 fn has_workspace_lints(manifest: &str) -> bool {
     let mut lines = manifest.lines().map(str::trim).skip_while(|it| *it != "[lints]").skip(1);
     let mut table = std::iter::from_fn(|| lines.next().filter(|it| !it.starts_with('[')));

@@ -1,9 +1,8 @@
-//! Checks that the README of a published crate has no relative links, because they do not work on a page outside of the
-//! repository.
+//! Checks that the README of a published crate has no relative links. On crates.io, such a link does not work.
 
 use super::File;
 
-/// The texts before the target of a link, in Markdown and HTML.
+/// The texts that come directly before the target of a link, in Markdown and in HTML.
 const BEFORE_TARGET: [&str; 4] = ["](", "]: ", "href=\"", "src=\""];
 
 /// The beginnings of targets that work everywhere.

@@ -1,24 +1,24 @@
 //! Finds text that tracked files must not contain: paths and settings of one machine, and leftovers.
 //!
-//! The code joins each pattern from two halves, so that this file does not contain the pattern.
+//! This file must not contain the patterns itself. For this reason, the code joins each pattern from two parts.
 
 use super::File;
 
-/// Maximum number of lines of a file. A longer file must give the reason in its header comment.
+/// Maximum number of lines of a file. If a file has more lines, its header comment must give the reason.
 const LONG: usize = 800;
 
-/// Maximum number of characters in a line of Rust. rustfmt has the same limit, but leaves long literals, attributes and
-/// comments as they are.
+/// Maximum number of characters in a line of Rust. rustfmt has the same limit, but does not wrap long literals,
+/// attributes and comments.
 const WIDE: usize = 120;
 
 /// The words that introduce the reason for a long file.
 const LONG_REASON: &str = "long because";
 
-/// Folders of one machine. A match counts only at the beginning of a path.
+/// Folders of one machine. They are not allowed at the start of a path.
 const MACHINE_PATHS: [&str; 5] =
     [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/tm", "p/")];
 
-/// Hosts of package registries. Files must not name a registry, because the settings of each machine choose one.
+/// Hosts of package registries. A file must not name a registry: each machine chooses a registry in its own settings.
 const REGISTRIES: [&str; 9] = [
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
@@ -40,7 +40,7 @@ const LEFTOVERS: [(&str, &str); 5] = [
     (concat!("#![al", "low("), "use `#![expect(…, reason = \"…\")]`"),
 ];
 
-/// The call that builds a client's TLS settings. Only `hubward-dial` may make it.
+/// The call that creates the TLS settings of a client. Only `hubward-dial` may make this call.
 const TLS_BUILDER: &str = concat!("ClientConfig::", "builder");
 
 /// Checks every file.
@@ -77,7 +77,7 @@ fn check_one(file: &File) -> Vec<String> {
     findings
 }
 
-/// Checks the width of the lines of a file, if it is Rust.
+/// Checks the width of the lines, if the file is a Rust file.
 pub(super) fn check_width(file: &File) -> Vec<String> {
     if !file.path.ends_with(".rs") {
         return Vec::new();
@@ -103,7 +103,7 @@ fn has_path(line: &str, pattern: &str) -> bool {
     })
 }
 
-/// Whether this is source code of a published crate other than `hubward-dial`. Tests are exempt.
+/// Returns whether a file is source code of a published crate other than `hubward-dial`. Returns `false` for tests.
 fn builds_tls_elsewhere(path: &str) -> bool {
     path.starts_with("crates/")
         && path.contains("/src/")
@@ -127,7 +127,7 @@ mod tests {
                 let findings = check_text("docs/a.md", format!("ok\n{before}{pattern}x"));
                 assert!(findings.len() == 1 && findings[0].starts_with("docs/a.md:2: "), "{pattern}: {findings:?}");
             }
-            // The same text inside a longer path or an address.
+            // The same text is allowed inside a longer path or an address.
             for before in ["a", "example.org", ".", "~", "${x}"] {
                 assert_eq!(check_text("docs/a.md", format!("{before}{pattern}x")), Vec::<String>::new(), "{pattern}");
             }

@@ -1,4 +1,4 @@
-//! Splits Rust source into the tokens that the rules read. Omits comments, and the text of literals.
+//! Splits Rust source into tokens. Leaves out comments and the text of literals.
 
 /// A token and the line where it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Kind<'_> {
     }
 }
 
-/// The tokens of a file. Never fails: returns a list of tokens even for a file that the compiler refuses.
+/// Returns the tokens of a file. Never fails, even if the compiler refuses the file.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer { text, at: 0, line: 1 };
     let mut tokens = Vec::new();
@@ -61,7 +61,7 @@ impl<'a> Lexer<'a> {
         self.at += skipped.len();
     }
 
-    /// Moves past the next `end`, or to the end of the file.
+    /// Moves to the position after the next `end`. If there is none, moves to the end of the file.
     fn skip_past(&mut self, end: &str) {
         let rest = self.rest();
         self.skip(rest.find(end).map_or(rest.len(), |it| it + end.len()));
@@ -75,7 +75,7 @@ impl<'a> Lexer<'a> {
         &rest[..length]
     }
 
-    /// Returns the next token, or `None` for a space or a comment.
+    /// Returns the next token. Returns `None` for a space or a comment.
     fn next(&mut self, first: char) -> Option<Kind<'a>> {
         let rest = self.rest();
         if first.is_whitespace() {
@@ -146,7 +146,7 @@ impl<'a> Lexer<'a> {
         self.skip_escaped('"');
     }
 
-    /// Moves past the next `end` that is not escaped with a backslash.
+    /// Moves to the position after the next `end` without a backslash before it.
     fn skip_escaped(&mut self, end: char) {
         while let Some(next) = self.peek() {
             self.skip(next.len_utf8());
@@ -158,7 +158,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A dot belongs to the number only if a digit follows the dot: `0..2` contains two numbers.
+    /// A dot belongs to the number only if a digit follows the dot. For example, `0..2` contains two numbers.
     fn skip_number(&mut self) {
         self.skip_while(is_word);
         let mut after = self.rest().chars();
@@ -182,7 +182,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The beginning of a string.
+/// The start of a string literal.
 struct Quote {
     /// The length of `b`, `c`, `r`, `br` or `cr`.
     prefix: usize,

@@ -1,4 +1,4 @@
-//! Checks that every wire vector is tested, or deferred with a reason.
+//! Checks every wire vector: it must be tested, or deferred with a reason.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ const TOTAL: usize = 112;
 /// Maximum number of deferred vectors.
 const MAX_DEFERRED: usize = 24;
 
-/// The kinds of vectors that may be deferred, because no code uses them yet.
+/// The kinds of vectors that may be deferred. No code uses these kinds yet.
 const DEFERRABLE: [&str; 3] = ["decode_topic", "hub_topics", "connection_string"];
 
-/// Checks `accounted.json` against `vectors.json`. Does not check that a test really covers a listed vector; the tests
-/// do that.
+/// Compares `accounted.json` with `vectors.json`. Does not check that a test really covers a vector that is listed as
+/// tested; the tests check this.
 pub(super) fn check(vectors: &str, accounted: &str) -> Vec<String> {
     match (kinds(vectors), serde_json::from_str(accounted)) {
         (Ok(kinds), Ok(Value::Object(listed))) => check_list(&kinds, listed.iter()),
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A file with [`TOTAL`] vectors: `v0` to `v111`. The first 30 are of a kind that may be deferred.
+    /// Returns a file with [`TOTAL`] vectors, `v0` to `v111`. The first 30 are of a kind that may be deferred.
     fn vectors() -> String {
         let kind = |it| if it < 30 { "decode_topic" } else { "sas_hub_device" };
         let list: Vec<Value> = (0..TOTAL).map(|it| json!({"id": format!("v{it}"), "kind": kind(it)})).collect();

@@ -1,4 +1,4 @@
-//! The sink: a peer in a separate process that receives telemetry over TLS 1.3 and acknowledges it.
+//! The sink: a separate process that receives telemetry over TLS 1.3 and acknowledges it.
 
 mod process;
 mod server;

@@ -1,4 +1,4 @@
-//! Runs the sink as a child process of the same program. The sink stops when the parent process stops.
+//! Runs the sink as a child process of the same program. The sink stops when its parent process stops.
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
@@ -18,12 +18,14 @@ pub(crate) struct SinkProcess {
     /// The sink's self-signed certificate (PEM) for [`HOST`](super::HOST).
     pub(crate) certificate: String,
     _child: Child,
-    // The pipe closes when this process ends, for whatever reason. The sink exits when its standard input closes.
+    // When this process ends for any reason, the operating system closes this pipe. The sink exits when the pipe
+    // closes.
     _stdin: ChildStdin,
 }
 
 impl SinkProcess {
-    /// Starts this program again as a sink, pinned to `core` if given, and waits until the sink listens.
+    /// Starts this program again as a sink, and waits until the sink listens. If `core` is given, the sink runs on
+    /// that core.
     ///
     /// # Errors
     /// The program cannot be started, or exits before it listens.
@@ -52,7 +54,7 @@ impl SinkProcess {
     }
 }
 
-/// Runs in the child process: prints port and certificate, serves, and exits when its standard input closes.
+/// Runs as the child process. Prints the port and the certificate, then serves. Exits when standard input closes.
 ///
 /// # Errors
 /// As for [`serve`].

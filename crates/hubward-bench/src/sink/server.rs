@@ -1,4 +1,4 @@
-//! The sink's server: a temporary certificate, a listener, and one task per connection.
+//! The server of the sink: creates a temporary certificate, listens, and runs one task per connection.
 
 use std::io;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::frame::{self, invalid};
 /// The host name in the sink's certificate.
 pub(crate) const HOST: &str = "localhost";
 
-/// Listens on a free port of loopback, passes port and certificate (PEM) to `ready`, and serves until the future is
-/// dropped.
+/// Listens on a free port of loopback, and serves until the future is dropped. When the server listens, calls `ready`
+/// with the port and the certificate (PEM).
 ///
 /// # Errors
-/// The socket or the certificate cannot be created. An error on one connection is printed to standard error and ends
-/// that connection only.
+/// The socket or the certificate cannot be created. (An error of one connection ends only that connection, and is
+/// printed to standard error.)
 pub(crate) async fn serve(style: Style, ready: impl FnOnce(u16, &str) -> io::Result<()>) -> io::Result<()> {
     let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(io::Error::other)?;
     let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).map_err(io::Error::other)?;
@@ -53,7 +53,8 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, style: Style) -> i
     }
 }
 
-/// Acknowledges messages until the peer closes. Returns an error for a packet that a telemetry run does not send.
+/// Acknowledges messages until the peer closes the connection. Returns an error for a packet that does not occur in a
+/// telemetry run.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(64 * 1024);
     let mut acks = Vec::with_capacity(4 * 1024);
@@ -62,7 +63,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -
         match stream.read_buf(&mut input).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // rustls reports this if the peer closes without `close_notify`. The run is over in any case.
+            // rustls returns this error if the peer closes without `close_notify`. The run has ended in both cases.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -101,7 +102,7 @@ async fn flush(stream: &mut (impl AsyncWrite + Unpin), acks: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// The number of topic filters in a SUBSCRIBE. Each filter is a text followed by a QoS byte.
+/// Returns the number of topic filters in a SUBSCRIBE. Each filter is a text, followed by a QoS byte.
 fn count_filters(mut rest: &[u8]) -> Option<u8> {
     let mut count = 0u8;
     while !rest.is_empty() {
@@ -116,7 +117,7 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Both styles send the same bytes, but in different writes.
+    /// Both styles send the same bytes, but split them into writes differently.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {

@@ -1,4 +1,4 @@
-//! Distinguishes MQTT from a WebSocket upgrade by the first byte, and answers the upgrade.
+//! Uses the first byte to distinguish MQTT from a WebSocket upgrade, and answers the upgrade.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub(crate) enum Opened<S> {
     WebSocket(Box<WebSocketStream<BufReader<S>>>),
 }
 
-/// Checks the first byte. If it is not the first byte of an MQTT CONNECT, expects a WebSocket upgrade and answers it.
+/// Reads the first byte. If an MQTT CONNECT cannot start with this byte, expects a WebSocket upgrade and answers it.
 ///
 /// # Errors
 /// An I/O error, or bytes that are neither MQTT nor an upgrade.

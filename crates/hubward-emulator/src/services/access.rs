@@ -1,4 +1,4 @@
-//! Authentication at the service APIs: checks the SAS token of a policy, and the host name in a request.
+//! Authentication at the service APIs. Checks the host name of a request, and the SAS token that names a policy.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,16 @@ pub(crate) struct Access {
     pub(crate) name: String,
     /// Host names of the hubs, in lower case.
     hubs: BTreeSet<String>,
-    /// Further names. If there is only one hub, they are names of that hub.
+    /// Further names of the emulator, for DPS. If there is only one hub, they are also names of that hub.
     others: BTreeSet<String>,
 }
 
 impl Access {
-    /// `dps_hosts`: the names of DPS, the global one first. `names`: further names of the emulator.
+    /// `dps_hosts` contains the names of DPS, and the global name is the first. `names` contains further names of the
+    /// emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // The global name belongs to Azure. A connection string with it would send the requests of a service to Azure.
+        // The global name belongs to Azure. With that name in a connection string, a service client would send its
+        // requests to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -33,13 +35,13 @@ impl Access {
         Self { dps, name, hubs: hubs.iter().map(lower).collect(), others }
     }
 
-    /// Whether this is a name of the emulator. `name` has no port.
+    /// Returns whether `name` is a name of the emulator. `name` has no port.
     pub(crate) fn is_ours(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
     }
 
-    /// Authenticates a request to the service API of DPS. `keys` are the keys of the only DPS policy.
+    /// Authenticates a request to the service API of DPS. DPS has only one policy; `keys` are its keys.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
     pub(crate) fn check_dps(
@@ -60,8 +62,9 @@ impl Access {
         check_token(&token, keys, self.dps.iter().map(String::as_str).chain([host.text]), path, now)
     }
 
-    /// Returns the hub whose name is in `Host`. If there is only one hub, also accepts the further names of the
-    /// emulator.
+    /// Returns the hub that the header `Host` names.
+    ///
+    /// If the emulator has only one hub, the further names of the emulator also mean that hub.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();
@@ -74,7 +77,7 @@ impl Access {
     }
 }
 
-/// A hub, and its name in a request.
+/// A hub, and the name by which the request calls it.
 #[derive(Debug)]
 pub(crate) struct HubNames<'a> {
     /// In lower case.
@@ -146,7 +149,7 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // Ids can be percent-encoded in the path, but not in the token.
+    // In the path, an id can be percent-encoded. In the token, it is not percent-encoded.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {
@@ -171,7 +174,7 @@ impl Denied {
     }
 }
 
-/// Why a caller is refused.
+/// The reason why a caller is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// The request has no `Host`, or several.
@@ -182,7 +185,7 @@ pub(crate) enum Denied {
     NoToken,
     /// The token is a Microsoft Entra token.
     Bearer,
-    /// Why the token is refused. For the log only: the service does not tell the caller.
+    /// The token is refused. The text is the reason, for the log only: the service does not tell the caller.
     Token(&'static str),
 }
 

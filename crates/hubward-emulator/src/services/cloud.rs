@@ -20,7 +20,7 @@ use crate::state::journal::EventLog;
 use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
 
-/// The state, the clock, the journal and the settings of an emulator. All connections share it.
+/// The state, the clock, the journal and the settings of an emulator. All connections share this value.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) store: Arc<Store>,
@@ -30,9 +30,9 @@ pub(crate) struct Cloud {
     pub(crate) journal: EventLog,
     /// Becomes true when the emulator shuts down. Streams end then.
     pub(crate) closing: watch::Sender<bool>,
-    /// The telemetry logs, by the hub's name in lower case. The set of hubs never changes.
+    /// The telemetry log of each hub. The key is the name of the hub in lower case. Hubs are never added or removed.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
-    /// The host names of DPS and the hubs, which the service APIs and the HTTPS port check.
+    /// The host names of DPS and the hubs. The service APIs and the HTTPS port check host names with this value.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
     pub(crate) initial_state: InitialState,
@@ -44,12 +44,12 @@ impl Cloud {
     #[cfg(feature = "admin")]
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
-        // The sender lives in `self`.
+        // This cannot fail: the sender is a field of `self`.
         let _ = closing.wait_for(|it| *it).await;
     }
 }
 
-/// The names, addresses and other facts about a running emulator. They never change.
+/// Names, addresses and other facts about a running emulator. These values never change.
 #[derive(Debug)]
 pub(crate) struct Info {
     pub(crate) id_scope: String,
@@ -66,7 +66,8 @@ pub(crate) struct Info {
 
 #[cfg(test)]
 impl Cloud {
-    /// An emulator without listeners, with one hub `localhost` and a device `d1` that has this key.
+    /// An emulator without listeners, for unit tests. It has one hub, `localhost`, with one device, `d1`, that has
+    /// this key.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
         use crate::state::model::{Device, KeyPair, State};
 

@@ -1,4 +1,4 @@
-//! Scripted faults at the services: selects the fault for an event, and applies a fault to a device.
+//! Scripted faults at the services: finds the fault for an event, and applies faults that change a device.
 
 use std::time::SystemTime;
 
@@ -8,14 +8,17 @@ use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Assigned, Queue, State};
 
-/// Takes the scripted fault for an event without a device, or with an unknown device. If a fault happens, the store
-/// reports a change, so that a test can wait for the fault.
+/// Returns the scripted fault for an event without a device or with an unknown device. Counts the fault.
+///
+/// If there is a fault, the store reports a change. A test that waits for the fault then continues.
 pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
     record(cloud, point, None, cloud.faults.take(point, None, true)?)
 }
 
-/// Takes the scripted fault for an event of `device`. `known`: whether the device has authenticated. If it has not,
-/// faults that change the device itself do not happen.
+/// Returns the scripted fault for an event of `device`, and counts the fault.
+///
+/// `known` says whether the device has authenticated. If it has not, faults that change the device itself do not
+/// happen.
 pub(crate) fn take_of(cloud: &Cloud, point: Point, device: &str, known: bool) -> Option<Fault> {
     record(cloud, point, Some(device), cloud.faults.take(point, Some(device), known)?)
 }
@@ -32,8 +35,8 @@ fn record(cloud: &Cloud, point: Point, device: Option<&str>, fault: Fault) -> Op
     Some(fault)
 }
 
-/// Applies a fault that changes a device: disabled, deleted, moved. For a module, applies it to the device of the
-/// module.
+/// Applies a fault that changes a device: it disables, deletes or moves the device. If the client is a module,
+/// applies the fault to the device of the module.
 pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id: &str) {
     let device = client_id.split('/').next().unwrap_or_default();
     let now = cloud.clock.now();
@@ -56,7 +59,8 @@ pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id
     }
 }
 
-/// Applies a fault that changes a device to the device of a registration, if it exists at a hub.
+/// Applies a fault that changes a device. `registration` is a registration id; if it has no device at a hub, nothing
+/// happens.
 pub(crate) fn apply_to_registration(cloud: &Cloud, fault: &Fault, registration: &str) {
     let assigned = cloud.store.read(|state| state.records.get(&registration.to_ascii_lowercase())?.assigned.clone());
     if let Some(Assigned { hub, device_id }) = assigned {
@@ -71,7 +75,7 @@ pub(crate) fn script(cloud: &Cloud, script: FaultScript) -> Result<u64, BadScrip
     Ok(id)
 }
 
-/// Removes all scripts; returns how many there were.
+/// Removes all scripts. Returns the number of removed scripts.
 pub(crate) fn clear(cloud: &Cloud) -> usize {
     let cleared = cloud.faults.clear();
     cloud.registrar.moves.clear();
@@ -79,8 +83,10 @@ pub(crate) fn clear(cloud: &Cloud) -> usize {
     cleared
 }
 
-/// Moves a device with its modules and registration records to the next hub. Returns the new hub and the
-/// registration ids of the records. If there is no other hub, deletes the device.
+/// Moves a device to the next hub, with its modules and registration records. Returns the new hub, and the
+/// registration ids of the records.
+///
+/// If there is no other hub, deletes the device.
 fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> Option<(String, Vec<String>)> {
     let key = from.to_ascii_lowercase();
     let hub = state.hubs.get(&key)?;
@@ -89,8 +95,8 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
     if after.is_some() {
-        // The messages move with the device. Empties the queues first, so that no feedback says that the messages were
-        // purged.
+        // The messages move with the device. Take them out of the queues first. Otherwise, the removal of the device
+        // would purge them and create feedback.
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }

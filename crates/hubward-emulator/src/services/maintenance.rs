@@ -1,4 +1,4 @@
-//! Operations on the state as a whole: import, reset, and the clock.
+//! Operations on the whole state: import, reset, and moving the clock.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
     reset
 }
 
-/// Sets how far the emulator's clock is ahead of the system clock, and updates everything that depends on the time.
+/// Sets how far the clock of the emulator is ahead of the system clock. Then updates everything that depends on the
+/// time.
 pub(crate) fn move_clock(cloud: &Cloud, ahead: Duration) {
     cloud.clock.set_ahead(ahead);
     let now = cloud.clock.now();

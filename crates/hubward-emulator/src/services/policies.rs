@@ -3,7 +3,7 @@
 use super::cloud::Cloud;
 use crate::state::model::{DPS_POLICY, DPS_RIGHTS, Policy, PolicyView, hub_policy};
 
-/// The policies of all hubs, in the order of hubs, followed by the policy of DPS.
+/// Returns all policies: first the policies of each hub, in the order of the hubs; then the policy of DPS.
 pub(crate) fn all(cloud: &Cloud) -> Vec<PolicyView> {
     cloud.store.read(|state| {
         let view = |id: &str, is_dps, host: &str, name: &str, rights| {

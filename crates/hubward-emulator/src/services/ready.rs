@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::cloud::Info;
 
-/// Endpoints and names of a running emulator, as one line of JSON. Scripts wait for this line: the emulator is then
-/// ready.
+/// Endpoints and names of a running emulator. The emulator prints them as one line of JSON when it is ready; scripts
+/// wait for this line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -54,8 +54,8 @@ impl Ready {
         }
     }
 
-    /// The settings of a device with this key, as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
-    /// `HUBWARD_CONNECT_TO`. One of them is the key.
+    /// Returns the settings of a device as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE` and
+    /// `HUBWARD_CONNECT_TO`. One of the variables contains the key.
     #[must_use]
     pub fn vars(&self, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
         vec![
@@ -68,8 +68,8 @@ impl Ready {
         ]
     }
 
-    /// Rules in the form `HOST:PORT:ADDR:PORT`, separated by commas. They redirect connections to the services' ports
-    /// to this emulator.
+    /// Returns rules of the form `HOST:PORT:ADDR:PORT`, separated by commas. With these rules, a client connects to
+    /// this emulator when it dials a host name and port of the services.
     #[must_use]
     pub fn connect_to(&self) -> String {
         let rule = |port: u16, addresses: &[SocketAddr]| {
@@ -80,7 +80,8 @@ impl Ready {
     }
 }
 
-/// The address to dial for a listening address. Not every system can dial 0.0.0.0.
+/// Returns the address that a client on this machine can dial. For a listener on 0.0.0.0, returns another address,
+/// because not every system can dial 0.0.0.0.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

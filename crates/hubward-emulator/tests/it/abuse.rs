@@ -1,5 +1,5 @@
-//! Clients that are slow, silent, unauthenticated, or too many. The emulator refuses them or lets them wait. Meanwhile,
-//! a healthy device keeps working.
+//! Clients that are slow, silent or unauthenticated, or that open too many connections. The emulator refuses these
+//! clients or lets them wait. A healthy device keeps working at the same time.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::client::{
 /// The first bytes of a TLS handshake.
 const PARTIAL_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
-/// Slow clients: the step at which the client stops, whether it uses TLS, and the bytes that it sends before it stops.
+/// Slow clients. Each item contains the step at which the client stops, whether the client uses TLS, and the bytes
+/// that the client sends before it stops.
 const SLOW: [(&str, bool, &[u8]); 9] = [
     ("before TLS", false, b""),
     ("in the handshake", false, PARTIAL_HELLO),
@@ -172,7 +173,8 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
         slow.push(Slow::open(&emulator, address, over_tls, bytes).await);
     }
     sends(&mut device, 1).await;
-    // There are now as many pending connections as slots. These two clients are served nevertheless.
+    // The number of pending connections now equals the number of slots. The emulator must still serve these two
+    // clients.
     registers(&emulator, &enrolled).await;
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
@@ -190,7 +192,7 @@ async fn a_device_gets_the_slot_of_its_own_older_connection() {
     assert_eq!(receive(&mut older).await, None);
 }
 
-/// A CONNECT to DPS. Its token is well-formed, but signed with an unknown key.
+/// Returns a CONNECT to DPS. The format of its token is correct, but the key that signed the token is unknown to DPS.
 fn wrongly_signed(emulator: &Emulator, id: &str) -> Vec<u8> {
     let scope = emulator.id_scope();
     connect(&Login {
@@ -224,7 +226,7 @@ async fn clients_with_wrongly_signed_tokens_keep_no_client_out_and_take_over_no_
     for _ in 0..8 {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         send(&mut stream, &wrongly_signed(&emulator, "healthy")).await;
-        // DPS accepts the CONNECT, as the service does. It would refuse the registration.
+        // DPS accepts the CONNECT, as the real service does. DPS refuses only the registration.
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
         unauthenticated.push(Slow::Secure(Box::new(stream)));
     }
@@ -296,7 +298,7 @@ async fn a_client_that_never_reads_delays_no_other_client_and_fills_no_memory() 
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = connects(&emulator, &key).await;
-    // The client reads no responses. When the buffers of the sockets are full, the emulator reads no more requests.
+    // The client reads no responses. After the buffers of the sockets are full, the emulator stops reading requests.
     let mut unread = tls(&emulator, emulator.https_addr()).await;
     let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut sent = 0_usize;
@@ -357,7 +359,7 @@ async fn pages_of_other_origins_and_unknown_names_are_refused_at_every_endpoint(
             assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
         }
     }
-    // An `Origin` with the name of the connection itself is allowed: Python's MQTT client sends it.
+    // An `Origin` that names the host of the request is allowed, because Python's MQTT client sends it.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let own =
         format!("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost:443\r\nOrigin: https://localhost\r\n{upgrade}\r\n");

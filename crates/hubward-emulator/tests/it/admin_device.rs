@@ -1,4 +1,4 @@
-//! Twins and methods at the admin port, in the format of the hub's service API.
+//! Tests of twins and methods at the admin port. The format is that of the hub's service API.
 
 use hubward_emulator::Emulator;
 use serde_json::{Value, json};
@@ -16,14 +16,15 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// The numeric code of a failed method call. The body of such an error contains JSON as text.
+/// Returns the numeric code of a failed method call. In the body, the member `Message` is a string that contains
+/// JSON.
 fn nested_code(reply: &Reply) -> Option<u64> {
     assert_eq!(reply.json()["ExceptionMessage"], "");
     let inner: Value = serde_json::from_str(reply.json()["Message"].as_str().expect("text")).expect("JSON");
     inner["errorCode"].as_u64()
 }
 
-/// Checks the error of an operation that is not a method. The body contains the name of the error.
+/// Checks the error of a failed operation other than a method call. The member `Message` must start with `name`.
 fn assert_named(reply: &Reply, name: &str, request: &str) {
     let text = |member: &str| reply.json()[member].as_str().expect("text").to_owned();
     assert!(text("Message").starts_with(&format!("ErrorCode:{name};")), "{request}: {}", reply.body);

@@ -16,7 +16,7 @@ async fn ask(emulator: &Emulator, line: &str, body: &Value) -> Reply {
     http(&mut stream, &request).await.expect("an answer")
 }
 
-/// Which of a hundred messages are acknowledged while `script` is active.
+/// Sends 100 messages while `script` is active. Returns one character per message: `x` if it is acknowledged.
 async fn acknowledged(script: &Value) -> String {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");

@@ -1,4 +1,4 @@
-//! Requests that a browser would send to the admin port for pages of other origins.
+//! Requests to the admin port that a browser would send for pages of other origins.
 
 use hubward_emulator::Emulator;
 use tokio::net::TcpStream;
@@ -101,7 +101,7 @@ async fn its_own_page_and_programs_are_answered() {
         let reply = http(&mut stream, &request).await.expect("an answer");
         assert_eq!((reply.status, &reply.json()["aheadSeconds"]), (200, &serde_json::json!(60)), "{request}");
     }
-    // Another site may link to the page, but may not show it in a frame.
+    // Another site may link to the admin page, but may not show the admin page in a frame.
     for (dest, status) in [("document", 200), ("iframe", 403)] {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\

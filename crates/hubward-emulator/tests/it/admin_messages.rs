@@ -1,4 +1,4 @@
-//! Messages to devices and modules over the admin port, with hand-written requests.
+//! Messages to devices and modules over the admin port. The tests write the requests by hand.
 
 use hubward_emulator::{CloudMessageState, Emulator, Outcome};
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ async fn post(emulator: &Emulator, path: &str, body: &str) -> Reply {
     request(emulator, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json"), body).await
 }
 
-/// The error code in `Message`, which is a string that contains JSON.
+/// Returns the error code. In the body, the member `Message` is a string that contains JSON with the code.
 fn code(reply: &Reply) -> u64 {
     let message = reply.json()["Message"].as_str().expect("a text").to_owned();
     let inner: serde_json::Value = serde_json::from_str(&message).expect("JSON");
@@ -57,7 +57,7 @@ async fn a_message_is_sent_listed_and_delivered() {
     assert_eq!((feedback.original_message_id.as_str(), feedback.status_code), ("m1", Outcome::Success));
     let waiting = request(&emulator, "GET /messages/localhost/d1 HTTP/1.1", "").await;
     assert_eq!(waiting.body, r#"{"messages":[]}"#);
-    // An absolute expiry is part of the topic.
+    // The absolute expiry is in the past. The message expires immediately, and the sender gets feedback.
     let past =
         r#"{"bodyBase64": "/wA=", "expiryTimeUtc": "2001-02-03T04:05:06Z", "ack": "negative", "messageId": "old"}"#;
     assert_eq!(post(&emulator, "/messages/localhost/d1", past).await.status, 200);

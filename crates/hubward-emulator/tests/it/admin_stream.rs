@@ -159,7 +159,8 @@ async fn a_client_that_does_not_read_misses_messages_and_delays_no_other_client(
         live.until(&format!("id: {number}\n")).await;
         live.text.clear();
     }
-    // Now the client reads. It gets the buffered messages, the number of missed messages, and the newest messages.
+    // The client starts to read. It gets the buffered messages, then the number of skipped messages, then the newest
+    // messages.
     let mut late =
         Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
     late.until("\"offset\":59").await;
@@ -180,8 +181,8 @@ async fn streams_do_not_take_every_slot() {
     assert_eq!(http(&mut stream, more).await.expect("an answer").status, 503);
     let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
     assert_eq!(health.status, 200, "other requests are still answered");
-    // A HEAD request opens no stream. If a client closes its stream, another stream can open after the emulator has
-    // noticed.
+    // After the clients close their streams, the emulator needs a moment to notice. Wait with HEAD requests, because
+    // they open no stream.
     streams.clear();
     patient(async { while http(&mut stream, &more.replace("GET", "HEAD")).await.expect("an answer").status == 503 {} })
         .await;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A time limit, so that a test fails and does not hang if the emulator is broken.
+/// A time limit for every step. If the emulator is broken, the test then fails instead of waiting forever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const CLEAN: u8 = 0x02;
@@ -87,7 +87,7 @@ impl Reply {
     }
 }
 
-/// Sends a request unchanged and reads one response that has a Content-Length.
+/// Sends a request unchanged and reads one response. The response must have a Content-Length.
 pub(crate) async fn http<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> std::io::Result<Reply> {
     patient(async {
         stream.write_all(request.as_bytes()).await?;
@@ -208,7 +208,7 @@ pub(crate) async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<
     .await
 }
 
-/// The topic and body of a received publish, and the PUBACK for QoS 1.
+/// Parses a received PUBLISH. Returns the topic, the body, and for QoS 1 the PUBACK to send.
 pub(crate) fn read_publish(packet: &[u8]) -> (String, String, Option<Vec<u8>>) {
     assert_eq!(packet[0] & 0xf0, 0x30, "a PUBLISH: {packet:x?}");
     let start = 1 + packet[1..].iter().position(|it| it & 0x80 == 0).expect("a length") + 1;
@@ -253,7 +253,7 @@ pub(crate) async fn dps_connect<S: AsyncRead + AsyncWrite + Unpin>(
     receive(stream).await
 }
 
-/// Connects a device `d1` to a hub `localhost` with a clean session, and subscribes to `filters`.
+/// Connects as device `d1` to hub `localhost` with a clean session, and subscribes to `filters`.
 pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(&str, u8)]) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     let connack = hub_connect(&mut stream, "d1", key, true).await;
@@ -266,8 +266,8 @@ pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(
     stream
 }
 
-/// Sends a ping and returns the packets before its response. A publish is returned as topic and body, any other packet
-/// as its bytes.
+/// Sends a ping and returns the packets that arrive before the ping response. A PUBLISH is returned as topic and
+/// body. Any other packet is returned as bytes.
 pub(crate) async fn before_pong<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Vec<(String, String)> {
     send(stream, b"\xc0\x00").await;
     let mut packets = Vec::new();

@@ -97,7 +97,7 @@ async fn an_unreadable_login_is_refused_at_connect() {
     ] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 0, will: None };
-        // Sends more bytes than the server reads. The client must receive the refusal nevertheless.
+        // The client sends more bytes than the server reads. It must still receive the refusal.
         let mut bytes = connect(&login);
         bytes.extend(subscribe(1, &[(FILTER, 1)]));
         send(&mut stream, &bytes).await;
@@ -150,7 +150,8 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// Before authentication, a packet may be as large as a CONNECT; after authentication, as large as a registration.
+/// Before authentication, the maximum size of a packet is that of a CONNECT. After authentication, it is that of a
+/// registration.
 #[tokio::test]
 async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");
@@ -166,7 +167,7 @@ async fn the_packet_limit_depends_on_authentication() {
         send(&mut stream, &subscribe(1, &[(FILTER, 0)])).await;
         receive(&mut stream).await.expect("a SUBACK");
         let sent = publish(0, &format!("{REGISTER}1"), 0, &vec![b' '; length]);
-        // The emulator may close the connection before the whole packet is sent.
+        // Ignore a failure: the emulator may close the connection before the client has sent the whole packet.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &sent).await;
         match status {
             Some(status) => assert_eq!(answer(&mut stream).await.0, format!("$dps/registrations/res/{status}/?$rid=1")),

@@ -1,5 +1,5 @@
-//! Published observations of real hubs, copied from their traces: the device side. The comments name repositories
-//! and the numbers of their issues.
+//! Tests that repeat published observations of real hubs, on the device side. The bytes are copied from traces. The
+//! comments name the repositories and the numbers of the issues.
 
 use hubward_emulator::{CloudToDevice, Emulator, Invocation};
 use hubward_sas::SharedKey;
@@ -24,7 +24,7 @@ async fn emulator() -> (Emulator, SharedKey) {
     (emulator, key)
 }
 
-/// Connects a device `d1` with this user name and a token for this resource. Returns the CONNACK.
+/// Connects as device `d1` with this user name and a token for this resource. Returns the CONNACK.
 async fn connack(stream: &mut Tls, username: &str, key: &SharedKey, resource: &str) -> Option<Vec<u8>> {
     let password = token(key, resource);
     let login = Login { client_id: "d1", username, password: &password, clean: true, keep_alive: 60, will: None };
@@ -32,8 +32,8 @@ async fn connack(stream: &mut Tls, username: &str, key: &SharedKey, resource: &s
     receive(stream).await
 }
 
-/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others from 2016 to 2024
-/// show the request ids `1`, `4`, `9`, `a`.
+/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others, from 2016 to
+/// 2024: hubs use the request ids `1`, `4`, `9` and `a`.
 #[tokio::test]
 async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     let (emulator, key) = emulator().await;
@@ -57,8 +57,8 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     }
 }
 
-/// Azure/azure-iot-sdk-node 736 (single quotes), Azure/azure-iot-sdk-c 1641 (a NUL at the end),
-/// Azure/azure-iot-sdk-python 781: the caller gets the device's bytes, and cannot parse them.
+/// The hub forwards the bytes of the device unchanged, even if the caller cannot parse them. Azure/azure-iot-sdk-node
+/// 736 shows single quotes, and Azure/azure-iot-sdk-c 1641 a NUL at the end. See also Azure/azure-iot-sdk-python 781.
 #[tokio::test]
 async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     let (emulator, key) = emulator().await;
@@ -85,7 +85,8 @@ async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Azure/iotedge 7035: the error for a report that is too large. Azure/iotedge 1560: the status in the topic is 403.
+/// Azure/iotedge 7035 shows the error for a report that is too large. Azure/iotedge 1560 shows the status 403 in the
+/// topic.
 #[tokio::test]
 async fn a_section_that_is_too_large_is_forbidden() {
     let (emulator, key) = emulator().await;
@@ -106,8 +107,8 @@ async fn a_section_that_is_too_large_is_forbidden() {
     assert_eq!(reply.header("iothub-errorcode"), Some("DeviceModelMaxPropertiesExceeded"));
 }
 
-/// Azure/iot-central-firmware 107 shows the code. Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631 show that
-/// names with `#` are refused.
+/// Azure/iot-central-firmware 107 shows the code. In Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631, a
+/// hub refuses names with `#`.
 #[tokio::test]
 async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     let (emulator, key) = emulator().await;
@@ -125,7 +126,7 @@ async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     }
 }
 
-/// Azure/azure-iot-explorer 530: a message sent with the Azure portal has no `$.mid`.
+/// Azure/azure-iot-explorer 530: a message that was sent in the Azure portal has no `$.mid`.
 #[tokio::test]
 async fn a_message_without_an_id_has_none() {
     let (emulator, key) = emulator().await;
@@ -139,8 +140,8 @@ async fn a_message_without_an_id_has_none() {
     assert_eq!(topic, seen);
 }
 
-/// Microsoft's end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node. No source says how
-/// the hub notifies the device. The emulator sends each name with `null`.
+/// Source: the end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node, by Microsoft. No
+/// source says which notice the hub sends to the device. The emulator sends a notice with `null` for each name.
 #[tokio::test]
 async fn null_for_the_desired_properties_removes_them_all() {
     let (emulator, key) = emulator().await;
@@ -174,8 +175,8 @@ async fn a_foreign_id_scope_is_refused_with_connack_3() {
     assert_eq!(receive(&mut stream).await, None);
 }
 
-/// Microsoft's page about MQTT shows `sr={hub}%2Fdevices%2FMyDevice01%2Fapi-version%3D2016-11-14`. Old tools have
-/// created such tokens.
+/// Microsoft's page about MQTT shows a token with `sr={hub}%2Fdevices%2FMyDevice01%2Fapi-version%3D2016-11-14`. Old
+/// tools created such tokens.
 #[tokio::test]
 async fn a_token_of_an_old_tool_is_accepted() {
     let (emulator, key) = emulator().await;
@@ -192,8 +193,8 @@ async fn a_token_of_an_old_tool_is_accepted() {
     }
 }
 
-/// MicrosoftDocs/azure-docs 16306: telemetry works. andriyadi/AzureIoTHubMQTTClient pull request 5: reports get 400.
-/// wolfSSL/wolfMQTT 38: calls never arrive.
+/// Without an api-version, telemetry works (MicrosoftDocs/azure-docs 16306). Reports get 400
+/// (andriyadi/AzureIoTHubMQTTClient, pull request 5). Method calls never arrive (wolfSSL/wolfMQTT 38).
 #[tokio::test]
 async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     let (emulator, key) = emulator().await;
@@ -213,8 +214,8 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection. This
-/// is an option, because no public trace shows it.
+/// Microsoft engineers say that a hub and DPS end the connection: Azure/azure-iot-middleware-freertos 65 and 89. No
+/// public trace shows this, so it is an option of the emulator.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {
@@ -233,7 +234,7 @@ async fn a_refused_filter_can_be_set_to_end_the_connection() {
     }
 }
 
-/// Topics of real hubs have several orders: Azure/azure-iot-explorer 530 alone shows two.
+/// The order of properties in topics of real hubs differs. Azure/azure-iot-explorer 530 alone shows two orders.
 #[tokio::test]
 async fn the_order_of_properties_can_be_shuffled() {
     let mut seen = Vec::new();

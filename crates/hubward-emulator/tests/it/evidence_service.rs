@@ -1,5 +1,7 @@
-//! Published observations of real hubs, copied from their traces: the service side. *Recordings* are recorded sessions
-//! of Azure.IoT.Hub.Service in Azure/azure-sdk-for-net, from 2020 and 2021.
+//! Tests that repeat published observations of real hubs, on the service side. The texts are copied from traces.
+//!
+//! The comments call one source *recordings*: recorded sessions of Azure.IoT.Hub.Service in Azure/azure-sdk-for-net,
+//! from 2020 and 2021.
 
 use hubward_emulator::{Ack, CloudToDevice, Emulator, Outcome};
 use serde_json::{Value, json};
@@ -61,8 +63,8 @@ async fn a_twin_that_is_created_with_its_device_has_not_changed() {
     assert_eq!(twin, seen, "`modelId` came with a later api-version");
 }
 
-/// Recordings: a twin without tags has no member `tags`. The tests of `az iot` expect the same after all tags were
-/// removed.
+/// Recordings: a twin without tags has no member `tags`. The tests of `az iot` expect the same for a twin from which
+/// all tags were removed.
 #[tokio::test]
 async fn a_twin_without_tags_does_not_name_them() {
     let (_emulator, mut operator) = emulator().await;
@@ -76,7 +78,9 @@ async fn a_twin_without_tags_does_not_name_them() {
     assert_eq!(rows[0].get("tags"), None);
 }
 
-/// A public Java program of 2023 handles 409201 and 404201. The code for groups is analogous to 404204.
+/// A public Java program of 2023 handles 409201 (the enrollment exists) and 404201 (the enrollment is missing).
+///
+/// For enrollment groups, 404204 is known for a missing group. `[guess]`, by analogy: 409204 for an existing group.
 #[tokio::test]
 async fn an_enrollment_that_exists_is_409201() {
     let emulator = Emulator::start().await.expect("started");
@@ -89,8 +93,8 @@ async fn an_enrollment_that_exists_is_409201() {
     }
 }
 
-/// Microsoft's page about these messages: the description repeats the code. One trace of 2015 agrees. Deleting a device
-/// deletes its feedback.
+/// Microsoft's page about feedback: the description repeats the code. One trace of 2015 agrees. If a device is
+/// deleted, its feedback is also deleted.
 #[tokio::test]
 async fn feedback_repeats_its_code_and_ends_with_its_device() {
     let (emulator, mut operator) = emulator().await;
@@ -108,8 +112,8 @@ async fn feedback_repeats_its_code_and_ends_with_its_device() {
     assert_eq!(operator.ask("GET /messages/serviceBound/feedback", "", "").await.status, 204);
 }
 
-/// Azure/azure-iot-sdk-node 813: a page has a hundred items by default. For hubs: Azure/azure-iot-sdk-java pull request
-/// 1279.
+/// By default, a page has at most 100 items. DPS: Azure/azure-iot-sdk-node 813. Hubs: Azure/azure-iot-sdk-java, pull
+/// request 1279.
 #[tokio::test]
 async fn a_page_has_a_hundred_items_by_default() {
     let (emulator, mut operator) = emulator().await;
@@ -131,7 +135,7 @@ async fn a_page_has_a_hundred_items_by_default() {
     }
 }
 
-/// Recordings of 2021: the result of a query of modules contains `capabilities`, a module's twin does not.
+/// Recordings of 2021: the result of a query for modules contains `capabilities`. The twin of a module does not.
 #[tokio::test]
 async fn a_query_of_modules_shows_capabilities() {
     let (emulator, mut operator) = emulator().await;
@@ -177,9 +181,11 @@ async fn etags_and_their_refusals_are_as_recorded() {
     }
 }
 
-/// The source of Azure/azure-iot-explorer sends this form. Issue 598 of that repository shows that the device gets the
-/// message and that the response has no body. The names of the other headers come from Microsoft's SDKs for devices
-/// over HTTP; `ContentType` from `iothub_transport_http` of the C SDK.
+/// The source code of Azure/azure-iot-explorer sends the first request. Issue 598 of that repository shows two facts:
+/// the device gets the message, and the response has no body.
+///
+/// The other header names come from Microsoft's device SDKs over HTTP. `ContentType` comes from
+/// `iothub_transport_http` in the C SDK.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device_over_http() {
     let (emulator, mut operator) = emulator().await;
@@ -218,7 +224,7 @@ async fn a_message_is_sent_to_a_device_over_http() {
     let (topic, body, _) = read_publish(&receive(&mut stream).await.expect("a message"));
     let seen = "devices/d2/messages/devicebound/%24.to=%2Fdevices%2Fd2%2Fmessages%2FdeviceBound&key1=value1";
     assert_eq!((topic.as_str(), body.as_str()), (seen, "hello"));
-    // The expiry is in the past, so the message expires at once and the sender gets feedback.
+    // The expiry is in the past. The message expires immediately, and the sender gets feedback.
     assert_eq!(operator.ask(line, &all, "{}").await.status, 204);
     let record = &emulator.feedback(HUB)[0];
     assert_eq!((record.original_message_id.as_str(), record.status_code), ("m1", Outcome::Expired));
@@ -266,7 +272,7 @@ async fn lists_can_be_shuffled() {
     assert_ne!(runs[0][1], runs[0][2], "the same query");
 }
 
-/// Decodes base64 of ASCII text. The test does not use the emulator's own code for this.
+/// Decodes base64 of ASCII text. The test must not use the decoder of the emulator.
 fn from_base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.bytes().filter_map(|it| ALPHABET.iter().position(|letter| *letter == it));

@@ -105,7 +105,7 @@ async fn never_keeps_the_connection_open_without_a_response() {
     let mut rest = Vec::new();
     patient(tcp.read_to_end(&mut rest)).await.expect("the end, and nothing before it");
     assert!(rest.is_empty());
-    // Over HTTPS too, no response arrives until the emulator shuts down.
+    // Over HTTPS, no response arrives either, until the emulator shuts down.
     emulator.clear_faults();
     emulator.fault(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut https, request.as_bytes()).await;
@@ -216,7 +216,7 @@ async fn faults_happen_at_websocket_handshakes() {
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));
 }
 
-/// Over MQTT, the long Retry-After would be part of the topic, and the topic would not fit into a packet.
+/// Over MQTT, the topic of the response would contain the long Retry-After. Such a topic does not fit into a packet.
 #[tokio::test]
 async fn a_response_that_does_not_fit_into_a_packet_is_not_sent() {
     let emulator = Emulator::start().await.expect("started");

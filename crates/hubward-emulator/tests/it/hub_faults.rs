@@ -80,7 +80,7 @@ async fn faults_of_twin_responses() {
     }
 }
 
-/// Later packets overtake a delayed packet.
+/// The hub answers later packets before a delayed packet.
 #[tokio::test]
 async fn a_delayed_response_does_not_delay_others() {
     let (emulator, key) = emulator().await;
@@ -117,7 +117,7 @@ async fn faults_of_notices() {
     emulator.fault(Point::HubDesired, Fault::Cut).expect("fits");
     assert_eq!(emulator.patch_desired("localhost", "d1", json!({"a": 2})), Ok(version + 1), "the twin keeps it");
     assert_eq!(receive(&mut stream).await, None);
-    // Without a subscription, nothing is published and the fault does not happen.
+    // A device without a subscription gets no notice, so the fault does not happen.
     emulator.fault(Point::HubDesired, Fault::Never).expect("fits");
     let mut stream = listening(&emulator, &key, &[]).await;
     emulator.patch_desired("localhost", "d1", json!({"a": 3})).expect("fine");
@@ -148,7 +148,8 @@ async fn faults_of_method_calls() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
-        // The first response is passed to the caller. A response to a stray call is not.
+        // With `Stray`, the first response answers the stray call, and the caller gets the second response. With the
+        // other faults, the caller gets the first response.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }

@@ -1,5 +1,5 @@
-//! Faults that cut responses short, and faults that change the device itself: disabled, deleted, moved, an expired
-//! token.
+//! Tests of two kinds of faults. Some cut a response short. Others change the device: it is disabled, deleted or
+//! moved, or its token expires.
 
 use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};
@@ -28,7 +28,7 @@ fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> String {
 /// Reads the remaining bytes.
 async fn rest(stream: &mut Tls) -> Vec<u8> {
     let mut rest = Vec::new();
-    // The fault ends the connection without a TLS close_notify, so reading may fail.
+    // The fault ends the connection without a TLS close_notify. An error while reading is expected.
     let _ = patient(stream.read_to_end(&mut rest)).await;
     rest
 }
@@ -279,7 +279,8 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     assert_eq!(registered().await.as_deref(), Some("localhost"), "the enrollment counts again");
 }
 
-/// A client can claim any name. Without authentication, the fault must not change the device, and stays scripted.
+/// A client can claim any device id. Before authentication, the fault must not change the device, and must remain
+/// scripted.
 #[tokio::test]
 async fn an_unauthenticated_client_cannot_trigger_faults_that_change_a_device() {
     let emulator = Emulator::start().await.expect("started");

@@ -1,4 +1,5 @@
-//! Tests of the emulator over real sockets. They write bytes by hand over rustls and use none of hubward's clients.
+//! Tests of the emulator over real sockets. They write the bytes by hand over rustls, and do not use hubward's
+//! clients.
 
 mod abuse;
 #[cfg(feature = "admin")]

@@ -53,7 +53,7 @@ async fn got(stream: &mut Tls) -> Got {
     Got { topic, body, duplicate: packet[0] & 0b1000 != 0, puback }
 }
 
-/// Receives and acknowledges `count` messages. Returns the body and the DUP flag of each.
+/// Receives `count` messages and acknowledges each. Returns the body and the DUP flag of each message.
 async fn acknowledged(stream: &mut Tls, count: usize) -> Vec<(String, bool)> {
     let mut bodies = Vec::new();
     for _ in 0..count {
@@ -166,7 +166,7 @@ async fn a_kept_session_gets_the_rest_again_without_subscribing() {
     let mut stream = connected(&emulator, &key, false, 1).await;
     assert_eq!(got(&mut stream).await, Got { duplicate: true, ..second }, "the same packet id, and DUP");
     assert_eq!(got(&mut stream).await.body, "3");
-    // A client with a clean session has to subscribe.
+    // A client with a clean session must subscribe again.
     let mut stream = connected(&emulator, &key, true, 0).await;
     nothing_comes(&mut stream).await;
     subscribed(&mut stream, 1).await;
@@ -234,7 +234,7 @@ async fn a_device_that_does_not_read_delays_no_other() {
     receive(&mut quick).await.expect("a SUBACK");
     emulator.send_to_device(HUB, "d2", CloudToDevice::new("hi")).expect("room");
     assert_eq!(got(&mut quick).await.body, "hi");
-    // The hub still accepts telemetry of the slow device. In the end, all messages arrive.
+    // The hub still accepts telemetry from the slow device. At the end, all messages have arrived.
     send(&mut slow, &publish(QOS1, "devices/d1/messages/events/", 9, b"still here")).await;
     let (mut bodies, mut acknowledgements) = (Vec::new(), 0);
     while bodies.len() < 50 || acknowledgements < 1 {
@@ -313,7 +313,7 @@ async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended()
     post(&emulator, "b");
     let second = got(&mut stream).await;
     assert_eq!((first.body.as_str(), second.body.as_str(), second.duplicate), ("a", "b", false));
-    // The lock of the first message has ended. The lock of the second message has half a minute left.
+    // The lock of the first message has ended. The lock of the second message ends in about 30 seconds.
     emulator.clock_ahead(Duration::from_secs(65));
     let again = got(&mut stream).await;
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
@@ -376,7 +376,7 @@ async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    // A connection that ends before the lock does not count.
+    // A connection that ends before the message lock ends does not count as a delivery.
     for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;

@@ -1,4 +1,5 @@
-//! Direct methods. The device uses hand-written packets, the caller uses the Rust API.
+//! Tests of direct methods. The tests write the packets of the device by hand; the caller of a method is the Rust
+//! API.
 
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // A response to an unknown call, and a second response to the same call.
+        // The device responds to an unknown call, and responds to one call twice.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;
@@ -159,7 +160,7 @@ async fn the_end_of_a_connection_ends_its_calls() {
     let device = async {
         let (_, id, _) = called(&mut first).await;
         let mut second = listening(&emulator, &key, &[FILTER]).await;
-        // A response over another connection is dropped.
+        // The hub drops a response that arrives over another connection.
         answer(&mut second, "200", &id, "").await;
         assert_eq!(before_pong(&mut second).await, []);
     };
@@ -174,7 +175,7 @@ async fn invalid_calls_are_refused() {
     let invoke = |invocation| emulator.invoke_method("localhost", "d1", invocation);
     assert_eq!(invoke(Invocation::new("")).await, Err(InvokeError::Name));
     assert_eq!(invoke(Invocation::new("x".repeat(1025))).await, Err(InvokeError::Name));
-    // The two quotes of the JSON text count.
+    // The two quotes of the JSON text count towards the size.
     let large = Invocation::new("m").payload("x".repeat(131_071));
     assert_eq!(invoke(large).await, Err(InvokeError::TooLarge { size: 131_073, limit: 131_072 }));
     assert_eq!(before_pong(&mut stream).await, []);

@@ -75,7 +75,7 @@ async fn a_module_is_connected_beside_its_device_and_its_telemetry_names_it() {
         assert!(stamps.contains(&(name, value.to_owned())), "{name}: {stamps:?}");
     }
     assert!(log[1].stamps().iter().all(|(name, _)| !matches!(*name, "dt-dataschema" | "iothub-connection-module-id")));
-    // A publish to another module's topic ends the connection.
+    // If a module publishes to the topic of another module, the hub ends the connection.
     send(&mut module, &publish(QOS1, "devices/d1/messages/events/", 3, b"not mine")).await;
     assert_eq!(receive(&mut module).await, None);
 }
@@ -108,7 +108,7 @@ async fn messages_to_inputs_reach_their_module_only() {
         let expected = "devices/d1/modules/m1/inputs/in%201/%24.mid=1&%24.cdid=device2&%24.cmid=modX&k=v";
         assert_eq!((topic.as_str(), body.as_str(), puback.is_some()), (expected, "body", code == 1));
     }
-    // The last delivery had QoS 0, so the message leaves the queue.
+    // The last delivery had QoS 0, so the hub removes the message from the queue without an acknowledgement.
     emulator.wait_until(|it| it.cloud_messages(HUB, "d1/m1").is_empty().then_some(())).await;
     for (device, module, input, code) in
         [("d1", "m2", "in", 404_010), ("d2", "m1", "in", 404_001), ("d1", "m1", "", 400_004)]

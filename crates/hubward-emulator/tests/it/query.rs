@@ -1,4 +1,4 @@
-//! Queries of twins over the service API of a hub, with hand-written requests.
+//! Queries of twins over the service API of a hub. The tests write the requests by hand.
 
 use std::time::Duration;
 
@@ -133,7 +133,8 @@ async fn refused_queries_have_the_error_format_of_the_service() {
         let said = said["Message"].as_str().expect("text");
         assert!(said.starts_with(&format!("ErrorCode:{name};{message}")), "{said}");
         if status == 413 {
-            // If a part of the body stayed unread, it would be parsed as the next request.
+            // Open a new connection. The emulator has not read the whole body, so it cannot read another request
+            // here.
             stream = tls(&emulator, emulator.https_addr()).await;
         }
     }

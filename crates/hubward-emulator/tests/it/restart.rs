@@ -47,7 +47,7 @@ async fn values_of_the_maximum_depth_survive_a_restart() {
     let reply = operator.ask("PUT /enrollments/d1", "", &with("d1", "capabilities", 64).to_string()).await;
     assert!(reply.body.contains("more than 64 levels"), "{}", reply.body);
 
-    // The payload that a webhook would return, and the payload that a device sends.
+    // A payload of an enrollment (as a webhook would return it), and a payload that a device sends.
     assert!(emulator.enrollment("deep").payload(nested(65)).create().is_err());
     assert!(emulator.enrollment_group("deep").payload(nested(65)).create().is_err());
     let device = emulator.enrollment("deep").payload(nested(64)).create().expect("taken");
@@ -78,7 +78,7 @@ async fn values_of_the_maximum_depth_survive_a_restart() {
     assert!(emulator.import(&deeper).is_err(), "it is refused here, too");
 }
 
-/// A number with 17 digits. A fast but inexact parser changes its last digit.
+/// A number with 17 digits must keep its last digit. A fast but inexact parser would change it.
 #[tokio::test]
 async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -92,7 +92,7 @@ async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     assert_eq!(emulator.twin(HUB, "d1").expect("a twin").desired.values, before);
 }
 
-/// After a failed or cancelled start, another emulator can start in the same directory.
+/// If a start fails or is cancelled, another emulator can start with the same directory.
 #[tokio::test]
 async fn a_start_that_fails_leaves_the_directory_free() {
     let folder = tempfile::tempdir().expect("a folder");

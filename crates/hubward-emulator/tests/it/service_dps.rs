@@ -85,7 +85,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let etag = created["etag"].as_str().expect("an etag").to_owned();
     assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
 
-    // A device registers with the generated key and is assigned to the hub with its initial twin.
+    // A device registers with the generated key. DPS assigns it to the hub, with the initial twin of the enrollment.
     let authorization = dps_token(&emulator, &key, "d1");
     let register = format!(
         "PUT /{}/registrations/d1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nAuthorization: \
@@ -97,7 +97,8 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let twin = emulator.twin("localhost", "dev-1").expect("the device");
     assert_eq!(serde_json::to_value(twin).expect("JSON")["tags"], json!({"site": "a"}));
 
-    // GET shows the enrollment without keys and with the registration. The id ignores letter case.
+    // GET returns the enrollment without its keys, but with the registration. The letter case of the id does not
+    // matter.
     let shown = operator.ok("GET /Enrollments/D1", "", &Value::Null).await;
     assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
     assert_eq!(shown["registrationState"]["status"], "assigned");
@@ -109,7 +110,8 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let mechanism = operator.ok("POST /enrollments/d1/attestationmechanism", "", &Value::Null).await;
     assert_eq!(mechanism, created["attestation"]);
 
-    // An update needs the etag. The client can send back the body of a GET; the keys do not change.
+    // An update requires the ETag. The operator sends the body of an earlier GET, which contains no keys. The keys
+    // stay the same.
     assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_201)));
     let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
     assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));
@@ -238,7 +240,7 @@ async fn only_the_policys_key_is_accepted() {
         let refused = unauthorized.refused("GET /enrollments/d1", "", "").await;
         assert_eq!(refused, (401, json!(401_002)), "{authorization}");
     }
-    // Tokens expire by the emulator's clock: after an hour, plus a grace period of five minutes.
+    // A token expires by the clock of the emulator. It is valid for one hour, and accepted for another five minutes.
     for (minutes, status) in [(64, 200), (66, 401), (0, 200)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         assert_eq!(operator.ask("GET /enrollments/d1", "", "").await.status, status, "after {minutes} minutes");

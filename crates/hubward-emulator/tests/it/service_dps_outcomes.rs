@@ -1,4 +1,4 @@
-//! Effects of an operator's settings at DPS on devices that register, and on their records.
+//! Tests that change settings at DPS as an operator, and then check registering devices and their records.
 
 use hubward_emulator::Emulator;
 use hubward_sas::SharedKey;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::client::{dps_token, http, tls};
 use crate::service_dps::{Operator, enrollment, group, if_match};
 
-/// Registers a device over HTTPS and polls until there is a result. Returns the status and body of the result or of
-/// a refusal.
+/// Registers a device over HTTPS and polls until there is a result. Returns the status and the body of the last
+/// response.
 async fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> (u16, Value) {
     let mut stream = tls(emulator, emulator.https_addr()).await;
     let authorization = dps_token(emulator, key, id);
@@ -118,7 +118,8 @@ async fn keys_are_changed_one_at_a_time() {
     let put = operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
     let (first, second) = (key(&put, "primaryKey"), key(&put, "secondaryKey"));
     assert_eq!(register(&emulator, "d1", &first).await.0, 200);
-    // The enrollment has a new primary key, and the device still has the secondary key.
+    // The operator generates a new primary key and keeps the secondary key. The secondary key of the device stays
+    // valid.
     let mut body = put.clone();
     body["attestation"]["symmetricKey"]["primaryKey"] = json!("");
     let changed = operator.ok("PUT /enrollments/d1", &if_match("*"), &body).await;
@@ -165,7 +166,7 @@ async fn deleting_or_disabling_an_enrollment_keeps_devices_and_records() {
         assert!(emulator.device("localhost", id).is_some(), "{id}: its hub keeps it");
         operator.ok(&format!("GET /registrations/{id}"), "", &Value::Null).await;
     }
-    // The records of a deleted group can still be listed, and the group can be created again.
+    // After a group is deleted, its records can still be listed, and a group with the same id can be created.
     let listed = operator.ask("POST /registrations/line/query", "", "").await;
     assert_eq!((listed.status, listed.json().as_array().map(Vec::len)), (200, Some(1)));
     operator.ok("PUT /enrollmentGroups/line", "", &group("line")).await;

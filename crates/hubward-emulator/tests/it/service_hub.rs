@@ -1,4 +1,4 @@
-//! The service API of a hub over HTTPS, with hand-written requests: access rights and identities.
+//! The service API of a hub over HTTPS: access rights and identities. The tests write the requests by hand.
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ impl Operator {
         reply.json()
     }
 
-    /// Returns the status and the error name of a refusal. The body has one of the service's two formats.
+    /// Sends a request that the hub refuses. Returns the status and the name of the error. The body of the response
+    /// must have one of the two formats of the service.
     pub(crate) async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let reply = self.ask(line, headers, body).await;
         let name = reply.header("iothub-errorcode").unwrap_or_else(|| panic!("{line}: {}", reply.body)).to_owned();
@@ -106,7 +107,7 @@ async fn policies_allow_exactly_their_rights() {
     emulator.add_device("localhost", "d1").expect("a device");
     let policies = emulator.policies();
     assert_eq!(policies.len(), 6, "five of the hub, one of DPS");
-    // For each policy, whether it may read the registry, write it, use twins, get statistics, and query.
+    // Four values for each policy: may it read the registry, write the registry, change a twin, and read statistics?
     for (policy, may) in [
         (Policy::IotHubOwner, [true, true, true, true]),
         (Policy::Service, [false, false, true, false]),
@@ -178,7 +179,7 @@ async fn requests_without_a_valid_token_are_refused() {
             Some(name) => assert_eq!(operator.refused("GET /twins/d1", "", "").await, no(401, name), "{authorization}"),
         }
     }
-    // If the request names the port, the resource may include the port.
+    // If the host of the request contains a port, the resource of the token may also contain the port.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let authorization = signed(&key, &format!("localhost:{port}"), "iothubowner");
     for (host, status) in [(format!("localhost:{port}"), 200), ("global.azure-devices-provisioning.net".into(), 421)] {
@@ -226,7 +227,7 @@ async fn invalid_requests_get_the_matching_error() {
     assert_eq!(reply.header("allow"), Some("GET, PUT, DELETE"));
     let door = operator.ask("POST /messages/devicebound", "", "").await;
     assert!(door.body.contains("POST /messages/{hub}/{device}"), "{}", door.body);
-    // Paths of the device API are answered with 501 even without a token.
+    // For a path of the device API, the response is 501, even if the request has no token.
     let mut stranger = Operator::with(&emulator, "").await;
     let refusal = stranger.refused("POST /devices/d1/messages/events", "", "").await;
     assert_eq!(refusal, no(501, "GenericNotImplemented"));
@@ -322,7 +323,8 @@ async fn a_device_is_created_shown_changed_and_deleted() {
         assert_ne!(changed["etag"], known.as_str(), "{spelling}");
         known = changed["etag"].as_str().expect("an etag").to_owned();
     }
-    // A PUT replaces the whole identity. If the keys are absent, the hub generates new ones. One key alone is refused.
+    // A PUT replaces the whole identity. If the request has no keys, the hub generates both keys. The hub refuses a
+    // request with only one key.
     let etag = if_match(&format!("\"{known}\""));
     let bare = operator.ok(&format!("PUT {path}"), &etag, &json!({ "deviceId": id })).await;
     known = bare["etag"].as_str().expect("an etag").to_owned();
@@ -342,7 +344,8 @@ async fn a_device_is_created_shown_changed_and_deleted() {
     let gone = operator.ask(&delete, &if_match(&format!("\"{known}\"")), "").await;
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(operator.refused(&delete, &if_match("*"), "").await, no(404, "DeviceNotFound"));
-    // A device that is created again is a new device. If the request contains no keys, the hub generates keys.
+    // A device that is deleted and created again is a new device. If the request has no keys, the hub generates both
+    // keys.
     let body = json!({ "deviceId": id, "authentication": { "type": "sas", "symmetricKey": { "primaryKey": null } } });
     let second = operator.ok(&format!("PUT {path}"), "", &body).await;
     assert_ne!(second["generationId"], made["generationId"]);
@@ -393,7 +396,7 @@ async fn modules_are_separate_identities() {
     assert_eq!(operator.refused("PUT /devices/d1/modules/m51", "", &more).await, no(413, "TooManyModulesOnDevice"));
     let listed = operator.ok("GET /devices/d1/modules", "", &Value::Null).await;
     assert_eq!(listed.as_array().expect("a list").len(), 50);
-    // Modules are not listed as devices, and are deleted with their device.
+    // The list of devices does not contain modules. If a device is deleted, its modules are deleted too.
     let devices = operator.ok("GET /devices", "", &Value::Null).await;
     assert_eq!(devices.as_array().expect("a list").len(), 1);
     let delete = "DELETE /devices/d1/modules/m1";

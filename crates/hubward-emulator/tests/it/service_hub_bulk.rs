@@ -1,4 +1,4 @@
-//! Bulk requests of a hub's service API over HTTPS, with hand-written requests.
+//! Bulk requests of a hub's service API over HTTPS. The tests write the requests by hand.
 
 use hubward_emulator::Emulator;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn a_bulk_request_changes_many_identities() {
     assert_eq!((&twin.tags["site"], &twin.desired.values["interval"]), (&json!("a"), &json!(30)));
     assert!(emulator.module("localhost", "d1", "m1").is_some());
 
-    // Refused items do not affect the others.
+    // If an item is refused, the other items are still processed.
     let etag = shown["etag"].as_str().expect("an etag");
     let mixed = json!([
         { "id": "d1", "importMode": "create" },
@@ -97,7 +97,8 @@ async fn a_bulk_request_changes_many_identities() {
         (0..count).map(|it| json!({ "id": format!("n{it}"), "importMode": "create" })).collect()
     };
     assert_eq!(operator.refused("POST /devices", "", &many(101).to_string()).await, no(413, "TooManyDevices"));
-    // A duplicate id refuses the whole request. Modules of one device are different identities.
+    // If a request contains an id twice, the hub refuses the whole request. Two modules of one device are two
+    // identities.
     let twice = json!([
         { "id": "e1", "importMode": "create" },
         { "id": "e2", "importMode": "create" },
@@ -180,11 +181,11 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // An id with a `/` must not name a module, possibly of another device.
+        // A device id with a `/` must be refused. The hub must not use it as the client id of a module.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
-        // A module cannot be disabled, because no request could enable it again.
+        // The hub refuses to disable a module, because no request could enable the module again.
         (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
     ] {
         let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;

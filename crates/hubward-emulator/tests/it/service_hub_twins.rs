@@ -1,4 +1,4 @@
-//! The service API of a hub over HTTPS: twins, methods, messages, and the effect of a changed identity on its
+//! The service API of a hub over HTTPS: twins, methods and messages. Also tests that a change of an identity ends its
 //! connection.
 
 use hubward_emulator::{Ack, CloudToDevice, ConnectionState, Emulator};
@@ -179,8 +179,8 @@ async fn messages_are_purged_and_feedback_is_received() {
     assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
 }
 
-/// Sends an operator's request about a device that is connected. The connections of the device must end, and its next
-/// CONNECT must get `code`.
+/// Sends a service request about a connected device. The connections of the device must then end, and its next
+/// CONNECT must get the return code `code`.
 async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");

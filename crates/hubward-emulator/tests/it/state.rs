@@ -65,7 +65,8 @@ pub(crate) fn seen(emulator: &Emulator) -> Value {
     })
 }
 
-/// Connects the device with a persistent session and subscribes to its messages.
+/// Connects as device `pump` with a persistent session. Checks that the CONNACK has the session-present flag
+/// `present`.
 pub(crate) async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut stream, "pump", key, false).await, Some(vec![0x20, 2, present, 0]));
@@ -90,7 +91,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     emulator.patch_desired(HUB, "pump", json!({"interval": 30, "deep": {"a": [1, 2.5, "ü"]}})).expect("fine");
     emulator.patch_desired(HUB, "pump/valve", json!({"open": true})).expect("fine");
 
-    // A registration over HTTPS that is not complete when the emulator ends.
+    // Start a registration over HTTPS. It is not complete when the emulator ends.
     let mut stream = tls(emulator, emulator.https_addr()).await;
     let authorization = dps_token(emulator, individual.primary_key(), "dev-1");
     let body = r#"{"registrationId":"dev-1","payload":{"model":7}}"#;
@@ -103,7 +104,8 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     let reply = http(&mut stream, &request).await.expect("an answer");
     let operation = reply.json()["operationId"].as_str().expect("an id").to_owned();
 
-    // A device that has sent telemetry and a report. It acknowledges one message, and does not acknowledge three.
+    // Connect a device that sends telemetry and a report. It acknowledges one message, and leaves three without an
+    // acknowledgement.
     let mut stream = pump(emulator, &key, 0).await;
     send(&mut stream, &subscribe(1, &[(INBOX, 1)])).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x90, 3, 0, 1, 1]));
@@ -143,12 +145,13 @@ async fn all_state_survives_a_restart() {
 
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
-    // A second restart without a change.
+    // Restart a second time without a change.
     emulator.shutdown().await;
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
 
-    // Unfinished work continues: an operation, and a session with its messages. Offsets and versions continue too.
+    // The emulator continues an operation, and a session with its messages. It also continues to count offsets and
+    // versions.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let enrolled = &before["export"]["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
     let enrolled = SharedKey::from_base64(enrolled.as_str().expect("a key")).expect("a key");
@@ -243,7 +246,7 @@ async fn a_seed_is_applied_at_each_start_and_changes_nothing_the_second_time() {
     let emulator = start().await;
     assert_eq!(seen(&emulator), changed);
     emulator.shutdown().await;
-    // A start without development keys removes the group of the development keys.
+    // If the emulator starts without development keys, it removes the group of the development keys.
     let emulator = Emulator::builder().data_dir(folder.path()).start().await.expect("started");
     assert!(emulator.delete_group(hubward_emulator::DEV_GROUP).is_err());
 }
@@ -260,7 +263,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
 
     let other = Emulator::start().await.expect("started");
     let report = other.import(&seed).expect("it fits");
-    // Two enrollments, a group, two devices and a module, a record.
+    // These are two enrollments, a group, two devices, a module and a record.
     assert_eq!((report.created, report.updated, report.unchanged), (7, 0, 0));
     assert_eq!(other.export(), exported);
     let twins = |it: &Emulator| it.twin(HUB, "pump").map(|it| (it.tags, it.desired.values, it.reported.values));
@@ -280,7 +283,8 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     assert!(other.delete_device(HUB, "more"), "it is still there");
     assert_eq!(other.export(), exported);
 
-    // The import applies everything or nothing: one of the hubs does not exist here.
+    // An import applies everything or nothing. This import applies nothing, because one hub of the seed does not
+    // exist here.
     let foreign = Emulator::builder().hubs(["elsewhere"]).start().await.expect("started");
     let empty = foreign.export();
     let error = foreign.import(&seed).expect_err("the hub is not known");
@@ -436,7 +440,7 @@ async fn telemetry_of_earlier_devices_is_not_logged_after_a_reset() {
     };
     send(&mut stream, &connect(&login)).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
-    // The reset happens while the first message is handled. The second message waits.
+    // The reset happens while the emulator handles the first message. The second message waits.
     emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
     let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
     both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));

@@ -1,4 +1,4 @@
-//! Twins. The device uses hand-written packets, the service side uses the Rust API.
+//! Tests of twins. The tests write the packets of the device by hand; the service side is the Rust API.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn responses_need_a_subscription() {
     let mut stream = listening(&emulator, &key, &[NOTICES]).await;
     send(&mut stream, &publish(0, GET, 0, b"")).await;
     send(&mut stream, &publish(0, REPORTED, 0, br#"{"a":1}"#)).await;
-    // A report without a request id is accepted and not answered.
+    // A report without a request id is accepted, but gets no response.
     for topic in ["$iothub/twin/PATCH/properties/reported/", "$iothub/twin/PATCH/properties/reported/?$rid="] {
         send(&mut stream, &publish(0, topic, 0, br#"{"b":2}"#)).await;
     }
@@ -122,7 +122,7 @@ async fn desired_changes_are_published_to_subscribers() {
     assert_eq!(emulator.patch_tags("localhost", "d1", json!({"site": "x"})), Ok(5));
     assert_eq!(emulator.replace_desired("localhost", "d1", json!({"d": 2})), Ok(4));
     assert_eq!(before_pong(&mut stream).await, [(notice(4), r#"{"$version":4,"b":null,"d":2}"#.to_owned())]);
-    // The hub sends the notice with QoS 1, and only once, although several filters match.
+    // The hub sends the notice once, with QoS 1, although several filters match the topic.
     let filters = [("$iothub/twin/PATCH/properties/desired/#", 0), ("$iothub/twin/PATCH/properties/desired/+", 1)];
     let mut stream = listening(&emulator, &key, &filters).await;
     emulator.patch_desired("localhost", "d1", json!({"d": 3})).expect("fine");
@@ -167,8 +167,8 @@ async fn a_hundred_changes_are_published_in_order() {
     }
 }
 
-/// A device that acknowledges nothing gets notices up to the limit and loses further ones. The hub still answers its
-/// requests.
+/// A device that sends no acknowledgements gets notices up to a limit. The hub discards further notices, but still
+/// responds to requests of the device.
 #[tokio::test]
 async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let (emulator, key) = emulator().await;
@@ -234,7 +234,7 @@ async fn invalid_changes_of_the_service_side_are_refused() {
     assert_eq!(emulator.twin("localhost", "d2"), None);
 }
 
-/// A device that reads nothing delays neither the service side nor other devices.
+/// If a device does not read, the service side and the other devices are not delayed.
 #[tokio::test]
 async fn a_device_that_reads_nothing_delays_no_other() {
     let (emulator, key) = emulator().await;
@@ -242,7 +242,7 @@ async fn a_device_that_reads_nothing_delays_no_other() {
     let large: Map<String, Value> = (0..7).map(|it| (it.to_string(), "x".repeat(4096).into())).collect();
     let mut version = 1;
     let at_once = || Invocation::new("m").response_timeout(Duration::ZERO);
-    // Makes enough changes to fill the buffers of the sockets, and then the buffers of the emulator.
+    // Change the twin until the buffers are full: first those of the sockets, then those of the emulator.
     loop {
         assert!(version < 20_000, "the buffers are bounded");
         version = emulator.patch_desired("localhost", "d1", Value::Object(large.clone())).expect("fine");

@@ -76,7 +76,7 @@ async fn telemetry_over_every_path_the_sdks_use() {
     };
     for path in ["/$iothub/websocket", "/$iothub/websocket?iothub-no-client-cert=true", "/", "/%24iothub/websocket"] {
         let mut stream = upgraded(&emulator, path).await;
-        // The boundaries of packets and frames differ.
+        // A frame may contain a part of a packet, or several packets.
         let mut bytes = connect(&login);
         bytes.extend(publish(QOS1, "devices/d1/messages/events/", 5, path.as_bytes()));
         let (head, tail) = bytes.split_at(9);
@@ -103,7 +103,7 @@ async fn registers_over_websocket() {
     let mut connect = vec![0; 4096];
     let (_, length) = tokio::join!(
         async {
-            // The codec only encodes the bytes; its other end never answers.
+            // This codec only encodes the bytes. Its other end never answers.
             drop(
                 tokio::time::timeout(
                     std::time::Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The HTTP client of this crate: connections with or without TLS, and their errors.
+//! The HTTP client of this crate: connections with TLS and without TLS, and their errors.
 
 mod failure;
 
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub(crate) use self::failure::{of_body, of_request};
 
-/// Maximum size in bytes of the status line and headers of an answer.
+/// Maximum size of the status line and the headers of an answer, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
 
 /// An HTTP client that keeps one connection open between requests.
@@ -37,8 +37,8 @@ impl Http {
         Self::Secure(builder().build(HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver)))
     }
 
-    /// Sends a request once. Reconnects only if the idle connection was closed before the client had written any byte
-    /// of the request.
+    /// Sends a request once. If an idle connection turns out to be closed before the client has written any byte, the
+    /// client opens a new connection.
     pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         match self {
             Self::Plain(client) => client.request(request).await,
@@ -52,8 +52,8 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        // Send header names in lower case: some headers contain the property names of a message, which must stay in
-        // lower case.
+        // Send header names in lower case. Some headers contain the property names of a message, and these names are
+        // in lower case.
         .http1_max_buf_size(HEAD_MAX);
     builder
 }

@@ -10,7 +10,7 @@ use super::page::{PageBody, PageRequest};
 use crate::state::clock::system_now;
 use crate::state::model::{Model, complete};
 
-/// Parses and checks an enrollment or a group as `PUT` does; returns whether it is valid.
+/// Parses and checks an enrollment or a group as `PUT` does. Returns whether it is valid.
 #[must_use]
 pub fn enrollment(bytes: &[u8]) -> bool {
     kept::<IndividualEnrollment>(bytes) | kept::<EnrollmentGroup>(bytes)
@@ -21,8 +21,10 @@ fn kept<M: Model + DeserializeOwned>(bytes: &[u8]) -> bool {
     complete(model, None, system_now()).is_ok()
 }
 
-/// Parses `If-Match` and the page headers; returns whether all are valid. Asserts that a parsed ETag matches itself,
-/// and that the continuation of a page, parsed again, gives the same value.
+/// Parses `If-Match` and the page headers. Returns whether all of them are valid.
+///
+/// Asserts two properties. A parsed ETag matches itself. The continuation of a page has the same value after it is
+/// written to a header and parsed again.
 #[must_use]
 pub fn headers(if_match: &[u8], most: &[u8], continuation: &[u8]) -> bool {
     let mut headers = HeaderMap::new();

@@ -14,10 +14,10 @@ pub(super) enum IfMatch {
 }
 
 impl IfMatch {
-    /// Parses the header. SDKs send an ETag with or without quotes, and some put quotes around the star.
+    /// Parses the header. Some SDKs put quotes around an ETag, and some put quotes around `*`.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients; `[seen]` recordings of
-    /// azure-sdk-for-net: `""` sets no condition.
+    /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients. `[seen]` recordings of
+    /// azure-sdk-for-net: the value `""` counts as an absent header.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -30,7 +30,7 @@ impl IfMatch {
         Ok(Self::parse(text))
     }
 
-    /// Parses the text of a header, or the ETag in a body.
+    /// Parses the value of the header, or an ETag in a body.
     pub(super) fn parse(text: &str) -> Self {
         match bare(text.trim()) {
             "*" => Self::Any,

@@ -1,5 +1,7 @@
-//! The operations of the service APIs: enrollments and registration records of DPS, identities, twins, methods, queries
-//! and messages of a hub. A door passes the head and the body of an HTTP request.
+//! The operations of the service APIs. At DPS: enrollments and registration records. At a hub: identities, twins,
+//! methods, queries and messages.
+//!
+//! A door (the front end for a protocol) passes the head and the body of an HTTP request to these operations.
 
 pub(crate) mod dps;
 pub(crate) mod fuzzing;
@@ -12,7 +14,7 @@ mod page;
 pub(crate) enum Authentication {
     /// The request must have a token and a known api-version.
     Required,
-    /// The caller of the function has authorized the request.
+    /// The caller of this function has already authorized the request.
     #[cfg(feature = "admin")]
     Done,
 }

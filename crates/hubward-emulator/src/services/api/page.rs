@@ -12,7 +12,7 @@ use serde::Serialize;
 /// The error for a continuation that belongs to another query.
 ///
 /// Source: `[seen]` Azure/Industrial-IoT, issue 522: a continuation needs the same query and the same page size. The
-/// emulator accepts another page size.
+/// emulator also accepts a continuation with another page size.
 pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
 
 /// Maximum number of objects on a page.
@@ -29,9 +29,10 @@ const PAGE_BYTES: usize = 1024 * 1024;
 pub(super) struct PageRequest {
     /// Maximum number of objects on the page.
     pub(super) most: usize,
-    /// The continuation of the previous page, as given to [`PageBody::finish`]; `None` requests the first page.
+    /// The continuation that the previous page returned: the `after` that was passed to [`PageBody::finish`]. `None`
+    /// requests the first page.
     pub(super) after: Option<String>,
-    /// The order of the objects; `None` for the order of their keys.
+    /// The random generator that decides the order of the objects. `None` means that the order is that of the keys.
     pub(super) order: Option<Rng>,
 }
 
@@ -39,8 +40,8 @@ impl PageRequest {
     /// Parses the headers.
     ///
     /// Source: `[doc]` azure-rest-api-specs, query routes; `[seen]` Azure/azure-iot-sdk-node, issue 813, and
-    /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default. A maximum of 1,000 is a `[guess]`: the
-    /// sources say 1,000 and 10,000.
+    /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default. `[guess]`: at most 1,000 objects. The
+    /// sources disagree: they say 1,000 and 10,000.
     ///
     /// # Errors
     /// The invalid header and the reason.
@@ -98,7 +99,8 @@ impl PageBody {
         self.body = [b"[", things.join(&b',').as_slice()].concat();
     }
 
-    /// Returns the body and its headers. `after` is the start of the next page, if there is one.
+    /// Returns the body of the page and its headers. `after` is the start of the next page; `None` means that this
+    /// page is the last.
     pub(super) fn finish(mut self, item_type: &str, after: Option<&str>) -> (Vec<u8>, Vec<(&'static str, String)>) {
         self.body.push(b']');
         let mut headers = vec![(ITEM_TYPE, item_type.to_owned()), (MAX_ITEM_COUNT, self.most.to_string())];

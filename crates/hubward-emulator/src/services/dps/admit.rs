@@ -1,4 +1,4 @@
-//! Authentication of a device at DPS, and the choice of its enrollment.
+//! Authenticates a device at DPS and finds its enrollment.
 
 use hubward_proto::dps::{SAS_POLICY, sas_resource};
 use hubward_proto::{IdScope, RegistrationId};
@@ -7,7 +7,7 @@ use hubward_sas::{SasToken, UnixSeconds};
 use super::response::Refusal;
 use crate::state::model::{KeyPair, State};
 
-/// The device that sends a request, as identified by the path or the user name.
+/// The device that sends a request. The ids come from the path (HTTPS) or the user name (MQTT).
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) id_scope: IdScope,
@@ -38,7 +38,7 @@ pub(crate) struct Admitted {
     /// The device's own keys; for a group, the derived ones.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
-    /// The hub that a scripted fault moved the device to. This hub overrides the hubs of the enrollment.
+    /// The hub to which a scripted fault moved the device. This hub takes precedence over the hubs of the enrollment.
     pub(crate) moved_to: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Denial {
     /// The response to the device.
     pub(crate) refusal: Refusal,
-    /// The reason, for the journal only: the service does not disclose it.
+    /// The reason for the refusal, for the journal only: the service does not disclose the reason.
     pub(crate) why: String,
 }
 
@@ -57,11 +57,13 @@ impl From<Refusal> for Denial {
     }
 }
 
-/// Authenticates a device. If there is an individual enrollment for its id, only the keys of that enrollment are valid.
-/// Otherwise the token must be signed with a key that is derived from a group's key; that group is the enrollment.
+/// Authenticates a device and finds its enrollment.
 ///
-/// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. For 404 for a
-/// foreign id scope over HTTPS: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
+/// If the registration id has an individual enrollment, only the keys of this enrollment are valid. Otherwise, the
+/// device needs a key that is derived from the key of an enrollment group.
+///
+/// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. `[guess]`, from
+/// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
     let refuse = |why: &str| Err(Denial { refusal: Refusal::unauthorized(), why: why.to_owned() });
     if !caller.is_of(id_scope) {
@@ -172,7 +174,7 @@ mod tests {
             caller("dev-1", &individual.primary, "0ne00000001/registrations", until, None),
             caller("dev-1", &individual.primary, ours, NOW.0 - 301, None),
             caller("dev-1", &individual.primary, ours, until, Some("provisioningserviceowner")),
-            // If an individual enrollment exists, the key of a group is not valid.
+            // `dev-1` has an individual enrollment, so a key of a group is not valid for it.
             caller("dev-1", &group.primary.derive("dev-1"), ours, until, None),
             // The group's own key is not a device key.
             caller("sn-1", &group.primary, "0ne00000001/registrations/sn-1", until, None),

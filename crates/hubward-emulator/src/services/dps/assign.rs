@@ -1,4 +1,4 @@
-//! The effects of a registration: the assigned hub, the device identity and the registration record.
+//! Carries out a registration: assigns a hub, and writes the device identity and the registration record.
 
 use std::time::SystemTime;
 
@@ -12,18 +12,22 @@ use crate::state::clock::timestamp;
 use crate::state::model::{Assigned, Device, Record, State, Twin};
 use crate::state::wire_id;
 
-/// Registers an admitted device: writes its registration record, and its identity in the hub's registry.
+/// Registers a device that has authenticated. Writes its registration record, and its identity in the registry of the
+/// hub.
 ///
-/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration `substatus`: a
-/// device that moves is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each registration has a creation
-/// date of its own. Three points are a `[guess]`: an existing identity with the same id gets the new keys and keeps its
-/// status; after a failed registration, the device stays at its hub; a device that no longer exists at its old hub
-/// starts with a new twin.
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration `substatus`:
+/// a device that moves to another hub is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
+/// registration has its own creation date.
+///
+/// `[guess]`: an existing identity with the same id gets the new keys and keeps its status. `[guess]`: if a
+/// registration fails, the device stays at its hub. `[guess]`: if the old hub no longer has the device, the device
+/// gets a new twin.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
     let assignment = assigned.as_ref().map(|it| (it.hub.as_str(), it.device_id.as_str()));
-    // A changed deviceId of the enrollment takes effect only after the record has been deleted.
+    // If the operator changes the deviceId of the enrollment, the old deviceId stays in use until the record is
+    // deleted.
     let device_id = assignment.map_or(device_id, |(_, device)| device.to_owned());
     let mut result = RegistrationState::default();
     result.registration_id = Some(caller.registration_id.to_string());
@@ -33,7 +37,8 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
 
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
-    // DPS calls the webhook of a custom allocation at every registration, also with the reprovisioning policy `never`.
+    // With custom allocation, DPS calls the webhook at every registration, even if the reprovisioning policy is
+    // `never`.
     let is_custom =
         settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
     let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
@@ -103,11 +108,13 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Creates the device at its hub: at the first assignment, and at a new assignment to the same hub. If the hub already
-/// has the device, its twin stays and it gets the keys of the enrollment.
+/// Creates the identity of the device at its hub. The function runs at the first assignment, and when the device is
+/// assigned to the same hub again.
+///
+/// If the hub already has the identity, only its keys change: they become the keys of the enrollment. The twin stays.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension, integration
-/// tests: the substatus of a device that the hub already has is `reprovisionedToInitialAssignment`.
+/// tests: if the hub already has the device, the substatus is `reprovisionedToInitialAssignment`.
 fn create_or_update(
     state: &mut State,
     hub: &str,
@@ -131,8 +138,9 @@ fn create_or_update(
     Substatus::ReprovisionedToInitialAssignment
 }
 
-/// Moves a device to another hub, with or without its twin. If the new hub has a device with the same id, overwrites
-/// that device, but not its status.
+/// Moves a device to another hub. The policy of the enrollment decides whether the twin moves too.
+///
+/// If the new hub already has a device with this id, overwrites its keys and twin, but keeps its status.
 fn relocate(
     state: &mut State,
     (from, to): (&str, &str),
@@ -148,7 +156,8 @@ fn relocate(
     if let Some(old) = old {
         (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
     }
-    // A client that is connected to the new hub under this id has read another twin.
+    // If a client is connected to the new hub under this id, it has read a twin that is now overwritten. Close its
+    // connection.
     state.close_device(to, device_id);
     if let Some(hub) = state.hub_mut(to) {
         match hub.devices.get_mut(device_id) {

@@ -6,7 +6,7 @@ use super::admit::Caller;
 use crate::state::model::{EndReason, Key, Subscriptions};
 use crate::state::store::Store;
 
-/// A connection to DPS of a registration id. The store lists it until this value is dropped.
+/// A connection of a device to DPS. The store lists the connection until this value is dropped.
 pub(crate) struct DpsConnection<'a> {
     store: &'a Store,
     key: Key,
@@ -14,8 +14,9 @@ pub(crate) struct DpsConnection<'a> {
 }
 
 impl<'a> DpsConnection<'a> {
-    /// Adds a new connection to the store's list and ends an older one of the same device. The receiver gets a reason
-    /// when the new connection has to end.
+    /// Adds a new connection to the list in the store, and ends an older connection of the same device.
+    ///
+    /// The returned receiver gets the reason when the new connection must end.
     pub(crate) fn begin(store: &'a Store, caller: &Caller) -> (Self, oneshot::Receiver<EndReason>) {
         let key = Key::Dps(caller.key());
         let channels = store.change(|state| state.live.begin(key.clone(), Subscriptions::default()));

@@ -1,4 +1,4 @@
-//! The DPS that devices use, independent of the door: authentication, allocation, registration.
+//! The device API of DPS: authentication, allocation and registration. This code does not depend on the protocol.
 
 mod admit;
 mod allocate;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// A response that has not been encoded for HTTP or MQTT yet.
+/// A response of DPS. The door encodes it for HTTP or MQTT.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DpsResponse {
     /// The HTTP status. Over MQTT it is part of the topic.
@@ -19,7 +19,7 @@ pub(crate) struct DpsResponse {
     pub(crate) retry_after: Option<String>,
     /// The error code of the body, for errors only.
     pub(crate) error_code: Option<u32>,
-    /// The request id, which is also the tracking id of an error.
+    /// The request id. In an error, it is also the tracking id.
     pub(crate) request_id: String,
     pub(crate) content_type: String,
 }
@@ -71,7 +71,7 @@ impl Refusal {
         Self { status, code, message: message.into(), info: None }
     }
 
-    /// A refusal without a documented six-digit code. The code is the status followed by three zeros.
+    /// A refusal for which no six-digit code is documented. The code is the HTTP status followed by three zeros.
     ///
     /// Source: `[guess]` from 401000, "generic".
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {

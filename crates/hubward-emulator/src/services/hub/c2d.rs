@@ -1,4 +1,4 @@
-//! Messages to a device or module: the values that a sender sets, the checks of the hub, and the encoding.
+//! Messages to a device or module: the properties that a sender sets, the checks of the hub, and the encoding.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,9 +31,11 @@ const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 pub struct CloudToDevice {
     /// The payload.
     pub body: Bytes,
-    /// Application properties in their order. `None` stands for a property without a value.
+    /// Application properties in the order in which they were added. The value `None` means a property without a
+    /// value.
     pub properties: Vec<(String, Option<String>)>,
-    /// The message id set by the sender, at most 128 characters. If it is `None`, the device gets no message id.
+    /// The message id that the sender sets, at most 128 characters. If this is `None`, the device gets a message
+    /// without an id.
     pub message_id: Option<String>,
     /// The correlation id: the id of a related message.
     pub correlation_id: Option<String>,
@@ -43,12 +45,13 @@ pub struct CloudToDevice {
     pub content_type: Option<String>,
     /// The body's encoding.
     pub content_encoding: Option<String>,
-    /// The feedback that the sender requests. `None` omits the property, and the sender gets no feedback.
+    /// The feedback that the sender requests. With `None`, the message does not have this property, and the sender
+    /// gets no feedback.
     pub ack: Option<Ack>,
-    /// When the message expires. `None` uses the hub's default time to live.
+    /// The time at which the message expires. With `None`, the hub's default time to live applies.
     pub expiry: Option<Expiry>,
-    /// The device and module that send the message. For messages to module inputs only. By default, the sender is the
-    /// module's device.
+    /// The device and module that send the message. Only for messages to the input of a module. By default, the
+    /// sender is the device of that module.
     pub sender: Option<(String, Option<String>)>,
 }
 
@@ -103,20 +106,20 @@ impl CloudToDevice {
         self
     }
 
-    /// Lets the message expire after `time`: at most two days.
+    /// Sets how long the message is valid, at most two days.
     pub const fn expires_after(mut self, time: Duration) -> Self {
         self.expiry = Some(Expiry::After(time));
         self
     }
 
-    /// Lets the message expire at `moment`: at most two days from now. If `moment` is in the past, the message expires
-    /// at once.
+    /// Sets the time at which the message expires, at most two days from now. If `moment` is in the past, the message
+    /// expires immediately.
     pub const fn expires_at(mut self, moment: SystemTime) -> Self {
         self.expiry = Some(Expiry::At(moment));
         self
     }
 
-    /// Sets the device and module that send the message, for messages to module inputs only.
+    /// Sets the device and module that send the message. Only for messages to the input of a module.
     pub fn sender(mut self, device_id: impl Into<String>, module_id: Option<&str>) -> Self {
         self.sender = Some((device_id.into(), module_id.map(str::to_owned)));
         self
@@ -136,8 +139,8 @@ impl CloudToDevice {
 
     /// The publish for this message, and when the message expires.
     ///
-    /// Source: vectors `decode-c2d-full`, `decode-input` for the order of properties; `[doc]`
-    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits; `[seen]` Azure/azure-iot-explorer, issue 530, and
+    /// Source: vectors `decode-c2d-full` and `decode-input` for the order of the properties; `[doc]`
+    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits. `[seen]` Azure/azure-iot-explorer, issue 530, and
     /// traces of four other projects: a message without an id has no `$.mid`.
     pub(crate) fn prepare(
         self,
@@ -152,8 +155,8 @@ impl CloudToDevice {
         if let Some(seed) = rules.shuffle {
             bag = shuffled(&bag, seed);
         }
-        // The generated id is only for the emulator's own API and for feedback. No source says which id a hub uses
-        // there.
+        // If the sender sets no id, the emulator generates one for its own API and for feedback. No source says which
+        // id a hub uses in feedback.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
@@ -173,7 +176,7 @@ impl CloudToDevice {
         if expires > later(now, EXPIRY_MAX) {
             return Err(SendProblem::Argument("the expiry must be within two days"));
         }
-        // A time before 1970 becomes 1970, which a timestamp can represent. The message is expired either way.
+        // A timestamp cannot represent a time before 1970. Use 1970 instead: the message has expired in both cases.
         Ok(expires.max(SystemTime::UNIX_EPOCH))
     }
 
@@ -256,9 +259,10 @@ impl CloudToDevice {
     }
 }
 
-/// Returns the same properties in another order, which depends on their names and on the seed.
+/// Returns the same properties in another order. The names of the properties and the seed decide the order.
 ///
-/// Source: `[seen]` the topics of real hubs have different orders: Azure/azure-iot-explorer, issue 530, and others.
+/// Source: `[seen]` Azure/azure-iot-explorer, issue 530, and others: real hubs send the properties in different
+/// orders.
 fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
     let hash = fnv_1a(bag.iter().flat_map(|(name, _)| name.bytes()));
     let mut entries: Vec<_> = bag.iter().collect();
@@ -313,7 +317,7 @@ pub enum SendProblem {
 }
 
 impl SendProblem {
-    /// The service's error code. Its first three digits are the HTTP status.
+    /// Returns the error code of the service. Its first three digits are the HTTP status.
     #[must_use]
     pub const fn code(&self) -> u32 {
         self.as_code().number()

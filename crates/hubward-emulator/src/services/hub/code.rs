@@ -104,13 +104,14 @@ impl Code {
         format!("{self:?}")
     }
 
-    /// The code for an identity that does not exist. The client id of a module is `{device}/{module}`.
+    /// The error for an identity that does not exist. For a module, `client_id` is `{device}/{module}`.
     pub(crate) fn not_found(client_id: &str) -> Self {
         if client_id.contains('/') { Self::ModuleNotFound } else { Self::DeviceNotFound }
     }
 }
 
-/// The body of an error that a hub sends to a device. A service client gets the same text inside the member `Message`.
+/// Returns the body of an error response to a device. In a response to a service client, the member `Message`
+/// contains this text.
 ///
 /// Source: `[sdk]` azure-iot-sdk-node, which reads `errorCode` and `message`.
 pub(crate) fn error_body(code: u32, message: &str, now: SystemTime) -> Value {

@@ -1,4 +1,4 @@
-//! A connected device or module: the operations of its hub that a door calls for it.
+//! A connection of a device or module to its hub, and the hub operations that a door calls for the device.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,12 +16,12 @@ use crate::state::model::{
 };
 use crate::state::telemetry::Telemetry;
 
-/// A connected device or module. The store lists it until this value is dropped.
+/// A connection of a device or module to its hub. The store lists the connection until this value is dropped.
 pub(crate) struct DeviceConnection<'a> {
     pub(super) cloud: &'a Cloud,
     pub(super) login: Login,
     key: Key,
-    /// Distinguishes this connection from others of the same identity.
+    /// The number of this connection. An older connection of the same identity has another number.
     number: u64,
     activity: Arc<Activity>,
     /// Whether the session outlives the connection.
@@ -48,12 +48,14 @@ pub(crate) struct Published {
 }
 
 impl<'a> DeviceConnection<'a> {
-    /// Logs in and adds the connection to the store's list in one step, so that the device cannot be deleted in
-    /// between. Ends an older connection of the same identity.
+    /// Logs in and adds the connection to the list in the store. Ends an older connection of the same identity.
     ///
-    /// Calls `resume` with the session that an earlier connection kept, or with `None` if the new connection does not
-    /// continue it. `resume` returns the session to continue and its subscriptions. It runs under the store's lock, so
-    /// it must not do I/O or call the store.
+    /// The login and the addition are one step: the device cannot be deleted between them.
+    ///
+    /// Calls `resume` with the session that an earlier connection kept. If the new connection does not continue that
+    /// session, calls `resume` with `None`. `resume` returns the session of the new connection and its subscriptions.
+    ///
+    /// `resume` runs under the lock of the store, so it must not do I/O and must not call the store.
     pub(crate) fn begin(
         cloud: &'a Cloud,
         request: &LoginRequest<'_>,
@@ -107,8 +109,8 @@ impl<'a> DeviceConnection<'a> {
         self.activity.note(self.cloud.clock.now());
     }
 
-    /// Appends a message to the telemetry log. If the connection has to end, does not append the message and returns
-    /// false.
+    /// Appends a message to the telemetry log. If the connection must end, returns `false` and does not append the
+    /// message.
     pub(crate) fn telemetry(&self, message: Message, published: Published) -> bool {
         let Some(log) = self.cloud.logs.get(&self.login.hub) else { return true };
         log.append_if(self.stamped(message, published), || !self.activity.is_over())
@@ -121,7 +123,8 @@ impl<'a> DeviceConnection<'a> {
         drop(self);
         let Some(log) = cloud.logs.get(&hub) else { return };
         let telemetry = Telemetry { qos, ..Telemetry::new(&origin, timestamp(cloud.clock.now()), message) };
-        // Under the store's lock, so that no message is logged for a device that is being deleted at the same time.
+        // Hold the lock of the store while appending. Otherwise, a device could be deleted before its message is
+        // logged.
         cloud.store.read(|state| {
             if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
                 log.append(telemetry);
@@ -134,8 +137,8 @@ impl<'a> DeviceConnection<'a> {
         Telemetry { duplicate: is_duplicate, qos, ..telemetry }
     }
 
-    /// Stores the subscriptions and the session. If the connection has to end, stores nothing and returns false. The
-    /// client must not get an acknowledgement then.
+    /// Stores the subscriptions and the session. If the connection must end, returns `false` and stores nothing. The
+    /// door must not acknowledge the subscription then.
     pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
         self.cloud.store.change(|state| {
             if self.activity.is_over() {
@@ -151,32 +154,33 @@ impl<'a> DeviceConnection<'a> {
         })
     }
 
-    /// Takes the next message for the client from its queue. `qos` is the QoS of the delivery.
+    /// Takes the next message for the client from the queue. `qos` is the QoS with which the door delivers the
+    /// message.
     pub(crate) fn next_message(&self, qos: u8) -> Option<Delivery> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, rules| queue.take(self.number, qos, now, rules))
     }
 
-    /// When the lock of the next message ends. The hub then delivers the message again.
+    /// Returns the time at which the next message lock ends. The hub then delivers that message again.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
         self.cloud
             .store
             .read(|state| state.device(&self.login.hub, &self.login.identity.client_id())?.queue.next_release())
     }
 
-    /// Completes a delivered message; `None` if the device no longer exists.
+    /// Completes a delivered message. Returns `None` if the device no longer exists.
     pub(crate) fn complete_message(&self, packet_id: u16) -> Option<Acknowledged> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, _| Some(queue.acknowledge(self.number, packet_id, now)))
     }
 
-    /// Calls `act` with the client's message queue. If `act` returns a value, the store reports a change.
+    /// Calls `act` with the message queue of the client. If `act` returns `Some`, the store reports a change.
     fn queue<R>(&self, now: SystemTime, act: impl FnOnce(&mut Queue, &Rules) -> Option<R>) -> Option<R> {
         let client_id = self.login.identity.client_id();
         self.cloud.store.change_some(|state| state.hub_mut(&self.login.hub)?.queue(&client_id, now, act)?)
     }
 
-    /// The client's identity in the registry; `None` if the connection has to end.
+    /// Returns the identity of the client in the registry. Returns `None` if the connection must end.
     pub(super) fn live_device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
         self.device_mut(state).filter(|_| !self.activity.is_over())
     }

@@ -25,7 +25,7 @@ pub(crate) struct Login {
     pub(crate) identity: HubIdentity,
     /// The hub's name in lower case.
     pub(crate) hub: String,
-    /// Whether the request named an `api-version`. Without an `api-version`, only telemetry works.
+    /// Whether the user name contains an `api-version`. Without an `api-version`, only telemetry works.
     pub(crate) has_version: bool,
     /// When the token expires, without the grace period.
     pub(crate) expiry: UnixSeconds,
@@ -33,12 +33,13 @@ pub(crate) struct Login {
     pub(crate) origin: Arc<Origin>,
 }
 
-/// Checks a login. The reason for a refusal is for the log only; the client does not get it.
+/// Checks a login. An error contains the reason for the log only; the client does not get the reason.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
-/// iot/iot-mqtt-connect-to-iot-hub.md. `[seen]` Azure/azure-iot-sdks, issue 985, Azure/azure-iot-sdk-c, issue 373,
-/// and MicrosoftDocs/azure-docs, issue 38897, for CONNACK 5. That a module's token must be signed with the module's own
-/// key, not with the device's key, is a `[guess]`.
+/// iot/iot-mqtt-connect-to-iot-hub.md. For CONNACK 5: `[seen]` Azure/azure-iot-sdks, issue 985,
+/// Azure/azure-iot-sdk-c, issue 373, and MicrosoftDocs/azure-docs, issue 38897.
+///
+/// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted.
 pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
     let LoginRequest { identity, has_version, model_id, token } = request;
     let client_id = identity.client_id();
@@ -82,7 +83,7 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
 }
 
-/// Whether an old tool created the token. Such a tool adds one more segment to the resource: an API version.
+/// Returns whether an old tool created the token. In such a token, the resource has one more segment: an API version.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
 fn is_by_tool(token: &SasToken, resource: &str) -> bool {
@@ -94,7 +95,7 @@ fn is_by_tool(token: &SasToken, resource: &str) -> bool {
     })
 }
 
-/// Checks a token that names a policy: whether the policy may connect devices, and whether the signature is valid.
+/// Checks a token that names a policy. The policy must allow devices to connect, and the signature must be valid.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
 fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> Result<(), &'static str> {

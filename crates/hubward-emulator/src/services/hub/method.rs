@@ -14,7 +14,7 @@ use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, MethodCall, MethodOutcome, Push};
 
-/// Maximum length of a method's name, in bytes, so that the topic always fits in a packet.
+/// Maximum length of the name of a method, in bytes. With this limit, the topic always fits in a packet.
 const NAME_MAX: usize = 1024;
 
 /// A call of a direct method.
@@ -23,17 +23,18 @@ const NAME_MAX: usize = 1024;
 pub struct Invocation {
     /// The method's name.
     pub name: String,
-    /// The payload for the device. `None` is an empty body; the service clients of Microsoft's SDKs send `null` instead
-    /// of an empty body.
+    /// The payload for the device. `None` means an empty body. (The service clients in Microsoft's SDKs send `null`
+    /// instead.)
     pub payload: Option<Value>,
-    /// How long to wait for the response. The service allows 5 to 300 seconds.
+    /// How long the caller waits for the response. The service allows 5 to 300 seconds.
     pub response_timeout: Duration,
-    /// How long to wait until the device is connected and has subscribed to methods.
+    /// How long the caller waits until the device is connected and has subscribed to methods.
     pub connect_timeout: Duration,
 }
 
 impl Invocation {
-    /// A call without a payload. It waits 30 seconds for the response, and does not wait for the device to connect.
+    /// An invocation without a payload. It waits 30 seconds for the response, but does not wait for the device to
+    /// connect.
     pub fn new(name: impl Into<String>) -> Self {
         let (response_timeout, connect_timeout) = (METHOD_RESPONSE_TIMEOUT, Duration::ZERO);
         Self { name: name.into(), payload: None, response_timeout, connect_timeout }
@@ -64,7 +65,7 @@ impl Invocation {
 pub struct MethodResult {
     /// The status that the device chose. It can be any number.
     pub status: i32,
-    /// The JSON payload. `None` (`null` in JSON) if the response is empty or is not JSON; see `body`.
+    /// The payload as JSON. `None` (`null` in JSON) if the device's response is empty or is not JSON; see `body`.
     pub payload: Option<Value>,
     /// The bytes that the device has published as its response.
     #[serde(skip)]
@@ -72,8 +73,8 @@ pub struct MethodResult {
 }
 
 impl MethodResult {
-    /// Returns the body of the service's response. Inserts the device's bytes without parsing them, so the caller may
-    /// get text that is not JSON.
+    /// Returns the body of the response for the caller of the service API. It contains the bytes of the device
+    /// unchanged, so it may not be valid JSON.
     ///
     /// Source: `[seen]` Azure/azure-iot-sdk-node, issue 736; Azure/azure-iot-sdk-c, issue 1641;
     /// Azure/azure-iot-sdk-python, issue 781. For the empty response: recordings of azure-sdk-for-net.
@@ -91,7 +92,7 @@ impl MethodResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// The hub, device or module does not exist, or it is disabled.
+    /// The hub, the device or the module does not exist, or the device is disabled.
     #[error("the hub `{hub}` has no device or module `{id}`, or it is disabled")]
     NotFound {
         /// The hub.
@@ -113,14 +114,14 @@ pub enum InvokeError {
     /// The device did not connect and subscribe to methods within the connect timeout.
     #[error("the device is not online: it is not connected, or has not subscribed to methods")]
     NotOnline,
-    /// Too many calls wait for the device, or the queue of its connection is full.
+    /// Too many callers wait for the device, or the queue of the device's connection is full.
     #[error("too many calls wait for the device")]
     TooMany,
-    /// The device's connection ended before the device responded. The method may have run. The code is a
-    /// `[guess]`.
+    /// The connection of the device ended before the device responded. The device may have run the method. The code
+    /// is a `[guess]`.
     #[error("the device's connection ended before the device responded")]
     ConnectionClosed,
-    /// The device did not respond in time. The method may have run.
+    /// The device did not respond in time. The device may have run the method.
     #[error("the device did not respond in time")]
     Timeout,
 }
@@ -151,7 +152,7 @@ impl InvokeError {
     }
 }
 
-/// Calls a method of a device or module that is connected.
+/// Calls a method of a connected device or module, and waits for the response.
 ///
 /// Dropping the future discards the response.
 pub(crate) async fn invoke(
@@ -184,7 +185,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // `None` if the end of the timeout is beyond the range of `Instant`.
+    // `None` means no limit: the end of the timeout is beyond the range of `Instant`.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! The hub that devices use, independent of the door: login, telemetry, twin, methods, messages.
+//! The device API of a hub: login, telemetry, twins, methods and messages. This code does not depend on the protocol.
 
 mod c2d;
 mod code;

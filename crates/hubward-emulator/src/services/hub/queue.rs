@@ -10,7 +10,8 @@ use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{CloudMessageView, FeedbackRecord, Hub, Key, Rules, State};
 
-/// Adds a message to the queue of a device or module. `module` contains the module id and the name of its input.
+/// Adds a message to the queue of a device or module. For a module, `module` contains the module id and the input
+/// name.
 pub(crate) fn send(
     cloud: &Cloud,
     hub: &str,
@@ -36,7 +37,7 @@ fn put_into_queue(
 ) -> Result<String, SendProblem> {
     let now = cloud.clock.now();
     let (identity, rules) = cloud.store.read(|state| addressee(state, hub, device_id, module.map(|it| it.0)))?;
-    // Done before the lock is taken, because a message may have many properties.
+    // Encode the message before taking the lock: a message may have many properties, and encoding them takes time.
     let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &rules)?;
     let (post, client_id) = (Arc::new(post), identity.client_id());
     cloud.store.change(|state| {
@@ -47,19 +48,19 @@ fn put_into_queue(
                 Ok(post.message_id.clone())
             }
             Some(Err(_)) => Err(SendProblem::QueueFull),
-            // The device was deleted in the meantime.
+            // After the first check, another request has deleted the device.
             None => Err(SendProblem::UnknownDevice { device_id: device_id.to_owned() }),
         }
     })
 }
 
-/// The messages in the queue of an identity; `None` if it does not exist.
+/// Returns the messages in the queue of an identity. Returns `None` if the identity does not exist.
 pub(crate) fn queued(cloud: &Cloud, hub: &str, client_id: &str) -> Option<Vec<CloudMessageView>> {
     let now = cloud.clock.now();
     cloud.store.update(|state| state.hub_mut(hub)?.queue(client_id, now, |queue, _| queue.view()))
 }
 
-/// The feedback of a hub; `None` if there is no such hub.
+/// Returns the feedback records of a hub. Returns `None` if the hub does not exist.
 pub(crate) fn feedback(cloud: &Cloud, hub: &str) -> Option<Vec<FeedbackRecord>> {
     let now = cloud.clock.now();
     cloud.store.update(|state| {

@@ -1,4 +1,4 @@
-//! The twin of a device or module: requests of the device, and changes by the service side.
+//! Twins of devices and modules: requests from the device, and changes from the service side.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ pub(crate) enum ReportError {
 }
 
 impl DeviceConnection<'_> {
-    /// Returns the JSON of the twin for the device; `None` if the device no longer exists.
+    /// Returns the twin as JSON for the device. Returns `None` if the device no longer exists.
     pub(crate) fn twin(&self) -> Option<Vec<u8>> {
         let login = self.login();
         self.cloud.store.read(|state| Some(state.device(&login.hub, &login.identity.client_id())?.twin.for_device()))
@@ -71,7 +71,7 @@ pub enum TwinProblem {
         /// The name of the part, such as `tags`.
         part: &'static str,
     },
-    /// A name or value breaks a rule of twins, or a part of the twin is too large.
+    /// A name or a value breaks a rule for twins, or a part of the twin is too large.
     #[error("{}", message_of(.0))]
     Refused(#[from] ProtoError),
 }
@@ -91,7 +91,7 @@ impl TwinProblem {
 
     pub(crate) fn as_code(&self) -> Code {
         match self {
-            // The code is the same for a module: see `Problem::missing_twin`.
+            // The code for a module is the same as for a device: see `Problem::missing_twin`.
             Self::NotFound { .. } => Code::DeviceNotFound,
             Self::NotAnObject { .. } => Code::IotHubFormatError,
             Self::Refused(problem) => refusal(problem),
@@ -99,15 +99,17 @@ impl TwinProblem {
     }
 }
 
-/// Records in the journal that the service side has changed a twin.
+/// Writes to the journal that the service side has changed a twin.
 pub(crate) fn note_update(cloud: &Cloud, hub: &str, client_id: &str, version: u64) {
     let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
     cloud.journal.note(note.message(format!("desired version {version}")));
 }
 
-/// Changes a twin for the service side, if `fits` accepts its etag. Returns the version of the desired properties. If
-/// the desired properties change, and the device is connected and has subscribed, the device gets a notice. If the
-/// queue of the connection is full, the device gets no notice, but can read the change from the twin later.
+/// Changes a twin for the service side, if `fits` accepts the current ETag. Returns the version of the desired
+/// properties.
+///
+/// If the desired properties change, the hub notifies the device: the device must be connected and subscribed. If the
+/// queue of the connection is full, the hub sends no notice; the device can still read the changed twin later.
 pub(crate) fn change<E: From<TwinProblem>>(
     state: &mut State,
     hub: &str,
@@ -134,8 +136,8 @@ pub(crate) fn change<E: From<TwinProblem>>(
 
 /// The error code of a refused change.
 ///
-/// Source: `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70, for 400004; Azure/iotedge,
-/// issues 1560, 1694 and 7035, for 403100. 413001 for tags is a `[guess]`.
+/// Source: for 400004, `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70. For 403100,
+/// `[seen]` Azure/iotedge, issues 1560, 1694 and 7035. `[guess]`: 413001 for tags.
 fn refusal(problem: &ProtoError) -> Code {
     match problem {
         ProtoError::TooLarge { what: TAGS_NAME, .. } => Code::MessageTooLarge,
@@ -146,7 +148,7 @@ fn refusal(problem: &ProtoError) -> Code {
 
 /// The hub's message for a refused change.
 ///
-/// Source: `[seen]` Azure/iotedge, issues 1694 and 7035, for sections that are too large.
+/// Source: `[seen]` Azure/iotedge, issues 1694 and 7035: the message for a section that is too large.
 fn message_of(problem: &ProtoError) -> String {
     match problem {
         ProtoError::TooLarge { what, limit, .. } => format!("'{what}' size should be less than {limit} bytes."),

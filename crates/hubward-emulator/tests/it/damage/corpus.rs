@@ -5,7 +5,7 @@ use fastrand::Rng;
 /// The page size of the file.
 const PAGE: usize = 4096;
 
-/// Size of the header, which holds the pointers of two commits.
+/// Size of the header. The header points to two commits.
 const HEADER: usize = 320;
 
 /// A damaged file with a description of the damage.
@@ -14,7 +14,8 @@ pub(super) struct Damaged {
     pub(super) bytes: Vec<u8>,
 }
 
-/// All damaged variants of a file; `earlier` is the same file some commits before.
+/// Returns all damaged variants of the file `whole`. `earlier` is an older copy of this file, from some commits
+/// before.
 pub(super) fn of(whole: &[u8], earlier: &[u8]) -> Vec<Damaged> {
     let mut corpus = Corpus { whole, all: Vec::new(), rng: Rng::with_seed(0x68756277617264) };
     corpus.bits();
@@ -47,7 +48,7 @@ impl Corpus<'_> {
     }
 
     fn bits(&mut self) {
-        // Flags: which of two commits is valid, and whether the file was closed.
+        // The flags say which of the two commits is valid, and whether the file was closed.
         for bit in 0..8 {
             self.add(format!("bit {bit} of the flags"), |bytes| bytes[9] ^= 1 << bit);
         }

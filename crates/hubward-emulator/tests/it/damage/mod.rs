@@ -1,4 +1,5 @@
-//! Damaged state files: the start reports the damage, or the whole state is unchanged.
+//! Starts of the emulator with damaged state files. Either the emulator reports the damage, or no state is lost or
+//! changed.
 
 mod corpus;
 mod population;
@@ -20,7 +21,7 @@ const FILE: &str = "state.redb";
 struct Counts {
     /// The start failed and reported the damage.
     reported: usize,
-    /// The whole state was there, and the first write failed and reported the damage.
+    /// The emulator started with the whole state. The first write failed and reported the damage.
     reported_late: usize,
     /// The whole state was there and remained after a write.
     unharmed: usize,
@@ -39,7 +40,7 @@ async fn damage_of_a_file_that_was_open_is_reported_or_does_no_harm() {
     println!("{}", survive(&population, &population.killed).await);
 }
 
-/// Starts an emulator with each damaged file and returns a summary of the outcomes.
+/// Starts an emulator with each damaged variant of the file `whole`. Returns a summary of the outcomes.
 async fn survive(population: &Population, whole: &[u8]) -> String {
     let mut counts = Counts::default();
     let undamaged = Damaged { name: "nothing".to_owned(), bytes: whole.to_vec() };
@@ -87,7 +88,7 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
                 return Err(format!("the damaged file is changed: {error}"));
             }
             is_a_report(&error.to_string())?;
-            // A second start reports the same, so the first one has released its lock.
+            // Start a second time. The same error shows that the first start released its lock on the directory.
             match Emulator::builder().data_dir(&directory).start().await {
                 Err(StartError::State(again)) if again.to_string() == error.to_string() => Ok(Outcome::Reported),
                 other => Err(format!("first {error}, then {:?}", other.err())),
@@ -97,7 +98,7 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
     }
 }
 
-/// Checks that the whole state is there and remains after a write.
+/// Checks that the whole state is there, and that it is still there after some writes.
 async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Value) -> Result<Outcome, String> {
     let compare = |what: &str, left: &serde_json::Value, right: &serde_json::Value| {
         let differs = |(key, value): (&String, &serde_json::Value)| (right[key] != *value).then(|| key.clone());

@@ -1,4 +1,4 @@
-//! A data directory with at least one item of every kind, at three points in time.
+//! A data directory that contains at least one item of every kind, as it was at three points in time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::FILE;
 use crate::client::{QOS1, publish, receive, send};
 use crate::state::{HUB, change_everything, pump, seen, start};
 
-/// The files of a data directory, and the state that they hold.
+/// Copies of the state file of a data directory, and the state that the file contains.
 pub(super) struct Population {
     folder: TempDir,
     /// The bytes of `state.redb` some commits before the end.

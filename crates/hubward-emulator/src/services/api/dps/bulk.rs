@@ -13,10 +13,10 @@ use crate::state::model::State;
 /// Source: `[doc]` azure-rest-api-specs, bulk routes.
 const MAX: usize = 10;
 
-/// Processes the enrollments in order. If one is refused, the others are still processed.
+/// Processes the enrollments in order. If DPS refuses one enrollment, it still processes the others.
 ///
-/// Source: `[doc]` azure-rest-api-specs, bulk routes: the status is 200, whatever the outcome of the single
-/// enrollments. That DPS processes the other enrollments is a `[guess]` from the list of errors.
+/// Source: `[doc]` azure-rest-api-specs, bulk routes: the status is always 200, even if enrollments are refused.
+/// `[guess]`, from the list of errors: DPS processes the other enrollments.
 pub(super) fn answer<K: Kind>(cloud: &Cloud, body: &[u8]) -> Result<ApiResponse, Refusal> {
     let (mode, models) = K::of_bulk(read(body)?);
     if let BulkMode::Unknown(word) = &mode {

@@ -8,7 +8,7 @@ use crate::state::model::{Entry, State, Table};
 impl Kind for EnrollmentGroup {
     /// Source: `[seen]` on a training page by Microsoft.
     const MISSING: (u32, &'static str) = (404_204, "The enrollment group was not found.");
-    /// Source: `[guess]` by analogy: 409201 beside 404201.
+    /// Source: `[guess]` by analogy with enrollments, where 409201 belongs to 404201.
     const EXISTS: u32 = 409_204;
 
     const ITEM_TYPE: &'static str = "enrollmentGroup";

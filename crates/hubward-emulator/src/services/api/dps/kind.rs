@@ -28,14 +28,14 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
 
     fn entries(state: &State) -> &Table<Entry<Self>>;
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>>;
-    /// Adds the registration of the device.
+    /// Adds the registration of the enrollment's device to the model.
     fn with_registration(self, state: &State) -> Self;
 }
 
-/// Creates the enrollment without If-Match, updates it with If-Match.
+/// Creates the enrollment if the request has no If-Match. Otherwise, updates the enrollment.
 ///
-/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. 404 for an
-/// update of a missing enrollment is a `[guess]`.
+/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. `[guess]`: the
+/// update of a missing enrollment gets 404.
 pub(super) fn put<K: Kind>(
     state: &mut State,
     model: K,
@@ -57,7 +57,7 @@ pub(super) fn put<K: Kind>(
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
     if put == Put::Unchanged {
-        // If a seed is applied again, nothing changes, but a PUT always creates a new version.
+        // A PUT always creates a new version, even if it changes nothing. (A repeated seed creates no new version.)
         let settings = entry.model.settings_mut();
         settings.etag = Some(wire_id::etag());
         settings.last_updated_date_time_utc = Some(timestamp(now));
@@ -95,9 +95,9 @@ pub(super) fn attestation<K>(entry: &Entry<K>) -> Attestation {
     Attestation::symmetric_key(Some(SymmetricKeys { primary_key: text(primary), secondary_key: text(secondary) }))
 }
 
-/// Parses an object. An error names only the position, because the text may contain keys.
+/// Parses a JSON object. An error contains only the position in the text, because the text may contain keys.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    // Some JSON parsers, including ours, accept an array instead of an object and read its items as members in order.
+    // For a struct, `serde` also accepts an array and reads its items as the fields in order. Refuse arrays here.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::generic(400, "The body must be a JSON object."));
     }
@@ -108,10 +108,10 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Refuses settings that only this API refuses. The store checks the other settings.
+/// Checks the rules that apply to this API only. The store checks all other rules.
 ///
-/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. That an attestation is required
-/// is a `[guess]`.
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. `[guess]`: an attestation is
+/// required.
 fn check_model<K: Kind>(model: &K) -> Result<(), Refusal> {
     let wrong = |message: &str| Err(Refusal::generic(400, message));
     let settings = model.settings();

@@ -43,7 +43,8 @@ pub(crate) struct ServiceRequest {
 }
 
 impl ServiceRequest {
-    /// Parses method and path. Ignores the letter case of fixed segments, because the SDKs differ.
+    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
+    /// the letter case of these segments is ignored.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for bulk
     /// requests.
@@ -66,7 +67,7 @@ impl ServiceRequest {
     }
 }
 
-/// Whether a path belongs to this API, or begins like one of its paths.
+/// Returns whether a path is a path of this API, or starts like one.
 pub(crate) fn is_asked(path: &str) -> bool {
     subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
 }
@@ -76,7 +77,7 @@ pub(crate) fn allowed(path: &str) -> String {
     let Some(Route { subject, rest }) = Route::parse(path) else { return String::new() };
     match rest {
         Rest::One(_) if subject == Subject::Registrations => "GET, DELETE",
-        // The path of an enrollment query is also the path of an enrollment named `query`.
+        // `/enrollments/query` has two meanings: a query for enrollments, and the enrollment with the id `query`.
         Rest::One(id) if id.eq_ignore_ascii_case("query") => "GET, PUT, DELETE, POST",
         Rest::One(_) => "GET, PUT, DELETE",
         Rest::All | Rest::Attestation(_) | Rest::QueryOf(_) => "POST",

@@ -19,7 +19,7 @@ pub(super) struct Page {
     most: usize,
     /// Key of the last object on the previous page.
     after: Option<String>,
-    /// The order of the objects; `None` for the order of their keys.
+    /// The random generator that decides the order of the objects. `None` means that the order is that of the keys.
     order: Option<Rng>,
 }
 
@@ -35,7 +35,8 @@ impl Page {
         Ok(Self { item_type, most, after: after.map(key).transpose()?, order })
     }
 
-    /// Builds the page from these objects; `show` returns `None` for objects that do not match.
+    /// Builds the page from the objects in `all`. `show` returns the response for an object, or `None` if the object
+    /// does not match.
     pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> ApiResponse {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?)));
@@ -52,8 +53,10 @@ impl Page {
     }
 }
 
-/// Accepts a query for everything, and no other query. The real service is said to ignore the text of a query. The
-/// emulator refuses other queries, so that a caller does not mistake an unfiltered response for a filtered one.
+/// Accepts a query for all objects, and refuses every other query.
+///
+/// The real service is said to ignore the text of a query. The emulator refuses the query instead. Otherwise, a
+/// caller could believe that the response is filtered.
 ///
 /// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends the same in lower case.
 pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {

@@ -29,7 +29,7 @@ pub(super) fn answer(
         }),
         Action::QueryOf(group) => {
             let page = Page::read(headers, "deviceRegistration", cloud.choices.next_order())?;
-            // The documented route has no body, so a request with a body must be the query.
+            // The documented route for one record has no body. If there is a body, the request is a query.
             if !body.is_empty() {
                 query::check(body, "deviceRegistrations")?;
             }
@@ -37,7 +37,7 @@ pub(super) fn answer(
                 let of = |it: &crate::state::model::Record| {
                     it.group.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(group))
                 };
-                // A record stays after its group is deleted.
+                // If a group is deleted, its records stay.
                 if !state.groups.contains_key(&group.to_ascii_lowercase()) && !state.records.values().any(of) {
                     return Err(Refusal::new(404, 404_202, "The enrollment group was not found."));
                 }
@@ -50,8 +50,8 @@ pub(super) fn answer(
     }
 }
 
-/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082, which shows 404202 for an object that is not an
-/// individual enrollment.
+/// Source: `[guess]`, from `[issue]` MicrosoftDocs/azure-docs 57082. The issue shows 404202 for an object that is not
+/// an individual enrollment.
 fn missing() -> Refusal {
     Refusal::new(404, 404_202, "The registration was not found.")
 }

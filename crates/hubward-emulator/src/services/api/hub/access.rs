@@ -31,8 +31,10 @@ const API_VERSIONS: [&str; 17] = [
     "2024-03-31",
 ];
 
-/// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, the caller of
-/// this function has authorized the request, and every operation is allowed.
+/// Authorizes a request. Returns the name of the hub in lower case, and the requested operation.
+///
+/// If `hub` is given, this function does not check the host and the token, because its caller has already authorized
+/// the request.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
 /// 401003.
@@ -45,7 +47,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
         return Ok((hub, Action::parse(method, path)?));
     }
     if is_for_devices(method, path) {
-        // A device sends this request with its own token, which is not checked.
+        // This is a request of the device API. A device signs it with its own token, which is not checked here.
         return Ok((String::new(), Action::parse(method, path)?));
     }
     let refuse = |denied: Denied| {
@@ -85,8 +87,8 @@ fn record_refusal(cloud: &Cloud, head: &Parts, why: &str, code: u32) {
     cloud.journal.note(note.message(format!("{} {}: {why}", head.method, head.uri.path())));
 }
 
-/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. 421 for a name that is not the
-/// emulator's is our choice: the real service has no other names.
+/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. Our choice: a host name of another
+/// server gets 421. The real service has no such case.
 fn refuse(denied: Denied) -> Problem {
     tracing::info!(why = denied.why(), "a hub refuses a caller of its service API");
     match denied {
@@ -103,9 +105,9 @@ fn refuse(denied: Denied) -> Problem {
     }
 }
 
-/// Source: `[doc]` azure-rest-api-specs, iothub data plane; `[sdk]` the service SDKs of all years; `[seen]`
-/// MicrosoftDocs/azure-docs, issues 11156 and 58500, and Azure/Industrial-IoT, issue 708, for 400001. That unknown
-/// versions are refused like retired ones is a `[guess]`.
+/// Source: `[doc]` azure-rest-api-specs, iothub data plane; `[sdk]` the service SDKs of all years. For 400001:
+/// `[seen]` MicrosoftDocs/azure-docs, issues 11156 and 58500, and Azure/Industrial-IoT, issue 708. `[guess]`: unknown
+/// versions are refused like retired versions.
 fn check_version(query: Option<&str>) -> Result<(), Problem> {
     let version = api_version(query);
     if API_VERSIONS.contains(&version) {

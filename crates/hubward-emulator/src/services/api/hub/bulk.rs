@@ -34,10 +34,10 @@ const MODES: [ImportMode; 9] = [
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
 const MAX: usize = 100;
 
-/// Processes the identities in order. If one is refused, the others are still processed.
+/// Processes the identities in order. If the hub refuses one identity, it still processes the others.
 ///
-/// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the same body
-/// if an identity was refused.
+/// Source: `[doc]` the REST page "Bulk Registry - Update Registry": at most 100 identities. If an identity is
+/// refused, the status is 400, and the body has the same format as with 200.
 pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let operations = operations(read(body, b'[')?)?;
     if operations.is_empty() {
@@ -77,7 +77,7 @@ pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiRespons
     Ok(done)
 }
 
-/// Refuses the whole request if it names an identity twice. Two modules of one device are two identities.
+/// Refuses the whole request if it contains an identity twice. Two modules of one device are two identities.
 ///
 /// Source: `[seen]` Azure/azure-iot-sdk-csharp, issue 3481.
 fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
@@ -92,7 +92,7 @@ fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Parses the identities. Some clients send the ETag back in the form in which they received it.
+/// Parses the identities of a request. Some clients send `etag` instead of `eTag`, because they received `etag`.
 ///
 /// Source: `[sdk]` azure-iothub (Node), registry.js, which sends identities back as it received them.
 fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
@@ -100,7 +100,7 @@ fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Pr
         if let Some(etag) = item.remove("etag") {
             item.entry("eTag").or_insert(etag);
         }
-        // The parser's message may repeat a value, and some values are keys.
+        // Omit the message of the parser: it may quote a value, and some values are keys.
         let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the expected structure.");
         serde_json::from_value(item.into()).map_err(wrong)
     };
@@ -114,12 +114,15 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
     known.unwrap_or(word).clone()
 }
 
-/// Applies one operation; returns the event kind for the journal. A refused operation does not change the identity.
+/// Applies one operation. Returns the event kind for the journal. If the hub refuses the operation, the identity does
+/// not change.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
-/// `DevicesClient_BulkCreation_DeviceWithTwin`: the tags and desired properties of a new identity are the first state
-/// of its twin. Two points are a `[guess]`: in every mode, the hub merges tags and desired properties into an existing
-/// twin; and it does not change `managedBy`, which these requests do not contain.
+/// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
+/// tags and desired properties of the request.
+///
+/// `[guess]`: in every mode, the hub merges tags and desired properties into the twin of an existing identity.
+/// `[guess]`: the hub keeps `managedBy`, because these requests do not contain it.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -156,7 +159,7 @@ fn apply(
         IfMatch::Any
     };
     let kind = if let Some(put) = put {
-        // A new identity has no ETag yet, so the ETag is required only for an existing one.
+        // An ETag is required only if the identity already exists: a new identity has no ETag yet.
         let insists = insists && !(put == Mode::CreateOrUpdate && find(state, hub, client_id).is_err());
         let if_match = etag(operation.etag.as_deref(), insists)?;
         identity::no_edge(
@@ -166,7 +169,7 @@ fn apply(
         )?;
         let enabled = identity::status(operation.status, operation.status_reason.as_deref())?;
         if client_id.contains('/') && (enabled == Some(false) || operation.status_reason.is_some()) {
-            // An export writes `enabled` for every module.
+            // Accept `enabled` for a module: an export writes it for every module.
             return Err(Problem::invalid("A module has no status of its own; disable its device instead."));
         }
         let requested = IdentityRequest {
@@ -182,11 +185,11 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // The table reports the creation itself.
+            // The table itself writes an event for a new identity.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));
-        // Changes a copy of the twin first: if the twin is refused, the identity must not change.
+        // Change a copy of the twin first. If the changed twin is refused, the identity must stay as it is.
         let mut twin = find(state, hub, client_id)?.twin.clone();
         twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
         registry::apply(state, hub, client_id, requested, put, &if_match, now)?;
@@ -203,7 +206,7 @@ fn apply(
     Ok(kind)
 }
 
-/// The twin of a new identity, if the request contains tags or desired properties.
+/// Returns the twin of a new identity, or `None` if the request contains no tags and no desired properties.
 fn first_twin(
     tags: Option<&Map<String, Value>>,
     desired: Option<&Map<String, Value>>,

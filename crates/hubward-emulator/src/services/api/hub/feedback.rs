@@ -22,10 +22,10 @@ pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiResp
     Ok(ApiResponse::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
 }
 
-/// Locks the next feedback records and returns them; 204 if there are none.
+/// Locks the next feedback records and returns them. Returns 204 if there are no records.
 ///
-/// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock token is the
-/// etag.
+/// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the ETag is the lock
+/// token.
 pub(super) fn receive(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     let now = cloud.clock.now();
     let batch = cloud.store.change(|state| {
@@ -38,8 +38,8 @@ pub(super) fn receive(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> 
 
 /// Completes or abandons the feedback records that a service has received.
 ///
-/// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback Notification". 412002
-/// for an unknown or expired token is a `[guess]` from the code's name.
+/// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback Notification".
+/// `[guess]`, from the name of the code: an unknown or expired lock token gets 412002.
 pub(super) fn complete_or_abandon(
     cloud: &Cloud,
     hub: &str,

@@ -1,4 +1,4 @@
-//! Converts between identities and the models of the service, and checks the values in requests.
+//! Converts identities to the models of the service API and back, and checks the values in requests.
 
 use hubward_proto::service::{
     self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
@@ -13,7 +13,7 @@ use crate::state::model::{Device, Key, KeyPair, State};
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
 const REASON_MAX: usize = 128;
 
-/// The values of an identity in a request. A value is `None` if the request does not contain it.
+/// The values of an identity in a request. `None` means that the request does not contain the value.
 #[derive(Debug, Default)]
 pub(super) struct IdentityRequest {
     pub(super) keys: Option<KeyPair>,
@@ -23,7 +23,8 @@ pub(super) struct IdentityRequest {
 }
 
 impl IdentityRequest {
-    /// Takes the keys of the request, or generates random keys. The earlier keys of the identity do not matter.
+    /// Returns the keys of the request. If the request has no keys, generates random keys, even if the identity had
+    /// keys.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces the whole identity.
     pub(super) fn take_keys(&mut self) -> Result<KeyPair, Problem> {
@@ -43,8 +44,8 @@ pub(super) fn check_id(client_id: &str) -> Result<(), Problem> {
     checked.map_err(|problem| Problem::invalid(problem.to_string()))
 }
 
-/// Returns the client id for the device id and module id in a body. An empty module id means that the body is for the
-/// device.
+/// Returns the client id for the ids in a body: `{device}` or `{device}/{module}`. An empty module id counts as
+/// absent.
 pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<String, Problem> {
     let wrong = |problem: ProtoError| Problem::invalid(problem.to_string());
     DeviceId::new(device_id).map_err(wrong)?;
@@ -55,9 +56,9 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
 
 /// The keys in the authentication part of a request.
 ///
-/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; `[seen]` by mwalser/terraform-provider-iothub,
-/// CONCEPT.md: one key alone is refused. 501 is our choice. That thumbprints together with keys are refused is a
-/// `[guess]`.
+/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`. `[seen]` by mwalser/terraform-provider-iothub,
+/// CONCEPT.md: a request with only one key is refused. Our choice: a known type that the emulator does not support
+/// gets 501. `[guess]`: a request with both thumbprints and keys is refused.
 pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
     let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
     match kind {
@@ -116,8 +117,8 @@ pub(super) fn no_edge(
 
 /// A device with its keys, as the registry returns it.
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`; the service returns keys to
-/// `RegistryRead`.
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`. The service also returns the keys to a
+/// caller with the right `RegistryRead`.
 pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model::Device, Problem> {
     let device = find(state, hub, device_id)?;
     let mut shown = model::Device::new(device_id);

@@ -15,13 +15,13 @@ use crate::services::hub::{Invocation, invoke};
 const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
-/// Invokes a method. Returns 200 and the text of `{status, payload}`, even if the device's `status` is an error. The
-/// payload comes from the device and may not be valid JSON.
+/// Invokes a method. Returns 200 with the body `{status, payload}`, even if the device returns an error as `status`.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
-/// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
-/// mwalser/terraform-provider-iothub, CONCEPT.md, that the connection timeout is not longer than the response
-/// timeout.
+/// The payload comes from the device and may not be valid JSON.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method". For the longest wait for a
+/// connection: `[sdk]` azure-iot-sdk-csharp, MethodRequestInternal.cs. `[seen]` by mwalser/terraform-provider-iothub,
+/// CONCEPT.md: the connection timeout must not be longer than the response timeout.
 pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let body: Value = super::read(body, b'{')?;
     cloud.store.read(|state| find(state, hub, client_id).map(drop))?;

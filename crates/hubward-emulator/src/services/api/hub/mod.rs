@@ -104,10 +104,11 @@ impl ApiResponse {
     }
 }
 
-/// Refuses the request if the identity has another ETag. The message contains the version numbers from both ETags.
+/// Refuses the request if its ETag is not the ETag of the identity. The error message contains the version numbers of
+/// both ETags.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 412001; `[seen]` recordings of azure-sdk-for-net,
-/// `DevicesClient_UpdateDevice_EtagDoesNotMatch`. The message for an ETag that is not a number is a `[guess]`.
+/// `DevicesClient_UpdateDevice_EtagDoesNotMatch`. `[guess]`: the message if an ETag is not a number.
 fn check_etag(if_match: &IfMatch, etag: &str) -> Result<(), Problem> {
     if if_match.fits(Some(etag)) {
         return Ok(());
@@ -123,8 +124,8 @@ fn check_etag(if_match: &IfMatch, etag: &str) -> Result<(), Problem> {
     Err(Problem::new(Code::PreconditionFailed, message))
 }
 
-/// Refuses the request if the twin of a device or module has another ETag. For a module, the message names the
-/// device.
+/// Refuses the request if its ETag is not the ETag of the twin. For a module, the error message contains the device
+/// id.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, `ModulesClient_UpdateModuleTwin_EtagDoesNotMatch`.
 fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<(), Problem> {
@@ -135,9 +136,11 @@ fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<()
     Err(Problem::new(Code::PreconditionFailed, format!("ETag mismatch for device ID '{device_id}'")))
 }
 
-/// Parses a body. An error names only the position, because the text may contain keys.
+/// Parses a body that must start with the byte `first`. An error contains only the position, because the body may
+/// contain keys.
 fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
-    // Some JSON parsers, including ours, accept an array instead of an object and read its items as members in order.
+    // For a struct, `serde` also accepts an array and reads its items as the fields in order. Check the first byte
+    // here.
     if body.trim_ascii_start().first() != Some(&first) {
         let kind = if first == b'[' { "array" } else { "object" };
         return Err(Problem::new(Code::IotHubFormatError, format!("The body must be a JSON {kind}.")));

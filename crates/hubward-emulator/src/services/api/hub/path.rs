@@ -5,7 +5,8 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::state::model::Right;
 
-/// The operation of a request. Each string is the client id `{device}` or `{device}/{module}`, or a lock token.
+/// The operation that a request asks for. Each string is a lock token or a client id: `{device}` or
+/// `{device}/{module}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// List devices.
@@ -34,12 +35,13 @@ pub(crate) enum Action {
     Feedback,
     CompleteFeedback(String),
     AbandonFeedback(String),
-    /// An operation that the emulator does not support. The text names the operation and an alternative.
+    /// An operation that the emulator does not support. The text describes the operation and what to use instead.
     NotEmulated(&'static str),
 }
 
 impl Action {
-    /// Parses method and path. Ignores the letter case of fixed segments, because the SDKs differ.
+    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
+    /// the letter case of these segments is ignored.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
@@ -50,7 +52,7 @@ impl Action {
             return Ok(action);
         }
         let nothing = || Problem::generic(404, "There is nothing at this path.");
-        // A `/` in a device id would turn it into the id of a module.
+        // Refuse a `/` in a device id: the client id `{device}/{module}` would then mean a module.
         let name = |at: usize| {
             let name = percent_decode_str(parts.get(at).copied()?).decode_utf8().ok()?.into_owned();
             (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -129,11 +131,12 @@ impl Action {
         )
     }
 
-    /// The rights for this operation; a caller needs one of them. Empty for operations that are not emulated.
+    /// Returns the rights that allow this operation. A caller needs only one of them. For an operation that is not
+    /// emulated, the list is empty.
     ///
-    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities, ServiceConnect for
-    /// twins, methods, messages and queries; iot-hub/how-to-device-twins.md requires RegistryRead for queries, so
-    /// either right is accepted for them. The rights for statistics and for purging are `[guess]`es.
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities; ServiceConnect for
+    /// twins, methods, messages and queries. iot-hub/how-to-device-twins.md requires RegistryRead for queries. For
+    /// queries, the emulator accepts either right. `[guess]`: the rights for statistics and for purging.
     pub(super) const fn rights(&self) -> &'static [Right] {
         match self {
             Self::List | Self::GetIdentity(_) | Self::Modules(_) | Self::DeviceStatistics | Self::ServiceStatistics => {
@@ -155,20 +158,20 @@ impl Action {
     }
 }
 
-/// Whether a path belongs to this API, or begins like one of its paths.
+/// Returns whether a path is a path of this API, or starts like one.
 pub(crate) fn is_asked(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
 }
 
-/// Whether this is a request of a device, which has a token of its own.
+/// Returns whether this is a request of the device API. A device signs such a request with its own token.
 pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     is_device_side(&segments) && !is_send(method, &segments)
 }
 
-/// Whether this request sends a message to a device. A device uses the other methods of this path.
+/// Returns whether this request sends a message to a device. The other methods of this path belong to the device API.
 fn is_send(method: &str, segments: &[&str]) -> bool {
     method == "POST" && matches!(segments, ["devices", _, "messages", "devicebound"])
 }
@@ -187,7 +190,7 @@ fn is_device_side(segments: &[&str]) -> bool {
     )
 }
 
-/// The methods that a path supports, without the method `but`, for the header `Allow`.
+/// Returns the methods that a path supports, except `but`. The result is the value of the header `Allow`.
 pub(crate) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];
     let known = methods.into_iter().filter(|it| *it != but && has(it, path));

@@ -22,9 +22,9 @@ pub(crate) struct Problem {
 
 /// The two formats of a hub's error bodies.
 ///
-/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. For the format at each path:
-/// `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins and queries; many
-/// traces for the registry. The second format has been seen for methods only.
+/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. For twins and queries: `[seen]`
+/// Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941. For the registry: `[seen]` many
+/// traces. The second format has been seen for methods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `ErrorCode:{name};{message}`.
@@ -38,7 +38,7 @@ impl Problem {
         Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
     }
 
-    /// An error without a documented six-digit code. The code is the status and three zeros.
+    /// An error for which no six-digit code is documented. The code is the HTTP status followed by three zeros.
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {
         let name = match status {
             400 => "GenericBadRequest",
@@ -67,7 +67,7 @@ impl Problem {
         Self::new(Code::not_found(client_id), client_id.replace('/', "/modules/"))
     }
 
-    /// Returns the body of the response, and the id of the request in that body.
+    /// Returns the body of the response, and the request id that the body contains.
     pub(crate) fn body(&self, now: SystemTime, form: Form) -> (String, String) {
         let id = wire_id::guid();
         let mut refusal = HubRefusal::new(self.code, &self.message);
@@ -85,7 +85,7 @@ impl Problem {
         (body.to_string(), id)
     }
 
-    /// The twin does not exist. For a module, the message is the same as for a missing device.
+    /// An error for a missing twin. For a missing module, the message is the same as for a missing device.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md.
     pub(crate) fn missing_twin(client_id: &str) -> Self {

@@ -14,7 +14,7 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::State;
 use crate::state::wire_id;
 
-/// Source: `[guess]` the same number as in other bulk requests.
+/// Source: `[guess]`: the same limit as for other bulk requests.
 const MAX: usize = 100;
 
 /// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.
@@ -32,11 +32,11 @@ struct Subject {
     module_id: Option<String>,
 }
 
-/// Generates a new primary or secondary key for each identity. Returns 200; 207 if some identities are refused; 400 if
-/// all are refused.
+/// Generates a new primary or secondary key for each identity. Returns 200. If some identities are refused, returns
+/// 207. If all are refused, returns 400.
 ///
-/// Source: `[sdk]` azure-iot-cli-extension, tests. Two points are a `[guess]`: an error has the same format as in other
-/// bulk requests, and the response contains both keys.
+/// Source: `[sdk]` azure-iot-cli-extension, tests. `[guess]`: an error has the same format as in other bulk requests.
+/// `[guess]`: the response contains both keys.
 pub(super) fn answer(cloud: &Cloud, hub: &str, body: &[u8]) -> Result<ApiResponse, Problem> {
     let Request { policy_key, devices } = read(body, b'{')?;
     let primary = match policy_key.as_str() {

@@ -17,14 +17,14 @@ use crate::state::wire_id;
 /// Source: `[doc]` the REST page "Devices - Get Devices".
 const LIST_MAX: usize = 1000;
 
-/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
-/// issue 40485, and Azure/iotedge, issue 3105.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: at most 50 modules per device; `[seen]`
+/// MicrosoftDocs/azure-docs, issue 40485, and Azure/iotedge, issue 3105.
 const MODULES_MAX: usize = 50;
 
 /// Lists the devices of a hub, up to the requested number.
 ///
-/// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That this is also the default is
-/// a `[guess]`.
+/// Source: `[doc]` the REST page "Devices - Get Devices": `top` is at most 1,000. `[guess]`: the default is also
+/// 1,000.
 pub(super) fn list(cloud: &Cloud, hub: &str, query: Option<&str>) -> Result<ApiResponse, Problem> {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
     let top = pairs.find(|(name, _)| name.eq_ignore_ascii_case("top")).map(|(_, it)| it.parse::<usize>());
@@ -50,7 +50,7 @@ pub(super) fn modules(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiRe
     })
 }
 
-/// Shuffles a list if the emulator's options say so.
+/// Shuffles a list if the options of the emulator request this.
 fn ordered<T>(cloud: &Cloud, mut list: Vec<T>) -> Vec<T> {
     if let Some(mut order) = cloud.choices.next_order() {
         order.shuffle(&mut list);
@@ -63,8 +63,8 @@ pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiRespon
     cloud.store.read(|state| show(state, hub, client_id))
 }
 
-/// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`; a response about a
-/// module has none.
+/// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`. A response about
+/// a module does not have this header.
 fn show(state: &State, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     let etag = &find(state, hub, client_id)?.etag;
     Ok(if client_id.contains('/') {
@@ -74,10 +74,10 @@ fn show(state: &State, hub: &str, client_id: &str) -> Result<ApiResponse, Proble
     })
 }
 
-/// Creates the identity without `If-Match`, updates it with `If-Match`.
+/// Creates the identity if the request has no `If-Match`. Otherwise, updates the identity.
 ///
-/// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". That an update of a
-/// missing identity returns 404 is a `[guess]`.
+/// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". `[guess]`: the update of a
+/// missing identity gets 404.
 pub(super) fn put(
     cloud: &Cloud,
     hub: &str,
@@ -92,7 +92,7 @@ pub(super) fn put(
         Ok::<_, Problem>((created, show(state, hub, client_id)?))
     })?;
     if !created {
-        // The table itself reports new identities.
+        // For a new identity, the table has already written an event. Write one for an update.
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
         cloud.journal.note(note);
     }
@@ -101,8 +101,8 @@ pub(super) fn put(
 
 /// Deletes a device with its modules, or a module.
 ///
-/// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires If-Match;
-/// `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md for 412.
+/// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires If-Match. For
+/// 412: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md.
 pub(super) fn delete(cloud: &Cloud, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<ApiResponse, Problem> {
     if *if_match == IfMatch::Absent {
         return Err(Problem::new(
@@ -125,7 +125,7 @@ pub(super) fn remove(state: &mut State, hub: &str, client_id: &str, if_match: &I
     Ok(())
 }
 
-/// Whether a request creates an identity, updates it, or may do either.
+/// Says whether a request creates an identity, updates it, or may do either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Create,

@@ -11,11 +11,14 @@ use crate::services::hub::CloudToDevice;
 use crate::state::clock::read_timestamp;
 use crate::state::model::Ack;
 
-/// Adds a message to the queue of a device; returns 204 with an empty body. The headers `Content-Type` and
-/// `Content-Encoding` of the HTTP request do not become properties of the message.
+/// Adds a message to the queue of a device. Returns 204 with an empty body.
 ///
-/// Source: `[sdk]` azure-iot-explorer, devicesService.ts, sends this request and accepts 204; `[seen]` its issue
-/// 598: the device gets the message, and the response has no body. All else is a `[guess]`.
+/// The headers `Content-Type` and `Content-Encoding` describe the HTTP request. They do not become properties of the
+/// message.
+///
+/// Source: `[sdk]` azure-iot-explorer, devicesService.ts, sends this request and accepts 204. `[seen]`
+/// azure-iot-explorer, issue 598: the device gets the message, and the response has no body. `[guess]`: everything
+/// else.
 pub(super) fn answer(
     cloud: &Cloud,
     hub: &str,

@@ -10,7 +10,8 @@ use crate::state::model::{Change, TwinView, twin_view};
 
 /// Returns the twin of a device or module.
 ///
-/// Source: `[seen]` recordings of azure-sdk-for-net: the response has no header `ETag`, here and after a change.
+/// Source: `[seen]` recordings of azure-sdk-for-net: the response to a GET or to a change of a twin has no header
+/// `ETag`.
 pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiResponse, Problem> {
     cloud.store.read(|state| {
         let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
@@ -18,11 +19,12 @@ pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiRespon
     })
 }
 
-/// Patches tags and desired properties, or replaces both; returns the whole twin.
+/// Changes the tags and desired properties of a twin: merges them (PATCH) or replaces them (PUT). Returns the whole
+/// twin.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
-/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. That the same holds for
-/// desired properties is a `[guess]`.
+/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. `[guess]`: a replacement
+/// without desired properties removes all desired properties.
 pub(super) fn change(
     cloud: &Cloud,
     hub: &str,
@@ -57,18 +59,20 @@ fn apply(
     Ok(view)
 }
 
-/// The changes in a body. Other members than tags and desired properties are ignored.
+/// The changes that a body contains: tags and desired properties. Other members of the body are ignored.
 struct Changes {
     tags: Option<Change>,
     desired: Option<Change>,
 }
 
 impl Changes {
-    /// A replacement removes a part that is absent or `null`. In a patch, an absent part does not change, and
-    /// `null` removes all desired properties.
+    /// Parses the changes.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". That `null` for
-    /// the tags of a patch changes nothing is a `[guess]`.
+    /// In a replacement, an absent part or `null` removes all values of the part. In a patch, an absent part changes
+    /// nothing, and `null` instead of the desired properties removes all desired properties.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". `[guess]`: `null`
+    /// instead of the tags of a patch changes nothing.
     fn read(body: &Value, replace: bool) -> Result<Self, TwinProblem> {
         let tags = object(body.get("tags"), "tags")?.cloned();
         let properties = object(body.get("properties"), "properties")?;
@@ -85,8 +89,9 @@ impl Changes {
     }
 }
 
-/// Returns the desired properties of a body without `$metadata` and `$version`, which only the hub sets. A client can
-/// therefore send a twin back that it has read.
+/// Returns the desired properties without `$metadata` and `$version`.
+///
+/// A client may send back a twin that it has read. The hub ignores these two names, because only the hub sets them.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, in which the client sends a twin back.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
@@ -96,7 +101,7 @@ pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, 
     desired
 }
 
-/// Reads a part of a twin. `null` counts as absent, because some clients write `null` for absent members.
+/// Returns a part of a twin. `null` counts as absent, because some clients write `null` for absent members.
 fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a Map<String, Value>>, TwinProblem> {
     match value {
         None | Some(Value::Null) => Ok(None),

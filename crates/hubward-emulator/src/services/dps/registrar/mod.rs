@@ -1,4 +1,4 @@
-//! The three requests of the DPS device API, independent of the transport.
+//! The three requests of the DPS device API. This code does not depend on the transport.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
-    /// Devices that a scripted fault moved to another hub than the hub of their enrollment.
+    /// The devices that a scripted fault moved to another hub. The hubs of their enrollments do not apply to these
+    /// devices.
     pub(crate) moves: Moves,
     pub(crate) id_scope: String,
     /// The Retry-After of 202 responses, in seconds.
@@ -31,8 +32,8 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers a device. The status is 202 even if the device is already assigned, and 200 only if the enrollment is
-    /// disabled.
+    /// Registers a device. The response has the status 202, even if the device is already assigned. If the enrollment
+    /// is disabled, the status is 200.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {
@@ -104,7 +105,7 @@ impl Registrar {
         DpsResponse::error(refusal, self.clock.now())
     }
 
-    /// The response for an expired token, at a scripted fault.
+    /// The response that a scripted fault sends for an expired token.
     pub(crate) fn expired(&self, caller: &Caller) -> DpsResponse {
         let why = "the token has expired (a scripted fault)".to_owned();
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
@@ -115,7 +116,7 @@ impl Registrar {
         caller.is_of(&self.id_scope)
     }
 
-    /// Why requests of a device are refused; `None` if they are allowed.
+    /// Returns why DPS refuses the requests of a device. Returns `None` if DPS allows them.
     pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
         self.store.read(|state| self.admit(state, caller).err())
     }
@@ -163,11 +164,11 @@ fn outcome(state: &State, caller: &Caller) -> Note {
     Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
-/// Returns the registration as the device's version of the API shows it. Older versions do not have the substatus for a
-/// device that its hub already has.
+/// Converts the registration to the API version of the device. Older versions have no substatus for "the hub already
+/// has the device".
 ///
-/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: the value is returned from version
-/// 2019-04-15 on, `initialAssignment` before.
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: this substatus exists from version 2019-04-15 on.
+/// Older versions get `initialAssignment`.
 fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
     let mut state = state.clone();
     if state.substatus == Some(Substatus::ReprovisionedToInitialAssignment) && *caller.api_version < *"2019-04-15" {
@@ -178,7 +179,7 @@ fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
 
 /// The response for a disabled enrollment.
 ///
-/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
+/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is an empty string.
 fn disabled(caller: &Caller) -> DpsResponse {
     let status = AssignmentStatus::Disabled;
     let mut state = RegistrationState::default();
@@ -190,14 +191,13 @@ fn disabled(caller: &Caller) -> DpsResponse {
 
 /// Parses the body of a request.
 ///
-/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
-/// is a `[guess]`.
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`. `[guess]`: the status if the body is too large.
 fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal> {
     if body.len() > limits::DPS_MESSAGE_MAX {
         return Err(Refusal::generic(413, "The request is larger than 96 KB."));
     }
     let wrong = || Refusal::generic(400, "The request body is not a device registration.");
-    // `serde` also accepts an array for a struct, and reads its items as the fields in order.
+    // For a struct, `serde` also accepts an array and reads its items as the fields in order. Refuse arrays here.
     if body.trim_ascii_start().first().is_some_and(|it| *it != b'{') {
         return Err(wrong());
     }

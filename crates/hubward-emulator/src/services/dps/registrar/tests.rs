@@ -99,7 +99,7 @@ fn answers_as_documented_while_and_after_assigning() {
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
     assert!(device.enabled && device.keys.primary == key);
-    // DPS keeps the result, and a lookup returns the same result.
+    // DPS keeps the result. A lookup returns it again.
     assert_eq!(json(&registrar.poll(&caller, &operation)), body);
     assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
 }
@@ -121,8 +121,8 @@ fn a_repeated_registration_is_assigning_first_and_keeps_its_hub() {
     for name in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
         assert_ne!(first["registrationState"][name], second["registrationState"][name], "{name}");
     }
-    // The substatus in the response depends on the device's api-version. The record contains the substatus of the
-    // newest version.
+    // The substatus in the response depends on the api-version of the device. The record always contains the
+    // substatus of the newest version.
     for (api_version, substatus) in [
         ("2018-11-01", "initialAssignment"),
         ("2019-03-31", "initialAssignment"),
@@ -144,10 +144,10 @@ fn the_substatus_depends_on_whether_dps_and_the_hub_know_the_device() {
     let caller = registrar.caller("d1", &key);
     let substatus = || registrar.result(&caller, b"")["registrationState"]["substatus"].clone();
     assert_eq!(substatus(), "initialAssignment");
-    // DPS no longer has the record; the hub still has the device.
+    // DPS no longer has the record, but the hub still has the device.
     registrar.store.change(|state| state.records.remove("d1"));
     assert_eq!(substatus(), "reprovisionedToInitialAssignment");
-    // The hub no longer has the device; DPS still has the record.
+    // The hub no longer has the device, but DPS still has the record.
     registrar.store.change(|state| {
         let hub = state.records.get("d1").and_then(|it| it.assigned.clone()).expect("assigned").hub;
         state.remove_device(&hub, "d1").expect("known there");

@@ -3,7 +3,8 @@
 use super::Invalid;
 use super::lexer::{Kind, Token};
 
-/// Maximum nesting depth of parentheses, functions and prefixes. The limit keeps the parser from exhausting the stack.
+/// Maximum nesting depth of parentheses, functions and prefixes. Without this limit, the parser could exhaust the
+/// stack.
 ///
 /// Source: `[guess]`.
 const DEEPEST: usize = 32;
@@ -33,7 +34,7 @@ impl Cursor {
         self.tokens.get(self.next + by).map_or(&Kind::End, |it| &it.kind)
     }
 
-    /// Returns the current token and moves to the next one, but never past the end.
+    /// Returns the current token and moves to the next token. At the end, stays at the last token.
     pub(super) fn take(&mut self) -> Kind {
         let kind = self.peek().clone();
         if kind != Kind::End {
@@ -71,7 +72,7 @@ impl Cursor {
         if self.symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
 
-    /// An error that says that `what` was expected at the current token.
+    /// Returns an error for the current token. The message says that the parser expected `what`.
     pub(super) fn expected(&self, what: &str) -> Invalid {
         self.wrong(&format!("expected {what}, found {}", self.peek().shown()))
     }

@@ -22,11 +22,13 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
     truth(&evaluate(condition, document)) == Some(true)
 }
 
-/// Evaluates an expression. If an operand is undefined, the result is undefined. `NOT` of undefined is undefined too,
-/// so a document without a member matches neither a comparison with the member nor the negated comparison.
+/// Evaluates an expression. If an operand is undefined, the result of most operators is undefined.
 ///
-/// Source: `[doc]` as above: a condition must be true. The rest follows Azure Cosmos DB, whose query language is the
-/// basis of this one; that is a `[guess]`.
+/// `NOT` of undefined is also undefined. Example: a document has no member `a`. Then neither `a = 1` nor `NOT a = 1`
+/// matches the document.
+///
+/// Source: `[doc]` as above: a condition must be true. `[guess]`: the rest works as in Azure Cosmos DB, whose query
+/// language is the basis of this language.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
         Expression::Undefined => None,
@@ -67,8 +69,10 @@ pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> O
     }
 }
 
-/// Evaluates `AND` or `OR`. An operand that equals `decides` decides the result. Otherwise, if an operand is neither
-/// true nor false, the result is undefined.
+/// Evaluates `AND` (`decides` is `false`) or `OR` (`decides` is `true`).
+///
+/// The result of `AND` is `false` if an operand is `false`. The result of `OR` is `true` if an operand is `true`.
+/// Otherwise, the result is undefined if an operand is undefined or not a boolean.
 fn junction<'a>(all: &'a [Expression], document: &'a Value, decides: bool) -> Operand<'a> {
     let mut known = true;
     for it in all {
@@ -85,10 +89,10 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
     operand.as_deref().and_then(Value::as_bool)
 }
 
-/// Compares two primitive values. Values of different types are unequal, and neither is less than the other.
+/// Compares two primitive values. If the types are different, the values are not equal, and `<` and `>` are false.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared. The result
-/// for different types is a `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared.
+/// `[guess]`: the result for different types.
 fn compare(left: &Value, comparison: Comparison, right: &Value) -> Option<bool> {
     Some(match comparison {
         Comparison::Equal => equal(left, right)?,
@@ -149,7 +153,8 @@ fn calculate<'a>(left: &Value, operator: Operator, right: &Value) -> Operand<'a>
     })
 }
 
-/// Returns a number, as an integer if it has no fraction. Returns undefined if the number is infinite or NaN.
+/// Converts a number to JSON: to an integer if it has no fraction. Returns undefined if the number is infinite or
+/// NaN.
 pub(super) fn number<'a>(it: f64) -> Operand<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
     if it.fract() == 0.0 && it.abs() < 9_007_199_254_740_992.0 {

@@ -33,17 +33,17 @@ const MEMBERS: [&str; 20] = [
     "configurations",
 ];
 
-/// Words that cannot begin a path or be an alias.
+/// Words that cannot start a path and cannot be an alias.
 const RESERVED: [&str; 14] =
     ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
 
 pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 
-/// `None` is undefined, `Some(None)` is null.
+/// In this value, `None` is undefined, and `Some(None)` is null.
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 
-/// The order does not matter: the lexer has already separated the symbols.
+/// These symbols can be in any order, because the lexer has already split the text into symbols.
 const COMPARISONS: [(&str, Comparison); 7] = [
     ("=", Comparison::Equal),
     ("!=", Comparison::Unequal),
@@ -56,8 +56,8 @@ const COMPARISONS: [(&str, Comparison); 7] = [
 
 /// Parses a condition or a subexpression.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions"; operator precedence is
-/// as in SQL, a `[guess]`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions". `[guess]`: the
+/// precedence of the operators is the same as in SQL.
 pub(super) fn expression(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     chain(cursor, "OR", |cursor| chain(cursor, "AND", negation, Expression::All), Expression::Any)
 }
@@ -98,7 +98,7 @@ fn comparison(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     Ok(Expression::Compare(Box::new(left), comparison, Box::new(right)))
 }
 
-/// Parses `IN`, `NIN` or `NOT IN`. Returns `true` for `NIN` and `NOT IN`.
+/// Parses `IN`, `NIN` or `NOT IN`. Returns `true` for `NIN` and `NOT IN`, and `None` if there is none of these.
 fn membership(cursor: &mut Cursor) -> Option<bool> {
     if cursor.keyword("IN") {
         return Some(false);
@@ -112,7 +112,7 @@ fn membership(cursor: &mut Cursor) -> Option<bool> {
 
 /// Parses the list after `IN`.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md has brackets. Parentheses, as in SQL, are a `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md: a list has brackets. `[guess]`: a list may have parentheses, as in SQL.
 fn list(cursor: &mut Cursor) -> Result<Vec<Expression>, Invalid> {
     let close = if cursor.symbol("[") {
         "]"
@@ -238,11 +238,12 @@ fn call(cursor: &mut Cursor, name: &str) -> Result<Expression, Invalid> {
     Ok(Expression::Call(function, arguments))
 }
 
-/// Parses a path such as `tags.site`, relative to the document. Removes the prefixes `devices.`, `devices.modules.` and
-/// the alias in `FROM`. Ignores letter case in the service's names, but not in names of tags and properties.
+/// Parses a path such as `tags.site`. Removes the prefix `devices.`, `devices.modules.` or the alias from `FROM`.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`; `devices.jobs.deviceId` for the
-/// prefix. `devices.modules.moduleId` and `id` for `deviceId`: `[sdk]` Azure IoT samples.
+/// The letter case of names that the service defines does not matter. The letter case of tags and properties matters.
+///
+/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`. The prefix also appears there, in
+/// `devices.jobs.deviceId`. `[sdk]` Azure IoT samples: `devices.modules.moduleId`, and `id` for `deviceId`.
 pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     let mut names = vec![name(cursor, false)?];
     while cursor.symbol(".") {
@@ -265,7 +266,7 @@ pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     Ok(Path(names))
 }
 
-/// Parses one name. The second value is whether the name was escaped.
+/// Parses one name. Returns the name, and whether it was escaped with `[[` and `]]`.
 fn name(cursor: &mut Cursor, after_dot: bool) -> Result<(String, bool), Invalid> {
     match cursor.peek().clone() {
         Kind::Escaped(name) => {

@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::eval::{Operand, number};
 use super::tree::Function;
 
-/// `ENDS_WITH` and `STARTS_WITH` are missing: these are names in the language of message routing. Twin queries have the
-/// names without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
+/// The names of the functions. `ENDS_WITH` and `STARTS_WITH` are missing here: message routing uses these names, but
+/// twin queries use `ENDSWITH` and `STARTSWITH`.
+///
+/// Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
 const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [
     ("ABS", Function::Abs, 1..=1),
     ("AS_NUMBER", Function::AsNumber, 1..=1),
@@ -50,10 +52,10 @@ impl Function {
         NAMES.iter().find(|(_, it, _)| *it == self).map_or(1..=1, |(.., count)| count.clone())
     }
 
-    /// Calls the function. The result is `None` (undefined) for arguments of the wrong type.
+    /// Calls the function with these arguments. If an argument has the wrong type, returns `None` (undefined).
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions". That an argument of the wrong type
-    /// gives undefined is documented for `AS_NUMBER` only; for the others it is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions". The page documents the result for a
+    /// wrong type for `AS_NUMBER` only. For the other functions, it is a `[guess]`.
     pub(super) fn call<'a>(self, arguments: &[Operand<'a>]) -> Operand<'a> {
         let [first, rest @ ..] = arguments else { return None };
         let is = |fits: fn(&Value) -> bool| bool(first.as_deref().is_some_and(fits));
@@ -129,7 +131,7 @@ fn whole<'a>(it: u64) -> Operand<'a> {
     Some(Cow::Owned(Value::from(it)))
 }
 
-/// A position in a string.
+/// Returns a position in a string as a number.
 fn index(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }

@@ -2,7 +2,7 @@
 
 use super::Invalid;
 
-/// Longer symbols come before their prefixes.
+/// The symbols. The lexer uses the first one that matches, so `<=` must come before `<`.
 const SYMBOLS: [&str; 18] =
     ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 
@@ -209,8 +209,10 @@ impl Lexer<'_> {
     }
 }
 
-/// Whether a character is allowed in a name that is not escaped. `-` and `:` are not: `[sdk]` queries escape names that
-/// contain them, such as `properties.reported.[[$iotin:deviceinfo]]`.
+/// Returns whether a name can contain this character without being escaped.
+///
+/// `-` and `:` must be escaped. `[sdk]`: queries escape names with these characters, such as
+/// `properties.reported.[[$iotin:deviceinfo]]`.
 fn is_name(it: char) -> bool {
     it.is_alphanumeric() || it == '_' || it == '$'
 }

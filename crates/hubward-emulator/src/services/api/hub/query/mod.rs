@@ -44,15 +44,15 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, headers: &HeaderMap, body: 
         batch(cloud, hub, modules, after.as_deref())
     };
     let (body, mut headers) = query.run(&text, &wanted, next).await.map_err(Problem::invalid)?;
-    // Only DPS returns this header.
+    // Only DPS returns this header; a hub does not.
     headers.retain(|(name, _)| *name != MAX_ITEM_COUNT);
     Ok(ApiResponse { status: 200, body, headers })
 }
 
 /// Reads the next twins. Holds the lock only for this batch.
 ///
-/// Source: `[seen]` recordings of azure-sdk-for-net, of 2021: a query returns `capabilities` of modules, but a GET
-/// of a module's twin does not.
+/// Source: `[seen]` recordings of azure-sdk-for-net, of 2021: a query for modules returns `capabilities`. A GET of a
+/// module's twin does not return `capabilities`.
 fn batch(cloud: &Cloud, hub: &str, modules: bool, after: Option<&str>) -> Batch {
     cloud.store.read(|state| {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -71,8 +71,8 @@ fn batch(cloud: &Cloud, hub: &str, modules: bool, after: Option<&str>) -> Batch 
     })
 }
 
-/// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is
-/// invalid. Please check the format of the query and try again."
+/// Source: for the code, `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md. Clients have seen this message:
+/// "The query is invalid. Please check the format of the query and try again."
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
@@ -108,7 +108,7 @@ impl Invalid {
     }
 }
 
-/// Parses a query and runs it on one document; `None` if the query is not valid. For the fuzz targets.
+/// Parses a query and runs it on one document. Returns `None` if the query is not valid. For the fuzz targets.
 pub(crate) fn query_of(text: &str, document: &Value) -> Option<Option<Value>> {
     Query::parse(text).ok().map(|query| query.shows(document))
 }

@@ -15,8 +15,8 @@ const UNKNOWN: [&str; 7] = ["ORDER", "HAVING", "JOIN", "LIMIT", "OFFSET", "UNION
 impl Query {
     /// Parses a query.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Basics of an IoT Hub query"; the length:
-    /// iot-hub/query-twins.md, "Twin query limitations".
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Basics of an IoT Hub query". For the maximum
+    /// length: iot-hub/query-twins.md, "Twin query limitations".
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
         if text.chars().nth(LONGEST).is_some() {
             return Err(Invalid::new(LONGEST + 1, "a query may have at most 8,192 characters").into());
@@ -27,12 +27,13 @@ impl Query {
             return Err(cursor.expected("SELECT").into());
         }
         let top = cursor.keyword("TOP").then(|| number(cursor)).transpose()?;
-        // `FROM` comes after the columns, but its alias may prefix the paths in the columns. So `FROM` is parsed first.
+        // The columns come before `FROM`, but their paths may start with the alias that `FROM` defines. Parse `FROM`
+        // first.
         let columns = cursor.place();
         skip_to_from(cursor);
         if !cursor.keyword("FROM") {
             cursor.go(columns);
-            // An error in the columns comes earlier in the text, so it is the better error to report.
+            // If the columns contain an error too, report that error, because it comes earlier in the text.
             select(cursor)?;
             return Err(cursor.expected("FROM").into());
         }
@@ -106,7 +107,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     Ok(from)
 }
 
-/// Parses the columns. The second value is whether they are `*`.
+/// Parses the columns. Also returns whether they are `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));
@@ -126,11 +127,13 @@ fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     }
 }
 
-/// Parses one column. Without an alias, the column of a path has the name of the last part, and the first aggregate has
-/// the name `$1`.
+/// Parses one column and its name. The name is the alias, if there is one.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md for `deviceId`; deeper paths and aggregates as in Azure Cosmos DB,
-/// `[guess]`.
+/// Without an alias, a path gives its last part as the name. Without an alias, the aggregates have the names `$1`,
+/// `$2` and so on.
+///
+/// Source: `[doc]` iot-hub/query-twins.md for `deviceId`. `[guess]`: deeper paths and aggregates work as in Azure
+/// Cosmos DB.
 fn column(cursor: &mut Cursor, aggregates: usize) -> Result<Column, Invalid> {
     let called = matches!(cursor.ahead(1), Kind::Symbol("("));
     let aggregate = match cursor.peek() {
@@ -205,7 +208,8 @@ fn end(cursor: &Cursor) -> Result<(), Invalid> {
     })
 }
 
-/// With an aggregate or GROUP BY, a row may contain only aggregates and the grouped property.
+/// Checks the columns of a query with an aggregate or GROUP BY. Such columns may only be aggregates and the grouped
+/// property.
 fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
     let Select::Columns(columns) = select else { return Ok(()) };
     let aggregates = columns.iter().any(|it| !matches!(it.what, What::Member(_)));

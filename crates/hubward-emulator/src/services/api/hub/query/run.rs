@@ -18,7 +18,7 @@ pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 /// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The last key that was read, matching or not; `None` at the end.
+    /// The key of the last document that was read, even if the document did not match. `None` at the end.
     pub(super) last: Option<String>,
 }
 
@@ -46,9 +46,10 @@ impl Query {
         aggregates || self.group.is_some()
     }
 
-    /// Fills a page. `batch` returns the documents after a key. The state may change between batches. Because a page
-    /// begins after the last key of the previous page, no document is returned twice, and every document that still
-    /// exists is returned.
+    /// Fills a page. `batch` returns the next documents after a key.
+    ///
+    /// The state may change between two batches. Each page begins after the last key of the previous page. As a
+    /// result, no document is returned twice, and no document that still exists is left out.
     pub(super) async fn run<F>(
         &self,
         text: &str,
@@ -138,7 +139,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Adds a row; returns false if the page is full.
+    /// Adds a row. Returns `false` if the page is full.
     fn add(&mut self, key: String, row: &Value) -> bool {
         if self.left == Some(0) {
             return false;
@@ -185,7 +186,8 @@ impl Mark {
     }
 }
 
-/// Returns a digest that identifies a query. The emulator refuses a continuation that belongs to another query.
+/// Returns a digest of the text of a query. A continuation contains this digest. If the digest belongs to another
+/// query, the emulator refuses the continuation.
 fn digest(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref()[..6].iter().map(|it| format!("{it:02x}")).collect()
@@ -200,7 +202,8 @@ struct Groups<'a> {
 
 /// Documents that form one row.
 struct Group {
-    /// The value that the documents have in common; `None` if it is undefined.
+    /// The value of the grouped property. All documents of the group have this value. `None` if the property is
+    /// undefined.
     common: Option<Value>,
     /// One aggregate for each column.
     sums: Vec<Sum>,
@@ -212,7 +215,7 @@ impl Group {
     }
 }
 
-/// The sort key of a group, short enough for the continuation header.
+/// Returns the sort key of a group. The key is short, because the continuation header contains it.
 fn short(common: Option<&Value>) -> String {
     let mut key = common.map(Value::to_string).unwrap_or_default();
     if key.len() > SHORT {

@@ -57,7 +57,7 @@ fn conditions_from_documentation_and_samples_are_evaluated() {
         ("lastActivityTime >= '2021-05-07T00:00:00Z'", true),
         ("properties.reported.[[$iotin:deviceinfo]].manufacturer.value = 'Contoso'", true),
         ("NOT IS_DEFINED(tags.notSeenSince)", true),
-        // Letter case: ignored in the service's names, significant in other names.
+        // The letter case matters in all names except those that the service defines.
         ("DeviceID = 'myDeviceId' and Properties.Reported.connectivity = 'wifi'", true),
         ("tags.Location.region = 'US'", false),
         ("tags.location.region = 'us'", false),
@@ -263,7 +263,7 @@ fn hub(count: usize) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// One page of a query over twins, in batches of three: its rows, its item type, and the continuation.
+/// Reads one page of a query over twins, in batches of three. Returns the rows, the item type and the continuation.
 async fn page(
     twins: &[(String, Value)],
     text: &str,

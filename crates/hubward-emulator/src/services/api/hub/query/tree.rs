@@ -55,8 +55,9 @@ pub(super) enum Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<String>);
 
-/// An expression. A chain of operators is one flat node. Only parentheses, functions and prefixes make the tree deeper,
-/// and the parser limits their depth.
+/// An expression. A chain of operators is one node, however long it is.
+///
+/// Only parentheses, functions and prefixes make the tree deeper, and the parser limits their depth.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Undefined,
@@ -65,7 +66,7 @@ pub(super) enum Expression {
     Call(Function, Vec<Self>),
     Not(Box<Self>),
     Negative(Box<Self>),
-    /// `a + b - c`, or `a * b / c`, evaluated from the left.
+    /// A sum or a product, such as `a + b - c` or `a * b / c`. It is evaluated from left to right.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
     Compare(Box<Self>, Comparison, Box<Self>),
     In {
