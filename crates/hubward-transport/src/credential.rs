@@ -19,8 +19,9 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns a token for `resource` that is valid until `expiry`. A [`Credential::Token`] is returned
-    /// unchanged if it covers the resource.
+    /// Returns a token for `resource` that is valid until `expiry`.
+    ///
+    /// A [`Credential::Token`] has its own expiry. If it covers the resource, it is returned unchanged.
     ///
     /// # Errors
     /// [`CredentialError`]. Its `Display` output contains no secret.
@@ -58,7 +59,7 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// Returns the HMAC-SHA256 of `message` under the device's key.
     ///
     /// # Errors
-    /// [`CredentialError::Signer`] with the error of the device or daemon. It must not contain a secret.
+    /// [`CredentialError::Signer`] with the error text of the device or daemon. The text must not contain a secret.
     async fn sign(&self, message: &[u8]) -> Result<[u8; hubward_sas::SIGNATURE_LEN], CredentialError>;
 }
 

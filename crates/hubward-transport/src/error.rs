@@ -14,8 +14,8 @@ use crate::CredentialError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The transport could not connect: the name does not resolve, the host refuses the connection, or the network
-    /// cannot reach the host.
+    /// The transport could not connect. For example, the name does not resolve, the host refuses the connection, or the
+    /// network cannot reach the host.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port.
@@ -52,7 +52,7 @@ pub enum TransportError {
         endpoint: String,
         /// The stage that was interrupted.
         stage: Stage,
-        /// The error of the operating system; `None` if the peer closed the connection in an orderly way.
+        /// The error of the operating system. `None` if the peer closed the connection in an orderly way.
         #[source]
         source: Option<io::Error>,
     },
@@ -81,7 +81,7 @@ pub enum TransportError {
     Unsupported(&'static str),
 }
 
-/// The stages of a connection. [`fmt::Display`] gives the name that the command line prints.
+/// A stage of a connection. [`fmt::Display`] writes the name that the command line prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -118,8 +118,10 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why a TLS handshake failed. Protocol crates convert it from the fault that their dialer reports; this crate does
-/// not depend on dialers.
+/// Why a TLS handshake failed.
+///
+/// A protocol crate creates this value from the fault that its dialer reports, because this crate does not depend on
+/// dialers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
@@ -221,8 +223,8 @@ impl Refusal {
     }
 }
 
-/// Formats the text of a peer for an error or a log: one line, no [hidden characters](is_hidden), at most
-/// 200 characters.
+/// Prepares text from a peer for an error or a log. The result has one line, no [hidden characters](is_hidden) and at
+/// most 200 characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     const LENGTH_MAX: usize = 200;
@@ -282,7 +284,7 @@ impl TransportError {
         }
     }
 
-    /// Returns whether the same request may succeed later without any change.
+    /// Returns `true` if the same request may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
