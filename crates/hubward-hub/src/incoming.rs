@@ -14,7 +14,7 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. Otherwise a handler that holds a handle of the client would keep the client
+    /// `None` after the client has ended. A handler may hold a handle of the client, and would then keep the client
     /// alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
@@ -41,7 +41,7 @@ impl Incoming {
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, MessageInbox> {
-        // No code panics while it holds the lock, and no other thread can see half a change.
+        // A poisoned lock is usable: no code panics while it holds the lock, and no thread sees a half-made change.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -51,7 +51,8 @@ impl Incoming {
         let _full = self.task_waker.try_send(());
     }
 
-    /// Serves a method, or with `None` every method without its own handler, from now on.
+    /// Registers the handler of a method. If `name` is `None`, the handler serves every method that has no handler of
+    /// its own.
     pub(crate) fn serve(&self, name: Option<String>, handler: Handler) {
         let mut handlers = self.handlers();
         let replaced = match &mut *handlers {

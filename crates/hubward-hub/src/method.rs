@@ -16,7 +16,7 @@ pub(crate) type MethodOutcome = Result<MethodResponse, MethodError>;
 /// A handler as the client stores it.
 pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = MethodOutcome> + Send>> + Send + Sync>;
 
-/// A handler's response: a status that the program chooses, and JSON or an empty body.
+/// The response of a handler: a status that the program chooses, and a body that is JSON or empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResponse {
     pub(crate) status: i32,
@@ -24,8 +24,8 @@ pub struct MethodResponse {
 }
 
 impl MethodResponse {
-    /// Makes a response with a status and no body. By convention, 200 means success; the hub does not interpret
-    /// it.
+    /// Makes a response with a status and no body. By convention, 200 means success. The hub does not interpret the
+    /// status.
     #[must_use]
     pub const fn new(status: i32) -> Self {
         Self { status, body: Bytes::new() }
@@ -39,7 +39,7 @@ impl MethodResponse {
         Ok(Self { status, body: serde_json::to_vec(body)?.into() })
     }
 
-    /// Makes a response with a status and a body that is already JSON, at most 128 KB. If the body is not JSON, the
+    /// Makes a response with a status and a body that is already JSON, at most 128 KB. If the body is invalid, the
     /// caller gets 500.
     #[must_use]
     pub fn raw(status: i32, body: impl Into<Bytes>) -> Self {
@@ -47,11 +47,12 @@ impl MethodResponse {
     }
 }
 
-/// Why a handler has no response. The caller gets its status, and a body `{"error": "…"}`.
+/// The error of a handler. The caller of the method gets the error's status and a body `{"error": "…"}`.
 ///
-/// The `?` operator converts every error into one with status 500. The text of such an error goes to the log
-/// and not to the caller, since it may contain details that the cloud should not see. Like `anyhow::Error`,
-/// this type therefore does not implement [`std::error::Error`] itself.
+/// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
+/// contain details that the cloud should not see. So it goes only to the log.
+///
+/// To allow this conversion, `MethodError` does not implement [`std::error::Error`] (nor does `anyhow::Error`).
 pub struct MethodError {
     status: i32,
     /// For the caller.
