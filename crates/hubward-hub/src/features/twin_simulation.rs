@@ -196,7 +196,8 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // From here on, nothing fails. The connection is new, or has missed a change.
+        // From here on, nothing fails. In half of the runs, the connection is new. In the others, it may have missed
+        // changes.
         self.calm = true;
         if self.rng.bool() {
             self.cut();

@@ -145,7 +145,7 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
-    // A message that is completed after an uncompleted one is delivered again, and counted.
+    // Message 4 is completed, but an earlier message is not. So message 4 is delivered again, and counted.
     hub.deliver(4);
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
@@ -385,7 +385,7 @@ async fn the_receiver_learns_of_the_end_of_its_client() {
     });
     until_idle().await;
     hub.deliver(3);
-    // A receiver does not keep the client alive; the third message may or may not be taken before the end.
+    // A receiver does not keep the client alive. The client may or may not take the third message before it ends.
     drop(client);
     let (reason, mut receiver, second) = match poll_times(50, waiting).await {
         Some(Ok(ended)) => ended,
@@ -419,7 +419,7 @@ async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
 }
 
-/// Uses two threads. Messages, calls and ends of connections come at any moment.
+/// Uses two threads. Messages and calls arrive, and connections end, at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
     for seed in 0..200 {
@@ -474,7 +474,7 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // A handler's task may outlive its client, and reports its response at its very end.
+        // A handler's task may run longer than its client. It counts its response just before it ends.
         while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }

@@ -206,7 +206,7 @@ impl HubTransport for FakeHub {
             (hub.opened, hub.outcomes.pop_front().unwrap_or(AttemptOutcome::Accept))
         };
         let alive = Alive::new(self);
-        // Yields, so that other tasks see that an attempt is running.
+        // Yields several times. Other tasks can then see that an attempt is running.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -257,7 +257,7 @@ struct Connection {
     watching: Vec<(Tag, Feature)>,
     asking: Vec<(Tag, Upstream)>,
     replying: Vec<Reply>,
-    /// The messages that are not acknowledged, oldest first, and whether each is settled.
+    /// The unacknowledged messages, oldest first. The value says whether the program has settled the message.
     ack_order: BTreeMap<Lock, bool>,
     alive: Alive,
 }
