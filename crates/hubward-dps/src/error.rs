@@ -13,8 +13,8 @@ use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 pub enum ProvisionError {
     /// A request failed, and the provisioner gave up.
     ///
-    /// There are three possible reasons: a retry could not succeed, too many requests failed in a row, or the next
-    /// retry would have come after the deadline.
+    /// It gives up when a retry cannot succeed, when too many requests have failed in a row, or when the next retry
+    /// would come after the deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
         /// The number of failed requests in a row, including this one.
@@ -58,7 +58,7 @@ pub enum ProvisionError {
 }
 
 impl ProvisionError {
-    /// Which party has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {

@@ -1,4 +1,4 @@
-//! Counts of what the client could not hand to the program or could not answer.
+//! Counts of messages and calls that the client could not hand to the program or could not answer.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -38,8 +38,8 @@ pub struct HubCounts {
     /// ended. The client [held back](crate::CloudMessage#in-which-order-to-complete) the acknowledgement, because an
     /// earlier message was not completed. The hub delivers these messages again, although the program has handled them.
     pub messages_held_back: u64,
-    /// Messages that the program settled after their connection had ended. The client does not acknowledge these
-    /// messages, so the hub delivers them again.
+    /// Messages that the program settled after the connection that delivered them had ended. The client does not
+    /// acknowledge these messages, so the hub delivers them again.
     pub messages_stale: u64,
     /// Messages with QoS 0 that the program never received. The receive queue was full, or the client ended while they
     /// waited. These messages are lost: the hub expects no acknowledgement of them and does not deliver them again.

@@ -68,7 +68,7 @@ impl SendError {
         )
     }
 
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -78,7 +78,7 @@ impl SendError {
     }
 }
 
-/// Why a message was not acknowledged, or a twin request not answered.
+/// Why the hub did not acknowledge a message, or did not answer a twin request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnconfirmedReason {
@@ -186,7 +186,7 @@ impl HubError {
         &self.reason
     }
 
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.reason().fault()

@@ -41,7 +41,7 @@ pub(crate) struct MessageInbox {
     unsettled: usize,
     /// Number of bytes of the messages that the program has taken and not dropped, over all connections.
     held_bytes: usize,
-    /// Settlements that wait for the connection. Bounded by the number of received messages.
+    /// Settlements that wait for the connection. There are at most as many as received messages.
     settlements: VecDeque<Settlement>,
     /// The caller of the settlement that the connection is accepting.
     settling: Option<SettleSender>,
@@ -251,7 +251,8 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Settles a message that came over `connection`. The connection gets the settlement next.
+    /// Queues the settlement of a message that came over `connection`. [`MessageInbox::next`] later returns it for the
+    /// connection.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -393,7 +394,7 @@ mod tests {
         inbox.release_bytes(taken.bytes);
         held.drain(..).for_each(|it| inbox.release_bytes(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
-        // A message larger than the bound fits only if it is alone.
+        // A message that is larger than the limit fits only if no other message waits.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
         let _receiver = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");

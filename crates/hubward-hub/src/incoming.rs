@@ -1,4 +1,4 @@
-//! Data that the hub sends to the program: shared by handles, receivers and the task.
+//! Data that the hub sends to the program. The handles, the receivers and the task share it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) struct Incoming {
     pub(crate) latest: Latest,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
-    /// Wakes the task. One pending signal is enough for any amount of work.
+    /// Wakes the task. The channel holds one signal. This is enough, because the task then does all pending work.
     task_waker: mpsc::Sender<()>,
 }
 
@@ -47,7 +47,7 @@ impl Incoming {
 
     /// Wakes the task, which then checks the inbox.
     pub(crate) fn wake_task(&self) {
-        // If the channel is full, the task is about to check the inbox already.
+        // If the channel is full, a signal is pending already, and the task is about to check the inbox.
         let _full = self.task_waker.try_send(());
     }
 
@@ -59,7 +59,7 @@ impl Incoming {
             Some(handlers) => handlers.insert(name, handler),
             None => Some(handler),
         };
-        // Dropping a handler may run any code, so the lock is released first.
+        // Releases the lock before the old handler is dropped, because dropping a handler may run any code.
         drop(handlers);
         drop(replaced);
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::features::{Features, Outgoing};
 
-    /// A program that uses the inbox as soon as it is woken.
+    /// A waker that uses the inbox at the moment when it is woken.
     struct CheckingProgram {
         incoming: Arc<Incoming>,
         checks: AtomicUsize,

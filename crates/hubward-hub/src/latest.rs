@@ -86,7 +86,7 @@ impl Latest {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // No code panics while it holds the lock, except when memory runs out.
+        // A poisoned lock is usable: no code panics while it holds the lock, except when memory runs out.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,7 +108,7 @@ fn check(size: TwinSize) -> Result<(), ProtoError> {
     check_json(json)
 }
 
-/// Checks the size of desired properties, or of a change, as JSON.
+/// Checks the JSON size of desired properties, or of a change of them.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`].

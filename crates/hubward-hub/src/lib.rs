@@ -26,8 +26,8 @@
 //! # Behaviour
 //!
 //! * **Delivery is at least once.** After a reconnect, the client sends unacknowledged messages again in their original
-//!   order, even if the hub has lost the session. The hub may then receive a message twice. If the hub does not
-//!   acknowledge a message, the receipt says whether the hub may have it. With [`SendError::NotSent`], the hub
+//!   order. It does this even if the hub has lost the session. The hub may then receive a message twice. If the hub
+//!   does not acknowledge a message, the receipt says whether the hub may have it. With [`SendError::NotSent`], the hub
 //!   certainly does not have the message. With [`SendError::Unknown`], the client wrote the message and received no
 //!   acknowledgement.
 //! * **Every receipt resolves.** It resolves with an acknowledgement, a refusal, the message's deadline or the end of

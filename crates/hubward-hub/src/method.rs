@@ -1,4 +1,4 @@
-//! Handlers of direct methods: the handlers of a client, and the responses and errors that they return.
+//! The handlers of direct methods: a client's table of handlers, and the responses and errors that handlers return.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -62,13 +62,13 @@ pub struct MethodError {
 }
 
 impl MethodError {
-    /// Makes an error for the caller, with a status and a message that the program chooses.
+    /// Makes an error with a status and a message that the caller of the method gets.
     #[must_use]
     pub fn new(status: i32, message: impl Into<String>) -> Self {
         Self { status, message: Some(message.into()), source: None }
     }
 
-    /// Makes an error for the caller: the payload is invalid (status 400).
+    /// Makes an error with status 400 for an invalid payload. The caller of the method gets `message`.
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)

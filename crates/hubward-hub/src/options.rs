@@ -32,7 +32,7 @@ pub struct HubOptions {
     /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes.
     /// This is longer than the longest back-off and a reconnect, and no caller waits for ever.
     pub send_deadline: Option<Duration>,
-    /// How long one attempt to connect and log in may take. Default 30 s.
+    /// Maximum time for one attempt to connect and log in. Default 30 s.
     pub login_deadline: Duration,
     /// Maximum time for the hub to acknowledge a message. After this time, the client reconnects once and sends the
     /// message again. Default 30 s.
@@ -40,7 +40,7 @@ pub struct HubOptions {
     /// A hub throttles by delaying acknowledgements. So the time doubles with each such reconnect, until
     /// acknowledgements come in time again.
     pub ack_timeout: Duration,
-    /// Lifetime of a token; at least 2 s. The client renews the token at about 85 % of it. Default 1 hour.
+    /// Lifetime of a token; at least 2 s. The client renews the token after about 85 % of this time. Default 1 hour.
     pub token_lifetime: Duration,
     /// Maximum time that a renewal waits for acknowledgements. Then the client moves to the new connection and sends
     /// unacknowledged messages again. Default 5 s.
@@ -58,8 +58,8 @@ pub struct HubOptions {
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and
     /// twice this time. Default 60 s.
     pub duplicate_wait: Duration,
-    /// Maximum number of method calls that run at a time; at least 1. The client answers further calls with 503
-    /// at once. Default 16.
+    /// Maximum number of method calls that run at a time; at least 1. While this number is running, the client answers
+    /// other calls with 503 at once. Default 16.
     pub method_calls: usize,
     /// Maximum time for a method handler. After this time, the client answers the call with 504 and drops the handler's
     /// future. Default 5 minutes: a hub lets a caller wait no longer.

@@ -1,4 +1,4 @@
-//! The state that the handles of a client and its task share, and the commands from the handles to the task.
+//! The state that the handles and the task of a client share, and the commands that the handles send to the task.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,7 @@ use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
 
-// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
+// A channel of tokio allocates a block of many items, so a large item would cost kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
 
 /// A command from a handle to the task.

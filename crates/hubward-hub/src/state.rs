@@ -110,8 +110,10 @@ impl DisconnectCause {
         }
     }
 
-    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
+    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    ///
+    /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
+    /// same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)
@@ -128,8 +130,10 @@ pub enum CloseReason {
     /// Every handle was dropped.
     #[error("the program dropped its last handle")]
     Dropped,
-    /// The client stopped after a refusal. Either the very first login failed for a reason that a retry cannot change,
-    /// or the hub no longer accepts a token that the program supplied and that the client cannot renew.
+    /// The client ended because of this error. There are two cases:
+    ///
+    /// * The very first login failed for a reason that a retry cannot change.
+    /// * The hub no longer accepts the token, and the client cannot renew it because the program supplied it.
     #[error(transparent)]
     Refused(Arc<TransportError>),
     /// The client's task was aborted, because the runtime shut down or a transport panicked.
@@ -138,7 +142,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.transport_error().map(TransportError::fault)
@@ -153,8 +157,10 @@ impl CloseReason {
         }
     }
 
-    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
+    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    ///
+    /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
+    /// same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)

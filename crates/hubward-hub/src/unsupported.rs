@@ -26,7 +26,7 @@ pub struct Unsupported {
 pub enum Capability {
     /// A feature of the hub.
     Feature(Feature),
-    /// Abandoning a received message, so that the hub delivers it again at once.
+    /// Abandoning a received message. The hub then delivers it again at once.
     Abandon,
     /// Rejecting a received message.
     Reject,

@@ -1,5 +1,5 @@
-//! Reads the wall clock. Only tokens and HTTP dates need it. Code that measures a duration uses tokio's
-//! clock, which tests can pause.
+//! Reads the wall clock. Use it only for tokens and HTTP dates. To measure a duration, use tokio's clock, which tests
+//! can pause.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -27,7 +27,7 @@ impl Credential {
     /// [`CredentialError`]. Its `Display` output contains no secret.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the request to the signer and has no other effect.
+    /// Dropping the future drops the request to the signer. It has no other effect.
     pub async fn token(
         &self,
         resource: &str,
@@ -46,7 +46,7 @@ impl Credential {
         }
     }
 
-    /// Returns whether this credential can create a new token when the old one expires.
+    /// Returns `true` if this credential can create a new token when the old one expires.
     #[must_use]
     pub const fn is_renewable(&self) -> bool {
         !matches!(self, Self::Token(_))

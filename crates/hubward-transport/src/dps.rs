@@ -9,7 +9,7 @@ use hubward_sas::SasToken;
 
 use crate::{Stage, TransportError, TransportKind};
 
-/// A protocol to send requests to one DPS endpoint. The driver decides when to send them.
+/// Sends requests to one DPS endpoint over one protocol. The driver decides when to send a request.
 ///
 /// Each of the two requests contains the whole identity of the device. So a transport keeps no state except its
 /// connection, and the driver can continue an operation on another transport.

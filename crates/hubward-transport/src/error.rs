@@ -10,7 +10,7 @@ use hubward_proto::{Fault, ProtoError, is_hidden};
 
 use crate::CredentialError;
 
-/// Any failure of a transport. The message of an error does not repeat its source.
+/// Any failure of a transport. The text of an error does not repeat the text of its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -210,7 +210,7 @@ impl Refusal {
         use error_code::Cause;
         match self.by {
             RefusedBy::Status(status) => error_code::cause(status, self.error_code),
-            // A gateway or proxy refused, so the device's credential is not the cause.
+            // A gateway or proxy refused the upgrade, so the device's credential is not the cause.
             RefusedBy::UpgradeStatus(429) => Cause::Throttled,
             RefusedBy::UpgradeStatus(500..) => Cause::Server,
             RefusedBy::UpgradeStatus(_) => Cause::Request,
@@ -313,7 +313,7 @@ impl TransportError {
         }
     }
 
-    /// Returns the host and port of the failed connection, if there was one.
+    /// Returns the host and port of the failed connection; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

@@ -13,7 +13,7 @@ use hubward_sas::SasToken;
 
 use crate::{Refusal, Stage, TransportError, TransportKind};
 
-/// A protocol to connect to hubs. It opens connections and keeps no state between them.
+/// Connects to hubs over one protocol. It opens connections and keeps no state between them.
 #[async_trait]
 pub trait HubTransport: Send + Sync + fmt::Debug {
     /// Returns the protocol.
@@ -34,9 +34,10 @@ pub trait HubTransport: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Opens one byte stream and queues the login. It does not wait for the hub's answer to the login: later,
-    /// [`HubConnection::poll_exchange`] returns [`Downstream::Ready`] if the hub accepts the login, or an error if the
-    /// hub refuses it.
+    /// Opens one byte stream and queues the login. Does not wait for the hub's answer to the login.
+    ///
+    /// Later, [`HubConnection::poll_exchange`] returns the answer: [`Downstream::Ready`] if the hub accepts the login,
+    /// or an error if the hub refuses it.
     ///
     /// # Errors
     /// [`TransportError`] of name resolution, TCP, TLS or the WebSocket upgrade.
@@ -70,8 +71,8 @@ pub trait HubConnection: Send + fmt::Debug {
     /// [`HubConnection::has_room`] is false, because there is at most one reply for each received event.
     ///
     /// # Errors
-    /// [`TransportError::Unsupported`] for a reply that [`Abilities`] excludes, [`TransportError::Request`]
-    /// for a reply that cannot be encoded. The connection stays usable.
+    /// [`TransportError::Unsupported`] if [`Abilities`] excludes the reply. [`TransportError::Request`] if the reply
+    /// cannot be encoded. After either error, the connection stays usable.
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
 
     /// Returns the number of settlements that the connection has accepted but not sent yet.
@@ -95,7 +96,7 @@ pub trait HubConnection: Send + fmt::Debug {
     /// too long or broke the protocol. The events that were appended before the error are valid.
     ///
     /// # Cancel safety
-    /// All state is in `self`: a caller that stops polling loses nothing.
+    /// The caller can stop polling at any time and loses nothing, because all state is in `self`.
     fn poll_exchange(&mut self, cx: &mut Context<'_>, events: &mut Vec<Downstream>)
     -> Poll<Result<(), TransportError>>;
 

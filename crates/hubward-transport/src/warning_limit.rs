@@ -1,4 +1,4 @@
-//! Limits how often a peer can make the program log the same warning.
+//! Limits how often the program logs the same warning, when a peer can cause the warning again and again.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

@@ -62,7 +62,7 @@ impl Provisioner {
     /// Default of [`Provisioner::attempt_timeout`].
     pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Default of [`Provisioner::token_lifetime`]. The provisioner uses the token for minutes at most.
+    /// Default of [`Provisioner::token_lifetime`]: one hour. The provisioner uses the token for some minutes at most.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
     /// Makes a provisioner that registers `request` over `transport`.
@@ -126,7 +126,8 @@ impl Provisioner {
         self.transport.endpoint()
     }
 
-    /// Registers, waits, polls and retries until the device has a hub or the registration has failed.
+    /// Runs the registration: registers, waits, polls and retries, until the device has a hub or the registration has
+    /// failed.
     ///
     /// # Errors
     /// [`ProvisionError`]. `fault()` names the party that has to act. `is_retryable()` says whether a later attempt may
@@ -236,7 +237,7 @@ impl Provisioner {
                 Err(ProvisionError::Rejected { endpoint, status, state })
             }
             (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
-            // The flow gives up only after a failure, so there is a last error.
+            // The flow gives up only after a failure, so `failures` contains an error.
             (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
                 Err(ProvisionError::Transport { attempts, out_of_time, source })
             }

@@ -72,7 +72,7 @@ impl HubClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The protocol does not support these messages, or this kind of identity does not receive them.
+    /// The protocol does not support these messages, or this kind of identity (device or module) does not receive them.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Another receiver exists; drop it first.
@@ -102,7 +102,7 @@ pub struct CloudMessages {
 }
 
 impl CloudMessages {
-    /// Waits for the next message. Returns messages in the order of their arrival.
+    /// Waits for the next message and returns it. Messages come in the order of their arrival.
     ///
     /// # Errors
     /// The reason why the client has ended.
@@ -113,7 +113,7 @@ impl CloudMessages {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Returns the next message if one is waiting. Does not wait for one.
+    /// Returns the next message, if a message has arrived; otherwise `None`. Does not wait.
     pub fn try_next(&mut self) -> Option<CloudMessage> {
         let taken = self.source.incoming.inbox().take();
         taken.map(|it| self.source.message(it))
@@ -201,7 +201,7 @@ impl CloudMessage {
         self.settle(Disposition::Complete).await
     }
 
-    /// Returns the message to the hub, which delivers it again at once.
+    /// Gives the message back to the hub. The hub delivers it again at once.
     ///
     /// # Errors
     /// [`SettleError::Unsupported`] if [`Abilities::abandon`] is false, as over MQTT. The method returns this error at

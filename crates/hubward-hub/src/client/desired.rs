@@ -27,9 +27,9 @@ impl HubClient {
     /// this rule is ours.
     ///
     /// # Size limits
-    /// The client keeps at most 64 KiB of desired properties as a hub counts them (twice what a hub accepts), and at
-    /// most 128 KiB as JSON. If a change exceeds a limit, the client reads the twin once, to check whether the hub
-    /// really has that much.
+    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
+    /// As JSON, it keeps at most 128 KiB. If a change exceeds a limit, the client reads the twin once, to check whether
+    /// the hub really has that much.
     ///
     /// The hub violates the protocol if the twin also exceeds a limit, or if a later change on the same connection
     /// exceeds a limit. Then the client ends the connection and connects again with growing waits.
@@ -98,7 +98,7 @@ impl DesiredProperties {
 }
 
 impl Clone for DesiredProperties {
-    /// Returns a receiver that has seen the same states as this one.
+    /// Returns a second receiver. It continues where this receiver is now: it has seen the same states.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }

@@ -1,4 +1,4 @@
-//! Serving direct methods: registering handlers, and the call that a handler receives.
+//! The handle's methods for direct methods: registering a handler. Also the call that a handler receives.
 
 use std::sync::Arc;
 

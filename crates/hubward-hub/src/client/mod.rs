@@ -34,7 +34,7 @@ const OTHER_COMMANDS: usize = 16;
 /// and there are fewer than 16 features.
 const FEATURES: usize = 16;
 
-/// A client of one hub, for one device or module. Clones share one connection.
+/// A handle of a client. A client connects one device or module to one hub. Clones of a handle share one connection.
 ///
 /// A background task owns the connection. The handle only sends commands to the task. Dropping the last handle ends the
 /// task without waiting, and the client does not send messages that are still queued. To send them first, call

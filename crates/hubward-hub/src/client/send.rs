@@ -32,7 +32,7 @@ impl HubClient {
     /// had room.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it returns, the message was not queued.
+    /// If the future is dropped before it returns a receipt, the client did not queue the message.
     pub async fn enqueue(&self, message: Message) -> Result<Receipt, SendError> {
         if let Err(source) = message.check() {
             return Err(SendError::Refused { message: MessageLabel::of(&message), source });
@@ -49,8 +49,8 @@ impl HubClient {
             Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task returns the permits later: the permit of `room` when the message leaves the queue, and the permits
-        // of `byte_room` when the message is resolved.
+        // The task returns the permits later. It returns the permit of `room` when the message leaves the queue. It
+        // returns the permits of `byte_room` when the message is resolved.
         room.forget();
         byte_room.forget();
         let (pending, receipt) = PendingMessage::new(message, deadline);
@@ -82,7 +82,7 @@ impl HubClient {
         acquired.map_err(|_| not_sent(UnconfirmedReason::Closed(self.shared.reason())))
     }
 
-    /// Queues a message if the queue has room for it right now.
+    /// Queues a message if the queue has room right now. Does not wait.
     ///
     /// # Errors
     /// [`TryEnqueueError`], which contains the message.

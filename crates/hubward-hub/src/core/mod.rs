@@ -64,7 +64,7 @@ pub(crate) struct TokenLife {
     pub(crate) age: Duration,
 }
 
-/// The decisions of one client. `T` is a message together with its receipt.
+/// Makes the decisions of one client. `T` is the type of a message together with its receipt.
 #[derive(Debug)]
 pub(crate) struct Core<T> {
     setup: Setup,
@@ -275,7 +275,7 @@ impl<T> Core<T> {
 
     // Actions.
 
-    /// The latest moment for the next call of [`Core::on_time`]; `None` if no timer is set.
+    /// Returns the moment at which the driver must call [`Core::on_time`] at the latest; `None` if no timer is set.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Waiting { until }

@@ -37,7 +37,7 @@ pub(crate) struct Calls {
     limit: usize,
     /// Number of running handlers, for calls of any connection.
     working: usize,
-    /// Number of running handlers for calls of the connection that is up.
+    /// Number of running handlers whose call came over the connection that is up.
     open: usize,
     jobs: Vec<Job>,
     replies: VecDeque<Reply>,

@@ -91,7 +91,7 @@ impl Features {
         }
     }
 
-    /// Handles an event of the connection that the core does not handle.
+    /// Handles an event of the connection. The driver passes only the events that the core does not handle.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
             Downstream::Done(tag) if self.subscriptions.on_done(tag) => {

@@ -30,7 +30,7 @@ const ACTIONS: usize = 60;
 /// Maximum lag of a copy of the twin. If the lag were greater, the client would assume that the twin was created again.
 const LAG_MS: u64 = 4_900;
 
-/// Events that must happen in the run; otherwise the run proves nothing.
+/// Events that must happen at least once over all seeds; otherwise the test proves nothing and fails.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a request in flight",
@@ -98,7 +98,7 @@ enum Sent {
     Report(u64),
 }
 
-/// A planned event on a connection. The earliest event compares as the greatest.
+/// A planned event on a connection. In the ordering of events, the earliest event is the greatest.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     at: Reverse<(Instant, u64)>,

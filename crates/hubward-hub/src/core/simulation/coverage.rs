@@ -148,7 +148,7 @@ impl Seen {
         }
     }
 
-    /// The gaps in the table, and the entries that should be impossible.
+    /// Returns the required entries that are empty, and the filled entries that should be impossible.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (kind, states, reason) in TABLE {

@@ -26,7 +26,7 @@ const SEEDS: u64 = 20_000;
 /// Minimum number of events in the run of one seed.
 const EVENTS: u64 = 200;
 
-/// The number of seeds within which a planted bug must be found.
+/// The simulation must find each planted bug within this number of seeds.
 const FOUND_WITHIN: u64 = 1_000;
 
 /// Runs one seed. Returns the number of events, or an error that names the promise that was broken.

@@ -130,7 +130,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Runs from the first attempt to the end; returns the number of events.
+    /// Runs one client from its first attempt to its end. Returns the number of events.
     fn live(mut self) -> u64 {
         for _ in 0..self.rng.usize(ACTIONS) {
             self.act();
@@ -275,7 +275,7 @@ impl<'a> World<'a> {
                 _ => {
                     let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
                     self.now = self.now.max(at);
-                    // A driver may see a timer and an event at the same time.
+                    // A driver may find that a timer is due and an event has arrived at the same moment.
                     if self.rng.bool() {
                         self.time();
                         self.drive();

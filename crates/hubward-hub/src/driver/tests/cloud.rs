@@ -1,4 +1,4 @@
-//! Received messages: when the client subscribes to them, and what happens to each.
+//! Received messages. Tests when the client subscribes to messages, and what happens to each message.
 
 use fastrand::Rng;
 use hubward_proto::hub::PropertyBag;
@@ -9,7 +9,7 @@ use super::*;
 use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
 
 impl FakeHub {
-    /// Delivers a message that needs an acknowledgement. This number is its lock and its body.
+    /// Delivers a message that needs an acknowledgement. Its lock and its body are this number.
     fn deliver(&self, lock: u64) {
         self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
     }
@@ -222,7 +222,8 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
     assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
-    // The program may complete in any order; the connection keeps the order of acknowledgements.
+    // The program may complete messages in any order. The connection sends the acknowledgements in the order of
+    // arrival.
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");

@@ -163,7 +163,7 @@ async fn serving_fails_at_once_if_the_protocol_has_no_methods() {
     assert!(hub.lock().watched.is_empty());
 }
 
-/// A method that runs until the test opens the gate, and records its progress.
+/// A method that waits until the test opens the gate. It records its progress.
 struct Gate {
     begun: Arc<AtomicUsize>,
     open: Arc<Notify>,

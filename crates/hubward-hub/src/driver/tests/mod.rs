@@ -1,4 +1,4 @@
-//! The driver and the handle with a hub in memory and paused time.
+//! Tests the driver and the handle, with a hub in memory and with paused time.
 
 mod cancel;
 mod clocks;

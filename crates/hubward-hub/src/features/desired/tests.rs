@@ -136,7 +136,7 @@ fn a_gap_is_filled_from_the_twin() {
     assert_eq!(it.take_newest(), Some((3, json!({ "v": 3, "two": 2 }))));
     assert!(it.is_live());
 
-    // The next gap is filled at once, since the last fetch is long ago.
+    // The last fetch was long ago, so the client fetches at once after the next gap.
     it.now += SPACING;
     it.changes(5);
     it.changes(6);
