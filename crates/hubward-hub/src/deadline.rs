@@ -16,15 +16,15 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendDeadline {
-    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the driver then adds `after`
-    /// to its own time, and the sender need not read the clock.
+    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the driver adds `after` to
+    /// its own time, and the sender does not read the clock.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }
 
 impl SendDeadline {
-    /// Returns the moment of the deadline. If the sender did not fix it, it is `after` later than `now`, the time at
-    /// which the message was queued.
+    /// Returns the moment of the deadline: `at`, if the sender has set it; otherwise `now + after`. `now` is the time
+    /// at which the message was queued.
     pub(crate) fn moment(self, now: Instant) -> Instant {
         self.at.unwrap_or_else(|| later(now, self.after))
     }

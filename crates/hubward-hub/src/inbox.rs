@@ -1,6 +1,8 @@
-//! Received messages. A message waits for the program, is held by the program, or is settled and waits for the
-//! connection. No method blocks. A method that must wake tasks returns their wakers, and the caller wakes the tasks
-//! after it has released the lock.
+//! Received messages. A message first waits for the program, and is then held by the program. After the program has
+//! settled the message, the settlement waits for the connection.
+//!
+//! No method blocks. A method that must wake tasks returns their wakers. The caller wakes the tasks after it has
+//! released the lock.
 //!
 //! Memory has two limits in bytes: [`RECEIVE_BYTES`] for waiting messages, and [`HELD_BYTES`] for waiting and held
 //! messages together.
@@ -238,8 +240,9 @@ impl MessageInbox {
 
     /// Takes the next message, or returns the reason why no more messages will come.
     ///
-    /// If there is neither, the first value is `None`, and `waker` is stored for the next message. The second value is
-    /// the waker that was stored before, if it is another one. The caller drops it after releasing the lock.
+    /// If there is neither a message nor a reason, the first value is `None`, and the inbox stores `waker`. The second
+    /// value is the waker that `waker` replaces, if there is one. The caller must drop the second value after it has
+    /// released the lock.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);

@@ -1,8 +1,8 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! The task merges a change into the state in place. If a reader holds the state, the task first copies it. So many
-//! changes between two reads cost one copy. Without a reader, the cost of a change depends only on the size of the
-//! change.
+//! The task merges a change into the state in place. The cost then depends only on the size of the change. If a reader
+//! holds the state, the task first copies the state. Between two reads, it makes at most one copy, even for many
+//! changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -52,7 +52,8 @@ impl MethodResponse {
 /// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
 /// contain details that the cloud should not see. So it goes only to the log.
 ///
-/// To allow this conversion, `MethodError` does not implement [`std::error::Error`] (nor does `anyhow::Error`).
+/// `MethodError` itself does not implement [`std::error::Error`], because that would exclude this conversion.
+/// `anyhow::Error` does the same.
 pub struct MethodError {
     status: i32,
     /// For the caller.

@@ -29,8 +29,8 @@ pub struct HubOptions {
     /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits. At least one message of
     /// 256 KB. Default 16 MiB.
     pub queue_bytes: usize,
-    /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes.
-    /// This is longer than the longest back-off and a reconnect, and no caller waits for ever.
+    /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes:
+    /// this time is long enough for the longest back-off and a reconnect, and no caller waits for ever.
     pub send_deadline: Option<Duration>,
     /// Maximum time for one attempt to connect and log in. Default 30 s.
     pub login_deadline: Duration,
@@ -258,7 +258,7 @@ impl Default for HubOptions {
     }
 }
 
-/// A bound on waits that doubles with each failure in a row.
+/// An upper limit of waits. It doubles with each failure in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound after the first failure.

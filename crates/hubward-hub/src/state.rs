@@ -81,7 +81,7 @@ pub enum DisconnectCause {
          give each device an identity of its own"
     )]
     DuplicateIdentity {
-        /// The number of connections that the hub has closed in this way.
+        /// The number of accepted connections that the hub has closed.
         takeovers: u32,
         /// How the last of these connections ended.
         #[source]

@@ -5,8 +5,8 @@ use std::fmt;
 
 use hubward_transport::{Abilities, Fault, Feature, TransportKind};
 
-/// The error that the protocol, or the kind of identity, does not support the request. The client sent nothing, and a
-/// retry does not help.
+/// An error: the protocol, or the kind of identity, does not support the request. The client sent nothing, and a retry
+/// does not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {} possible {}", self.verb(), self.place())]
 #[non_exhaustive]

@@ -216,7 +216,8 @@ impl Refusal {
             RefusedBy::UpgradeStatus(_) => Cause::Request,
             // 3: server unavailable. Source: MQTT 3.1.1, table 3.1.
             RefusedBy::Connack(3) => Cause::Server,
-            // 4: bad user name or password, 5: not authorized. Source for 5: `[sdk]` protocol gateway.
+            // Code 4 means a bad user name or password. Code 5 means "not authorized". Source for 5: `[sdk]` protocol
+            // gateway.
             RefusedBy::Connack(4 | 5) => Cause::Credential,
             RefusedBy::Connack(_) | RefusedBy::Suback => Cause::Request,
         }

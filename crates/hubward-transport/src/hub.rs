@@ -77,9 +77,9 @@ pub trait HubConnection: Send + fmt::Debug {
 
     /// Returns the number of settlements that the connection has accepted but not sent yet.
     ///
-    /// Some protocols require settlements in the order in which the messages arrived. There, a settlement waits until
-    /// every earlier message is settled. If the connection ends first, the hub redelivers the messages whose
-    /// settlements were waiting.
+    /// Some protocols require that settlements are sent in the order in which the messages arrived. With such a
+    /// protocol, a settlement waits until every earlier message is settled. If the connection ends first, the hub
+    /// redelivers the messages whose settlements were waiting.
     ///
     /// The default implementation returns 0, for protocols that require no order.
     fn held_back(&self) -> usize {
@@ -297,8 +297,8 @@ pub enum Downstream {
     Refused(Tag, Box<Refusal>),
     /// The twin as JSON, in response to the request with this tag.
     Twin(Tag, Bytes),
-    /// The hub changed the reported properties as the request with this tag asked. Contains the new version of these
-    /// properties, if the hub sent it.
+    /// The hub has made the change of reported properties that was sent under this tag. Contains the new version of the
+    /// reported properties, if the hub sent it.
     Reported(Tag, Option<u64>),
     /// Desired properties have changed: a patch with `$version`, as JSON.
     Desired(Bytes),
@@ -309,8 +309,8 @@ pub enum Downstream {
     /// A message arrived, but the connection cannot track more unsettled messages. The connection discarded its copy,
     /// and the message stays with the hub.
     MessageOverLimit,
-    /// The connection received an unreadable message and discarded it. For a method call, this value contains the
-    /// call's id if that is readable, and the client can still answer the call.
+    /// The connection received an unreadable message and discarded it. If the message is a method call with a readable
+    /// id, this value contains the id. The client can then still answer the call.
     Unreadable(Option<CallId>),
 }
 

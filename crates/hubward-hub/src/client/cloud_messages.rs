@@ -136,11 +136,13 @@ impl Drop for CloudMessages {
 /// A received message. It dereferences to the [`IncomingMessage`].
 ///
 /// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value
-/// instead, the hub delivers the message again. This also happens if the program's code fails or panics.
+/// instead, the hub delivers the message again. For example, code that fails or panics drops the value.
 ///
-/// The hub locks a delivered message for a minute, also while the program works. After that, the hub delivers it again
-/// on the same connection. If a new connection comes first, the hub delivers it there. Over MQTT, the client does not
-/// hand out a second copy of a message that the program still holds.
+/// The hub locks a delivered message for a minute. This time also passes while the program works. After it, the hub
+/// delivers the message again on the same connection. If the client makes a new connection earlier, the hub delivers
+/// the message there at once.
+///
+/// Over MQTT, the client does not hand out a second copy of a message that the program still holds.
 ///
 /// A hub delivers a message at most 10 times, unless the hub is configured differently.
 ///
@@ -187,16 +189,16 @@ impl CloudMessage {
     /// Acknowledges the message: tells the hub that the program has handled it. The hub does not answer. For a message
     /// that needs no acknowledgement (QoS 0), this method does nothing.
     ///
-    /// The method returns when the connection has accepted the acknowledgement. The connection may still hold it back
-    /// for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends during this time, the
-    /// hub delivers the message again.
+    /// The method returns when the connection has accepted the acknowledgement. The connection may still hold back the
+    /// acknowledgement for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends during
+    /// this time, the hub delivers the message again.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
     ///
     /// # Cancel safety
-    /// If the future is dropped before its first poll, the message counts as dropped. If it is dropped later, the
-    /// client still completes the message.
+    /// If the future is dropped before its first poll, the message counts as dropped. If the future is dropped later,
+    /// the client still completes the message.
     pub async fn complete(self) -> Result<(), SettleError> {
         self.settle(Disposition::Complete).await
     }

@@ -22,9 +22,9 @@ impl HubClient {
     /// Versions do not go backwards, with one exception: if a twin is deleted and created again, its version counts
     /// from the beginning.
     ///
-    /// The client accepts an older version if the hub returns one twice on the same connection, at least 5 s apart. A
-    /// single response with an older version may come from a copy that lags behind. The service documents no rule, so
-    /// this rule is ours.
+    /// The client accepts an older version if the hub returns an older version twice on the same connection, at least 5
+    /// s apart. A single response with an older version may come from a copy that lags behind. The service documents no
+    /// rule, so this rule is ours.
     ///
     /// # Size limits
     /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
@@ -71,8 +71,8 @@ impl DesiredProperties {
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            // Marks the value as seen, and reads the state after that. If a state arrives between the two steps, the
-            // next call finds the value changed again.
+            // Marks the value as seen first, and reads the state second. If a new state arrives between the two steps,
+            // the next call still notices this state.
             let ended = *self.ended.borrow_and_update();
             if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
                 self.seen = number;
@@ -98,7 +98,7 @@ impl DesiredProperties {
 }
 
 impl Clone for DesiredProperties {
-    /// Returns a second receiver. It continues where this receiver is now: it has seen the same states.
+    /// Returns a second receiver. Both receivers have returned the same states, and both continue from here.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }

@@ -1,4 +1,4 @@
-//! The handle's methods for direct methods: registering a handler. Also the call that a handler receives.
+//! Registers the handlers of direct methods, and defines the call that a handler receives.
 
 use std::sync::Arc;
 

@@ -57,8 +57,8 @@ impl HubClient {
     /// Examples are a refused credential, an untrusted certificate and an unsupported feature. The client retries
     /// network failures for ever.
     ///
-    /// After the first successful login, the client retries every failure, with growing waits. One exception: it ends
-    /// if the hub refuses a token that it cannot renew.
+    /// After the first successful login, the client retries every failure, with growing waits. There is one exception:
+    /// if the hub refuses a token that the client cannot renew, the client ends.
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
@@ -135,8 +135,8 @@ impl HubClient {
         self.shared.state.subscribe()
     }
 
-    /// Returns why the last connection or attempt ended. While the next attempt runs, the reason stays. `None` after a
-    /// successful login.
+    /// Returns why the last connection or attempt ended; `None` after a successful login. The value does not change
+    /// while the next attempt runs.
     #[must_use]
     pub fn last_error(&self) -> Option<DisconnectCause> {
         self.shared.last_cause()
@@ -145,12 +145,12 @@ impl HubClient {
     /// Closes the client. The client takes no more messages, and waits up to `flush` for the hub to acknowledge every
     /// queued message. Then it disconnects from the hub and ends.
     ///
-    /// The program can call this method at any time, more than once and on any handle. Among several calls, the one
-    /// with the earliest end time counts, and every caller gets the same result.
+    /// The program can call this method at any time, more than once and on any handle. If it is called more than once,
+    /// the earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
     /// [`CloseError`] names the messages that the hub did not acknowledge. The receipts of these messages resolve with
-    /// the same result.
+    /// errors.
     ///
     /// # Cancel safety
     /// If the future is dropped after the first poll, the client still closes.

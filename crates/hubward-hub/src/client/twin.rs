@@ -28,8 +28,8 @@ impl HubClient {
     /// [`TwinError`] says which party is at fault.
     ///
     /// # Cancel safety
-    /// If the future is dropped early, the client does not send the request. If it is dropped later, the client
-    /// discards the response.
+    /// If the future is dropped before the client has sent the request, the client does not send it. If the future is
+    /// dropped later, the client discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
         match self.request_twin(TwinRequestKind::Twin).await? {
             TwinResponse::Twin(twin) => Ok(*twin),

@@ -38,9 +38,9 @@ impl WeakHubClient {
 impl HubClient {
     /// Returns a handle that does not keep the client alive.
     ///
-    /// The client stores its method handlers. If a handler captures a [`HubClient`], dropping all other handles does
-    /// not end the client: it lives until the program closes it. Capture a weak handle instead, or use
-    /// [`MethodCall::hub`](crate::MethodCall::hub).
+    /// A client stores its method handlers. If a handler captures a [`HubClient`], the client stays alive after the
+    /// program has dropped all other handles. It then ends only if the program closes it. So capture a weak handle, or
+    /// use [`MethodCall::hub`](crate::MethodCall::hub).
     #[must_use]
     pub fn downgrade(&self) -> WeakHubClient {
         WeakHubClient {

@@ -39,8 +39,8 @@ impl World<'_> {
                 self.core.on_opened(self.now, life);
             }
             Happening::Ready => {
-                // The core sends unacknowledged messages again in both cases, whether or not the hub kept a session.
-                // The core does not know which case it is.
+                // The hub may keep the session or lose it. The core does not know this, and sends unacknowledged
+                // messages again in both cases.
                 if self.hub.was_connected && self.rng.bool() {
                     self.note(Kind::SessionLost);
                 }

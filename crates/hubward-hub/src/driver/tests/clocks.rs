@@ -30,8 +30,8 @@ impl Wall {
         (START + self.start.elapsed().as_secs()).saturating_add_signed(self.shift.load(Ordering::SeqCst))
     }
 
-    /// Moves the wall clock by `by` seconds. To simulate a sleep of the machine, move it forward: the monotonic clock
-    /// does not move during a sleep.
+    /// Moves the wall clock by `by` seconds. Moving it forward also simulates a sleep of the machine, because the
+    /// monotonic clock stops during a sleep.
     fn jump(&self, by: i64) {
         self.shift.fetch_add(by, Ordering::SeqCst);
     }

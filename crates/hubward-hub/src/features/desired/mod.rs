@@ -1,12 +1,16 @@
 //! Follows the desired properties. Receivers always get the newest complete state, even if the client missed changes.
 //!
 //! On every connection, the client first subscribes to changes and then fetches the twin. In this order, it misses no
-//! change. Changes that arrive before the twin are kept until the twin arrives. From then on, each change must have the
-//! version that follows the version of the state. If a version is missing, the client fetches the twin again.
+//! change. If changes arrive before the twin, the client keeps them until the twin arrives.
+//!
+//! From then on, the version of each change must be one greater than the version of the state. If a version is missing,
+//! the client fetches the twin again.
 //!
 //! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
-//! the waiting changes. If a change would make the state too large, the client fetches the twin once. If the twin, or a
-//! later change on the same connection, is also too large, the hub violates the protocol.
+//! the waiting changes.
+//!
+//! If a change would make the state too large, the client fetches the twin once. If this twin is too large, or if it
+//! happens again on the same connection, the hub violates the protocol.
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +38,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// The client accepts an older version if a second response has one. The request for this response must be sent at
-/// least this long after the first response.
+/// Minimum time between the first response with an older version and the request for the second one. After the second
+/// response with an older version, the client accepts this version.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -44,7 +48,7 @@ pub(crate) struct Desired {
     /// Contains the newest state. Receivers read the state there.
     incoming: Arc<Incoming>,
     followed: bool,
-    /// The number of the last state that the receivers were told of.
+    /// The number of the newest state at the last call of [`Desired::has_changed`].
     announced: u64,
     phase: Phase,
     /// Changes of this connection that wait for a fetched twin.

@@ -275,11 +275,11 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     it.fetches(49, json!({}));
     assert_eq!(it.take_newest(), None, "the earlier older response does not count");
 
-    // A response of another connection does not count either.
+    // The client counts older responses for each connection. A response of the earlier connection does not count.
     it.reconnects();
     it.fetches(49, json!({}));
     assert_eq!((it.wait_for_timer(), it.take_newest()), (CONFIRM_AFTER, None));
-    // An older response also does not count if the program has read a newer twin meanwhile.
+    // If the program reads a newer twin after the first older response, the client forgets the older response.
     it.desired.on_seen(&properties(60, json!({})));
     assert_eq!(it.take_newest().map(|it| it.0), Some(60));
     it.fetches(59, json!({}));
@@ -342,7 +342,7 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1), "the last state within the bounds");
     assert_eq!(it.desired.broken(), None);
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
-    // The hub's twin is smaller than its notices said. The client accepts this once.
+    // The hub's twin is smaller than the notices suggested. The client accepts this once.
     it.fetches(last, json!({ "v": 2 }));
     assert!(it.is_live());
     assert_eq!(it.take_newest(), Some((last, json!({ "v": 2 }))));

@@ -159,7 +159,8 @@ pub(crate) struct TwinRequests {
     last: Requester,
     /// No request reaches its deadline before this.
     next_expiry: Option<Instant>,
-    /// The hub's refusal of the subscription to responses. With it, the hub answers no twin request on this connection.
+    /// The hub's refusal of the subscription to twin responses. While it is set, the hub answers no twin request on
+    /// this connection.
     refusal: Option<Box<Refusal>>,
     /// Why the client takes no more requests.
     ended: Option<CloseReason>,
@@ -186,8 +187,8 @@ impl TwinRequests {
             request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Removes requests whose callers stopped waiting. Such a caller has returned its permit, and the new request
-        // uses the permit.
+        // Removes requests whose callers stopped waiting. These callers have returned their permits, and the new
+        // request may use one of the permits.
         self.remove_cancelled();
         self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
         self.queue.push_back(request);
