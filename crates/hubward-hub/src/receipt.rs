@@ -17,8 +17,8 @@ use crate::{CloseReason, MessageLabel, SendError, UnconfirmedReason};
 /// A future that resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will
 /// come.
 ///
-/// Every receipt resolves: at the message's deadline or at the end of the client, if not before. The deadline
-/// ([`HubOptions::send_deadline`](crate::HubOptions)) counts from [`enqueue`](crate::HubClient::enqueue).
+/// Every receipt resolves. At the latest, it resolves at the message's deadline or at the end of the client. The
+/// deadline ([`HubOptions::send_deadline`](crate::HubOptions)) counts from [`enqueue`](crate::HubClient::enqueue).
 ///
 /// Awaiting a receipt again returns the same result. Dropping a receipt does not cancel the message.
 ///
@@ -66,8 +66,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The task's side of a receipt. It contains the message and must resolve the receipt. `None` after it has resolved the
-/// receipt.
+/// The task's side of a receipt. It contains the message, and the task must resolve the receipt with it. `None` after
+/// the receipt is resolved.
 pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
 impl PendingMessage {

@@ -88,8 +88,8 @@ impl DesiredProperties {
         }
     }
 
-    /// Returns the newest known state without waiting; `None` before the first state. [`DesiredProperties::changed`]
-    /// returns the same state again.
+    /// Returns the newest known state without waiting; `None` before the first state. This call does not mark the state
+    /// as returned: [`DesiredProperties::changed`] can still return it.
     #[must_use]
     pub fn latest(&self) -> Option<Properties> {
         let (_, latest) = self.shared.incoming.latest.newer_than(0)?;

@@ -278,8 +278,8 @@ impl Driver {
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
             // The core must not act until all events of this poll are handled. For example, one poll may return the
-            // last acknowledgement and a method call. The core could end the connection after the acknowledgement, and
-            // the call would get no response.
+            // last acknowledgement and a method call. If the core acted after the acknowledgement, it could end the
+            // connection, and the call would get no response.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
