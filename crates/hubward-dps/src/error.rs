@@ -6,17 +6,20 @@ use hubward_proto::ProtoError;
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, error_code};
 use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 
-/// Why a device has no hub. Messages read well after "failed to provision: " and do not repeat their source.
+/// Why a registration failed. The text of an error reads well after "failed to provision: ". It does not repeat the
+/// text of the error's source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// A request failed, and the provisioner gave up. A retry could not succeed, too many requests failed in a row, or
-    /// the next retry would have come after the deadline.
+    /// A request failed, and the provisioner gave up.
+    ///
+    /// It gives up when a retry cannot succeed, when too many requests have failed in a row, or when the next retry
+    /// would come after the deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
         /// The number of failed requests in a row, including this one.
         attempts: u32,
-        /// Whether the deadline, and not the retry policy, ended the attempts.
+        /// `true` if the deadline ended the attempts; `false` if the retry policy ended them.
         out_of_time: bool,
         /// The last failure.
         source: TransportError,
@@ -31,12 +34,13 @@ pub enum ProvisionError {
         /// The service's record, with its error code and message.
         state: Box<RegistrationState>,
     },
-    /// The deadline passed while the service was still assigning, or the service requested a wait beyond it.
+    /// The deadline passed while the service was still assigning, or the service requested a wait that would end after
+    /// the deadline.
     #[error("{endpoint} assigned no hub within {after:?}")]
     Deadline {
         /// Host and port of the service.
         endpoint: String,
-        /// The deadline, from the start.
+        /// The deadline, as the time since the start of the registration.
         after: Duration,
     },
     /// The service's response violates the protocol.
@@ -54,7 +58,7 @@ pub enum ProvisionError {
 }
 
 impl ProvisionError {
-    /// Which party has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -66,7 +70,7 @@ impl ProvisionError {
         }
     }
 
-    /// Whether a later attempt may succeed without any change.
+    /// Returns `true` if a later attempt may succeed without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -76,7 +80,7 @@ impl ProvisionError {
         }
     }
 
-    /// Host and port of the service; `None` if the failure has nothing to do with a connection.
+    /// Returns the host and port of the service; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

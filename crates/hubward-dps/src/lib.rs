@@ -19,14 +19,14 @@
 //!
 //! # Behaviour
 //!
-//! * One deadline covers everything: connecting, waiting, retrying. Each request also has its own shorter
-//!   limit, so that a silent server costs one attempt and not the whole time.
-//! * The provisioner obeys the service's Retry-After, after a success and after a refusal. Without one, it
-//!   waits 2 s between polls, and 5 s after a server failure.
-//! * The provisioner retries network failures, throttling and 5xx with growing, random waits. It does not retry
-//!   a wrong key, an unknown id or a bad certificate, since a retry cannot succeed.
-//! * If the connection breaks while the service is assigning, the provisioner does not register again: it polls
-//!   the same operation.
+//! * One deadline covers the whole registration: connecting, waiting and retrying. Each request also has its own
+//!   shorter limit. So a silent server costs one attempt, and time remains for others.
+//! * The provisioner obeys the service's Retry-After, in a successful response and in a refusal. If a response has no
+//!   Retry-After, the provisioner waits 2 s between polls, and 5 s after a server failure.
+//! * The provisioner retries network failures, throttling and 5xx. The waits are random and grow. The provisioner does
+//!   not retry a wrong key, an unknown id or a bad certificate, because a retry cannot succeed.
+//! * If the connection breaks while the service is assigning, the provisioner continues to poll the same operation. It
+//!   does not register again.
 
 mod error;
 mod provisioner;

@@ -1,9 +1,9 @@
-//! Counts of what the client could not hand to the program or could not answer.
+//! Counts of messages and calls that the client could not hand to the program or could not answer.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Counts of calls and messages from the hub that the client could not hand to the program or could not answer. The
-/// counts begin with the start of the client. See [`HubClient::counts`](crate::HubClient::counts).
+/// Counts of calls and messages from the hub that the client could not hand to the program or could not answer.
+/// Counting begins when the client starts. See [`HubClient::counts`](crate::HubClient::counts).
 ///
 /// All counts are zero for a client that keeps up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,46 +11,44 @@ use std::sync::{Mutex, PoisonError};
 pub struct HubCounts {
     /// Calls answered with 404, because no handler serves the method.
     pub methods_unknown: u64,
-    /// Calls answered with 400, because the payload is not JSON, or the name cannot be read. The client calls no
-    /// handler for them.
+    /// Calls answered with 400, because the payload is not JSON, or the name cannot be read. No handler is called.
     pub methods_invalid: u64,
     /// Calls answered with 503, because [`HubOptions::method_calls`](crate::HubOptions::method_calls) calls were
     /// running.
     pub methods_busy: u64,
-    /// Calls answered with 500, because the handler failed, panicked, or returned a body that is not JSON or is too
-    /// large.
+    /// Calls answered with 500: the handler failed or panicked, or its response body is not JSON or is too large.
     pub methods_failed: u64,
     /// Calls answered with 504, because the handler took longer than
     /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline).
     pub methods_timed_out: u64,
-    /// Calls that the client could not answer, because their connection, or the client, had ended. The caller sees a
-    /// timeout.
+    /// Calls that the client could not answer, because the connection of the call, or the client, had ended. The caller
+    /// sees a timeout.
     pub methods_unanswered: u64,
-    /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full or the program held 16
-    /// MiB of messages. The client does not acknowledge these messages, so the hub delivers them again, on the same
-    /// connection or the next one.
+    /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full, or while the program
+    /// held 16 MiB of messages. The client does not acknowledge these messages. So the hub delivers them again, on the
+    /// same connection or the next one.
     pub messages_over_limit: u64,
-    /// Messages that were waiting for the program when their connection, or the client, ended. The client does not
+    /// Messages that were still waiting for the program when the connection or the client ended. The client does not
     /// acknowledge these messages, so the hub delivers them again.
     pub messages_discarded: u64,
     /// Messages that the program took and dropped without settling them. The client does not acknowledge these
     /// messages, so the hub delivers them again, on the same connection or the next one.
     pub messages_unsettled: u64,
-    /// Messages that the program completed before an earlier message, and whose acknowledgement the client still [held
-    /// back](crate::CloudMessage#in-which-order-to-complete) when their connection ended. The hub delivers them again,
-    /// although the program has handled them.
+    /// Messages that the program completed, but whose acknowledgement the client did not send before the connection
+    /// ended. The client [held back](crate::CloudMessage#in-which-order-to-complete) the acknowledgement, because an
+    /// earlier message was not completed. The hub delivers these messages again, although the program has handled them.
     pub messages_held_back: u64,
-    /// Messages that the program settled after their connection had ended. The client does not acknowledge these
-    /// messages, so the hub delivers them again.
+    /// Messages that the program settled after the connection that delivered them had ended. The client does not
+    /// acknowledge these messages, so the hub delivers them again.
     pub messages_stale: u64,
-    /// Messages without acknowledgement (QoS 0) that the program never received: the receive queue was full, or the
-    /// client ended while they waited. These messages are lost, because the hub does not deliver them again.
+    /// Messages with QoS 0 that the program never received. The receive queue was full, or the client ended while they
+    /// waited. These messages are lost: the hub expects no acknowledgement of them and does not deliver them again.
     pub messages_lost: u64,
-    /// Data that the client cannot read, or that came on a topic that this client does not use; discarded.
+    /// Pieces of data that the client discarded, because it cannot read them or because it does not use their topic.
     pub unreadable: u64,
 }
 
-/// The counts while they grow. The counted events are rare, so a lock costs little.
+/// The current counts. The counted events are rare, so a lock costs little.
 #[derive(Debug, Default)]
 pub(crate) struct Counters(Mutex<HubCounts>);
 

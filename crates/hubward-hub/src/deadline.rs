@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest duration that the client adds to a moment, a century: longer than any device runs, and within
-/// the range of every clock.
+/// The longest duration that the client adds to a moment: a century. No device runs longer, and every clock can
+/// represent the result.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Returns the moment that is `duration` after `now`. If the clock cannot represent this moment, returns the moment
-/// that is [`DURATION_MAX`] after `now`.
+/// Returns the moment `now + duration`. If the clock cannot represent this moment, returns `now + DURATION_MAX`.
 pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
     now + duration.min(DURATION_MAX)
 }
@@ -17,14 +16,15 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendDeadline {
-    /// `None` unless the message had to wait for room. If it is `None`, the driver adds the duration to the time of its
-    /// own clock, so that the sender need not read the time.
+    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the driver adds `after` to
+    /// its own time, and the sender does not read the clock.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }
 
 impl SendDeadline {
-    /// The moment of the deadline, if the message was queued at `now`.
+    /// Returns the moment of the deadline: `at`, if the sender has set it; otherwise `now + after`. `now` is the time
+    /// at which the message was queued.
     pub(crate) fn moment(self, now: Instant) -> Instant {
         self.at.unwrap_or_else(|| later(now, self.after))
     }

@@ -7,17 +7,17 @@ use hubward_transport::{Fault, Message, ProtoError, TransportError};
 
 use crate::{CloseReason, DisconnectCause};
 
-/// Why a message was not acknowledged. Says whether the hub may have it.
+/// Why the hub did not acknowledge a message. The variant says whether the hub may have the message.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message can never be sent: it is too large, or the service does not support one of its properties.
-    /// Nothing was sent.
+    /// The message can never be sent, because it is too large or the service does not support one of its properties.
+    /// The client sent nothing.
     #[error("{message} cannot be sent")]
     Refused {
         /// The message.
         message: MessageLabel,
-        /// The rule that the message breaks; [`ProtoError::TooLarge`] has size and limit.
+        /// The rule that the message breaks. [`ProtoError::TooLarge`] contains the size and the limit.
         #[source]
         source: ProtoError,
     },
@@ -30,7 +30,8 @@ pub enum SendError {
         #[source]
         reason: UnconfirmedReason,
     },
-    /// The message was written to a connection, but no acknowledgement came: the hub may or may not have it.
+    /// The client wrote the message to a connection and received no acknowledgement. The hub may or may not have the
+    /// message.
     #[error("{message} was sent, but not acknowledged")]
     Unknown {
         /// The message.
@@ -50,7 +51,8 @@ impl SendError {
         }
     }
 
-    /// Whether the hub certainly does not have the message, so that sending it again cannot duplicate it.
+    /// Returns `true` if the hub certainly does not have the message. Sending the message again then creates no
+    /// duplicate.
     #[must_use]
     pub const fn is_certainly_not_sent(&self) -> bool {
         !matches!(self, Self::Unknown { .. })
@@ -66,7 +68,7 @@ impl SendError {
         )
     }
 
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -76,7 +78,7 @@ impl SendError {
     }
 }
 
-/// Why a message was not acknowledged, or a twin request not answered.
+/// Why the hub did not acknowledge a message, or did not answer a twin request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnconfirmedReason {
@@ -85,7 +87,7 @@ pub enum UnconfirmedReason {
     Deadline {
         /// The time from `enqueue` to the deadline.
         after: Duration,
-        /// Why the client was not connected at that moment; `None` if it was connected.
+        /// Why the client was not connected when the deadline passed; `None` if it was connected.
         #[source]
         cause: Option<DisconnectCause>,
     },
@@ -107,7 +109,7 @@ impl UnconfirmedReason {
     }
 }
 
-/// Names a message in errors: by its id, or by its size if it has no id. Never shows the content of the message.
+/// Names a message in errors: by its id, or by its size if it has no id. It never shows the content of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageLabel {
@@ -184,7 +186,7 @@ impl HubError {
         &self.reason
     }
 
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.reason().fault()
@@ -203,9 +205,9 @@ impl HubError {
 pub struct Closed {
     /// Why the client ended.
     pub reason: CloseReason,
-    /// The messages that were still queued: the hub certainly does not have them.
+    /// The messages that were still queued when the client ended. The hub certainly does not have them.
     pub not_sent: Vec<MessageLabel>,
-    /// The messages that were written but not acknowledged: the hub may or may not have them.
+    /// The messages that the client wrote but the hub did not acknowledge. The hub may or may not have them.
     pub unknown: Vec<MessageLabel>,
 }
 
@@ -221,8 +223,9 @@ impl Closed {
     }
 }
 
-/// A client ended before the hub had acknowledged every message: the flush time passed, or the client ended for another
-/// reason.
+/// The client ended before the hub had acknowledged every message.
+///
+/// Either the flush time passed, or the client ended for another reason. [`CloseError::closed`] has the details.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", unacknowledged(.closed))]
 pub struct CloseError {

@@ -1,8 +1,11 @@
-//! Received messages: waiting for the program, held by the program, or settled and waiting for the connection.
-//! Nothing here blocks; the caller wakes the waiting tasks after it has released the lock.
+//! Received messages. A message first waits for the program, and is then held by the program. After the program has
+//! settled the message, the settlement waits for the connection.
 //!
-//! Everything is bounded in bytes: waiting messages by [`RECEIVE_BYTES`], and waiting and held messages
-//! together by [`HELD_BYTES`].
+//! No method blocks. A method that must wake tasks returns their wakers. The caller wakes the tasks after it has
+//! released the lock.
+//!
+//! Memory has two limits in bytes: [`RECEIVE_BYTES`] for waiting messages, and [`HELD_BYTES`] for waiting and held
+//! messages together.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -13,32 +16,34 @@ use tokio::sync::oneshot;
 use crate::CloseReason;
 use crate::counts::Counters;
 
-/// Maximum number of bytes of waiting messages. A hub's full queue for a device, 50 messages of 64 KB, fits.
+/// Maximum number of bytes of waiting messages. A hub keeps at most 50 messages of 64 KB for a device, and all of these
+/// fit.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of bytes of messages that wait or that the program holds: five times as much as a hub keeps
+/// Maximum number of bytes of messages that wait or that the program holds. This is five times as much as a hub keeps
 /// for a device.
 ///
-/// The client does not acknowledge further messages, so the hub delivers them again, also on this connection:
-/// no message is lost, and the connection continues. If the client stopped reading instead, it would also miss
-/// the acknowledgements of telemetry.
+/// Beyond the limit, the client does not acknowledge messages. So the hub delivers them again, also on this connection.
+/// No message is lost, and the connection continues.
+///
+/// The client could instead stop reading. It would then also miss the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
-/// The messages of one client: a device's from the cloud, or a module's from other modules.
+/// The received messages of one client. A device receives them from the cloud, and a module from other modules.
 #[derive(Debug)]
 pub(crate) struct MessageInbox {
     /// Maximum number of waiting messages.
     limit: usize,
-    /// The connection that is up, by the number of its attempt to connect. Every message that can be settled came over
-    /// this connection.
+    /// The connection that is up, identified by the number of its attempt to connect. The client can settle only
+    /// messages that came over this connection.
     up: Option<u64>,
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
     /// Messages that the program took and has not settled yet.
     unsettled: usize,
-    /// Bytes of the messages that the program took and has not dropped, whatever connection they came over.
+    /// Number of bytes of the messages that the program has taken and not dropped, over all connections.
     held_bytes: usize,
-    /// Settlements that wait for the connection. Bounded by the number of received messages.
+    /// Settlements that wait for the connection. There are at most as many as received messages.
     settlements: VecDeque<Settlement>,
     /// The caller of the settlement that the connection is accepting.
     settling: Option<SettleSender>,
@@ -63,7 +68,8 @@ enum Settlement {
     Released(Lock),
 }
 
-/// Wake-ups that the caller must deliver after it has released the lock on the inbox: a woken task may run any code.
+/// Wake-ups that the caller must deliver after it has released the lock on the inbox. A woken task may run any code,
+/// also code that needs the lock.
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct WakeUps {
@@ -127,12 +133,14 @@ impl MessageInbox {
         self.up = Some(connection);
     }
 
-    /// The connection has ended. Removes the waiting messages that the hub delivers again, and keeps the others.
+    /// Handles the end of the connection. Removes the waiting messages that the hub will deliver again, and keeps the
+    /// messages with QoS 0.
     pub(crate) fn on_lost(&mut self, counters: &Counters) -> WakeUps {
         self.clear(&SettleFailure::Stale, counters)
     }
 
-    /// Accepts a message from the connection that is up. The caller wakes the returned receiver.
+    /// Adds a message that came over the connection that is up. Returns the waker of the receiver, for the caller to
+    /// wake.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
         // A single message always fits.
@@ -159,7 +167,8 @@ impl MessageInbox {
         self.waker.take()
     }
 
-    /// Returns the next settlement for the connection; the driver then calls [`MessageInbox::on_reply`].
+    /// Returns the next settlement for the connection. The driver gives it to the connection, and then calls
+    /// [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
         Some(match self.settlements.pop_front()? {
             Settlement::Settled { lock, disposition, sender } => {
@@ -181,7 +190,7 @@ impl MessageInbox {
         WakeUps { settled: vec![(sender, what)], receiver: None }
     }
 
-    /// Whether the program holds no message, and no settlement waits for the connection.
+    /// Returns `true` if the program holds no unsettled message, and no settlement waits for the connection.
     pub(crate) fn is_idle(&self) -> bool {
         self.unsettled == 0 && self.is_flushed()
     }
@@ -206,12 +215,12 @@ impl MessageInbox {
 
     // Calls of the program.
 
-    /// Registers the receiver; returns false if another one is registered.
+    /// Registers the receiver. Returns `false` if another receiver is already registered.
     pub(crate) const fn attach(&mut self) -> bool {
         !std::mem::replace(&mut self.has_receiver, true)
     }
 
-    /// The receiver is dropped. Messages that it has not taken wait for the next receiver.
+    /// Unregisters the receiver when it is dropped. The messages that it has not taken wait for the next receiver.
     pub(crate) fn detach(&mut self) -> Option<Waker> {
         self.has_receiver = false;
         self.waker.take()
@@ -220,7 +229,7 @@ impl MessageInbox {
     /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let delivery = self.waiting.pop_front()?;
-        // If no connection is up, no waiting message needs a settlement, so the number does not matter.
+        // Without a connection, only messages with QoS 0 wait. They are never settled, so the number does not matter.
         let connection = self.up.unwrap_or_default();
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
@@ -229,8 +238,11 @@ impl MessageInbox {
         Some(Taken { connection, bytes, delivery })
     }
 
-    /// Takes the next message, or returns why no more messages will come. If the receiver has to wait, stores `waker`
-    /// and returns `None`, and the waker that `waker` replaces.
+    /// Takes the next message, or returns the reason why no more messages will come.
+    ///
+    /// If there is neither a message nor a reason, the first value is `None`, and the inbox stores `waker`. The second
+    /// value is the waker that `waker` replaces, if there is one. The caller must drop the second value after it has
+    /// released the lock.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);
@@ -242,7 +254,8 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Settles a message that came over `connection`. The connection gets the settlement next.
+    /// Queues the settlement of a message that came over `connection`. [`MessageInbox::next`] later returns it for the
+    /// connection.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -309,7 +322,7 @@ mod tests {
     use fastrand::Rng;
     use hubward_proto::hub::PropertyBag;
 
-    /// The bodies of test messages are slices of this memory, so that each message costs nothing.
+    /// The bodies of all test messages are slices of this memory, so a test message costs almost nothing.
     static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
 
     fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {
@@ -342,7 +355,7 @@ mod tests {
                     after.messages_lost - before.messages_lost,
                 );
                 assert_eq!(more, if lock.is_some() { (over, 0) } else { (0, over) }, "{limit} {sizes:?}");
-                // The connection learns of the refused messages, so that the hub can deliver them again.
+                // The inbox tells the connection which messages it refused, so that the hub can deliver them again.
                 let mut released = Vec::new();
                 while let Some(reply) = inbox.next() {
                     let Reply::Release { lock } = reply else { panic!("{reply:?}") };
@@ -384,12 +397,12 @@ mod tests {
         inbox.release_bytes(taken.bytes);
         held.drain(..).for_each(|it| inbox.release_bytes(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
-        // A message larger than the bound fits only if it is alone.
+        // A message that is larger than the limit fits only if no other message waits.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
         let _receiver = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");
         assert!(taken.bytes > RECEIVE_BYTES * 2);
-        // A message without a lock counts as well: a program may keep it just as long.
+        // A message without a lock also counts, because a program may keep it for just as long.
         for _ in 0..64 {
             let _receiver = inbox.on_message(delivery(None, bytes), &counters);
             let _held = inbox.take();

@@ -1,4 +1,4 @@
-//! Data that the hub sends to the program: shared by handles, receivers and the task.
+//! Data that the hub sends to the program. The handles, the receivers and the task share it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,14 +14,14 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. Otherwise a handler that holds a handle of the client would keep the client
+    /// `None` after the client has ended. A handler may hold a handle of the client, and would then keep the client
     /// alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
-    /// Wakes the task. One pending signal is enough for any amount of work.
+    /// Wakes the task. The channel holds one signal. This is enough, because the task then does all pending work.
     task_waker: mpsc::Sender<()>,
 }
 
@@ -41,24 +41,25 @@ impl Incoming {
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, MessageInbox> {
-        // No code panics while it holds the lock, and no other thread can see half a change.
+        // A poisoned lock is usable: no code panics while it holds the lock, and no thread sees a half-made change.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the task, which then checks the inbox.
     pub(crate) fn wake_task(&self) {
-        // If the channel is full, the task is about to check the inbox already.
+        // If the channel is full, a signal is pending already, and the task is about to check the inbox.
         let _full = self.task_waker.try_send(());
     }
 
-    /// Serves a method, or with `None` every method without its own handler, from now on.
+    /// Registers the handler of a method. If `name` is `None`, the handler serves every method that has no handler of
+    /// its own.
     pub(crate) fn serve(&self, name: Option<String>, handler: Handler) {
         let mut handlers = self.handlers();
         let replaced = match &mut *handlers {
             Some(handlers) => handlers.insert(name, handler),
             None => Some(handler),
         };
-        // Dropping a handler may run any code, so the lock is released first.
+        // Releases the lock before the old handler is dropped, because dropping a handler may run any code.
         drop(handlers);
         drop(replaced);
     }
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
     use crate::features::{Features, Outgoing};
 
-    /// A program that uses the inbox as soon as it is woken.
+    /// A waker that uses the inbox at the moment when it is woken.
     struct CheckingProgram {
         incoming: Arc<Incoming>,
         checks: AtomicUsize,

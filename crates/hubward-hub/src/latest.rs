@@ -1,7 +1,8 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! The task merges a change in place. It copies the state first only if a reader holds the state. Many changes between
-//! two reads therefore cost one copy, and the cost of a change depends on its own size, not on the size of the state.
+//! The task merges a change into the state in place. The cost then depends only on the size of the change. If a reader
+//! holds the state, the task first copies the state. Between two reads, it makes at most one copy, even for many
+//! changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +10,11 @@ use hubward_proto::hub::{Properties, TwinSize, twin};
 use hubward_proto::limits;
 use hubward_transport::ProtoError;
 
-/// Maximum number of bytes of desired properties that a client keeps, as a hub counts them. This is twice what a hub
-/// accepts, because how a hub counts arrays is a guess.
+/// Maximum number of bytes of desired properties that a client keeps, counted as a hub counts them. This is twice what
+/// a hub accepts, because the way a hub counts arrays is a guess.
 pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 
-/// Maximum number of bytes of desired properties as JSON that a client keeps. It also bounds values that a hub
+/// Maximum number of bytes of desired properties that a client keeps, counted as JSON. It also limits values that a hub
 /// does not count, such as empty objects and the `null`s of an array.
 pub(crate) const JSON_MAX: usize = 4 * limits::TWIN_PROPERTIES_MAX;
 
@@ -43,7 +44,8 @@ impl Latest {
         self.lock().number
     }
 
-    /// The newest state and its number, unless `number` is the number of that state.
+    /// Returns the newest state and its number. Returns `None` if there is no state, or if the newest state has this
+    /// `number`.
     pub(crate) fn newer_than(&self, number: u64) -> Option<(u64, Arc<Properties>)> {
         let known = self.lock();
         known.state.clone().filter(|_| known.number != number).map(|it| (known.number, it))
@@ -84,7 +86,7 @@ impl Latest {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // No code panics while it holds the lock, except when memory runs out.
+        // A poisoned lock is usable: no code panics while it holds the lock, except when memory runs out.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +108,7 @@ fn check(size: TwinSize) -> Result<(), ProtoError> {
     check_json(json)
 }
 
-/// Checks the size of desired properties, or of a change, as JSON.
+/// Checks the JSON size of desired properties, or of a change of them.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`].
@@ -138,7 +140,7 @@ mod tests {
     fn changes_copy_nothing_unless_a_reader_holds_the_state() {
         let latest = Latest::default();
         latest.replace(properties(1, json!({}))).expect("small");
-        // A copy has another address, because the original still exists at that moment.
+        // A copy is made while the original still exists, so the copy has another address.
         let address = || Arc::as_ptr(latest.lock().state.as_ref().expect("a state"));
         let merge_all = |versions: std::ops::RangeInclusive<u64>| {
             let mut addresses = vec![address()];
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(latest.version(), Some(version + 1));
     }
 
-    /// A hub's section at its maximum size, for every way to count arrays.
+    /// Tests a section of the hub's maximum size, once for every way to count arrays.
     #[test]
     fn a_section_of_the_hubs_maximum_size_fits() {
         let many = |value: &Value, count: usize| -> Value {

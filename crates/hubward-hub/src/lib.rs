@@ -25,50 +25,68 @@
 //!
 //! # Behaviour
 //!
-//! * **Delivery is at least once.** If the hub does not acknowledge a message, the receipt says whether the hub may
-//!   have the message. With [`SendError::NotSent`], the hub certainly does not have it. With [`SendError::Unknown`],
-//!   the client wrote the message and received no acknowledgement. After a reconnect, the client sends unacknowledged
-//!   messages again in their original order, even if the hub has lost the session. The hub may then receive a message
-//!   twice.
-//! * **Every receipt resolves**: with an acknowledgement, a refusal, the message's deadline (5 minutes from
-//!   `enqueue`; see [`HubOptions::send_deadline`]) or the end of the client. Every future of this crate can be
-//!   dropped at any time.
-//! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight, at most
-//!   [`queue`](HubOptions::queue) wait, and together they take at most [`queue_bytes`](HubOptions::queue_bytes). When a
-//!   limit is reached, [`HubClient::enqueue`] waits. Whatever the hub sends, received messages take at most 16 MiB
-//!   ([`HubClient::cloud_messages`]), desired properties take at most 128 KiB as JSON ([`HubClient::desired`]), and at
-//!   most [`method_calls`](HubOptions::method_calls) method calls run at a time.
-//! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute, and then the number of
-//!   the warnings that it suppressed. Names that come from the hub are cut to 128 characters and escaped.
-//! * **The client reconnects.** After a network or service failure it waits for a random time. The limit of that time
-//!   doubles with each failure, up to a minute, and returns to its start only after a connection that lasted. After a
-//!   refusal the client waits longer. Only a refusal of the very first login ends the client, so that a wrong key shows
-//!   at once.
-//! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime the client waits for
-//!   outstanding acknowledgements, moves to a connection with a new token and continues. Meanwhile, the state is
-//!   [`ConnectionState::Renewing`]. No message is lost, and the client reports no failure. The client also renews its
-//!   token after the machine has slept.
-//! * **A slow acknowledgement does not mean a dead connection**: a hub throttles by delaying acknowledgements.
-//!   When one is overdue (30 s, doubling), the client reconnects once and sends the messages again.
-//! * **Two clients with one identity** take over each other's connection again and again, since a hub keeps one
-//!   connection for each identity and gives no reason when it closes one. After the fifth time within a quarter
-//!   of an hour the state reports [`DisconnectCause::DuplicateIdentity`]. From then on the client connects at
-//!   most once a [minute](HubOptions::duplicate_wait), until a connection has lasted ten minutes.
-//! * **The client does not trust clocks.** Token age uses whichever clock advanced further, so a clock that was set
-//!   back does not delay a renewal. With MQTT over WebSocket, the hub also sends its time, and the client warns if the
-//!   local clock differs from that time by more than four minutes.
-//! * **Reports keep their order.** The client sends twin requests one at a time, also when the hub is busy or a
-//!   connection breaks. Each request ends within [`twin_deadline`](HubOptions::twin_deadline), and
+//! * **Delivery is at least once.** After a reconnect, the client sends unacknowledged messages again in their original
+//!   order. It does this even if the hub has lost the session. The hub may then receive a message twice. If the hub
+//!   does not acknowledge a message, the receipt says whether the hub may have it. With [`SendError::NotSent`], the hub
+//!   certainly does not have the message. With [`SendError::Unknown`], the client wrote the message and received no
+//!   acknowledgement.
+//!
+//! * **Every receipt resolves.** It resolves with an acknowledgement, a refusal, the message's deadline or the end of
+//!   the client. The default deadline is 5 minutes from `enqueue` ([`HubOptions::send_deadline`]). Every future of this
+//!   crate can be dropped at any time.
+//!
+//! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight, and at most
+//!   [`queue`](HubOptions::queue) messages wait. Together they take at most [`queue_bytes`](HubOptions::queue_bytes).
+//!   When a limit is reached, [`HubClient::enqueue`] waits. Limits also apply to data from the hub. Received messages
+//!   take at most 16 MiB ([`HubClient::cloud_messages`]). Desired properties take at most 128 KiB as JSON
+//!   ([`HubClient::desired`]). At most [`method_calls`](HubOptions::method_calls) method calls run at a time.
+//!
+//! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute. It counts the other
+//!   warnings and logs their number later. Names that come from the hub are cut to 128 characters and escaped.
+//!
+//! * **The client reconnects.** After a network or service failure, it waits for a random time. The upper limit of this
+//!   time doubles with each failure, up to a minute. The limit returns to its start after the hub has accepted the
+//!   client for 30 s ([`HubOptions::backoff_reset_after`]). After a refusal, the client waits longer. A refusal ends
+//!   the client in two cases only. The first case is the very first login, so a wrong key shows at once. The second
+//!   case is a token that the client cannot renew.
+//!
+//! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime, the client waits for
+//!   outstanding acknowledgements. It then moves to a connection with a new token and continues. Meanwhile, the state
+//!   is [`ConnectionState::Renewing`]. No message is lost, and the client reports no failure. The client also renews an
+//!   old token after the machine has slept.
+//!
+//! * **A slow acknowledgement does not mean a dead connection**, because a hub throttles by delaying acknowledgements.
+//!   If an acknowledgement takes longer than 30 s, the client reconnects once and sends the messages again. The time
+//!   doubles with each such reconnect.
+//!
+//! * **Two clients with one identity** take over each other's connection again and again. A hub keeps one connection
+//!   for each identity, and gives no reason when it closes one. After the fifth takeover within a quarter of an hour,
+//!   the state reports [`DisconnectCause::DuplicateIdentity`]. From then on, the client connects at most once a
+//!   [minute](HubOptions::duplicate_wait), until a connection has lasted ten minutes.
+//!
+//! * **The client does not trust clocks.** To measure the age of a token, the client reads two clocks and uses the one
+//!   that advanced further. So a clock that was set back does not delay a renewal. With MQTT over WebSocket, the hub
+//!   also sends its time. The client warns if the local clock differs from the hub's time by four minutes or more.
+//!
+//! * **Reports keep their order.** The client sends twin requests one at a time, even if the hub is busy or a
+//!   connection breaks. Each request ends within [`twin_deadline`](HubOptions::twin_deadline). If a request fails,
 //!   [`TwinError`] says whether the hub may have it.
+//!
 //! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, always the newest
-//!   one. After a reconnect, the client reads what changed while it was not connected.
-//! * **Every method call gets one response**, whatever its handler does. The client sends the response over the
-//!   connection that delivered the call. At most [`method_calls`](HubOptions::method_calls) run at a time.
+//!   one. After a reconnect, the client reads the changes that happened while it was not connected.
+//!
+//! * **Every method call gets one response**, even if its handler fails, panics or hangs. The client sends the response
+//!   over the connection that delivered the call. At most [`method_calls`](HubOptions::method_calls) calls run at a
+//!   time.
+//!
 //! * **The program decides when the client acknowledges a received message**, by calling [`CloudMessage::complete`].
-//!   The client does not subscribe to messages before a receiver exists.
-//! * **A slow reader delays only itself.** [`HubClient::counts`] counts what the client could not hand over or answer.
-//! * Dropping the last handle ends the client in the background; messages that were still queued count as not
-//!   sent.
+//!   The client subscribes to messages when the program makes a receiver.
+//!
+//! * **A slow reader delays only itself.** [`HubClient::counts`] counts the messages and calls that the client could
+//!   not hand to the program or could not answer.
+//!
+//! * Dropping the last handle ends the client in the background. The client then does not send messages that are still
+//!   queued.
 
 mod client;
 mod core;

@@ -1,4 +1,4 @@
-//! Handlers of direct methods: the handlers of a client, and the responses and errors that they return.
+//! The handlers of direct methods: a client's table of handlers, and the responses and errors that handlers return.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,7 +16,7 @@ pub(crate) type MethodOutcome = Result<MethodResponse, MethodError>;
 /// A handler as the client stores it.
 pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = MethodOutcome> + Send>> + Send + Sync>;
 
-/// A handler's response: a status that the program chooses, and JSON or an empty body.
+/// The response of a handler: a status that the program chooses, and a body that is JSON or empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResponse {
     pub(crate) status: i32,
@@ -24,8 +24,8 @@ pub struct MethodResponse {
 }
 
 impl MethodResponse {
-    /// Makes a response with a status and no body. By convention, 200 means success; the hub does not interpret
-    /// it.
+    /// Makes a response with a status and no body. By convention, 200 means success. The hub does not interpret the
+    /// status.
     #[must_use]
     pub const fn new(status: i32) -> Self {
         Self { status, body: Bytes::new() }
@@ -39,7 +39,7 @@ impl MethodResponse {
         Ok(Self { status, body: serde_json::to_vec(body)?.into() })
     }
 
-    /// Makes a response with a status and a body that is already JSON, at most 128 KB. If the body is not JSON, the
+    /// Makes a response with a status and a body that is already JSON, at most 128 KB. If the body is invalid, the
     /// caller gets 500.
     #[must_use]
     pub fn raw(status: i32, body: impl Into<Bytes>) -> Self {
@@ -47,11 +47,13 @@ impl MethodResponse {
     }
 }
 
-/// Why a handler has no response. The caller gets its status, and a body `{"error": "…"}`.
+/// The error of a handler. The caller of the method gets the error's status and a body `{"error": "…"}`.
 ///
-/// The `?` operator converts every error into one with status 500. The text of such an error goes to the log
-/// and not to the caller, since it may contain details that the cloud should not see. Like `anyhow::Error`,
-/// this type therefore does not implement [`std::error::Error`] itself.
+/// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
+/// contain details that the cloud should not see. So it goes only to the log.
+///
+/// `MethodError` itself does not implement [`std::error::Error`], because that would exclude this conversion.
+/// `anyhow::Error` does the same.
 pub struct MethodError {
     status: i32,
     /// For the caller.
@@ -61,13 +63,13 @@ pub struct MethodError {
 }
 
 impl MethodError {
-    /// Makes an error for the caller, with a status and a message that the program chooses.
+    /// Makes an error with a status and a message that the caller of the method gets.
     #[must_use]
     pub fn new(status: i32, message: impl Into<String>) -> Self {
         Self { status, message: Some(message.into()), source: None }
     }
 
-    /// Makes an error for the caller: the payload is invalid (status 400).
+    /// Makes an error with status 400 for an invalid payload. The caller of the method gets `message`.
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)

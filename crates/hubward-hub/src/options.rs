@@ -19,61 +19,63 @@ use crate::deadline::DURATION_MAX;
 #[non_exhaustive]
 #[must_use]
 pub struct HubOptions {
-    /// Maximum number of messages in flight (sent and not yet acknowledged); 1 to [`HubOptions::WINDOW_MAX`].
+    /// Maximum number of messages in flight (sent and not yet acknowledged), from 1 to [`HubOptions::WINDOW_MAX`].
     /// Default 100.
     pub window: u16,
-    /// Maximum number of messages that wait beyond the window; when it is reached,
+    /// Maximum number of messages that wait because the window is full. If this number is reached,
     /// [`enqueue`](crate::HubClient::enqueue) waits too. At least 1. Default 1024.
     pub queue: usize,
-    /// Maximum number of bytes of messages that wait or are in flight, counted by
-    /// [`Message::size`](crate::Message::size); when it is reached, [`enqueue`](crate::HubClient::enqueue)
-    /// waits too. At least one message of 256 KB. Default 16 MiB.
+    /// Maximum number of bytes of messages that wait or are in flight, as [`Message::size`](crate::Message::size)
+    /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits. At least one message of
+    /// 256 KB. Default 16 MiB.
     pub queue_bytes: usize,
-    /// How long a message may take from `enqueue` to the hub's acknowledgement; `None` for as long as the
-    /// client lives. Default 5 minutes: longer than the longest back-off and a reconnect, and short enough that
-    /// no caller waits for ever.
+    /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes:
+    /// this time is long enough for the longest back-off and a reconnect, and no caller waits for ever.
     pub send_deadline: Option<Duration>,
-    /// How long one attempt to connect and log in may take. Default 30 s.
+    /// Maximum time for one attempt to connect and log in. Default 30 s.
     pub login_deadline: Duration,
-    /// How long the hub may take to acknowledge a message before the client reconnects once and sends it again.
-    /// The time doubles until acknowledgements come in time again, since a hub throttles by delaying them.
-    /// Default 30 s.
+    /// Maximum time for the hub to acknowledge a message. After this time, the client reconnects once and sends the
+    /// message again. Default 30 s.
+    ///
+    /// A hub throttles by delaying acknowledgements. So the time doubles with each such reconnect, until
+    /// acknowledgements come in time again.
     pub ack_timeout: Duration,
-    /// Lifetime of a token; at least 2 s. The client renews the token at about 85 % of it. Default 1 hour.
+    /// Lifetime of a token; at least 2 s. The client renews the token after about 85 % of this time. Default 1 hour.
     pub token_lifetime: Duration,
-    /// How long a renewal waits for acknowledgements before the client moves to the new connection and sends
+    /// Maximum time that a renewal waits for acknowledgements. Then the client moves to the new connection and sends
     /// unacknowledged messages again. Default 5 s.
     pub renewal_drain: Duration,
-    /// Bounds of the waits between attempts after a network or service failure. Each wait is random between
-    /// zero and a bound that doubles. Default 1 s to 60 s.
+    /// Waits between attempts after a network or service failure. Each wait is random, between zero and a bound that
+    /// doubles with each failure. Default 1 s to 60 s.
     pub backoff: Backoff,
-    /// Bounds of the waits after a refusal that does not pass by itself (credential, certificate). Each wait is
-    /// random in the upper half of a bound that doubles. Default 30 s to 15 minutes.
+    /// Waits after a refusal that does not pass by itself (credential, certificate). Each wait is random, between half
+    /// of a bound and the bound. The bound doubles with each refusal. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// How long a connection must last before the bounds of the waits return to their start. A renewal does not
-    /// interrupt that time. Default 30 s.
+    /// How long the hub must accept the client without a failure before the bounds of the waits return to their start.
+    /// A renewal does not interrupt this time. Default 30 s.
     pub backoff_reset_after: Duration,
     /// Minimum wait between attempts while another client seems to use the same identity
-    /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). The actual wait is random, up to twice
-    /// as long. Default 60 s.
+    /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and
+    /// twice this time. Default 60 s.
     pub duplicate_wait: Duration,
-    /// Maximum number of method calls that run at a time; at least 1. The client answers further calls with 503
-    /// at once. Default 16.
+    /// Maximum number of method calls that run at a time; at least 1. While this number is running, the client answers
+    /// other calls with 503 at once. Default 16.
     pub method_calls: usize,
-    /// How long a method handler may take. After that, the client answers the call with 504 and drops the
-    /// handler's future. Default 5 minutes, the longest time for which a hub lets a caller wait.
+    /// Maximum time for a method handler. After this time, the client answers the call with 504 and drops the handler's
+    /// future. Default 5 minutes: a hub lets a caller wait no longer.
     pub method_deadline: Duration,
-    /// Maximum number of received messages that wait for the program; at least 1. Waiting messages take at most 4 MiB,
-    /// and at most 16 MiB together with the messages that the program holds. The client does not acknowledge messages
-    /// beyond these limits, so the hub keeps them. Default 64, more than a hub keeps for a device.
+    /// Maximum number of received messages that wait for the program; at least 1. Default 64, which is more than a hub
+    /// keeps for a device.
+    ///
+    /// The waiting messages also take at most 4 MiB, and at most 16 MiB together with the messages that the program
+    /// holds. The client does not acknowledge a message that exceeds a limit, so the hub keeps the message.
     pub receive_queue: usize,
-    /// How long a twin request may take, from the call to the hub's response; `None` for as long as the client
-    /// lives. Default 60 s.
+    /// Maximum time of a twin request, from the call to the hub's response; `None` for no limit. Default 60 s.
     pub twin_deadline: Option<Duration>,
-    /// How long the hub may take to answer a twin request before the client sends the request again. If the client
-    /// repeats a request on the same connection, this time doubles. Default 15 s.
+    /// Maximum time for the hub to answer a twin request. After this time, the client sends the request again. The time
+    /// doubles with each repetition on the same connection. Default 15 s.
     pub twin_timeout: Duration,
-    /// Maximum number of unanswered twin requests; when it is reached, further ones wait. At least 1. Default
+    /// Maximum number of unanswered twin requests; at least 1. If this number is reached, the next calls wait. Default
     /// 64.
     pub twin_queue: usize,
     /// Seed that makes the random waits repeatable, for simulations; `None` for real randomness.
@@ -81,7 +83,7 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
-    /// The largest window: MQTT needs some of its 65,535 packet ids for other things.
+    /// The largest window. MQTT has 65,535 packet ids, and the client needs some of them for requests.
     pub const WINDOW_MAX: u16 = 32_767;
 
     /// Sets [`HubOptions::window`].
@@ -207,7 +209,7 @@ impl HubOptions {
         self.method_calls = self.method_calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.receive_queue = self.receive_queue.max(1);
         self.twin_queue = self.twin_queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
-        // With zero, the client would reconnect, or repeat its requests, without end.
+        // With a timeout of zero, the client would reconnect or repeat its requests without end.
         self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
         self.twin_timeout = self.twin_timeout.max(Duration::from_millis(1));
         // A longer duration overflows when it is added to an `Instant`.
@@ -256,7 +258,7 @@ impl Default for HubOptions {
     }
 }
 
-/// A bound on waits that doubles with each failure in a row.
+/// An upper limit of waits. It doubles with each failure in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound after the first failure.

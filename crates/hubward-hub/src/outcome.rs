@@ -20,7 +20,7 @@ pub(crate) enum SendOutcome {
 /// Why a message was not acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) enum SendFailure {
-    /// The deadline of the message passed. Contains why the client was not connected, if it was not.
+    /// The deadline of the message passed. If the client was not connected then, contains the cause.
     Deadline(Option<DisconnectCause>),
     /// The client ended.
     Closed(CloseReason),

@@ -1,4 +1,5 @@
-//! A message on its way from the caller to the driver, and its outcome on the way back. Both share one allocation.
+//! A message on its way from the caller to the driver, and the message's outcome on its way back. The caller's receipt
+//! and the driver's message share one allocation.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,17 +14,19 @@ use crate::deadline::SendDeadline;
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, MessageLabel, SendError, UnconfirmedReason};
 
-/// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
+/// A future that resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will
+/// come.
 ///
-/// Every receipt resolves: at its deadline ([`HubOptions::send_deadline`](crate::HubOptions)), which counts
-/// from [`enqueue`](crate::HubClient::enqueue), or when the client ends. Awaiting a receipt again returns the
-/// same result. Dropping it does not cancel the message.
+/// Every receipt resolves. At the latest, it resolves at the message's deadline or at the end of the client. The
+/// deadline ([`HubOptions::send_deadline`](crate::HubOptions)) counts from [`enqueue`](crate::HubClient::enqueue).
+///
+/// Awaiting a receipt again returns the same result. Dropping a receipt does not cancel the message.
 ///
 /// # Errors
 /// [`SendError`] says whether the hub may have the message.
 ///
 /// # Cancel safety
-/// The receipt can be polled at any time, and polled again later.
+/// The program can stop polling the receipt at any time, and poll it again later.
 #[must_use = "the message is queued, but only the receipt says whether it arrived"]
 pub struct Receipt(Arc<Inner>);
 
@@ -50,8 +53,8 @@ impl Receipt {
         self.0.state().outcome.as_ref().map(|it| self.0.result(it))
     }
 
-    /// Resolves the receipt of a message that entered the channel after the end of the driver: the driver never takes
-    /// it.
+    /// Resolves the receipt if the driver will never take the message, because the message entered the channel after
+    /// the driver had ended.
     pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
         self.0.resolve(SendOutcome::NotSent(SendFailure::Closed(reason)));
     }
@@ -63,8 +66,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The task's side of a receipt: the message, and the duty to resolve the receipt. `None` after the receipt is
-/// resolved.
+/// The task's side of a receipt. It contains the message, and the task must resolve the receipt with it. `None` after
+/// the receipt is resolved.
 pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
 impl PendingMessage {
@@ -83,7 +86,7 @@ impl PendingMessage {
         &self.inner().message
     }
 
-    /// The deadline of the message if it was queued at `now`.
+    /// Returns the deadline of the message. `now` is the time at which the message was queued.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.inner().deadline.map(|it| it.moment(now))
     }
@@ -92,7 +95,7 @@ impl PendingMessage {
         MessageLabel::of(&self.inner().message)
     }
 
-    /// From now on, a connection may have sent the message.
+    /// Records that a connection may have sent the message.
     pub(crate) fn mark_written(&self) {
         self.inner().written.store(true, Ordering::Relaxed);
     }
@@ -109,7 +112,7 @@ impl PendingMessage {
 }
 
 impl Drop for PendingMessage {
-    /// The last resort: if the driver drops the pending message, its receipt still resolves.
+    /// Resolves the receipt if the driver drops the message without an outcome.
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
             let failure = SendFailure::Closed(CloseReason::Aborted);
@@ -139,7 +142,7 @@ struct State {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, and no other thread can see half a change.
+        // A poisoned lock is usable: no code panics while it holds the lock, and no thread sees a half-made change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! The state that the handles of a client and its task share, and the commands from the handles to the task.
+//! The state that the handles and the task of a client share, and the commands that the handles send to the task.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,7 @@ use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
 
-// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
+// A channel of tokio allocates a block of many items, so a large item would cost kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
 
 /// A command from a handle to the task.
@@ -33,13 +33,15 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Arc<str>,
     pub(crate) kind: TransportKind,
     pub(crate) abilities: Abilities,
-    /// One permit for each message that may wait. Closed when the client takes no more messages.
+    /// Contains one permit for each message that may wait. Closed when the client takes no more messages.
     pub(crate) room: Semaphore,
-    /// One permit for each byte of a message that waits or is in flight. Closed like `room`.
+    /// Contains one permit for each byte that messages may use while they wait or are in flight. Closed together with
+    /// `room`.
     pub(crate) byte_room: Semaphore,
-    /// One permit for each twin request. Closed when the client takes no more requests.
+    /// Contains one permit for each twin request that may be unanswered. Closed when the client takes no more requests.
     pub(crate) twin_room: Semaphore,
-    /// Wakes the receivers of desired properties when there is a newer state; `true` when the client has ended.
+    /// Wakes the receivers of desired properties when a newer state exists. The value is `true` after the client has
+    /// ended.
     pub(crate) desired: watch::Sender<bool>,
     /// The features that the client subscribes to on every connection.
     pub(crate) subscriptions: Mutex<BTreeSet<Feature>>,

@@ -1,4 +1,4 @@
-//! The state of a client's connection, and why it is not connected.
+//! The connection state of a client, and the reasons why a client is not connected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use hubward_transport::{Fault, Refusal, RefusedBy, TransportError};
 use tokio::time::Instant;
 
-/// The state of a client's connection; follow it with [`HubClient::state`](crate::HubClient::state).
+/// The connection state of a client. [`HubClient::state`](crate::HubClient::state) returns a receiver that follows it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -14,14 +14,14 @@ pub enum ConnectionState {
     Connecting,
     /// The hub has accepted the login.
     Connected,
-    /// The client is moving to a new token as planned. Messages wait briefly. No message is lost, and the client
-    /// reports no failure.
+    /// A planned renewal is running: the client moves to a new token. Messages wait briefly. No message is lost, and
+    /// the client reports no failure.
     Renewing,
     /// The client is not connected and has planned the next attempt. Messages wait.
     Disconnected {
         /// What ended the connection or the attempt.
         cause: DisconnectCause,
-        /// Failures in a row, including this one. The count starts again after a connection that lasted.
+        /// Number of failures in a row, including this one. The number returns to zero after a connection that lasted.
         attempt: u32,
         /// When the next attempt starts.
         next_try: Instant,
@@ -34,8 +34,8 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Whether the hub has accepted the login and the connection has not ended since. Also true during a renewal, which
-    /// a program can ignore.
+    /// Returns `true` if the hub has accepted the login and the connection has not ended since then. Also returns
+    /// `true` during a renewal, because messages only wait briefly.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected | Self::Renewing)
@@ -71,15 +71,17 @@ pub enum DisconnectCause {
         /// How long the client waited.
         after: Duration,
     },
-    /// The hub repeatedly closes connections that it had accepted. Probably another client with the same identity takes
-    /// over these connections. This is a suspicion, because only the pattern indicates it. The client connects at most
-    /// once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted ten minutes.
+    /// The hub has repeatedly closed connections that it had accepted.
+    ///
+    /// Probably another client with the same identity takes over the connections. The client cannot be sure: only the
+    /// pattern indicates it. The client connects at most once a [minute](crate::HubOptions::duplicate_wait) until a
+    /// connection has lasted ten minutes.
     #[error(
         "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
          give each device an identity of its own"
     )]
     DuplicateIdentity {
-        /// The number of connections that the hub has closed in this way.
+        /// The number of accepted connections that the hub has closed.
         takeovers: u32,
         /// How the last of these connections ended.
         #[source]
@@ -108,8 +110,10 @@ impl DisconnectCause {
         }
     }
 
-    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
+    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    ///
+    /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
+    /// same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)
@@ -126,17 +130,19 @@ pub enum CloseReason {
     /// Every handle was dropped.
     #[error("the program dropped its last handle")]
     Dropped,
-    /// The very first login failed for a reason that a retry cannot change, or the hub no longer accepts the
-    /// token that the program supplied.
+    /// The client ended because of this error. There are two cases:
+    ///
+    /// * The very first login failed for a reason that a retry cannot change.
+    /// * The hub no longer accepts the token, and the client cannot renew it because the program supplied it.
     #[error(transparent)]
     Refused(Arc<TransportError>),
-    /// The client's task was aborted: the runtime shut down, or a transport panicked.
+    /// The client's task was aborted, because the runtime shut down or a transport panicked.
     #[error("its task was aborted, because the runtime shut down or a transport panicked")]
     Aborted,
 }
 
 impl CloseReason {
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.transport_error().map(TransportError::fault)
@@ -151,16 +157,18 @@ impl CloseReason {
         }
     }
 
-    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
+    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    ///
+    /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
+    /// same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)
     }
 }
 
-/// Whether the hub refuses the identity. A hub that answers "not authorized" or "not found" does. A wrong certificate,
-/// a proxy or a local signer has nothing to do with the identity.
+/// Returns `true` if the hub refuses the identity, by answering "not authorized" or "not found". A wrong certificate, a
+/// proxy or a local signer does not count.
 fn refuses_identity(error: &TransportError) -> bool {
     let by_status = |it: &Refusal| matches!(it.by, RefusedBy::Status(404));
     error.refusal().is_some_and(|it| error.fault() == Fault::Credential || by_status(it))

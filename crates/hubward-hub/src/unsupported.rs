@@ -1,11 +1,12 @@
-//! Requests that a client cannot make over its protocol; the client refuses them before it sends anything.
+//! Errors for requests that a client cannot make over its protocol. The client refuses such a request before it sends
+//! anything.
 
 use std::fmt;
 
 use hubward_transport::{Abilities, Fault, Feature, TransportKind};
 
-/// The protocol, or the kind of identity, does not support the request. Nothing was sent, and a retry does not
-/// help.
+/// An error: the protocol, or the kind of identity, does not support the request. The client sent nothing, and a retry
+/// does not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {} possible {}", self.verb(), self.place())]
 #[non_exhaustive]
@@ -14,8 +15,8 @@ pub struct Unsupported {
     pub what: Capability,
     /// The protocol of the client.
     pub kind: TransportKind,
-    /// Whether the identity is the reason, and not the protocol: a module receives no cloud-to-device messages,
-    /// and a device has no inputs.
+    /// `true` if the kind of identity is the reason; `false` if the protocol is. For example, a module receives no
+    /// cloud-to-device messages, and a device has no inputs.
     pub by_identity: bool,
 }
 
@@ -25,15 +26,17 @@ pub struct Unsupported {
 pub enum Capability {
     /// A feature of the hub.
     Feature(Feature),
-    /// Abandoning a received message, so that the hub delivers it again at once.
+    /// Abandoning a received message. The hub then delivers it again at once.
     Abandon,
     /// Rejecting a received message.
     Reject,
 }
 
 impl Unsupported {
-    /// Which party has to act. If the identity does not support the request, the program has to. Otherwise, only
-    /// another protocol or a later version of hubward helps.
+    /// Returns the party that has to act.
+    ///
+    /// If the identity does not support the request, the program has to change. Otherwise, another protocol or a later
+    /// version of hubward may help.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         if self.by_identity { Fault::Request } else { Fault::Unsupported }

@@ -1,5 +1,5 @@
-//! Reads the wall clock. Only tokens and HTTP dates need it. Code that measures a duration uses tokio's
-//! clock, which tests can pause.
+//! Reads the wall clock. Use it only for tokens and HTTP dates. To measure a duration, use tokio's clock, which tests
+//! can pause.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -11,19 +11,22 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The difference between this machine's clock and the service's. The text of [`fmt::Display`] is the end of a sentence
-/// that begins with "the clock is".
+/// The difference between this machine's clock and the service's clock.
+///
+/// [`fmt::Display`] gives the end of a sentence that begins with "the clock is".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skew {
     /// The size of the difference.
     pub by: Duration,
-    /// Whether this machine's clock is ahead of the service's; otherwise it is behind.
+    /// `true` if this machine's clock is ahead of the service's clock; `false` if it is behind.
     pub ahead: bool,
 }
 
-/// Returns the difference between the service's clock and this machine's clock, if the service may refuse
-/// tokens because of it. The service tolerates five minutes; this function reports four minutes or more.
+/// Compares the service's clock with this machine's clock. Returns the difference if it is four minutes or more;
+/// otherwise `None`.
+///
+/// The service tolerates five minutes. Beyond that, it refuses tokens.
 #[must_use]
 pub fn skew(service: SystemTime, ours: SystemTime) -> Option<Skew> {
     const TOLERATED: Duration = Duration::from_secs(4 * 60);

@@ -19,14 +19,15 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns a token for `resource` that is valid until `expiry`. A [`Credential::Token`] is returned
-    /// unchanged if it covers the resource.
+    /// Returns a token for `resource` that is valid until `expiry`.
+    ///
+    /// A [`Credential::Token`] has its own expiry. If it covers the resource, it is returned unchanged.
     ///
     /// # Errors
     /// [`CredentialError`]. Its `Display` output contains no secret.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the request to the signer and has no other effect.
+    /// Dropping the future drops the request to the signer. It has no other effect.
     pub async fn token(
         &self,
         resource: &str,
@@ -45,7 +46,7 @@ impl Credential {
         }
     }
 
-    /// Returns whether this credential can create a new token when the old one expires.
+    /// Returns `true` if this credential can create a new token when the old one expires.
     #[must_use]
     pub const fn is_renewable(&self) -> bool {
         !matches!(self, Self::Token(_))
@@ -58,7 +59,7 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// Returns the HMAC-SHA256 of `message` under the device's key.
     ///
     /// # Errors
-    /// [`CredentialError::Signer`] with the error of the device or daemon. It must not contain a secret.
+    /// [`CredentialError::Signer`] with the error text of the device or daemon. The text must not contain a secret.
     async fn sign(&self, message: &[u8]) -> Result<[u8; hubward_sas::SIGNATURE_LEN], CredentialError>;
 }
 

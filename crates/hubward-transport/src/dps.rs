@@ -9,27 +9,29 @@ use hubward_sas::SasToken;
 
 use crate::{Stage, TransportError, TransportKind};
 
-/// A protocol to send requests to one DPS endpoint. The driver decides when to send them.
+/// Sends requests to one DPS endpoint over one protocol. The driver decides when to send a request.
 ///
-/// Both requests contain the whole identity. A transport therefore keeps no state except its connection, and the driver
-/// can continue an operation on another transport.
+/// Each of the two requests contains the whole identity of the device. So a transport keeps no state except its
+/// connection, and the driver can continue an operation on another transport.
 #[async_trait]
 pub trait DpsTransport: Send + fmt::Debug {
     /// Returns the protocol.
     fn kind(&self) -> TransportKind;
 
-    /// Returns the host and port that the transport connects to, for error messages and logs:
-    /// `global.azure-devices-provisioning.net:443`.
+    /// Returns the host and port that the transport connects to, such as `global.azure-devices-provisioning.net:443`.
+    /// Error messages and logs use it.
     fn endpoint(&self) -> String;
 
     /// Sends the registration once, without a retry or a delay.
     ///
     /// # Errors
-    /// [`TransportError`]; a refusal keeps the service's code, message, tracking id and Retry-After.
+    /// [`TransportError`]. If the service refuses, the error contains the service's code, message, tracking id and
+    /// Retry-After.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the next call works: the transport keeps the connection or opens a new one,
-    /// and discards a late response by its request id. The service may still have registered the device.
+    /// After the future is dropped, the transport can be used again. It keeps the connection or opens a new one. If the
+    /// response arrives late, the transport recognizes its request id and discards it. The service may still have
+    /// registered the device.
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError>;
 
     /// Requests the status of an operation once.
@@ -38,8 +40,8 @@ pub trait DpsTransport: Send + fmt::Debug {
     /// As for [`DpsTransport::register`].
     ///
     /// # Cancel safety
-    /// Dropping the future loses the response, but not the operation: send the request again with the same
-    /// operation id.
+    /// Dropping the future loses the response, but the operation continues at the service. Call this method again with
+    /// the same operation id.
     async fn operation_status(
         &mut self,
         request: &Register,
@@ -47,13 +49,13 @@ pub trait DpsTransport: Send + fmt::Debug {
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError>;
 
-    /// Returns the current stage of the latest request, if known. A driver whose deadline passes can then
-    /// say which stage did not finish.
+    /// Returns the current stage of the latest request, if known. When a deadline passes, the driver uses it to report
+    /// which stage did not finish.
     fn stage(&self) -> Option<Stage> {
         None
     }
 
     /// Closes the connection in an orderly way, if the protocol has an orderly close. An implementation must return
-    /// soon. The default implementation does nothing.
+    /// quickly. The default implementation does nothing.
     async fn close(&mut self) {}
 }

@@ -10,12 +10,12 @@ use hubward_proto::{Fault, ProtoError, is_hidden};
 
 use crate::CredentialError;
 
-/// Any failure of a transport. The message of an error does not repeat its source.
+/// Any failure of a transport. The text of an error does not repeat the text of its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The transport could not connect: the name does not resolve, the host refuses the connection, or the network
-    /// cannot reach the host.
+    /// The transport could not connect. For example, the name does not resolve, the host refuses the connection, or the
+    /// network cannot reach the host.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port.
@@ -52,7 +52,7 @@ pub enum TransportError {
         endpoint: String,
         /// The stage that was interrupted.
         stage: Stage,
-        /// The error of the operating system; `None` if the peer closed the connection in an orderly way.
+        /// The error of the operating system. `None` if the peer closed the connection in an orderly way.
         #[source]
         source: Option<io::Error>,
     },
@@ -81,7 +81,7 @@ pub enum TransportError {
     Unsupported(&'static str),
 }
 
-/// The stages of a connection. [`fmt::Display`] gives the name that the command line prints.
+/// A stage of a connection. [`fmt::Display`] writes the name that the command line prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -118,8 +118,10 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why a TLS handshake failed. Protocol crates convert it from the fault that their dialer reports; this crate does
-/// not depend on dialers.
+/// Why a TLS handshake failed.
+///
+/// A protocol crate creates this value from the fault that its dialer reports, because this crate does not depend on
+/// dialers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
@@ -208,21 +210,22 @@ impl Refusal {
         use error_code::Cause;
         match self.by {
             RefusedBy::Status(status) => error_code::cause(status, self.error_code),
-            // A gateway or proxy refused, so the device's credential is not the cause.
+            // A gateway or proxy refused the upgrade, so the device's credential is not the cause.
             RefusedBy::UpgradeStatus(429) => Cause::Throttled,
             RefusedBy::UpgradeStatus(500..) => Cause::Server,
             RefusedBy::UpgradeStatus(_) => Cause::Request,
             // 3: server unavailable. Source: MQTT 3.1.1, table 3.1.
             RefusedBy::Connack(3) => Cause::Server,
-            // 4: bad user name or password, 5: not authorized. Source for 5: `[sdk]` protocol gateway.
+            // Code 4 means a bad user name or password. Code 5 means "not authorized". Source for 5: `[sdk]` protocol
+            // gateway.
             RefusedBy::Connack(4 | 5) => Cause::Credential,
             RefusedBy::Connack(_) | RefusedBy::Suback => Cause::Request,
         }
     }
 }
 
-/// Formats the text of a peer for an error or a log: one line, no [hidden characters](is_hidden), at most
-/// 200 characters.
+/// Prepares text from a peer for an error or a log. The result has one line, no [hidden characters](is_hidden) and at
+/// most 200 characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     const LENGTH_MAX: usize = 200;
@@ -282,7 +285,7 @@ impl TransportError {
         }
     }
 
-    /// Returns whether the same request may succeed later without any change.
+    /// Returns `true` if the same request may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -311,7 +314,7 @@ impl TransportError {
         }
     }
 
-    /// Returns the host and port of the failed connection, if there was one.
+    /// Returns the host and port of the failed connection; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

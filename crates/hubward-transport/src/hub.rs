@@ -13,28 +13,31 @@ use hubward_sas::SasToken;
 
 use crate::{Refusal, Stage, TransportError, TransportKind};
 
-/// A protocol to connect to hubs. It opens connections and keeps no state between them.
+/// Connects to hubs over one protocol. It opens connections and keeps no state between them.
 #[async_trait]
 pub trait HubTransport: Send + Sync + fmt::Debug {
     /// Returns the protocol.
     fn kind(&self) -> TransportKind;
 
-    /// Returns the host and port that the transport connects to, for error messages and logs:
-    /// `contoso.azure-devices.net:8883`.
+    /// Returns the host and port that the transport connects to, such as `contoso.azure-devices.net:8883`. Error
+    /// messages and logs use it.
     fn endpoint(&self, login: &HubLogin) -> String;
 
     /// Returns what this protocol supports.
     fn abilities(&self) -> Abilities;
 
     /// Returns the current stage of the latest [`HubTransport::open`], if known. After `open` has returned, the stage
-    /// is [`Stage::Login`]. A caller whose deadline passes can then say which stage did not finish.
+    /// is [`Stage::Login`].
+    ///
+    /// When a deadline passes, the caller uses the stage to report what did not finish.
     fn stage(&self) -> Option<Stage> {
         None
     }
 
-    /// Opens one byte stream and queues the login. If the hub accepts the login,
-    /// [`HubConnection::poll_exchange`] later returns [`Downstream::Ready`]; if the hub refuses it,
-    /// `poll_exchange` returns an error.
+    /// Opens one byte stream and queues the login. Does not wait for the hub's answer to the login.
+    ///
+    /// Later, [`HubConnection::poll_exchange`] returns the answer: [`Downstream::Ready`] if the hub accepts the login,
+    /// or an error if the hub refuses it.
     ///
     /// # Errors
     /// [`TransportError`] of name resolution, TCP, TLS or the WebSocket upgrade.
@@ -44,47 +47,56 @@ pub trait HubTransport: Send + Sync + fmt::Debug {
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError>;
 }
 
-/// One connection to a hub. It keeps only the state of this connection. The hub client keeps the messages,
-/// their order and their acknowledgements, and resends messages on the next connection.
+/// One connection to a hub.
+///
+/// A connection keeps only its own state. The hub client keeps the messages, their order and their acknowledgements,
+/// and resends messages on the next connection.
 pub trait HubConnection: Send + fmt::Debug {
-    /// Returns whether the caller may call [`HubConnection::start_send`] now: the hub accepted the login and
-    /// the buffer is not full.
+    /// Returns `true` if the caller may call [`HubConnection::start_send`] now: the hub has accepted the login, and the
+    /// buffer is not full.
     fn has_room(&self) -> bool;
 
-    /// Queues `what` under `tag`; the next [`HubConnection::poll_exchange`] sends it. Set `again` if an earlier
-    /// connection may have sent this message.
+    /// Queues `what` under `tag`. The next [`HubConnection::poll_exchange`] sends it. Set `again` to `true` if an
+    /// earlier connection may have sent the same message.
     ///
     /// # Errors
-    /// Only if this message cannot be sent, such as [`TransportError::Request`] with
+    /// An error means only that this message cannot be sent, for example [`TransportError::Request`] with
     /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge). The connection stays usable.
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 
-    /// Queues the reply to an event; the next [`HubConnection::poll_exchange`] sends the reply. The caller must ensure
-    /// that the event came over *this* connection. The hub does not answer a reply. The caller may reply even if
-    /// [`HubConnection::has_room`] is false: the number of received events bounds the number of replies.
+    /// Queues the reply to an event of the hub. The next [`HubConnection::poll_exchange`] sends the reply. The hub does
+    /// not answer it.
+    ///
+    /// The caller must ensure that the event came over *this* connection. The caller may reply even if
+    /// [`HubConnection::has_room`] is false, because there is at most one reply for each received event.
     ///
     /// # Errors
-    /// [`TransportError::Unsupported`] for a reply that [`Abilities`] excludes, [`TransportError::Request`]
-    /// for a reply that cannot be encoded. The connection stays usable.
+    /// [`TransportError::Unsupported`] if [`Abilities`] excludes the reply. [`TransportError::Request`] if the reply
+    /// cannot be encoded. After either error, the connection stays usable.
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
 
-    /// Returns the number of settlements that the connection has accepted but not sent yet. The protocol may require
-    /// settlements in the order of arrival; then a settlement waits until every earlier message is settled. When the
-    /// connection ends, the hub redelivers the messages of waiting settlements. The default implementation returns 0,
-    /// for protocols that require no order.
+    /// Returns the number of settlements that the connection has accepted but not sent yet.
+    ///
+    /// Some protocols require that settlements are sent in the order in which the messages arrived. With such a
+    /// protocol, a settlement waits until every earlier message is settled. If the connection ends first, the hub
+    /// redelivers the messages whose settlements were waiting.
+    ///
+    /// The default implementation returns 0, for protocols that require no order.
     fn held_back(&self) -> usize {
         0
     }
 
-    /// Writes queued bytes, reads available bytes, appends the received events to `events`, and sends keep-alive pings.
-    /// Returns `Ready` when it has appended an event, or when [`HubConnection::has_room`] becomes true.
+    /// Exchanges data with the hub: writes queued bytes, reads available bytes and sends keep-alive pings. Appends the
+    /// received events to `events`.
+    ///
+    /// Returns `Ready` if it has appended an event, or if [`HubConnection::has_room`] has become true.
     ///
     /// # Errors
-    /// The connection has ended: the hub refused the login, closed the connection, was silent for too long
-    /// or broke the protocol. Events appended before the error are valid.
+    /// An error means that the connection has ended: the hub refused the login, closed the connection, was silent for
+    /// too long or broke the protocol. The events that were appended before the error are valid.
     ///
     /// # Cancel safety
-    /// All state is in `self`: a caller that stops polling loses nothing.
+    /// The caller can stop polling at any time and loses nothing, because all state is in `self`.
     fn poll_exchange(&mut self, cx: &mut Context<'_>, events: &mut Vec<Downstream>)
     -> Poll<Result<(), TransportError>>;
 
@@ -94,8 +106,8 @@ pub trait HubConnection: Send + fmt::Debug {
     /// [`TransportError::Unsupported`] if it is not set.
     fn poll_renew(&mut self, cx: &mut Context<'_>, token: &SasToken) -> Poll<Result<(), TransportError>>;
 
-    /// Closes the connection in an orderly way. Returns `Ready` when the queued bytes are written or cannot
-    /// be written.
+    /// Closes the connection in an orderly way. Returns `Ready` when all queued bytes are written, or when writing has
+    /// failed.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -105,8 +117,7 @@ pub trait HubConnection: Send + fmt::Debug {
 pub struct Abilities {
     /// The client can replace a token without a new connection.
     pub renew_in_place: bool,
-    /// The client can read the twin and change reported properties. The hub sends changes of desired
-    /// properties.
+    /// The client can read the twin, change reported properties, and receive changes of desired properties.
     pub twin: bool,
     /// The client can answer direct methods.
     pub methods: bool,
@@ -129,16 +140,16 @@ pub struct HubLogin {
     pub user_agent: Option<String>,
     /// The PnP model, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
-    /// How long the client may send nothing before it sends a ping; 1 s to
-    /// [`KEEP_ALIVE_MAX`](hubward_proto::limits::KEEP_ALIVE_MAX), whole seconds.
+    /// The client sends a ping after it has sent nothing for this long. Whole seconds, from 1 s to
+    /// [`KEEP_ALIVE_MAX`](hubward_proto::limits::KEEP_ALIVE_MAX).
     pub keep_alive: Duration,
-    /// Whether the hub discards subscriptions and undelivered messages when the connection ends.
+    /// If `true`, the hub discards the device's subscriptions and undelivered messages when the connection ends.
     pub clean_session: bool,
 }
 
 impl HubLogin {
-    /// Default of [`HubLogin::keep_alive`]. Load balancers drop an idle connection after 4 minutes. This value is
-    /// shorter, and short enough to detect a dead connection soon.
+    /// Default of [`HubLogin::keep_alive`]. Load balancers drop a connection that is idle for 4 minutes, so the value
+    /// must be shorter. With 60 s, the client also detects a dead connection soon.
     pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
     /// Creates a login with the defaults: keep-alive 60 s, persistent session.
@@ -240,8 +251,8 @@ pub enum Reply {
         /// How the message is settled.
         disposition: Disposition,
     },
-    /// The client releases a received message without settling it. If the hub redelivers the message on this
-    /// connection, the connection hands it over again. This sends nothing to the hub.
+    /// Releases a received message without settling it. This reply sends nothing to the hub. If the hub redelivers the
+    /// message on this connection, the connection returns it again as an event.
     Release {
         /// The lock from [`Downstream::Message`].
         lock: Lock,
@@ -252,8 +263,8 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallId(pub String);
 
-/// Identifies a received message on one connection until it is settled. A message that was
-/// [released](Reply::Release) keeps its lock when the hub redelivers it.
+/// Identifies a received message on one connection until the message is settled. A [released](Reply::Release) message
+/// keeps its lock when the hub redelivers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lock(pub u64);
 
@@ -286,8 +297,8 @@ pub enum Downstream {
     Refused(Tag, Box<Refusal>),
     /// The twin as JSON, in response to the request with this tag.
     Twin(Tag, Bytes),
-    /// The hub changed the reported properties as requested under this tag. Contains their new version, if
-    /// the hub sent it.
+    /// The hub has made the change of reported properties that was sent under this tag. Contains the new version of the
+    /// reported properties, if the hub sent it.
     Reported(Tag, Option<u64>),
     /// Desired properties have changed: a patch with `$version`, as JSON.
     Desired(Bytes),
@@ -295,11 +306,11 @@ pub enum Downstream {
     Method(Box<Call>),
     /// A message arrived.
     Message(Box<Delivery>),
-    /// A message arrived and stays with the hub, because the connection cannot track more unsettled
-    /// messages.
+    /// A message arrived, but the connection cannot track more unsettled messages. The connection discarded its copy,
+    /// and the message stays with the hub.
     MessageOverLimit,
-    /// The connection received an unreadable message and discarded it. If the message is a method call, the value
-    /// contains the id under which the client can still answer the call.
+    /// The connection received an unreadable message and discarded it. If the message is a method call with a readable
+    /// id, this value contains the id. The client can then still answer the call.
     Unreadable(Option<CallId>),
 }
 
@@ -317,7 +328,7 @@ pub struct Call {
 /// A received message for the device or module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The lock to settle the message with; `None` if the hub expects no acknowledgement.
+    /// Identifies the message when the client settles it; `None` if the hub expects no acknowledgement.
     pub lock: Option<Lock>,
     /// Body and properties.
     pub message: IncomingMessage,

@@ -1,5 +1,5 @@
-//! The interface between hubward's clients (DPS, hub) and its protocols (HTTPS, MQTT, MQTT over
-//! WebSocket): object-safe traits, and the types in their signatures.
+//! The interface between hubward's clients (DPS, hub) and its protocols (HTTPS, MQTT, MQTT over WebSocket). It consists
+//! of object-safe traits and the types in their signatures.
 //!
 //! ```
 //! use hubward_transport::{DpsTransport, TransportKind};
@@ -13,11 +13,11 @@
 //!
 //! # Behaviour
 //!
-//! * A transport sends each request once. It never retries and never delays a request: the client's retry
-//!   policy decides.
+//! * A transport sends each request once. It never retries or delays a request; the retry policy of the client does.
 //! * Every error says who is at fault ([`Fault`]), whether a retry can help, and how long the service asked
 //!   to wait. No error contains a secret.
-//! * A transport never signs: the client gets a token from a [`Credential`] and passes it to the transport.
+//! * A transport never signs tokens. The client gets a token from a [`Credential`] and passes the token to the
+//!   transport.
 
 pub mod clock;
 mod credential;

@@ -1,4 +1,4 @@
-//! Limits how often a peer can make the program log the same warning.
+//! Limits how often the program logs the same warning, when a peer can cause the warning again and again.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by causing
-/// the same warning again and again.
+/// Limits how many warnings of one kind are logged. It logs the first warnings and only counts the others, so a peer
+/// cannot fill a disk by causing the same warning again and again.
 ///
-/// Logs at most [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings in a [`PERIOD`](WarningLimit::PERIOD). The number of
-/// the suppressed warnings is logged with the first warning after the period, or by [`WarningLimit::finish`]. Dropping
-/// the limit calls `finish`.
+/// In each [`PERIOD`](WarningLimit::PERIOD), at most [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings are logged. The
+/// number of suppressed warnings is logged with the first warning after the period. [`WarningLimit::finish`] logs the
+/// number at once. Dropping the limit calls `finish`.
 ///
 /// ```
 /// # use hubward_transport::WarningLimit;
@@ -42,7 +42,8 @@ impl WarningLimit {
     /// Length of a period.
     pub const PERIOD: Duration = Duration::from_secs(60);
 
-    /// Creates a limit for one kind of warning. `kind` names the warning in the log line with the count.
+    /// Creates a limit for one kind of warning. `kind` names the warning in the log line that gives the number of
+    /// suppressed warnings.
     #[must_use]
     pub const fn new(kind: &'static str) -> Self {
         Self { kind, count: Mutex::new(Count { began: None, logged: 0, suppressed: 0 }) }
@@ -57,8 +58,8 @@ impl WarningLimit {
         }
     }
 
-    /// Logs the number of suppressed warnings since the last count, if there were any. The next warning
-    /// starts a new period.
+    /// Logs how many warnings were suppressed since this number was last logged. If none were suppressed, logs nothing.
+    /// The next warning starts a new period.
     pub fn finish(&self) {
         let count = std::mem::take(&mut *self.lock());
         self.log_suppressed(count.suppressed);
@@ -76,7 +77,8 @@ impl WarningLimit {
 }
 
 impl Count {
-    /// Returns the number of suppressed warnings to log now, and whether to log the next warning.
+    /// Decides whether to log a warning that occurs at `now`. Returns the number of suppressed warnings to report
+    /// first, and `true` if the new warning is to be logged.
     fn admit(&mut self, now: Instant) -> (u64, bool) {
         let mut before = 0;
         if self.began.is_none_or(|it| now.saturating_duration_since(it) >= WarningLimit::PERIOD) {

@@ -1,4 +1,5 @@
-//! The driver: carries out the steps of the registration flow, and keeps the transport and the credential.
+//! The driver of a registration. It carries out the steps of the registration flow, and owns the transport and the
+//! credential.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ProvisionError;
 
-/// Longer than any request takes, and within the range of every clock.
+/// A duration that is longer than any request takes and that every clock can represent.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Time limit for the orderly close.
@@ -38,7 +39,7 @@ type Watcher = Box<dyn FnMut(&Progress<'_>) + Send>;
 pub enum Progress<'a> {
     /// The provisioner sends the registration.
     Registering,
-    /// The service is looking for a hub; the next poll comes after this wait.
+    /// The service is looking for a hub. The provisioner polls again after `wait`.
     Assigning {
         /// The wait until the next poll.
         wait: Duration,
@@ -48,7 +49,7 @@ pub enum Progress<'a> {
         /// The operation.
         operation: &'a OperationId,
     },
-    /// A request failed; the next attempt comes after this wait.
+    /// A request failed. The provisioner tries again after `wait`.
     Retrying {
         /// The failure.
         error: &'a TransportError,
@@ -61,7 +62,7 @@ impl Provisioner {
     /// Default of [`Provisioner::attempt_timeout`].
     pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Default of [`Provisioner::token_lifetime`]. The provisioner uses the token for minutes at most.
+    /// Default of [`Provisioner::token_lifetime`]: one hour. The provisioner uses the token for some minutes at most.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
     /// Makes a provisioner that registers `request` over `transport`.
@@ -79,9 +80,10 @@ impl Provisioner {
         }
     }
 
-    /// Sets the deadline of the whole registration, counted from the start of [`Provisioner::run`]. Without
-    /// one, only the retry policy ends a registration, and the provisioner polls without end while the service
-    /// answers `assigning`.
+    /// Sets the deadline of the whole registration. The time counts from the start of [`Provisioner::run`].
+    ///
+    /// Without a deadline, only the retry policy ends a registration. The provisioner then polls without end while the
+    /// service answers `assigning`.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -93,7 +95,8 @@ impl Provisioner {
         self
     }
 
-    /// Sets the lifetime of the token. Use at least a minute, since clocks differ.
+    /// Sets the lifetime of the token. Use at least a minute, because the device's clock and the service's clock may
+    /// differ.
     pub const fn token_lifetime(mut self, token_lifetime: Duration) -> Self {
         self.token_lifetime = token_lifetime;
         self
@@ -105,7 +108,7 @@ impl Provisioner {
         self
     }
 
-    /// Continues an operation that an earlier run started, instead of registering again.
+    /// Continues an operation that an earlier run started. The provisioner then does not register again.
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self
@@ -123,15 +126,16 @@ impl Provisioner {
         self.transport.endpoint()
     }
 
-    /// Registers, waits, polls and retries until the device has a hub or the registration has failed.
+    /// Runs the registration: registers, waits, polls and retries, until the device has a hub or the registration has
+    /// failed.
     ///
     /// # Errors
-    /// [`ProvisionError`]; its `fault()` names the party that has to act, and `is_retryable()` says whether a
-    /// later attempt may succeed.
+    /// [`ProvisionError`]. `fault()` names the party that has to act. `is_retryable()` says whether a later attempt may
+    /// succeed.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. The service may continue to assign; a later registration then
-    /// finds the result.
+    /// Dropping the future closes the connection. The service may continue to assign a hub. If the device registers
+    /// again later, the service returns the hub that it assigned.
     pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
         let started = Instant::now();
         // If the clock cannot represent the deadline, there is none.
@@ -141,7 +145,7 @@ impl Provisioner {
             flow = flow.resume(operation);
         }
         let result = self.drive(&mut flow, deadline).await;
-        // An orderly close is optional: it gets a short time, within the deadline.
+        // The orderly close is optional. It takes at most `CLOSE_LIMIT`, and ends at the deadline at the latest.
         let close_until = Instant::now() + CLOSE_LIMIT;
         let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result
@@ -180,8 +184,10 @@ impl Provisioner {
         }
     }
 
-    /// Makes one request within its time limit. The outer error ends the registration. The inner error goes to the
-    /// registration flow.
+    /// Makes one request within its time limit.
+    ///
+    /// The outer error ends the registration. The inner error goes to the registration flow, which decides whether to
+    /// retry.
     async fn attempt(
         &mut self,
         operation: Option<&OperationId>,
@@ -231,7 +237,7 @@ impl Provisioner {
                 Err(ProvisionError::Rejected { endpoint, status, state })
             }
             (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
-            // The flow gives up only after a failure, so there is a last error.
+            // The flow gives up only after a failure, so `failures` contains an error.
             (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
                 Err(ProvisionError::Transport { attempts, out_of_time, source })
             }

@@ -13,21 +13,23 @@ use crate::incoming::Incoming;
 use crate::{Capability, CloseReason, HubClient, HubCounts, Unsupported};
 
 impl HubClient {
-    /// Receives the messages that the cloud sends to this device. Only one receiver can exist at a time. After
-    /// dropping it, the program can make another receiver.
+    /// Returns a receiver of the messages that the cloud sends to this device. Only one receiver can exist at a time.
+    /// After the program has dropped a receiver, it can make another one.
     ///
-    /// The client subscribes at the hub when the program makes the first receiver. The hub continues to deliver after
-    /// the program has dropped this receiver, since the client cannot unsubscribe without losing messages that wait at
-    /// the hub. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait in the
-    /// client for the receiver. The client acknowledges none of them.
+    /// The client subscribes when the program makes the first receiver. The subscription continues after the program
+    /// has dropped the receiver, because unsubscribing would lose messages that wait at the hub. Up to
+    /// [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait in the client for the
+    /// next receiver. The client acknowledges none of them.
     ///
-    /// Together, these messages and the [`CloudMessage`]s that the program holds take at most 16 MiB. The client does
-    /// not acknowledge a message that exceeds a limit, and [counts](HubCounts::messages_over_limit) this message. The
-    /// hub delivers such a message again, like [a dropped message](CloudMessage). Until then, the message holds back
-    /// [later acknowledgements](CloudMessage#in-which-order-to-complete). With the defaults, the client has room for
-    /// everything that a hub keeps for a device. A receiver that does not read delays only its own messages.
+    /// The waiting messages and the [`CloudMessage`]s that the program holds take at most 16 MiB together. With the
+    /// default options, the client has room for everything that a hub keeps for a device.
     ///
-    /// In a persistent session, messages may arrive before a receiver exists. These messages wait as well.
+    /// The client does not acknowledge a message that exceeds a limit. It [counts](HubCounts::messages_over_limit) this
+    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). Until then, the message holds
+    /// back [later acknowledgements](CloudMessage#in-which-order-to-complete). A receiver that does not read delays
+    /// only its own messages.
+    ///
+    /// In a persistent session, messages may arrive before the program has made a receiver. These messages also wait.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -37,8 +39,8 @@ impl HubClient {
         self.receive(Feature::CloudToDevice, self.login().identity.module.is_none())
     }
 
-    /// Receives the messages that other modules send to this module's inputs. [`IncomingMessage::input`] names the
-    /// input. Everything else is as for [`HubClient::cloud_messages`].
+    /// Returns a receiver of the messages that other modules send to this module's inputs. [`IncomingMessage::input`]
+    /// names the input. The receiver behaves as described at [`HubClient::cloud_messages`].
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -46,7 +48,7 @@ impl HubClient {
         self.receive(Feature::Inputs, self.login().identity.module.is_some())
     }
 
-    /// Returns how much data from the hub the client could not hand to the program or could not answer.
+    /// Returns counts of the messages and calls that the client could not hand to the program or could not answer.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         self.shared.incoming.counters.snapshot()
@@ -70,7 +72,7 @@ impl HubClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The protocol does not support these messages, or this kind of identity does not receive them.
+    /// The protocol does not support these messages, or this kind of identity (device or module) does not receive them.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Another receiver exists; drop it first.
@@ -89,10 +91,10 @@ impl ReceiveError {
     }
 }
 
-/// A receiver of messages. [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
+/// A receiver of messages, made by [`HubClient::cloud_messages`] or [`HubClient::inputs`].
 ///
-/// A receiver does not keep the client alive: the client ends when the last [`HubClient`] is dropped. Messages
-/// that a dropped receiver has not returned wait for the next receiver.
+/// A receiver does not keep the client alive: the client ends when the last [`HubClient`] is dropped. After a receiver
+/// is dropped, the messages that it has not returned wait for the next receiver.
 #[derive(Debug)]
 #[must_use = "no other receiver can be made while it exists"]
 pub struct CloudMessages {
@@ -100,7 +102,7 @@ pub struct CloudMessages {
 }
 
 impl CloudMessages {
-    /// Waits for the next message. Returns messages in the order of their arrival.
+    /// Waits for the next message and returns it. Messages come in the order of their arrival.
     ///
     /// # Errors
     /// The reason why the client has ended.
@@ -111,7 +113,7 @@ impl CloudMessages {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Returns the next message if one is waiting. Does not wait for one.
+    /// Returns the next message, if a message has arrived; otherwise `None`. Does not wait.
     pub fn try_next(&mut self) -> Option<CloudMessage> {
         let taken = self.source.incoming.inbox().take();
         taken.map(|it| self.source.message(it))
@@ -133,35 +135,44 @@ impl Drop for CloudMessages {
 
 /// A received message. It dereferences to the [`IncomingMessage`].
 ///
-/// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value, for
-/// example because the handling failed or panicked, the hub delivers the message again. The hub does this on the same
-/// connection when its lock on the message ends, a minute after the delivery, or on the next connection if that comes
-/// first. A hub delivers a message at most 10 times, unless it is configured differently. The minute also passes while
-/// the program works. Over MQTT, the client does not hand out a second copy of a message that the program still holds.
+/// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value
+/// instead, the hub delivers the message again. For example, code that fails or panics drops the value.
+///
+/// The hub locks a delivered message for a minute. This time also passes while the program works. After it, the hub
+/// delivers the message again on the same connection. If the client makes a new connection earlier, the hub delivers
+/// the message there at once.
+///
+/// Over MQTT, the client does not hand out a second copy of a message that the program still holds.
+///
+/// A hub delivers a message at most 10 times, unless the hub is configured differently.
 ///
 /// # In which order to complete
-/// Over MQTT, a client must send acknowledgements in the order in which the messages came. If the program completes a
-/// message before an earlier one, the client therefore holds back the acknowledgement until the program has completed
-/// the earlier messages.
+/// Over MQTT, a client must send acknowledgements in the order in which the messages came. The program may complete
+/// messages in any order. If an earlier message is not completed yet, the client holds back the acknowledgement of the
+/// later one.
 ///
-/// * A dropped message holds back all later ones until the hub has delivered it again and the program has completed it.
-/// * A message that the program keeps and never completes holds back all later ones until the connection ends, at the
-///   latest when the client renews the token. On the next connection, the hub delivers all of these messages again,
-///   including those that the program completed ([counted](HubCounts::messages_held_back)).
+/// * A dropped message holds back all later acknowledgements until the hub has delivered it again and the program has
+///   completed it.
+/// * A message that the program keeps and never completes holds back all later acknowledgements until the connection
+///   ends. A connection ends at the latest when the client renews the token. On the next connection, the hub delivers
+///   all these messages again, including those that the program completed ([counted](HubCounts::messages_held_back)).
 ///
-/// If the program cannot handle a message, record and complete it, unless the hub should deliver it again.
+/// If the program can never handle a message, record the message and complete it. Drop it only if the hub should
+/// deliver it again.
 ///
 /// # Memory and connections
-/// A program may hold at most 16 MiB of messages. A message counts until this value is dropped, even after the program
-/// has completed it and after its connection has ended. Copy data that the program keeps longer.
+/// A program may hold at most 16 MiB of messages. A message counts until this value is dropped, even if the program has
+/// completed it or its connection has ended. To keep data longer, copy the data.
 ///
-/// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for messages that the
-/// program holds. After its connection has ended, a message cannot be completed any more ([`SettleError::Stale`]). The
-/// hub delivers the message again, so the program must be able to handle a message twice.
+/// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for the messages that
+/// the program holds.
+///
+/// After the connection of a message has ended, the program can no longer complete the message
+/// ([`SettleError::Stale`]). The hub delivers the message again. So the program must be able to handle a message twice.
 #[must_use = "the hub delivers a dropped message again; complete it"]
 pub struct CloudMessage {
     message: IncomingMessage,
-    /// `None` if the hub wants no acknowledgement, or the message is settled.
+    /// The lock for settling the message. `None` if the hub wants no acknowledgement, or if the message is settled.
     lock: Option<Lock>,
     connection: u64,
     /// The message's size, counted until this value is dropped.
@@ -175,11 +186,12 @@ impl CloudMessage {
         &self.message
     }
 
-    /// Tells the hub that the program has handled the message. The hub does not answer. The method returns when the
-    /// connection has accepted the acknowledgement, even if the connection holds it back for [earlier
-    /// messages](CloudMessage#in-which-order-to-complete). If the connection ends while it holds back the
-    /// acknowledgement, the hub delivers the message again. For a message that needs no acknowledgement (QoS 0), this
-    /// method does nothing.
+    /// Acknowledges the message: tells the hub that the program has handled it. The hub does not answer. For a message
+    /// that needs no acknowledgement (QoS 0), this method does nothing.
+    ///
+    /// The method returns when the connection has accepted the acknowledgement. The connection may still hold back the
+    /// acknowledgement for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends during
+    /// this time, the hub delivers the message again.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
@@ -191,11 +203,12 @@ impl CloudMessage {
         self.settle(Disposition::Complete).await
     }
 
-    /// Returns the message to the hub, which delivers it again at once.
+    /// Gives the message back to the hub. The hub delivers it again at once.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`] if [`Abilities::abandon`] is false, as over MQTT. This error comes at once and
-    /// contains the message; drop the message instead. Other errors are as for [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`] if [`Abilities::abandon`] is false, as over MQTT. The method returns this error at
+    /// once, and the error contains the message; drop the message instead. Other errors are as for
+    /// [`CloudMessage::complete`].
     ///
     /// # Cancel safety
     /// As for [`CloudMessage::complete`].
@@ -207,11 +220,12 @@ impl CloudMessage {
         }
     }
 
-    /// Rejects the message: the hub drops it, and informs its sender if the sender requested that.
+    /// Rejects the message. The hub drops it, and informs the sender of the message if the sender requested that.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`] if [`Abilities::reject`] is false, as over MQTT. This error comes at once and
-    /// contains the message; complete the message instead. Other errors are as for [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`] if [`Abilities::reject`] is false, as over MQTT. The method returns this error at
+    /// once, and the error contains the message; complete the message instead. Other errors are as for
+    /// [`CloudMessage::complete`].
     ///
     /// # Cancel safety
     /// As for [`CloudMessage::complete`].
@@ -228,7 +242,7 @@ impl CloudMessage {
         let incoming = &self.source.incoming;
         let result = incoming.inbox().settle(self.connection, lock, disposition, &incoming.counters)?;
         incoming.wake_task();
-        // The task always answers before it ends, unless its runtime has shut down.
+        // The task answers every settlement before it ends. Without an answer, the runtime has shut down.
         Ok(result.await.unwrap_or(Err(SettleFailure::Closed(CloseReason::Aborted)))?)
     }
 
@@ -252,7 +266,8 @@ impl Drop for CloudMessage {
         incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
             incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
-            // The task passes the release to the connection, and a renewal may be waiting for it.
+            // Wakes the task, which passes the release to the connection. A renewal may also be waiting for this
+            // message.
             incoming.wake_task();
         }
     }
@@ -268,8 +283,8 @@ impl fmt::Debug for CloudMessage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The protocol does not support this way to settle, and nothing was sent. Check [`HubClient::abilities`]
-    /// before the call.
+    /// The protocol does not support this way to settle a message, and nothing was sent. To avoid this error, check
+    /// [`HubClient::abilities`] before the call.
     #[error("the message was not settled")]
     Unsupported {
         /// The message, which the program can still complete.
@@ -278,16 +293,16 @@ pub enum SettleError {
         #[source]
         source: Unsupported,
     },
-    /// The connection that delivered the message has ended; the hub delivers the message again.
+    /// The connection that delivered the message has ended. The hub delivers the message again.
     #[error("the connection that delivered the message has ended; the hub delivers the message again")]
     Stale,
-    /// The client has ended; the hub delivers the message again to the next client of this identity.
+    /// The client has ended. The hub delivers the message again to the next client of this identity.
     #[error("the client was closed before the message was settled")]
     Closed(#[source] CloseReason),
 }
 
 impl SettleError {
-    /// Which party has to act; `None` if no party has to, since the hub delivers the message again.
+    /// Returns the party that has to act; `None` if the hub delivers the message again and no party has to act.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {

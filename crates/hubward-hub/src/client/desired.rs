@@ -12,26 +12,30 @@ use crate::{CloseReason, HubClient, Unsupported};
 
 impl HubClient {
     /// Returns a receiver of the desired properties. The receiver returns the current state as soon as the client knows
-    /// it, and then newer states. Each state is complete.
+    /// it. Then it returns newer states. Each state is complete.
     ///
     /// On the first call, the client subscribes to changes and reads the twin. It then follows the changes until it
-    /// ends. After a reconnect, the client reads what changed while it was not connected. The program can have any
-    /// number of receivers. A receiver delays neither other receivers nor the client.
+    /// ends. After a reconnect, the client reads the changes that happened while it was not connected.
     ///
-    /// Versions do not go backwards, with one exception: the version of a twin that was deleted and created again
-    /// counts from the beginning. The client accepts an older version if the hub returns one twice on the same
-    /// connection, at least 5 s apart. (This rule is ours, because the service documents none. A single response with
-    /// an older version may come from a copy that lags behind.)
+    /// The program can have any number of receivers. A slow receiver delays neither other receivers nor the client.
+    ///
+    /// Versions do not go backwards, with one exception: if a twin is deleted and created again, its version counts
+    /// from the beginning.
+    ///
+    /// The client accepts an older version if the hub returns an older version twice on the same connection, at least 5
+    /// s apart. A single response with an older version may come from a copy that lags behind. The service documents no
+    /// rule, so this rule is ours.
     ///
     /// # Size limits
-    /// The client keeps at most 64 KiB of desired properties as a hub counts them (twice what a hub accepts), and at
-    /// most 128 KiB as JSON. If a change exceeds a limit, the client reads the twin once, to check whether the
-    /// hub really has that much. The hub violates the protocol if the twin exceeds a limit as well, or if a later
-    /// change on the same connection exceeds a limit. Then the client ends the connection, and
+    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
+    /// As JSON, it keeps at most 128 KiB. If a change exceeds a limit, the client reads the twin once, to check whether
+    /// the hub really has that much.
+    ///
+    /// The hub violates the protocol if the twin also exceeds a limit, or if a later change on the same connection
+    /// exceeds a limit. Then the client ends the connection and connects again with growing waits.
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
-    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). The client connects again with growing
-    /// waits. Meanwhile, messages wait, as after any loss of a connection, and receivers keep the last state within the
-    /// limits.
+    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Meanwhile, messages wait, as after any loss
+    /// of a connection. Receivers keep the last state within the limits.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support twins.
@@ -48,25 +52,27 @@ impl HubClient {
 /// A receiver does not keep the client alive.
 pub struct DesiredProperties {
     shared: Arc<Shared>,
-    /// Changes with each newer state; `true` when the client has ended.
+    /// Signals each newer state. The value is `true` after the client has ended.
     ended: watch::Receiver<bool>,
     /// The number of the last state that this receiver returned.
     seen: u64,
 }
 
 impl DesiredProperties {
-    /// Returns the current state if this receiver has not returned it yet; otherwise waits for a newer one. A
-    /// slow receiver may miss intermediate states, but no change: each state contains all earlier changes.
+    /// Returns the current state if this receiver has not returned it yet; otherwise waits for a newer state.
+    ///
+    /// A slow receiver may miss intermediate states. It misses no change, because each state contains all earlier
+    /// changes.
     ///
     /// # Errors
-    /// The reason why the client ended. The receiver first returns the last known state.
+    /// The reason why the client ended. Before this error, the receiver returns the last known state.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            // Marks the value as seen before reading the state: if a state arrives in between, the value counts as
-            // changed again.
+            // Marks the value as seen first, and reads the state second. If a new state arrives between the two steps,
+            // the next call still notices this state.
             let ended = *self.ended.borrow_and_update();
             if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
                 self.seen = number;
@@ -82,8 +88,8 @@ impl DesiredProperties {
         }
     }
 
-    /// Returns the newest known state; `None` before the first one. Does not wait. [`DesiredProperties::changed`] still
-    /// returns this state.
+    /// Returns the newest known state without waiting; `None` before the first state. This call does not mark the state
+    /// as returned: [`DesiredProperties::changed`] can still return it.
     #[must_use]
     pub fn latest(&self) -> Option<Properties> {
         let (_, latest) = self.shared.incoming.latest.newer_than(0)?;
@@ -92,7 +98,7 @@ impl DesiredProperties {
 }
 
 impl Clone for DesiredProperties {
-    /// Returns a receiver that has seen the same states as this one.
+    /// Returns a second receiver. Both receivers have returned the same states, and both continue from here.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }

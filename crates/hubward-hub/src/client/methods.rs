@@ -1,4 +1,4 @@
-//! Serving direct methods: registering handlers, and the call that a handler receives.
+//! Registers the handlers of direct methods, and defines the call that a handler receives.
 
 use std::sync::Arc;
 
@@ -11,8 +11,11 @@ use crate::method::{Handler, MethodOutcome};
 use crate::{HubClient, MethodError, MethodResponse, Unsupported};
 
 impl HubClient {
-    /// Serves a direct method: from now on, the client calls `handler` for each call of `name`, on every connection.
-    /// The handler replaces an earlier handler of the same name. Calls that the earlier handler is working on continue.
+    /// Registers `handler` for the direct method `name`. From now on, the client calls the handler for each call of the
+    /// method, on every connection.
+    ///
+    /// The new handler replaces an earlier handler of the same name. Calls that the earlier handler is working on
+    /// continue.
     ///
     /// ```
     /// # use hubward_hub::{HubClient, MethodError, MethodResponse, Unsupported};
@@ -27,7 +30,7 @@ impl HubClient {
     /// # }
     /// ```
     ///
-    /// Calls run concurrently and in no particular order, each in its own task. The caller always gets one
+    /// Each call runs in its own task. Calls run concurrently and in no particular order. The caller always gets one
     /// response, unless the connection ends first:
     ///
     /// | status | when |
@@ -39,19 +42,22 @@ impl HubClient {
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
     /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// If the handler returns no response, a body `{"error": "…"}` gives the reason. The text of an error goes only to
-    /// the log, unless the error was [made for the caller](MethodError::new). The client answers a call only over the
-    /// connection that delivered the call, since the hub does not know the call on another connection. The client
-    /// counts the calls that it could not answer ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
+    /// If the handler returns no response, the caller gets a body `{"error": "…"}` with the reason. The text of an
+    /// error goes only to the log, unless the error was [made for the caller](MethodError::new).
     ///
-    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. A handler may close the client:
-    /// [`HubClient::close`] does not wait for running calls. A planned renewal waits for running calls, up to
-    /// [`renewal_drain`](crate::HubOptions::renewal_drain). If the client ends, a running handler continues, and the
-    /// client discards its response.
+    /// The client answers a call only over the connection that delivered the call, because the hub does not know the
+    /// call on another connection. The client counts the calls that it could not answer
+    /// ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
-    /// The hub sends calls only to a device that has subscribed to them. A persistent session keeps the subscription,
-    /// so calls may arrive as soon as the client has logged in. Register the handlers right after [`HubClient::spawn`],
-    /// without an `.await` in between.
+    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. A planned renewal waits for running
+    /// calls, up to [`renewal_drain`](crate::HubOptions::renewal_drain).
+    ///
+    /// A handler may close the client, because [`HubClient::close`] does not wait for running calls. If the client
+    /// ends, a running handler continues, and the client discards the handler's response.
+    ///
+    /// The hub sends calls only to a device that has subscribed to them. A persistent session keeps the subscription
+    /// from an earlier connection, so calls may arrive as soon as the client has logged in. Register the handlers right
+    /// after [`HubClient::spawn`], without an `.await` in between.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support methods.
@@ -65,8 +71,8 @@ impl HubClient {
         self.serve(Some(name.into()), handler)
     }
 
-    /// Serves every method that has no [handler of its own](HubClient::serve_method); without this handler, the
-    /// client answers such calls with 404.
+    /// Registers `handler` for every method that has no [handler of its own](HubClient::serve_method). Without this
+    /// handler, the client answers calls of such methods with 404.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support methods.
@@ -115,18 +121,19 @@ impl MethodCall {
         &self.payload
     }
 
-    /// Deserializes the caller's payload as `T`. An empty payload counts as `null`, so that an `Option` accepts
-    /// both.
+    /// Deserializes the caller's payload as `T`. An empty payload counts as `null`, so an `Option` accepts an empty
+    /// payload and a value.
     ///
     /// # Errors
-    /// A [`MethodError`] with status 400 that says what is wrong; return it with `?`.
+    /// A [`MethodError`] with status 400 and a text that says what is wrong. To send it to the caller, return it with
+    /// `?`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, MethodError> {
         let payload: &[u8] = if self.payload.is_empty() { b"null" } else { &self.payload };
         serde_json::from_slice(payload)
             .map_err(|problem| MethodError::bad_request(format!("the payload is not what was expected: {problem}")))
     }
 
-    /// Returns the client that received the call, if the program still holds a handle.
+    /// Returns a handle of the client that received the call; `None` if the program holds no handle any more.
     #[must_use]
     pub fn hub(&self) -> Option<HubClient> {
         self.hub.upgrade()

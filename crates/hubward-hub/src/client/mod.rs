@@ -31,14 +31,14 @@ use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, H
 const OTHER_COMMANDS: usize = 16;
 
 /// Capacity of the channel for subscriptions. The channel is never full: a client requests each feature at most once,
-/// and there are fewer features.
+/// and there are fewer than 16 features.
 const FEATURES: usize = 16;
 
-/// A client of one hub, for one device or module. Clones share one connection.
+/// A handle of a client. A client connects one device or module to one hub. Clones of a handle share one connection.
 ///
-/// A background task owns the connection; the handle only sends commands to it. Dropping the last handle ends
-/// that task without waiting, and messages that are still queued count as not sent. If they matter, call
-/// [`HubClient::close`] first.
+/// A background task owns the connection. The handle only sends commands to the task. Dropping the last handle ends the
+/// task without waiting, and the client does not send messages that are still queued. To send them first, call
+/// [`HubClient::close`].
 #[derive(Clone)]
 #[must_use]
 pub struct HubClient {
@@ -50,12 +50,15 @@ pub struct HubClient {
 }
 
 impl HubClient {
-    /// Starts a client and returns at once; the client connects in the background. [`HubClient::connected`]
-    /// waits for the connection.
+    /// Starts a client and returns at once. The client connects in the background. To wait for the connection, call
+    /// [`HubClient::connected`].
     ///
-    /// If the very first login fails for a reason that a retry cannot change (a refused credential, an
-    /// untrusted certificate, an unsupported feature), the client ends with that reason. The client retries
-    /// network failures for ever. After a first successful login it retries every failure, with growing waits.
+    /// If the very first login fails for a reason that a retry cannot change, the client ends with this reason.
+    /// Examples are a refused credential, an untrusted certificate and an unsupported feature. The client retries
+    /// network failures for ever.
+    ///
+    /// After the first successful login, the client retries every failure, with growing waits. There is one exception:
+    /// if the hub refuses a token that the client cannot renew, the client ends.
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
@@ -106,7 +109,7 @@ impl HubClient {
 
     /// Waits until the hub has accepted the login.
     ///
-    /// The future waits for as long as the client tries to connect. Limit it with [`tokio::time::timeout`];
+    /// The future waits for as long as the client tries to connect. To limit the wait, use [`tokio::time::timeout`].
     /// [`HubClient::last_error`] returns why the client is not connected.
     ///
     /// # Errors
@@ -125,26 +128,29 @@ impl HubClient {
         }
     }
 
-    /// The latest connection state. If states follow each other quickly, a receiver may miss some of them.
+    /// Returns a receiver of the connection state. If states follow each other quickly, the receiver may miss some of
+    /// them.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
     }
 
-    /// Why the last connection or attempt ended; kept while the next attempt runs. `None` after a successful
-    /// login.
+    /// Returns why the last connection or attempt ended; `None` after a successful login. The value does not change
+    /// while the next attempt runs.
     #[must_use]
     pub fn last_error(&self) -> Option<DisconnectCause> {
         self.shared.last_cause()
     }
 
-    /// Closes the client. The client takes no more messages, waits up to `flush` for the hub to acknowledge every
-    /// queued message, disconnects from the hub and ends. The program can call this method at any time, more than once
-    /// and on any handle. The earliest end time counts, and every caller gets the same result.
+    /// Closes the client. The client takes no more messages, and waits up to `flush` for the hub to acknowledge every
+    /// queued message. Then it disconnects from the hub and ends.
+    ///
+    /// The program can call this method at any time, more than once and on any handle. If it is called more than once,
+    /// the earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
-    /// [`CloseError`] names the messages that the hub did not acknowledge. Their receipts say
-    /// the same.
+    /// [`CloseError`] names the messages that the hub did not acknowledge. The receipts of these messages resolve with
+    /// errors.
     ///
     /// # Cancel safety
     /// If the future is dropped after the first poll, the client still closes.
@@ -157,7 +163,7 @@ impl HubClient {
         if closed.is_clean() { Ok(closed) } else { Err(CloseError::new(closed)) }
     }
 
-    /// Waits until the client has ended, for whatever reason, and returns that reason.
+    /// Waits until the client has ended, for whatever reason. Returns this reason.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -168,10 +174,10 @@ impl HubClient {
         self.shared.reason()
     }
 
-    /// The host and port that the client connects to, for messages.
+    /// Returns the host and port that the client connects to, for messages.
     ///
-    /// This value is a snapshot, like those of [`HubClient::login`], [`HubClient::kind`] and
-    /// [`HubClient::abilities`]: a later version may move a client to another hub or transport. Call the method
+    /// This value is a snapshot, like the values of [`HubClient::login`], [`HubClient::kind`] and
+    /// [`HubClient::abilities`]. A later version may move a client to another hub or transport. So call the method
     /// again instead of keeping its result.
     #[must_use]
     pub fn endpoint(&self) -> Arc<str> {
@@ -190,7 +196,7 @@ impl HubClient {
         self.shared.abilities
     }
 
-    /// The identity and options of the login; a [snapshot](HubClient::endpoint) that costs no copy.
+    /// Returns the identity and options of the login. This is a [snapshot](HubClient::endpoint) that costs no copy.
     #[must_use]
     pub fn login(&self) -> Arc<HubLogin> {
         self.shared.login.clone()
@@ -201,7 +207,7 @@ impl HubClient {
         Unsupported::check(self.shared.abilities, self.shared.kind, feature)
     }
 
-    /// Subscribes to a feature at the hub, on this and every later connection. Does not wait.
+    /// Subscribes to a feature at the hub, on this connection and every later one. Does not wait.
     pub(crate) fn subscribe(&self, feature: Feature) {
         let new = self.shared.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
         if new {

@@ -13,25 +13,26 @@ use crate::shared::Command;
 use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, UnconfirmedReason};
 
 impl HubClient {
-    /// Returns a handle with this deadline for its messages, instead of
+    /// Returns a handle whose messages have this deadline instead of
     /// [`HubOptions::send_deadline`](crate::HubOptions::send_deadline). Other handles keep their deadline.
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
         self
     }
 
-    /// Queues a message and returns as soon as the queue has room for it. The [`Receipt`] resolves when the hub
-    /// has acknowledged the message. Messages of one sender are sent in the order in which they were queued.
+    /// Waits until the queue has room, queues the message and returns a [`Receipt`]. The receipt resolves when the hub
+    /// has acknowledged the message. The client sends the messages of one sender in the order in which they were
+    /// queued.
     ///
     /// Delivery is at least once: after a reconnect, the client sends unacknowledged messages again.
     ///
     /// # Errors
-    /// [`SendError::Refused`] if the service would not accept the message (size, property names); nothing is
-    /// sent. [`SendError::NotSent`] if the client has ended, or if the message's deadline passed while it
-    /// waited for room.
+    /// [`SendError::Refused`] if the service would not accept the message (size, property names); the client then sends
+    /// nothing. [`SendError::NotSent`] if the client has ended, or if the message's deadline passed before the queue
+    /// had room.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it returns, the message was not queued.
+    /// If the future is dropped before it returns a receipt, the client did not queue the message.
     pub async fn enqueue(&self, message: Message) -> Result<Receipt, SendError> {
         if let Err(source) = message.check() {
             return Err(SendError::Refused { message: MessageLabel::of(&message), source });
@@ -43,13 +44,13 @@ impl HubClient {
         };
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
-        // With a permit, the channel nearly always has room, and `try_reserve` costs less than waiting.
+        // After the sender has a permit, the channel nearly always has room. `try_reserve` costs less than waiting.
         let slot = match self.commands.try_reserve() {
             Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task returns the permits: that of `room` when the message leaves the queue, those of `byte_room` when the
-        // message is resolved.
+        // The task returns the permits later. It returns the permit of `room` when the message leaves the queue. It
+        // returns the permits of `byte_room` when the message is resolved.
         room.forget();
         byte_room.forget();
         let (pending, receipt) = PendingMessage::new(message, deadline);
@@ -57,7 +58,8 @@ impl HubClient {
         Ok(self.resolve_if_ended(receipt))
     }
 
-    /// Waits for permits, until the deadline at the latest. The first wait fixes the moment of the deadline.
+    /// Waits for permits, until the deadline at the latest. When it has to wait for the first time, it fixes the moment
+    /// of the deadline.
     async fn permits<'a>(
         &self,
         semaphore: &'a Semaphore,
@@ -80,7 +82,7 @@ impl HubClient {
         acquired.map_err(|_| not_sent(UnconfirmedReason::Closed(self.shared.reason())))
     }
 
-    /// Queues a message if the queue has room for it right now.
+    /// Queues a message if the queue has room right now. Does not wait.
     ///
     /// # Errors
     /// [`TryEnqueueError`], which contains the message.
@@ -121,8 +123,8 @@ impl HubClient {
         self.enqueue(message).await?.await
     }
 
-    /// Resolves the receipt if the client has ended: a message may enter the channel at the moment when the
-    /// task ends, and then the task never takes it.
+    /// Resolves the receipt if the client has ended. A message may enter the channel at the moment when the task ends.
+    /// Then the task never takes the message.
     fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
             receipt.resolve_after_end(self.shared.reason());

@@ -1,4 +1,4 @@
-//! The twin as a program uses it: reading it, and reporting properties.
+//! The handle's methods for the twin: reading the twin and reporting properties.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,16 +19,17 @@ use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported};
 impl HubClient {
     /// Reads the twin: the desired properties and the reported properties.
     ///
-    /// The client sends the twin requests and [reports](HubClient::report) of all handles one at a time, in the order
-    /// in which the program made them. If the hub is busy, the client sends the request again later. If the connection
-    /// ends, the client sends the request again on the next connection, unless the [deadline](HubClient::twin_deadline)
-    /// has passed.
+    /// The client sends twin requests and [reports](HubClient::report) of all handles one at a time, in the order in
+    /// which the program made them. If the hub is busy, the client sends the request again later. If the connection
+    /// ends, the client sends the request again on the next connection. Retries end at the
+    /// [deadline](HubClient::twin_deadline).
     ///
     /// # Errors
     /// [`TwinError`] says which party is at fault.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the client does not send the request, or discards the response.
+    /// If the future is dropped before the client has sent the request, the client does not send it. If the future is
+    /// dropped later, the client discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
         match self.request_twin(TwinRequestKind::Twin).await? {
             TwinResponse::Twin(twin) => Ok(*twin),
@@ -36,22 +37,27 @@ impl HubClient {
         }
     }
 
-    /// Changes the reported properties: objects are merged, `null` removes a property, every other value
-    /// replaces it. `patch` is any value that serializes to a JSON object; properties that it does not contain
-    /// stay as they are. (A float that is not a number serializes to `null`, and so removes the property.)
+    /// Changes the reported properties. `patch` is any value that serializes to a JSON object. Objects are merged,
+    /// `null` removes a property, and every other value replaces the property. Properties that the patch does not
+    /// contain stay as they are.
     ///
-    /// The client sends reports one at a time, in the order in which the program made them, and keeps that order while
-    /// the hub is busy. If the connection ends before the response, the client sends the report again on the next
-    /// connection. The properties are then the same as after a single report, but the version may increase by two.
+    /// A float that is not a number serializes to `null`, so it removes the property.
+    ///
+    /// The client sends reports one at a time, in the order in which the program made them, even if the hub is busy.
+    ///
+    /// If the connection ends before the response, the client sends the report again on the next connection. The
+    /// properties are then the same as after a single report, but their version may increase by two.
     ///
     /// # Errors
-    /// [`TwinError::Invalid`] if the service would not accept the patch; then the client sends nothing. Otherwise
-    /// [`TwinError`] says whether the hub may have the report.
+    /// [`TwinError::Invalid`] if the service would not accept the patch; the client then sends nothing. Other variants
+    /// of [`TwinError`] say whether the hub may have the report.
     ///
     /// # Cancel safety
     /// If the future is dropped before the client has written the report to a connection, the client does not send the
     /// report. If the future is dropped later, the hub may or may not have received the report, and the client does not
-    /// send it again. To report without waiting, spawn the future as a task.
+    /// send it again.
+    ///
+    /// To report without waiting, spawn the future as a task.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-mqtt-support.md, "Update device twin's reported properties"; `[guess]` for the
     /// order: a hub applies the requests of one connection in the order in which they arrive.
@@ -63,7 +69,7 @@ impl HubClient {
         }
     }
 
-    /// Returns a handle with this deadline for [`HubClient::twin`] and [`HubClient::report`], instead of
+    /// Returns a handle that uses this deadline for [`HubClient::twin`] and [`HubClient::report`], instead of
     /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline). Other handles keep their deadline.
     pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.twin_deadline = deadline;
@@ -74,7 +80,7 @@ impl HubClient {
         self.check(Feature::TwinResponses)?;
         let until = self.twin_deadline.map(|it| later(Instant::now(), it));
         let closed = || TwinError::NotSent { reason: UnconfirmedReason::Closed(self.shared.reason()) };
-        // Holds a permit until there is a response or the caller stops waiting.
+        // The future holds the permit until the response arrives or the caller drops the future.
         let _room = match until {
             None => self.shared.twin_room.acquire().await,
             Some(until) => {
@@ -87,7 +93,7 @@ impl HubClient {
         let (request, outcome) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
         slot.send(Command::Twin(Box::new(request)));
-        // A request may enter the channel at the moment when the task ends; the task then never takes it.
+        // A request may enter the channel at the moment when the task ends. Then the task never takes the request.
         if self.shared.is_closed.load(Ordering::SeqCst) && outcome.is_empty() {
             return Err(closed());
         }
@@ -127,16 +133,16 @@ pub struct Reported {
     pub version: Option<u64>,
 }
 
-/// Why the client could not read the twin or make a report. Says whether the hub may have the report.
+/// Why the client could not read the twin or make a report. The variant says whether the hub may have the report.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinError {
-    /// The service would never accept the patch: it is not a JSON object, it is too large, or it has a name or
-    /// number that the service does not support. Nothing was sent.
+    /// The service would never accept the patch, so the client sent nothing. The patch is not a JSON object, is too
+    /// large, or contains a name or number that the service does not support.
     #[error("the properties cannot be reported")]
     Invalid(#[source] ProtoError),
-    /// The hub refused the request, with status, code, message and tracking id. The client also returns this error if
-    /// the hub was busy (429, 5xx) until the deadline passed.
+    /// The hub refused the request. The refusal contains the status and, if the hub sent them, code, message and
+    /// tracking id. The client also returns this error if the hub was busy (429, 5xx) until the deadline passed.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.
@@ -146,7 +152,7 @@ pub enum TwinError {
         #[source]
         reason: UnconfirmedReason,
     },
-    /// The request was written to a connection, but no response came: the hub may or may not have it.
+    /// The client wrote the request to a connection and received no response. The hub may or may not have the request.
     #[error("the twin request was sent, but the hub did not answer it")]
     Unknown {
         /// Why no response came.
@@ -196,7 +202,7 @@ impl TwinError {
         }
     }
 
-    /// Which party has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -213,7 +219,7 @@ impl TwinError {
     }
 }
 
-/// Serializes a patch as JSON, if the service would accept it.
+/// Serializes a patch as JSON. Fails if the service would not accept the patch.
 fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
     let patch = match serde_json::to_value(patch) {
         Ok(Value::Object(patch)) => patch,
@@ -225,7 +231,7 @@ fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
     };
     twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
     let patch = Value::Object(patch).to_string();
-    // Properties that the patch removes count here, since they take memory and space in the message.
+    // This limit also counts the properties that the patch removes, because they take memory and space in the message.
     if patch.len() > limits::TELEMETRY_MAX {
         let (what, size, limit) = ("the patch of reported properties", patch.len(), limits::TELEMETRY_MAX);
         return Err(ProtoError::TooLarge { what, size, limit });

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::HubClient;
 use crate::shared::{Command, Shared};
 
-/// A handle that does not keep its client alive, for method handlers and other code that the client itself
+/// A handle that does not keep its client alive. Use it in method handlers and other code that the client itself
 /// stores. [`HubClient::downgrade`] makes one.
 #[derive(Clone)]
 pub struct WeakHubClient {
@@ -22,7 +22,7 @@ pub struct WeakHubClient {
 }
 
 impl WeakHubClient {
-    /// Returns a full handle if another one still keeps the client alive.
+    /// Returns a [`HubClient`] if another [`HubClient`] still keeps the client alive; otherwise `None`.
     #[must_use]
     pub fn upgrade(&self) -> Option<HubClient> {
         Some(HubClient {
@@ -38,9 +38,9 @@ impl WeakHubClient {
 impl HubClient {
     /// Returns a handle that does not keep the client alive.
     ///
-    /// A method handler that captures a [`HubClient`] keeps the client alive until the program closes it: dropping all
-    /// other handles does not end the client. Capture a weak handle instead, or use
-    /// [`MethodCall::hub`](crate::MethodCall::hub).
+    /// A client stores its method handlers. If a handler captures a [`HubClient`], the client stays alive after the
+    /// program has dropped all other handles. It then ends only if the program closes it. So capture a weak handle, or
+    /// use [`MethodCall::hub`](crate::MethodCall::hub).
     #[must_use]
     pub fn downgrade(&self) -> WeakHubClient {
         WeakHubClient {

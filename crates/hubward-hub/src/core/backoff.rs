@@ -10,7 +10,8 @@ use crate::{Backoff, DisconnectCause, HubOptions};
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Counts failures in a row, by kind. A transient failure passes by itself. A refusal stays until an operator acts.
+/// Counts the failures in a row, separately for two kinds. A transient failure passes by itself. A refusal stays until
+/// an operator acts.
 #[derive(Debug, Default)]
 pub(crate) struct FailureCounts {
     transient: u32,
@@ -40,8 +41,8 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // The client never returns earlier than the service requests. The added time is random, so that devices do
-            // not return together.
+            // The client never connects earlier than the service requests. The added time is random, so that devices do
+            // not connect at the same moment.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
@@ -53,7 +54,8 @@ fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }
 
-/// Returns the longest wait: `first`, doubled with each failure after the first one, at most `cap`.
+/// Returns the longest wait after this many failures. It is `first` after one failure and doubles with each further
+/// failure, up to `cap`.
 fn bound(backoff: Backoff, failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     backoff.first.saturating_mul(doubled).min(backoff.cap)
@@ -80,7 +82,7 @@ mod tests {
         DisconnectCause::Transport(Arc::new(TransportError::Closed { endpoint, stage: Stage::Exchange, source: None }))
     }
 
-    /// The shortest and the longest wait after the first, second, … failure.
+    /// For each number of failures, returns the shortest and the longest wait.
     fn spread(cause: &DisconnectCause, failures: usize) -> Vec<(Duration, Duration)> {
         let options = HubOptions::default();
         let mut rng = Rng::with_seed(7);

@@ -1,4 +1,4 @@
-//! How the client ends: when everything is resolved, when its time is over, or at once.
+//! How the client ends: when every message is resolved, when the time limit has passed, or at once.
 
 use tokio::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState};
 
 impl<T> Core<T> {
-    /// Ends the client when everything is resolved, at `until` at the latest. If this method is called more than once,
-    /// the earliest moment and the first reason count.
+    /// Closes the client: it ends when every message is resolved, at `until` at the latest. If this method is called
+    /// more than once, the earliest `until` and the first `reason` count.
     pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
         match &mut self.closing {
             Some(closing) => closing.until = closing.until.min(until),
@@ -37,8 +37,8 @@ impl<T> Core<T> {
         self.end();
     }
 
-    /// Takes the steps that become possible when a message is resolved or when [`Core::hold`] no longer requires a
-    /// wait.
+    /// Continues a renewal or a close that was waiting. The caller calls this method when a message is resolved, or
+    /// when [`Core::hold`] no longer requires a wait.
     pub(crate) fn advance(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.start_disconnect(now);
@@ -65,7 +65,7 @@ impl<T> Core<T> {
         let written = self.flights.drain().into_iter().map(|it| (it, SendOutcome::Unknown(failure())));
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
-        // If the handles are gone, no caller limits the time of the orderly disconnect.
+        // After the last handle is dropped, no caller limits the time of the orderly disconnect.
         let limit = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + DISCONNECT_LIMIT,

@@ -1,5 +1,5 @@
-//! The slab of messages that were written and are not yet acknowledged. The slot of a message determines its tag on the
-//! wire. A message keeps its tag across connections.
+//! Stores the messages that were written and are not acknowledged yet, in numbered slots. The number of a message's
+//! slot determines the message's tag on the wire. A message keeps its tag across connections.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 /// A message in flight.
 #[derive(Debug)]
 struct Flight<T> {
-    /// `None` if the receipt was resolved without an acknowledgement. The tag stays in use, since this connection may
-    /// still acknowledge it.
+    /// The message. `None` if its receipt was resolved without an acknowledgement. The tag then stays in use, because
+    /// this connection may still acknowledge it.
     message: Option<T>,
     deadline: Option<Instant>,
     /// The message's position in the order of first transmissions.
     order: u64,
-    /// When this connection got the message; `None` while it waits to be sent again.
+    /// When the message was given to this connection. `None` while the message waits to be sent again.
     sent_at: Option<Instant>,
 }
 
@@ -24,8 +24,8 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Freed slots. The slot that has been free for the longest time comes first: a tag is reused as late as possible,
-    /// so that a second acknowledgement of it matches no message.
+    /// Free slots. The slot that was freed first is used first. So each tag is reused as late as possible, and a second
+    /// acknowledgement of a tag matches no other message.
     free: VecDeque<u16>,
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
@@ -70,7 +70,8 @@ impl<T> Flights<T> {
         self.taken >= self.window as usize
     }
 
-    /// Takes a tag for a message that this connection gets now, for the first time.
+    /// Adds a message that is sent for the first time, and returns the tag for it. A slot that was never used is taken
+    /// before a freed slot.
     pub(crate) fn insert(&mut self, message: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
         let flight = Flight { message: Some(message), deadline, order: self.sent, sent_at: Some(now) };
@@ -90,7 +91,8 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Returns the next message that an earlier connection sent and that this connection has not sent yet.
+    /// Returns the tag of the next message to send again: an earlier connection sent the message, and this connection
+    /// has not sent it yet.
     pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
         while let Some(at) = self.again.pop_front() {
             if let Some(flight) = &mut self.slots[usize::from(at)] {
@@ -106,8 +108,8 @@ impl<T> Flights<T> {
         self.slots.get(slot(tag))?.as_ref()?.message.as_ref()
     }
 
-    /// Frees a tag that this connection has acknowledged. Returns the message, if it is unresolved, and when the
-    /// message was sent; `None` if nothing was sent under the tag.
+    /// Frees a tag that the hub has acknowledged on this connection. Returns the message, if its receipt is unresolved,
+    /// and when the message was sent. Returns `None` if no message was sent under the tag.
     pub(crate) fn acknowledged(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
@@ -118,8 +120,8 @@ impl<T> Flights<T> {
         Some((flight.message, sent_at))
     }
 
-    /// The connection has ended. Messages with an unresolved receipt are sent again, in order. All other tags are
-    /// freed.
+    /// Handles the end of the connection. Marks the messages with an unresolved receipt to be sent again, in order.
+    /// Frees all other tags.
     pub(crate) fn lost(&mut self) {
         self.again.clear();
         let mut order = Vec::with_capacity(self.unresolved);
@@ -146,7 +148,8 @@ impl<T> Flights<T> {
         self.slots.iter().flatten().filter_map(|it| it.sent_at).min()
     }
 
-    /// Removes messages that passed their deadline; returns the earliest remaining deadline.
+    /// Removes messages that have passed their deadline and passes each to `gone`. Returns the earliest deadline of the
+    /// remaining messages.
     pub(crate) fn expire(&mut self, now: Instant, mut gone: impl FnMut(T)) -> Option<Instant> {
         let mut earliest: Option<Instant> = None;
         for (at, place) in (0..).zip(&mut self.slots) {
@@ -161,7 +164,7 @@ impl<T> Flights<T> {
                 gone(message);
             }
             if flight.sent_at.is_none() {
-                // This connection never got the message, so its tag is free. `next_again` skips it.
+                // The message was not sent on this connection, so its tag is free. `next_again` skips the empty slot.
                 *place = None;
                 self.taken -= 1;
                 self.free.push_back(at);
@@ -236,7 +239,7 @@ mod tests {
         assert!(flights.is_full(), "the tag may still be answered");
         assert_eq!(flights.acknowledged(expired).map(|it| it.0), Some(None));
         flights.lost();
-        // A message that waits to be sent again has no tag on this connection.
+        // A message that waits to be sent again does not use its tag on this connection.
         assert_eq!(flights.expire(later, |it| gone.push(it)), None);
         assert_eq!((gone, flights.len()), (vec![0, 1], 0));
         assert!(tags(&mut flights).is_empty());

@@ -1,13 +1,14 @@
-//! Every decision of the client: what it sends and when, what a failure means, how long it waits. The core has
-//! no socket, no task and no clock: the driver reports what happened and when, and carries out what the phase
-//! requires.
+//! Makes every decision of the client: what it sends and when, what a failure means, and how long it waits. The core
+//! has no socket, no task and no clock. The driver reports what happened and when. The driver also holds the connection
+//! that [`Core::link`] requires.
 //!
 //! The driver must:
 //!
-//! * keep an attempt, a connection or neither, as [`Core::link`] requires;
-//! * give the messages of [`Core::next_send`] to the connection, and report the connection's events;
+//! * hold an attempt, a connection or neither, as [`Core::link`] requires;
+//! * give the messages of [`Core::next_send`] to the connection, and report the events of the connection to the core;
 //! * call [`Core::on_time`] at [`Core::next_deadline`];
-//! * pass on what [`Core::resolved`], [`Core::freed`] and [`Core::changed_state`] return.
+//! * resolve the receipts of [`Core::resolved`], return the permits of [`Core::freed`], and publish the state of
+//!   [`Core::changed_state`].
 
 mod backoff;
 mod ending;
@@ -35,15 +36,14 @@ use self::takeovers::Takeovers;
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// Time limit for the orderly disconnect. A program that receives a stop signal must end within a second, even if the
-/// hub stops reading.
+/// Time limit for the orderly disconnect. After a stop signal, a program must end within a second, even if the hub
+/// stops reading.
 const DISCONNECT_LIMIT: Duration = Duration::from_millis(750);
 
-/// Upper limit of the time that the client waits for an acknowledgement before it reconnects.
+/// Upper limit of the acknowledgement timeout, which doubles after each overdue acknowledgement.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Minimum time between two checks of message deadlines: the cost of a check grows with the length of the
-/// queue.
+/// Minimum time between two checks of message deadlines. A check costs more if the queue is longer.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
 /// Properties that do not change while a client lives.
@@ -64,13 +64,14 @@ pub(crate) struct TokenLife {
     pub(crate) age: Duration,
 }
 
-/// The decisions of one client. `T` is a message together with its receipt.
+/// Makes the decisions of one client. `T` is the type of a message together with its receipt.
 #[derive(Debug)]
 pub(crate) struct Core<T> {
     setup: Setup,
     rng: Rng,
     phase: Phase,
-    /// The number of attempts to connect up to now, which distinguishes the current attempt from older ones.
+    /// The number of attempts to connect up to now. It is also the number of the current attempt, and distinguishes
+    /// this attempt from earlier ones.
     attempts: u64,
     waiting: VecDeque<Waiting<T>>,
     flights: Flights<T>,
@@ -83,7 +84,8 @@ pub(crate) struct Core<T> {
     ack_timeout: Duration,
     failures: FailureCounts,
     takeovers: Takeovers,
-    /// Since when the hub has accepted the client without a failure; a planned reconnect does not count as one.
+    /// The time at which the hub first accepted the client after the last failure. A planned reconnect does not count
+    /// as a failure.
     accepted_since: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
@@ -94,7 +96,7 @@ pub(crate) struct Core<T> {
     state_changed: bool,
 }
 
-/// Whether a renewal, or a close, waits for unfinished work in other parts of the client.
+/// Says whether a renewal, and whether a close, must wait for unfinished work in other parts of the client.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     renewal: bool,
@@ -149,16 +151,16 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { message, deadline });
     }
 
-    /// Sets whether a planned reconnect, or an orderly close, waits for unfinished work in other parts of the client.
-    /// The time limits of the reconnect and of the close still apply.
+    /// Sets whether a planned reconnect (`renewal`), and whether an orderly close (`close`), must wait for unfinished
+    /// work in other parts of the client. The time limits of the reconnect and of the close still apply.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
 
     // Events.
 
-    /// The current attempt has a connection. `life` belongs to its token; `None` if the token cannot be
-    /// renewed.
+    /// The driver calls this when the current attempt has opened a connection. `life` is the life of the connection's
+    /// token; `None` if the token cannot be renewed.
     pub(crate) fn on_opened(&mut self, now: Instant, life: Option<TokenLife>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));
@@ -192,7 +194,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// The connection could not send the message that [`Core::next_send`] returned. The connection continues.
+    /// The driver calls this when the connection could not send the message that [`Core::next_send`] returned. The
+    /// connection stays usable. Resolves the message with `problem`.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
         if let Some((Some(message), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
@@ -227,14 +230,16 @@ impl<T> Core<T> {
         }
     }
 
-    /// The token of this connection or attempt is too old although its timer is not due: the machine slept, or its
-    /// clock was set. Returns whether the core therefore replaces the token.
+    /// The driver calls this when the token of the connection or attempt is too old, although the timer for the renewal
+    /// is not due. The machine slept, or its clock was set. Returns `true` if the core replaces the token now.
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
             // The hub would refuse the old token, and the client would report a wrong key. So the core starts another
-            // attempt, with the time limit of the current one. With a new limit, a token that always expires before the
-            // login would make the client retry for ever without a wait.
+            // attempt.
+            //
+            // The new attempt keeps the time limit of the current one. If each attempt had a new limit, a token that
+            // always expires before the login would make the client retry for ever without a wait.
             Phase::Opening { until } | Phase::Login { until, .. } => {
                 let until = *until;
                 self.open(now);
@@ -270,7 +275,7 @@ impl<T> Core<T> {
 
     // Actions.
 
-    /// The latest moment for the next call of [`Core::on_time`]; `None` if no timer is set.
+    /// Returns the moment at which the driver must call [`Core::on_time`] at the latest; `None` if no timer is set.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Waiting { until }
@@ -299,7 +304,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The connection that the hub has accepted, by the number of its attempt to connect.
+    /// Returns the number of the attempt whose connection the hub has accepted; `None` if there is no such connection.
     pub(crate) const fn up(&self) -> Option<u64> {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => Some(self.attempts),
@@ -307,9 +312,11 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether messages and new requests may go to the hub; if not, only replies may. A renewal may wait for work that
-    /// itself waits for the hub, such as a method that sends a message. So messages and requests may be sent during
-    /// most of the renewal's time limit. The rest of the limit is reserved for the responses.
+    /// Returns `true` if messages and new requests may go to the hub; otherwise only replies may.
+    ///
+    /// A renewal may wait for work that itself waits for the hub, such as a method that sends a message. So messages
+    /// and requests may also go to the hub during most of the renewal's time limit. The rest of the limit is for the
+    /// responses.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
@@ -320,8 +327,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Returns the tag of the next message for the connection, and whether an earlier connection may have sent this
-    /// message. The connection must have room.
+    /// Chooses the next message for the connection. Returns the tag of the message, and `true` if an earlier connection
+    /// may have sent it. The caller must check that the connection has room.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
         if !self.may_request(now) {
             return None;
@@ -341,7 +348,7 @@ impl<T> Core<T> {
         self.flights.message(tag)
     }
 
-    /// Messages with their outcomes; the caller empties the list.
+    /// Returns the list of resolved messages with their outcomes. The caller empties the list.
     pub(crate) const fn resolved(&mut self) -> &mut Vec<(T, SendOutcome)> {
         &mut self.resolved
     }
@@ -356,7 +363,7 @@ impl<T> Core<T> {
         std::mem::take(&mut self.state_changed).then(|| self.state.clone())
     }
 
-    /// Why the last connection or attempt ended; `None` after a successful login.
+    /// Returns why the last connection or attempt ended; `None` after a successful login.
     pub(crate) const fn last_cause(&self) -> Option<&DisconnectCause> {
         self.last_cause.as_ref()
     }
@@ -401,7 +408,7 @@ impl<T> Core<T> {
             cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
         self.forget_connection();
-        // The connection was about to be replaced, so this is not a failure.
+        // The client was about to replace this connection, so its end is not a failure.
         if matches!(self.phase, Phase::Draining { .. }) {
             return self.open(now);
         }
@@ -420,8 +427,10 @@ impl<T> Core<T> {
         self.set_state(ConnectionState::Disconnected { cause, attempt: self.failures.attempt(), next_try });
     }
 
-    /// Whether the failure ends the client. Before the first login, this is a failure that a retry cannot change. After
-    /// the first login, it is the refusal of a token that cannot be renewed.
+    /// Returns `true` if the failure ends the client.
+    ///
+    /// Before the first successful login, this is a failure that a retry cannot change. After the first login, it is
+    /// the refusal of a token that cannot be renewed.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
             !self.setup.renewable && error.fault() == Fault::Credential
@@ -430,7 +439,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Ends the time during which the hub has accepted the client without a failure.
+    /// Ends the time during which the hub has accepted the client. If this time was long enough, resets the failure
+    /// counts and the count of takeovers.
     fn end_accepted(&mut self, now: Instant) {
         let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
@@ -445,9 +455,11 @@ impl<T> Core<T> {
         self.next_overdue = None;
     }
 
-    /// Returns the moment of the renewal: random, between 80 and 90 % of a token's life, so that devices that started
-    /// together do not renew together. If making the connection took most of the token's life, the moment is later, so
-    /// that each connection is useful for some time.
+    /// Returns the moment of the renewal. The moment is random, between 80 and 90 % of a token's life, so that devices
+    /// that started together do not renew together.
+    ///
+    /// Connecting may have taken most of the token's life. Then the moment is later: each connection lasts at least a
+    /// tenth of the token's life.
     fn renew_at(&mut self, now: Instant, life: TokenLife) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)

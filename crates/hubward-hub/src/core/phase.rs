@@ -1,4 +1,4 @@
-//! The phase of the core, and the link that the driver must hold in it.
+//! The phases of the core, and the link that the driver must hold in each phase.
 
 use tokio::time::Instant;
 
@@ -27,8 +27,8 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// Before a renewal: the client waits for acknowledgements and sends nothing new, unless [other
-    /// parts](super::Core::hold) have unfinished work.
+    /// A renewal waits for acknowledgements. The client sends no new messages, unless [other parts](super::Core::hold)
+    /// have unfinished work.
     Draining {
         until: Instant,
     },

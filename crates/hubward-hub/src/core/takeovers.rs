@@ -1,6 +1,8 @@
-//! Detects that another client uses the same identity. A hub keeps one connection for each identity, and closes the
-//! older connection without a reason. So two clients take over each other's connection again and again. Only this
-//! pattern shows the cause.
+//! Detects that another client uses the same identity.
+//!
+//! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection
+//! without giving a reason. So two clients take over each other's connection again and again. The only sign is this
+//! pattern.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -15,8 +17,8 @@ use tokio::time::Instant;
 /// The number of takeovers that make a pattern.
 const PATTERN: usize = 5;
 
-/// The time within which [`PATTERN`] takeovers make a pattern. Two of our clients need less, because they wait at most
-/// a minute.
+/// The time within which [`PATTERN`] takeovers make a pattern. Two clients of this crate make a pattern sooner, because
+/// they wait at most a minute.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// After a connection has lasted this long, the client assumes that no other client uses the identity.
@@ -38,7 +40,8 @@ impl Takeovers {
         }
     }
 
-    /// An accepted connection failed. If the takeovers make a pattern, returns their number, including this failure.
+    /// Counts the failure of an accepted connection, if it may be a takeover. If the takeovers make a pattern, returns
+    /// their number, including this failure.
     pub(super) fn failed(&mut self, now: Instant, error: &TransportError) -> Option<u32> {
         if !may_be_takeover(error) {
             return None;
@@ -58,15 +61,15 @@ impl Takeovers {
         self.suspected
     }
 
-    /// The minimum wait, once the takeovers have made a pattern: `min` and a random part, so that two of our clients do
-    /// not stay in step.
+    /// Returns the minimum wait before the next attempt; zero while there is no pattern. The wait is `min` and a random
+    /// part, so that two clients of this crate do not connect at the same moments.
     pub(super) fn min_wait(&self, min: Duration, rng: &mut Rng) -> Duration {
         if self.suspected.is_some() { min.saturating_add(min.mul_f64(rng.f64())) } else { Duration::ZERO }
     }
 }
 
-/// Whether the peer closed the connection, in an orderly way or not. Timeouts of the client and network
-/// failures do not count.
+/// Returns `true` if the peer closed the connection, in an orderly way or not. Returns `false` for timeouts of the
+/// client and for network failures.
 fn may_be_takeover(error: &TransportError) -> bool {
     let TransportError::Closed { stage: Stage::Exchange, source, .. } = error else { return false };
     let by_peer = |kind| {
@@ -125,7 +128,7 @@ mod tests {
         assert_eq!(found(&mut takeovers, now), None, "the first two are outside the window");
         assert_eq!(takeovers.min_wait(seconds(60), &mut rng), Duration::ZERO);
         assert_eq!(found(&mut takeovers, now), Some(5));
-        // From then on every takeover counts, however long the intervals.
+        // After the pattern is found, every takeover counts, even after a long interval.
         now += seconds(3600);
         takeovers.lasted(seconds(599));
         assert_eq!(found(&mut takeovers, now), Some(6));

@@ -180,11 +180,11 @@ fn a_hub_that_accepts_and_closes_is_retried_slowly_and_reported_as_a_duplicate()
         }
         now = at;
     }
-    // Other failures meanwhile are reported as they are, and do not shorten the waits.
+    // Other failures are still reported with their own cause, and do not shorten the waits.
     open(&mut core, now);
     let at = lose(&mut core, now);
     assert!(matches!(core.last_cause(), Some(DisconnectCause::Transport(_))) && at - now >= seconds(60));
-    // A connection of one minute proves nothing; one of ten minutes does.
+    // A connection that lasts one minute does not end the suspicion. A connection that lasts ten minutes does.
     for (lasted, suspected) in [(60, true), (600, false)] {
         let at = next_try(&core);
         connect(&mut core, at);
@@ -214,7 +214,8 @@ fn two_clients_with_one_identity_both_detect_it_and_slow_down() {
     for seed in 0..200 {
         let start = Instant::now();
         let mut clients = [seed, seed + 1000].map(|seed| core(options().seed(Some(seed))).0);
-        // For each client: after how many takeovers it detected the other client, and how often it lost its connection.
+        // `known`: for each client, the number of takeovers after which it detected the other client. `lost`: how often
+        // each client lost its connection.
         let (mut known, mut lost) = ([None; 2], [0_u32; 2]);
         let mut late = 0;
         loop {
@@ -367,7 +368,7 @@ fn a_renewal_waits_for_acknowledgements_holds_new_messages_and_is_not_a_failure(
     assert_eq!(sends(&mut core, due), [], "nothing new is sent on the old connection");
     core.on_done(due, tag(1));
     assert!(matches!(core.link(), Link::Open(1)));
-    // The second acknowledgement takes too long, so the message is sent again on the new connection.
+    // The second message is not acknowledged in time, so it is sent again on the new connection.
     core.on_time(due + seconds(5));
     assert!(matches!(core.link(), Link::Disconnecting(1)));
     core.on_disconnected(due + seconds(5));

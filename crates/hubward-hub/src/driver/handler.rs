@@ -12,7 +12,7 @@ use crate::features::{CallResponse, Job, is_json_or_empty};
 use crate::incoming::Incoming;
 use crate::method::{MethodOutcome, error_body};
 
-/// Starts the task. The client never aborts it, since its handler may be the code that closes the client.
+/// Starts the task. The client never aborts this task, because the handler may be the code that closes the client.
 pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<CallResponse>>, incoming: Arc<Incoming>) {
     let Job { handler, call, connection } = job;
     let mut guard = ResponseGuard {
@@ -23,7 +23,7 @@ pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<Ca
         incoming,
         response: None,
     };
-    // The task also runs the handler's code before its first await, since that code may panic.
+    // The handler's code before its first `.await` may panic, so it also runs in the task.
     tokio::spawn(async move {
         let work = handler(call);
         drop(handler);
@@ -35,7 +35,8 @@ pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<Ca
     });
 }
 
-/// Sends the response to a call when the guard is dropped, whatever happens to the task.
+/// Sends the response to a call when the guard is dropped. So the call gets a response even if the task panics or is
+/// aborted.
 struct ResponseGuard {
     id: CallId,
     method: String,
@@ -87,7 +88,7 @@ impl ResponseGuard {
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let (status, body) = self.response.take().unwrap_or_else(|| {
-            // Without a panic, the runtime is shutting down, and nothing needs to be logged.
+            // If there is no panic, the runtime is shutting down, and nothing is logged.
             if std::thread::panicking() {
                 let method = Excerpt(&self.method);
                 self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method handler panicked"));
@@ -97,7 +98,7 @@ impl Drop for ResponseGuard {
         });
         let response =
             CallResponse { connection: self.connection, id: CallId(std::mem::take(&mut self.id.0)), status, body };
-        // The channel has room for one response of each running task. If sending fails, the client has ended.
+        // The channel has room for one response of each running task. So sending fails only if the client has ended.
         if self.responses.try_send(Box::new(response)).is_err() {
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }

@@ -1,4 +1,4 @@
-//! One attempt to connect: signs a token with the credential, and opens a connection with this token.
+//! Makes one attempt to connect: signs a token with the credential, and opens a connection with this token.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +16,13 @@ type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 /// An attempt to open a connection.
 pub(super) type Attempt = Work<Box<dyn HubConnection>>;
 
-/// Returns the time of day; tests use a clock that they can set.
+/// A function that returns the time of day. Tests use a clock that they can set.
 pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The age of a token. The monotonic clock stops while the machine sleeps, and the wall clock can be set back. So
-/// between two readings, the age grows by the time of whichever clock advanced further.
+/// The age of a token.
+///
+/// The monotonic clock stops while the machine sleeps, and the wall clock can be set back. So the age is updated from
+/// both clocks: it grows by the time of the clock that advanced further.
 pub(super) struct Age {
     span: Duration,
     age: Duration,
@@ -33,8 +35,10 @@ impl Age {
         Self { span, age: Duration::ZERO, updated: (now, wall) }
     }
 
-    /// Reads both clocks and returns whether the token is old. A token is old only after the core's own timer is due,
-    /// so the timer comes first unless a clock jumped or stopped.
+    /// Updates the age to the times `now` and `wall`. Returns `true` if the token is old, at 92 % of its life.
+    ///
+    /// The core's own timer renews the token earlier, at 90 % at the latest. So a token becomes old only if a clock
+    /// jumped or stopped.
     pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_token_ages_by_the_clock_that_advanced_further() {
-        // For each reading: seconds that the monotonic and the wall clock advanced. A token of 100 s is old
+        // Each reading: the seconds by which the monotonic clock and the wall clock advanced. A token of 100 s is old
         // after 92 s.
         for (readings, old, what) in [
             (&[(91, 91)][..], false, "both run"),

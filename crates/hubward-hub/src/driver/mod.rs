@@ -1,7 +1,7 @@
-//! The task that owns the connection and the timer, and carries out the decisions of the core.
+//! The task of a client. It owns the connection and the timer, and carries out the decisions of the core.
 //!
-//! The task is one `poll` function and not a `select!`. It gives all queued messages to the connection before it polls
-//! the connection, so that one write contains many messages.
+//! The task is one `poll` function instead of a `select!`. In each round, it gives all queued messages to the
+//! connection and then polls the connection. So one write contains many messages.
 
 mod handler;
 mod login;
@@ -37,7 +37,7 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 32;
 
 /// Maximum time between two readings of the wall clock while the task has a renewable token. No event tells the task
-/// that the machine has slept.
+/// that the machine has slept, so it must read the clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
@@ -48,7 +48,7 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     subscriptions: mpsc::Receiver<Feature>,
     task_wakes: mpsc::Receiver<()>,
-    /// Responses from the tasks of method handlers. The channel has room for one response of each task.
+    /// Receives the responses from the tasks of method handlers. The channel has room for one response of each task.
     responses: mpsc::Receiver<Box<CallResponse>>,
     response_sender: mpsc::Sender<Box<CallResponse>>,
     /// Whether commands can still come.
@@ -72,8 +72,8 @@ pub(crate) struct Driver {
 /// The receiving ends of the channels from the handles to the task.
 pub(crate) struct Channels {
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// The features to subscribe to. This channel is separate from the commands, so that a full queue does not delay a
-    /// subscription.
+    /// Receives the features to subscribe to. This channel is separate from the commands, so that a full command queue
+    /// does not delay a subscription.
     pub(crate) features: mpsc::Receiver<Feature>,
     /// Wakes the task when [`Shared::incoming`] has work for the task.
     pub(crate) task_wakes: mpsc::Receiver<()>,
@@ -102,7 +102,7 @@ impl Future for Driver {
             this.features.on_connection(now, this.core.up());
             this.publish();
             if this.core.link() == Link::Ended {
-                // The channel takes no more commands; the commands that it still contains must be answered.
+                // After this, the channel accepts no more commands. The commands that it still contains are answered.
                 this.commands.close();
                 while this.commands_open {
                     ready!(this.poll_commands(cx, now));
@@ -163,18 +163,19 @@ impl Driver {
         }
     }
 
-    /// Takes every available command. The permits of `room` bound the number of messages among them.
+    /// Takes every available command. The permits of `room` limit how many of the commands are messages.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(Some(feature)) = self.subscriptions.poll_recv(cx) {
             self.features.subscribe(feature);
         }
-        // The responses come first, so that a response that was given before a close is sent before the client ends.
+        // The task takes responses before commands. So if a handler responds before the program closes the client, the
+        // client sends the response before it ends.
         self.take_responses(cx);
         while let Poll::Ready(Some(())) = self.task_wakes.poll_recv(cx) {}
         while self.commands_open && self.poll_commands(cx, now).is_ready() {}
     }
 
-    /// Takes a batch of commands. Ready if there was a command, or if the channel is closed.
+    /// Takes a batch of commands. Returns `Ready` if there was a command, or if the channel is closed.
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if ready!(self.commands.poll_recv_many(cx, &mut self.batch, BATCH)) == 0 {
             self.commands_open = false;
@@ -207,15 +208,16 @@ impl Driver {
         self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
     }
 
-    /// Timers stop while the machine sleeps, but the token continues to age.
+    /// Updates the age of the token from the wall clock. Timers stop while the machine sleeps, but the token continues
+    /// to age.
     fn check_wall_clock(&mut self, now: Instant) {
         if self.age.as_mut().is_some_and(|it| it.update(now, (self.wall)())) {
             self.core.on_token_old(now);
         }
     }
 
-    /// Brings the connection into the state that the core requires, and exchanges data with the hub. Returns
-    /// whether anything changed.
+    /// Brings the connection into the state that the core requires, and exchanges data with the hub. Returns `true` if
+    /// anything changed.
     fn drive_link(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let before = self.core.link();
         let moved = match before {
@@ -271,12 +273,13 @@ impl Driver {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            // If a close or a renewal waits for a reply, that reply may be sent now.
+            // A close or a renewal may be waiting for a reply. This call gives the reply to the connection.
             moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
-            // The core must not act before all events of one poll are handled. A poll may return the last
-            // acknowledgement and a method call. After the acknowledgement alone, the core could end the connection.
+            // The core must not act until all events of this poll are handled. For example, one poll may return the
+            // last acknowledgement and a method call. If the core acted after the acknowledgement, it could end the
+            // connection, and the call would get no response.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
@@ -315,7 +318,7 @@ impl Driver {
         moved
     }
 
-    /// Drops the attempt or the connection, and counts the settlements that the connection held back.
+    /// Drops the attempt or the connection. Counts the settlements that the connection held back.
     fn drop_link(&mut self) {
         let link = std::mem::replace(&mut self.current, CurrentLink::Nothing);
         if let CurrentLink::Connection(connection) = link {
@@ -344,7 +347,7 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // If the new token is old already, its age makes the core renew it soon.
+                // The new token may already be old. Then its age makes the core renew it soon.
                 age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
@@ -395,7 +398,7 @@ impl Driver {
             self.shared.twin_room.close();
         }
         if self.features.has_changed() {
-            // The new state is in `incoming`; this wakes the receivers.
+            // Wakes the receivers. They read the new state from `incoming`.
             self.shared.desired.send_modify(|_ended| ());
         }
         if let Some(state) = self.core.changed_state() {
@@ -407,7 +410,7 @@ impl Driver {
                 "state"
             );
             self.shared.set_last_cause(cause.cloned());
-            // `publish_end` publishes the closed state, after everything is resolved.
+            // `publish_end` publishes the closed state later, when everything is resolved.
             if !state.is_closed() {
                 self.shared.state.send_replace(state);
             }
@@ -431,7 +434,7 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
-        // After this, the task of a handler counts its own unsent response.
+        // After the channel is closed, a handler's task cannot send its response, and counts it as unanswered.
         self.responses.close();
         while let Ok(response) = self.responses.try_recv() {
             self.features.on_response(*response);
@@ -447,7 +450,8 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Does nothing unless the task was aborted: then it resolves all receipts and publishes the end.
+    /// Handles the abort of the task: resolves all receipts and publishes the end. Does nothing if the client has
+    /// already ended.
     fn drop(&mut self) {
         if self.shared.closed.get().is_some() {
             return;
@@ -469,7 +473,8 @@ impl Drop for Driver {
     }
 }
 
-/// Gives replies to the connection, and requests while it has room for them. Returns whether there were any.
+/// Gives replies to the connection, and gives it requests while it has room for them. Returns `true` if there was a
+/// reply or request.
 fn put_requests(
     features: &mut Features,
     core: &Core<PendingMessage>,
@@ -511,8 +516,8 @@ fn put_messages(core: &mut Core<PendingMessage>, connection: &mut dyn HubConnect
     }
 }
 
-/// Compares the local clock with the hub's clock. If they differ by more than the service tolerates, the service
-/// refuses every token.
+/// Compares the local clock with the hub's clock, and warns if they differ by four minutes or more. If they differ by
+/// more than five minutes, the service refuses every token.
 fn compare_clocks(endpoint: &str, server_time: Option<SystemTime>, wall: &WallClock) {
     if let Some(skew) = server_time.and_then(|it| clock::skew(it, wall())) {
         tracing::warn!(endpoint, "this machine's clock is {skew}; correct the clock");

@@ -1,4 +1,5 @@
-//! Calls of direct methods: their handlers, how many handlers run at a time, and the responses that can still be sent.
+//! Calls of direct methods. Chooses the handler of each call, limits how many handlers run at a time, and keeps the
+//! responses that can still be sent.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +16,11 @@ use crate::method::{Handler, error_body};
 pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) call: Call,
-    /// The connection that delivered the call, by the number of its attempt to connect.
+    /// The number of the attempt whose connection delivered the call.
     pub(crate) connection: u64,
 }
 
-/// The response of a handler's task; each job sends exactly one.
+/// The response that a handler's task returns. Each job returns exactly one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CallResponse {
     pub(crate) connection: u64,
@@ -36,7 +37,7 @@ pub(crate) struct Calls {
     limit: usize,
     /// Number of running handlers, for calls of any connection.
     working: usize,
-    /// Number of running handlers for calls of the connection that is up.
+    /// Number of running handlers whose call came over the connection that is up.
     open: usize,
     jobs: Vec<Job>,
     replies: VecDeque<Reply>,
@@ -47,7 +48,7 @@ impl Calls {
         Self { incoming, limit, working: 0, open: 0, jobs: Vec::new(), replies: VecDeque::new() }
     }
 
-    /// The connection has ended, and the client can no longer answer the calls of this connection.
+    /// Handles the end of the connection. The client can no longer answer the calls of this connection.
     pub(crate) fn on_lost(&mut self) {
         self.open = 0;
         let lost = self.replies.drain(..).len() as u64;
@@ -82,7 +83,7 @@ impl Calls {
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
-    /// Answers a call of which the client can read only the id. The connection that is up delivered the call.
+    /// Answers a call that is unreadable except for its id. The connection that is up delivered the call.
     pub(crate) fn on_unreadable(&mut self, call: CallId) {
         let (status, why) = (400, "the name of the method cannot be read");
         self.incoming.counters.add(|it| it.methods_invalid += 1);
@@ -96,7 +97,8 @@ impl Calls {
         &mut self.jobs
     }
 
-    /// A job is done. Its response is sent only over the connection that the call came over.
+    /// Handles the response of a finished job. The client sends the response only if the connection that delivered the
+    /// call is still up.
     pub(crate) fn on_response(&mut self, up: Option<u64>, response: CallResponse) {
         self.working = self.working.saturating_sub(1);
         if up == Some(response.connection) {
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(incoming.counters.snapshot(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
     }
 
-    /// Calls, responses, ends of connections and replies in random order.
+    /// Runs calls, responses, ends of connections and replies in random order.
     #[test]
     fn each_call_is_answered_once_on_its_own_connection_or_counted() {
         for seed in 0..500 {

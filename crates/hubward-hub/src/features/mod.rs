@@ -1,9 +1,9 @@
-//! Everything between a device and its hub besides telemetry: subscriptions, the twin, direct methods, messages
-//! from the cloud. Like the core, this module has no I/O and no clock: the driver reports what happened and
-//! when, and gives to the connection what [`Features::next`] returns.
+//! All features besides telemetry: subscriptions, the twin, direct methods, and messages from the cloud. Like the core,
+//! this module has no I/O and no clock. The driver reports what happened and when, and gives the items that
+//! [`Features::next`] returns to the connection.
 //!
-//! A feature keeps its requests when a connection ends, and sends them again on the next one. Calls and locks
-//! belong to one connection and end with it.
+//! A feature keeps its requests when a connection ends, and sends them again on the next connection. Method calls and
+//! message locks belong to one connection and end with it.
 
 mod calls;
 mod desired;
@@ -36,7 +36,7 @@ use crate::{CloseReason, HubOptions};
 /// All features of one client.
 #[derive(Debug)]
 pub(crate) struct Features {
-    /// The connection that is up, by the number of its attempt to connect.
+    /// The number of the attempt whose connection is up; `None` if no connection is up.
     up: Option<u64>,
     tags: RequestTags,
     subscriptions: Subscriptions,
@@ -71,8 +71,8 @@ impl Features {
         self.twins.request(request);
     }
 
-    /// Reports which connection is up, if any. The driver calls this method after everything that may change the
-    /// connection.
+    /// Handles a change of the connection that is up. The driver calls this method after every step that may change the
+    /// connection. `None` means that no connection is up.
     pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
         if self.up == up {
             return;
@@ -91,7 +91,7 @@ impl Features {
         }
     }
 
-    /// Handles an event of the connection that the core does not handle.
+    /// Handles an event of the connection. The driver passes only the events that the core does not handle.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
             Downstream::Done(tag) if self.subscriptions.on_done(tag) => {
@@ -118,7 +118,8 @@ impl Features {
         }
     }
 
-    /// Calls for handlers to work on, each in its own task; the driver empties the list.
+    /// Returns the list of calls that need a handler. The driver runs each handler in its own task and empties the
+    /// list.
     pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
         self.calls.jobs()
     }
@@ -139,7 +140,8 @@ impl Features {
         }
     }
 
-    /// The connection could not accept the request that [`Features::next`] returned under this tag.
+    /// The driver calls this when the connection did not accept the request that [`Features::next`] returned under
+    /// `tag`.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
         if !self.subscriptions.on_unsendable(now, tag, &problem) {
             self.twins.on_unsendable(now, tag, &problem);
@@ -157,8 +159,8 @@ impl Features {
         [self.subscriptions.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Returns the next item for the connection: a reply or, if `with_requests` is true, a reply or a request. The
-    /// driver calls this method until it returns `None`.
+    /// Returns the next item for the connection. This is a reply or, if `with_requests` is true, possibly a request.
+    /// The driver calls this method until it returns `None`.
     pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Outgoing> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
@@ -183,7 +185,8 @@ impl Features {
         self.incoming.latest.newer_than(0).filter(|_| self.twins.has_changed()).map(|(_, latest)| latest)
     }
 
-    /// Returns, once, how the hub violated the protocol on the current connection, which must then end.
+    /// Returns how the hub violated the protocol on the current connection. The driver must then end the connection. A
+    /// second call returns `None`.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.twins.broken()
     }
@@ -193,8 +196,8 @@ impl Features {
         &self.incoming.warnings
     }
 
-    /// Whether a planned reconnect would interrupt nothing now: the hub owes no response, no call is running,
-    /// and the program holds no message.
+    /// Returns `true` if nothing waits for this connection, so a planned reconnect is possible now. The hub owes no
+    /// response, no call is running, and the program holds no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.twins.is_idle() && self.calls.is_idle() && self.incoming.inbox().is_idle()
     }

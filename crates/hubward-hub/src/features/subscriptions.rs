@@ -1,5 +1,5 @@
-//! Subscriptions. The client makes them on every connection, in a fixed order, and repeats a subscription that the hub
-//! has refused.
+//! The subscriptions of a client. The client requests them on every connection, in a fixed order. If the hub refuses a
+//! subscription, the client requests it again later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
-/// How long the client waits before it repeats a subscription, after a request without a response and after a refusal.
-/// A refusal may be permanent, because the hub does not offer the feature, or temporary.
+/// How long the client waits before it requests a subscription again. The wait applies if no response came, and after a
+/// refusal. A refusal may be temporary. It may also be permanent, because the hub does not offer the feature.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.
@@ -28,7 +28,8 @@ enum SubscriptionState {
     Requested { tag: Tag, until: Instant },
     /// The hub granted it on this connection.
     Active,
-    /// Refused; requested again at `until`. `refusal` is `None` if the connection, and not the hub, refused.
+    /// Refused; requested again at `until`. `refusal` is the refusal of the hub; it is `None` if the connection did not
+    /// accept the request.
     Refused { until: Instant, refusal: Option<Box<Refusal>> },
 }
 
@@ -43,7 +44,7 @@ impl Subscriptions {
         self.by_feature.get(&feature) == Some(&SubscriptionState::Active)
     }
 
-    /// The hub's refusal, if its last answer on this connection was one.
+    /// Returns the hub's refusal, if the hub's last answer on this connection was a refusal.
     pub(crate) fn refusal(&self, feature: Feature) -> Option<&Refusal> {
         match self.by_feature.get(&feature)? {
             SubscriptionState::Refused { refusal, .. } => refusal.as_deref(),

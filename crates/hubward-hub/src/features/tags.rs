@@ -1,4 +1,4 @@
-//! Tags of requests: above the tags of telemetry, so that the two cannot be confused.
+//! Tags of requests. They are greater than all tags of telemetry, so the two kinds cannot be confused.
 
 use std::num::NonZeroU16;
 
@@ -9,10 +9,11 @@ use crate::HubOptions;
 /// The first tag of a request. Telemetry uses the tags below.
 const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX);
 
-/// The last tag; MQTT sessions use the packet ids above it themselves.
+/// The last tag of a request. MQTT sessions use the greater packet ids for their own packets.
 const LAST: u16 = 0xfeff;
 
-/// Hands out tags in turn, so that a late response does not match the current request.
+/// Returns tags in turn. A late response to an earlier request has another tag, so it does not match the current
+/// request.
 #[derive(Debug)]
 pub(crate) struct RequestTags {
     next: NonZeroU16,

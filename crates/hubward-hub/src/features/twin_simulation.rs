@@ -1,9 +1,11 @@
-//! Tests twins against a random service, in virtual time. The service has a document with versions. Connections break.
-//! Requests are lost, refused or answered late. Notices are lost, late, repeated or garbled. Twins lag behind or are
-//! created again.
+//! Tests twins against a random service, in virtual time.
 //!
-//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it alone,
-//! `HUBWARD_SEEDS=<count>` runs more seeds.
+//! The service has a document with versions. Connections break. Requests are lost, refused or answered late. Notices of
+//! changes are lost, late, repeated or garbled. Responses come from copies that lag behind, and twins are created
+//! again.
+//!
+//! If a seed fails, the test prints it. `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs this seed
+//! alone. `HUBWARD_SEEDS=<count>` runs more seeds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -25,11 +27,10 @@ const SEEDS: u64 = 2_000;
 /// Number of deliberate actions in one run.
 const ACTIONS: usize = 60;
 
-/// Maximum lag of a copy of the twin. A greater lag would look to the client like a twin that was created
-/// again.
+/// Maximum lag of a copy of the twin. If the lag were greater, the client would assume that the twin was created again.
 const LAG_MS: u64 = 4_900;
 
-/// Events that must happen in the run; otherwise the run proves nothing.
+/// Events that must happen at least once over all seeds; otherwise the test proves nothing and fails.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a request in flight",
@@ -97,7 +98,7 @@ enum Sent {
     Report(u64),
 }
 
-/// A planned event on a connection. The earliest event compares as the greatest.
+/// A planned event on a connection. In the ordering of events, the earliest event is the greatest.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     at: Reverse<(Instant, u64)>,
@@ -141,7 +142,8 @@ struct World<'a> {
     up: bool,
     /// Whether this connection has subscribed to desired properties.
     desired: bool,
-    /// The client's next bytes arrive at this moment at the earliest, because a stream keeps its order.
+    /// The earliest moment at which the client's next bytes can arrive. A stream keeps its order, so no byte arrives
+    /// before the bytes in front of it.
     to_hub: Instant,
     own_asked_at: Option<Instant>,
     document: Document,
@@ -194,7 +196,8 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // From here on nothing fails, on a new connection or on one that has missed something.
+        // From here on, nothing fails. In half of the runs, the connection is new. In the others, it may have missed
+        // changes.
         self.calm = true;
         if self.rng.bool() {
             self.cut();

@@ -1,4 +1,4 @@
-//! The twin: the program's requests, and the desired properties that the client follows.
+//! The twin: the twin requests of the program, and the desired properties that the client follows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A table of failures, and of the states in which each happened. A run proves nothing unless the table is full.
+//! A table of failures, and of the client states in which each failure happened. If a required entry of the table stays
+//! empty, the test fails, because the run proves nothing.
 
 use std::fmt::Write as _;
 
@@ -16,7 +17,7 @@ const ONLY_LOGIN: &str = "only a login can be answered this way";
 const ONLY_EXCHANGE: &str = "nothing is read, or no request was sent on this connection";
 const ONLY_SENDING: &str = "nothing is sent";
 
-/// Each kind, the states in which it must happen, and why it cannot happen in the others.
+/// For each kind: the states in which it must happen, and why it cannot happen in the other states.
 const TABLE: [(Kind, &[At], &str); 27] = [
     (Cut, CONNECTION, "no connection exists"),
     (Unreachable, &[Opening, Reopening], ONLY_CONNECTING),
@@ -59,8 +60,8 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Abort, NOT_ENDED, "a driver that has ended does nothing when it is dropped"),
 ];
 
-/// The states of a client. They are finer than the core's own phases: an attempt during a renewal is not the same as an
-/// attempt after a failure.
+/// The states of a client. They are finer than the phases of the core. For example, an attempt during a renewal and an
+/// attempt after a failure are different states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Waiting,
@@ -147,7 +148,7 @@ impl Seen {
         }
     }
 
-    /// The gaps in the table, and the entries that should be impossible.
+    /// Returns the required entries that are empty, and the filled entries that should be impossible.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (kind, states, reason) in TABLE {

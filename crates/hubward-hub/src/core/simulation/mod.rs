@@ -1,8 +1,11 @@
-//! Tests the core and its subscriptions against a random peer, in virtual time. Connections break at every step, are
-//! slow, or stay half-open. Acknowledgements are lost, late, repeated or reordered. Logins are refused, attempts hang,
-//! tokens are renewed, deadlines pass, and the program closes the client at any moment.
+//! Tests the core and its subscriptions against a random peer, in virtual time.
 //!
-//! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more seeds.
+//! Connections break at every step, are slow, or stay half-open. Acknowledgements are lost, late, repeated or
+//! reordered. Logins are refused, and attempts hang. Tokens are renewed, and deadlines pass. The program closes the
+//! client at any moment.
+//!
+//! If a seed fails, the test prints it with the command that runs this seed alone. To run more seeds, set
+//! `HUBWARD_SEEDS=<count>`.
 
 mod coverage;
 mod model;
@@ -23,10 +26,10 @@ const SEEDS: u64 = 20_000;
 /// Minimum number of events in the run of one seed.
 const EVENTS: u64 = 200;
 
-/// The number of seeds within which a planted bug must be found.
+/// The simulation must find each planted bug within this number of seeds.
 const FOUND_WITHIN: u64 = 1_000;
 
-/// Runs one seed; returns the number of events, or the promise that was broken.
+/// Runs one seed. Returns the number of events, or an error that names the promise that was broken.
 fn run(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> Result<u64, String> {
     let world = AssertUnwindSafe(|| world::run(seed, bug, seen));
     catch_unwind(world).map_err(|panic| match panic.downcast::<String>() {
@@ -95,7 +98,7 @@ fn the_same_seed_gives_the_same_run() {
     assert!((1..20).all(|it| runs[it] != runs[it - 1]), "every seed gives the same run");
 }
 
-/// A simulation that finds no bug proves little unless it finds planted ones.
+/// Checks that the simulation finds planted bugs. Otherwise, a simulation that finds no bug would prove little.
 #[test]
 fn planted_bugs_are_found() {
     for (bug, found_as) in [

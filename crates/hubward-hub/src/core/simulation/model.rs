@@ -1,4 +1,4 @@
-//! The state of the simulated hub and of the connection to it, and the events that are planned for them.
+//! The state of the simulated hub and of the connection to it, and the types of their planned events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -51,7 +51,7 @@ pub(super) struct Hub {
     /// The last message that arrived as a first transmission.
     pub(super) last_new: Option<usize>,
     pub(super) last_taken: Option<usize>,
-    /// How many accepted connections ended in a way that may have been a takeover.
+    /// Number of accepted connections that ended in a way that may have been a takeover.
     pub(super) cuts: u32,
     /// The features to which the client has subscribed at least once.
     pub(super) subscribed: BTreeSet<Feature>,
@@ -68,7 +68,8 @@ impl Hub {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) open: bool,
-    /// The next event arrives at this moment at the earliest, in both directions, because a stream keeps its order.
+    /// The earliest moment at which the next event can arrive, in either direction. A stream keeps its order, so no
+    /// event arrives before the event in front of it.
     pub(super) last_arrival: Option<Instant>,
     pub(super) last_event: Option<Instant>,
     /// Number of messages sent and not yet arrived.

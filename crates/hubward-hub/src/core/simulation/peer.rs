@@ -1,5 +1,5 @@
-//! The hub, the network, and the driver between them and the client. The random generator decides what the hub and the
-//! network do. Checks compare what the client does with its promises.
+//! Simulates the hub, the network, and the driver that connects them with the client. The random generator decides what
+//! the hub and the network do. Checks compare the behaviour of the client with its promises.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
@@ -39,8 +39,8 @@ impl World<'_> {
                 self.core.on_opened(self.now, life);
             }
             Happening::Ready => {
-                // The core sends unacknowledged messages again, whether the hub kept a session or not. The core does
-                // not know which is the case.
+                // The hub may keep the session or lose it. The core does not know this, and sends unacknowledged
+                // messages again in both cases.
                 if self.hub.was_connected && self.rng.bool() {
                     self.note(Kind::SessionLost);
                 }
@@ -96,7 +96,7 @@ impl World<'_> {
     fn fail(&mut self, failure: Failure) {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
-        // The client no longer reads the connection, or waits for the token.
+        // In these states, the client does not read the connection any more, or does not wait for the token.
         if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }

@@ -1,5 +1,6 @@
-//! Bugs between the core and the simulation, to check that the simulation finds them. The core itself contains no
-//! planted bug: such a bug changes what the simulation passes to the core, or what the core returns.
+//! Planted bugs, to check that the simulation finds them. The core itself contains no planted bug. A planted bug is in
+//! [`Subject`], between the core and the simulation. It changes what the simulation passes to the core, or what the
+//! core returns.
 
 use std::ops::{Deref, DerefMut};
 
@@ -14,7 +15,7 @@ use crate::outcome::{SendFailure, SendOutcome};
 pub(super) enum Bug {
     /// A repeated message is not marked as a repetition.
     LostDup,
-    /// A message in flight is resolved at its deadline, and again by a later acknowledgement.
+    /// A message in flight is resolved at its deadline, and resolved again when its acknowledgement comes later.
     DoubleReceipt,
     /// After the end, the timer for a message deadline stays set.
     LeakedTimer,
@@ -22,8 +23,8 @@ pub(super) enum Bug {
     ForgottenTimer,
 }
 
-/// The core that the simulation runs, behind one planted bug or none. It dereferences to the core, so only the
-/// methods that a bug changes are listed here.
+/// Contains the core that the simulation runs, and at most one planted bug. It dereferences to the core. Only the
+/// methods that a bug changes are defined here.
 #[derive(Debug)]
 pub(super) struct Subject {
     core: Core<usize>,

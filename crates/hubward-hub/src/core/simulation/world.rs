@@ -22,7 +22,7 @@ use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
 /// The number of actions of the program while a client lives.
 const ACTIONS: std::ops::RangeInclusive<usize> = 8..=28;
 
-/// Runs clients one after the other until enough has happened; returns the number of events.
+/// Runs clients one after the other until enough events have happened. Returns the number of events.
 pub(super) fn run(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let mut events = 0;
@@ -130,7 +130,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Runs from the first attempt to the end; returns the number of events.
+    /// Runs one client from its first attempt to its end. Returns the number of events.
     fn live(mut self) -> u64 {
         for _ in 0..self.rng.usize(ACTIONS) {
             self.act();
@@ -275,7 +275,7 @@ impl<'a> World<'a> {
                 _ => {
                     let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
                     self.now = self.now.max(at);
-                    // A driver may see a timer and an event at the same time.
+                    // A driver may find that a timer is due and an event has arrived at the same moment.
                     if self.rng.bool() {
                         self.time();
                         self.drive();
@@ -365,14 +365,14 @@ impl<'a> World<'a> {
         if let Some(until) = self.close_until {
             let ended = self.core.is_ending() || self.now < until;
             assert!(ended, "still open after the flush time: {}", self.about());
-            // A caller that closed the client also waits for the orderly disconnect. Without such a caller, the
-            // client still disconnects in an orderly way.
+            // If a caller closed the client, the caller's time limit includes the orderly disconnect. If no caller did,
+            // the client still disconnects in an orderly way.
             let requested = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
             let polite = if requested { Duration::ZERO } else { DISCONNECT_LIMIT };
             let ended = self.at() == At::Ended || self.now <= until + polite;
             assert!(ended, "disconnects after the flush time: {}", self.about());
         }
-        // A client that has not ended has a timer, or a connection that may deliver something.
+        // A client that has not ended must have a timer, or a connection that may deliver an event.
         let quiet = self.core.next_deadline().is_none() && !matches!(self.core.phase, Phase::Up { .. });
         assert!(!quiet || self.at() == At::Ended, "the client waits for ever: {}", self.about());
     }
@@ -406,7 +406,7 @@ impl<'a> World<'a> {
         Duration::from_secs_f64(most * self.rng.f64())
     }
 
-    /// Plans an event after `least` plus up to `most` times the usual delay of this world.
+    /// Plans an event. Its delay is random, between `least` and `least + most` times the usual delay of this world.
     pub(super) fn later(&mut self, least: f64, most: f64, happening: Happening) {
         let after = Duration::from_secs_f64(least * self.slow) + self.delay(most * self.slow);
         self.at_time(self.now + after, happening);

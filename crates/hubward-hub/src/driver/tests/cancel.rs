@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::*;
 
-/// Polls a future at most `times` times, lets other tasks run in between, then drops it.
+/// Polls a future at most `times` times and lets other tasks run between two polls. Then drops the future.
 pub(super) async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..times {

@@ -1,4 +1,4 @@
-//! The machine sleeps, its clock is set, tokens grow old: the hub always receives a fresh token.
+//! The machine sleeps, its clock is set, and tokens grow old. In each case, the hub must receive a fresh token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +13,7 @@ const START: u64 = 1_700_000_000;
 
 const LIFE: u64 = 3600;
 
-/// A wall clock that advances with the paused clock and can be set.
+/// A wall clock. It advances with tokio's paused clock, and a test can also set it.
 #[derive(Clone)]
 struct Wall {
     start: Instant,
@@ -30,7 +30,8 @@ impl Wall {
         (START + self.start.elapsed().as_secs()).saturating_add_signed(self.shift.load(Ordering::SeqCst))
     }
 
-    /// Sets the clock. A sleep of the machine has the same effect, because the monotonic clock stops during the sleep.
+    /// Moves the wall clock by `by` seconds. Moving it forward also simulates a sleep of the machine, because the
+    /// monotonic clock stops during a sleep.
     fn jump(&self, by: i64) {
         self.shift.fetch_add(by, Ordering::SeqCst);
     }
@@ -89,7 +90,8 @@ async fn a_clock_that_was_set_back_does_not_delay_the_renewal() {
     wall.jump(-2 * 3600);
     sleep(seconds(3300)).await;
     assert_eq!(hub.opened(), 2, "at 90 % at the latest");
-    // The clock is set back, then the machine sleeps: the wall clock moved back, although an hour has passed.
+    // The clock is set back by two hours, then the machine sleeps for one hour. In sum, the wall clock moved back,
+    // although an hour has passed.
     wall.jump(-2 * 3600);
     sleep(seconds(61)).await;
     wall.jump(3600);

@@ -1,4 +1,4 @@
-//! Received messages: when the client subscribes to them, and what happens to each.
+//! Received messages. Tests when the client subscribes to messages, and what happens to each message.
 
 use fastrand::Rng;
 use hubward_proto::hub::PropertyBag;
@@ -9,7 +9,7 @@ use super::*;
 use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
 
 impl FakeHub {
-    /// Delivers a message that needs an acknowledgement. This number is its lock and its body.
+    /// Delivers a message that needs an acknowledgement. Its lock and its body are this number.
     fn deliver(&self, lock: u64) {
         self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
     }
@@ -145,7 +145,7 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
-    // A message that is completed after an uncompleted one is delivered again, and counted.
+    // Message 4 is completed, but an earlier message is not. So message 4 is delivered again, and counted.
     hub.deliver(4);
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
@@ -222,7 +222,8 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
     assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
-    // The program may complete in any order; the connection keeps the order of acknowledgements.
+    // The program may complete messages in any order. The connection sends the acknowledgements in the order of
+    // arrival.
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
@@ -385,7 +386,7 @@ async fn the_receiver_learns_of_the_end_of_its_client() {
     });
     until_idle().await;
     hub.deliver(3);
-    // A receiver does not keep the client alive; the third message may or may not be taken before the end.
+    // A receiver does not keep the client alive. The client may or may not take the third message before it ends.
     drop(client);
     let (reason, mut receiver, second) = match poll_times(50, waiting).await {
         Some(Ok(ended)) => ended,
@@ -419,7 +420,7 @@ async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
 }
 
-/// Uses two threads. Messages, calls and ends of connections come at any moment.
+/// Uses two threads. Messages and calls arrive, and connections end, at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
     for seed in 0..200 {
@@ -474,7 +475,7 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // A handler's task may outlive its client, and reports its response at its very end.
+        // A handler's task may run longer than its client. It counts its response just before it ends.
         while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }

@@ -55,7 +55,7 @@ pub(super) struct Hub {
     pub(super) buffer: usize,
     pub(super) opened: usize,
     pub(super) renewed: usize,
-    /// When the token of each login, and of each renewal in place, expires.
+    /// The expiry times of the tokens: one for each login, and one for each renewal in place.
     pub(super) expiries: Vec<u64>,
     pub(super) disconnects: usize,
     /// Number of existing connections and attempts.
@@ -133,7 +133,7 @@ impl FakeHub {
         self.send_event_by(|_| what);
     }
 
-    /// Sends an event that depends on the number of the newest connection.
+    /// Sends an event over the newest connection. `what` gets the number of this connection.
     pub(super) fn send_event_by(&self, what: impl FnOnce(usize) -> Downstream) {
         let mut hub = self.lock();
         let last = hub.opened;
@@ -206,7 +206,7 @@ impl HubTransport for FakeHub {
             (hub.opened, hub.outcomes.pop_front().unwrap_or(AttemptOutcome::Accept))
         };
         let alive = Alive::new(self);
-        // Yields, so that other tasks see that an attempt is running.
+        // Yields several times. Other tasks can then see that an attempt is running.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -257,7 +257,7 @@ struct Connection {
     watching: Vec<(Tag, Feature)>,
     asking: Vec<(Tag, Upstream)>,
     replying: Vec<Reply>,
-    /// The messages that are not acknowledged, oldest first, and whether each is settled.
+    /// The unacknowledged messages, oldest first. The value says whether the program has settled the message.
     ack_order: BTreeMap<Lock, bool>,
     alive: Alive,
 }

@@ -1,4 +1,4 @@
-//! Direct methods: every way in which a call ends, and a client ends while calls run.
+//! Direct methods. Tests every way in which a call ends, and clients that end while calls run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ async fn serving_fails_at_once_if_the_protocol_has_no_methods() {
     assert!(hub.lock().watched.is_empty());
 }
 
-/// A method that runs until the test opens the gate, and records its progress.
+/// A method that waits until the test opens the gate. It records its progress.
 struct Gate {
     begun: Arc<AtomicUsize>,
     open: Arc<Notify>,
@@ -320,7 +320,8 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
-    // A handler that takes too long delays messages for at most an eighth of the limit. No message is sent twice.
+    // In the last eighth of a renewal's limit, the client sends no new message. So a slow handler delays messages only
+    // during this time. The client sends no message twice.
     hub.call("report", "2", "");
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();
@@ -380,7 +381,8 @@ async fn a_handler_may_close_its_client_several_times() {
     }
 }
 
-/// The client ends at any moment between a call and its response. The response is sent or counted.
+/// Closes the client at different moments between a call and its response. In each case, the client sends the response
+/// or counts it.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_was_given_before_a_close_leaves_before_it() {
     let mut seen = std::collections::BTreeSet::new();
@@ -405,7 +407,7 @@ async fn a_response_that_was_given_before_a_close_leaves_before_it() {
         until_idle().await;
         let (answered, lost) = (hub.method_responses().len(), client.counts().methods_unanswered);
         assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
-        // With one thread, a handler that has run has returned its response.
+        // This test has one thread. So a handler that has run has also returned its response.
         assert!(answered >= worked, "{steps} steps");
         seen.insert((worked, answered));
     }

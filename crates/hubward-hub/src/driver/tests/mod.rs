@@ -1,4 +1,4 @@
-//! The driver and the handle with a hub in memory and paused time.
+//! Tests the driver and the handle, with a hub in memory and with paused time.
 
 mod cancel;
 mod clocks;
@@ -49,7 +49,7 @@ async fn until_idle() {
     }
 }
 
-/// In its own task, so that it also sees short-lived states.
+/// Waits for a state. Follows the states in its own task, so that it also sees short-lived states.
 async fn until_state(client: &HubClient, wanted: impl FnMut(&ConnectionState) -> bool + Send + 'static) {
     let mut state = client.state();
     tokio::spawn(async move { drop(state.wait_for(wanted).await.expect("the client lives")) }).await.expect("no panic");

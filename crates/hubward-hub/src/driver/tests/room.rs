@@ -34,7 +34,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     assert!(outside.is_deadline() && outside.is_certainly_not_sent());
     let small = client.try_enqueue(Message::new("small")).expect("the message fits");
 
-    // An acknowledged message makes room. A message whose deadline has passed also makes room.
+    // A message makes room when it is acknowledged. It also makes room when its deadline has passed.
     hub.acknowledge(1);
     receipts.remove(0).await.expect("an acknowledgement");
     let late = hasty.enqueue(large()).await.expect("there is room");
@@ -74,7 +74,7 @@ async fn a_queue_of_few_bytes_still_takes_each_message_alone() {
     }
 }
 
-/// A hub does not count properties that a patch removes, but the message contains their names.
+/// A patch may remove properties. A hub does not count them, but their names take space in the message.
 #[tokio::test(start_paused = true)]
 async fn a_patch_that_no_message_can_carry_is_refused_before_it_waits() {
     let hub = FakeHub::new([AttemptOutcome::HangOpening]);

@@ -1,4 +1,4 @@
-//! Twins with the hub in memory: reading, reporting, following, and every way in which a request ends.
+//! Twins with the hub in memory. Tests reading, reporting, following, and every way in which a request ends.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,7 +37,7 @@ enum Treatment {
 }
 
 impl Document {
-    /// Returns the response, if there is one, and whether the connection breaks.
+    /// Handles a request. Returns the response, if the hub sends one, and `true` if the connection breaks.
     pub(super) fn ask(&mut self, connection: usize, tag: Tag, what: &Upstream) -> (Option<Downstream>, bool) {
         let patch = match what {
             Upstream::TwinGet => None,
@@ -66,7 +66,7 @@ impl Document {
 }
 
 impl FakeHub {
-    /// The cloud changes a desired property; the hub informs a connection that has subscribed.
+    /// Changes a desired property on behalf of the cloud. If the connection has subscribed, the hub informs it.
     fn desire(&self, patch: Value) -> u64 {
         let mut hub = self.lock();
         let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);
@@ -193,7 +193,7 @@ async fn a_refusal_contains_everything_the_hub_said() {
     assert_eq!(error.refusal().and_then(|it| it.tracking_id.as_deref()), Some("t-1"));
     assert_eq!(error.to_string(), format!("{ENDPOINT} refused (exchange) with status 400"));
 
-    // A hub that is busy until the deadline certainly did nothing, and the error says why.
+    // If the hub is busy until the deadline, it certainly did nothing. The error contains the hub's last refusal.
     hub.treats(&[Treatment::Refuse(429); 20]);
     let started = tokio::time::Instant::now();
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
@@ -322,7 +322,7 @@ async fn closing_waits_for_reports_and_resolves_them() {
     closed.expect("everything is acknowledged");
     assert_eq!(hub.reported(), json!({ "a": 1 }));
 
-    // One report that the hub does not answer, and one behind it.
+    // The first report gets no response from the hub. The second report waits behind it.
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
@@ -372,7 +372,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     assert_eq!(changed(&mut desired).await, (2, json!({ "b": { "c": 2 } })));
     assert_eq!(hub.questions(), ["get"], "notices need no further fetch");
 
-    // A late follower gets the state at once; a slow one skips to the newest.
+    // A late receiver gets the current state at once. A slow receiver skips to the newest state.
     let mut late = client.desired().expect("twins");
     assert_eq!(changed(&mut late).await.0, 2);
     for n in 0..5 {
@@ -393,7 +393,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     let version = hub.desire(json!({ "new": true }));
     assert_eq!(changed(&mut desired).await, (version, json!({ "new": true })));
 
-    // A follower returns the last known state before the end, and does not keep the client alive.
+    // A receiver returns the last known state before the end of the client. A receiver does not keep the client alive.
     let version = hub.desire(json!({ "last": true }));
     until_idle().await;
     drop(client);

@@ -1,12 +1,16 @@
-//! The desired properties: always the newest complete state, whatever the client missed.
+//! Follows the desired properties. Receivers always get the newest complete state, even if the client missed changes.
 //!
-//! On every connection, the client subscribes to changes and then fetches the twin, so that it misses no change between
-//! these two steps. Changes that arrive before the twin wait for the twin. From then on, each change must have the next
-//! version of the state; otherwise the client fetches the twin again.
+//! On every connection, the client first subscribes to changes and then fetches the twin. In this order, it misses no
+//! change. If changes arrive before the twin, the client keeps them until the twin arrives.
 //!
-//! Everything is bounded in bytes: the state by [`Latest`](crate::latest::Latest), the waiting changes by
-//! [`WAITING_BYTES_MAX`]. If a change would make the state too large, the client fetches the twin once; if that does
-//! not help, the hub violates the protocol.
+//! From then on, the version of each change must be one greater than the version of the state. If a version is missing,
+//! the client fetches the twin again.
+//!
+//! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
+//! the waiting changes.
+//!
+//! If a change would make the state too large, the client fetches the twin once. If this twin is too large, or if it
+//! happens again on the same connection, the hub violates the protocol.
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +28,8 @@ use super::retry_wait::retry_wait;
 use crate::incoming::Incoming;
 use crate::latest::{JSON_MAX, check_json};
 
-/// Maximum number of changes that wait for a fetched twin. Usually fewer changes arrive within a round trip. If more
-/// arrive, the client fetches the twin again.
+/// Maximum number of changes that wait for a fetched twin. Usually, fewer changes arrive within a round trip. If more
+/// changes arrive, the client drops the waiting changes and later fetches the twin again.
 const WAITING_MAX: usize = 32;
 
 /// Maximum number of bytes of waiting changes, as JSON.
@@ -34,7 +38,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// How long after the first response with an older version the client accepts a second one.
+/// Minimum time between the first response with an older version and the request for the second one. After the second
+/// response with an older version, the client accepts this version.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -43,22 +48,22 @@ pub(crate) struct Desired {
     /// Contains the newest state. Receivers read the state there.
     incoming: Arc<Incoming>,
     followed: bool,
-    /// The number of the last state that receivers were woken for.
+    /// The number of the newest state at the last call of [`Desired::has_changed`].
     announced: u64,
     phase: Phase,
     /// Changes of this connection that wait for a fetched twin.
     waiting: Vec<Notice>,
     /// Whether a change was dropped since the twin was requested.
     missed: bool,
-    /// Fetches in a row that did not lead to a complete state.
+    /// Number of fetches in a row that did not lead to a complete state.
     failures: u32,
     /// When the twin was requested, on this connection.
     requested_at: Option<Instant>,
-    /// Since when the hub returns an older version than the known one, on this connection.
+    /// When the hub first returned a version older than the known state, on this connection.
     older_since: Option<Instant>,
-    /// Whether a change on this connection exceeded the bounds, so that the client fetched the twin.
+    /// `true` after a change on this connection exceeded a limit. The client then fetched the twin.
     was_too_large: bool,
-    /// How the hub violated the protocol on this connection, until the driver takes it.
+    /// How the hub violated the protocol on this connection. The driver takes this value.
     broken: Option<ProtoError>,
 }
 
@@ -154,7 +159,8 @@ impl Desired {
         std::mem::replace(&mut self.announced, number) != number
     }
 
-    /// Returns, once, how the hub violated the protocol on this connection, which must then end.
+    /// Returns how the hub violated the protocol on this connection. The driver must then end the connection. A second
+    /// call returns `None`.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.broken.take()
     }
@@ -198,12 +204,13 @@ impl Desired {
         }
     }
 
-    /// Handles a twin that the program requested. This twin may be newer than the known state.
+    /// Handles a twin that the program requested. If the twin is newer than the known state, it becomes the known
+    /// state.
     pub(crate) fn on_seen(&mut self, seen: &Properties) {
         let latest = &self.incoming.latest;
         if self.followed
             && latest.version().is_none_or(|it| it < seen.version)
-            // If the twin is too large, the client does nothing: the program requested the twin and handles it.
+            // If the twin is too large, the known state stays. The program requested the twin and handles it.
             && latest.replace(seen.clone()).is_ok()
         {
             self.older_since = None;
@@ -240,9 +247,11 @@ impl Desired {
         }
     }
 
-    /// If the hub returned an older twin and then sends a change that is newer than the known state, the client fetches
-    /// the twin sooner than planned. The client does not merge the change into the known state: if the twin was created
-    /// again, the result would be a state that never existed.
+    /// Fetches the twin sooner than planned, if the hub returned an older twin and then sent a change that is newer
+    /// than the known state.
+    ///
+    /// The client does not merge such a change into the known state. The twin may have been created again, and the
+    /// result would be a state that never existed.
     fn fetch_sooner(&mut self, now: Instant) {
         let known = self.incoming.latest.version();
         let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
@@ -301,8 +310,9 @@ impl Desired {
         self.phase = if next > now { Phase::FetchAt(next) } else { Phase::FetchNow };
     }
 
-    /// A change would make the state too large. The first time on a connection, the client fetches the twin, to learn
-    /// what the hub really has. `idle` says that no fetch is planned yet.
+    /// Handles a change that would make the state too large. The first time on a connection, the client fetches the
+    /// twin, to learn its real size. The second time, the client ends the connection. `idle` is true if no fetch is
+    /// planned or running.
     fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
         if std::mem::replace(&mut self.was_too_large, true) {
             return self.fail_connection(problem);

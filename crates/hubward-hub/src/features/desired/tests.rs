@@ -136,7 +136,7 @@ fn a_gap_is_filled_from_the_twin() {
     assert_eq!(it.take_newest(), Some((3, json!({ "v": 3, "two": 2 }))));
     assert!(it.is_live());
 
-    // The next gap is filled at once, since the last fetch is long ago.
+    // The last fetch was long ago, so the client fetches at once after the next gap.
     it.now += SPACING;
     it.changes(5);
     it.changes(6);
@@ -215,7 +215,8 @@ fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
         assert_eq!(it.take_newest(), Some((8, json!({ "a": 1 }))));
         assert!(it.is_live());
     }
-    // During a fetch, an unreadable change costs another fetch: the twin may be older than this change.
+    // If an unreadable change arrives during a fetch, the client fetches once more, because the fetched twin may be
+    // older than the change.
     let mut it = Bench::watched();
     it.requests();
     it.notice("no JSON");
@@ -274,11 +275,11 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     it.fetches(49, json!({}));
     assert_eq!(it.take_newest(), None, "the earlier older response does not count");
 
-    // A response of another connection does not count either.
+    // The client counts older responses for each connection. A response of the earlier connection does not count.
     it.reconnects();
     it.fetches(49, json!({}));
     assert_eq!((it.wait_for_timer(), it.take_newest()), (CONFIRM_AFTER, None));
-    // An older response does not count either if the program has read a newer twin meanwhile.
+    // If the program reads a newer twin after the first older response, the client forgets the older response.
     it.desired.on_seen(&properties(60, json!({})));
     assert_eq!(it.take_newest().map(|it| it.0), Some(60));
     it.fetches(59, json!({}));
@@ -321,7 +322,7 @@ fn large(version: u64) -> Value {
 }
 
 impl Bench {
-    /// Sends notices with large properties until one exceeds the bound; returns its version.
+    /// Sends notices with large properties until one of them exceeds the limit. Returns the version of this notice.
     fn outgrows(&mut self, mut version: u64) -> u64 {
         while self.is_live() {
             version += 1;
@@ -341,7 +342,7 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1), "the last state within the bounds");
     assert_eq!(it.desired.broken(), None);
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
-    // The hub has less than its notices said: the client accepts that once.
+    // The hub's twin is smaller than the notices suggested. The client accepts this once.
     it.fetches(last, json!({ "v": 2 }));
     assert!(it.is_live());
     assert_eq!(it.take_newest(), Some((last, json!({ "v": 2 }))));
@@ -352,7 +353,8 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     assert!(!it.desired.is_due() && it.desired.next_deadline().is_none(), "no further fetch is planned");
     assert_eq!(it.take_newest().map(|it| it.0), Some(again - 1));
 
-    // The next connection starts with the twin, and may exceed the bound once again.
+    // The next connection starts with a fetch of the twin. On this connection, a change may exceed the limit once
+    // again.
     it.reconnects();
     it.fetches(again, json!({ "v": 3 }));
     assert_eq!(it.take_newest(), Some((again, json!({ "v": 3 }))));
@@ -376,7 +378,7 @@ fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1));
 
-    // The program that requested the twin gets it; the followers do not.
+    // The program that requested the twin gets it. The receivers of desired properties do not get it.
     let mut it = Bench::live(1, json!({}));
     it.desired.on_seen(&properties(9, everything));
     assert_eq!((it.take_newest(), it.desired.broken()), (None, None));
@@ -394,7 +396,7 @@ fn waiting_notices_are_bounded_in_bytes_too() {
     it.receives(1, json!({}));
     assert!(!it.is_live() && it.desired.broken().is_none(), "notices were dropped, so the twin is fetched again");
 
-    // A notice that is too large on its own is not even parsed.
+    // If a single notice exceeds the limit, the client does not parse it.
     let mut it = Bench::live(1, json!({}));
     let huge = format!("{{\"p\":{}1{},\"$version\":2}}", "[".repeat(WAITING_BYTES_MAX), "]".repeat(WAITING_BYTES_MAX));
     it.notice(&huge);
@@ -404,8 +406,8 @@ fn waiting_notices_are_bounded_in_bytes_too() {
     it.notice(&huge);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
 
-    // During a fetch, a notice that is too large costs another fetch: the twin may be older than this notice. The
-    // response still counts.
+    // If a too large notice arrives during a fetch, the client fetches once more, because the fetched twin may be older
+    // than the notice. The first response still counts.
     let mut it = Bench::watched();
     it.requests();
     it.notice(&huge);

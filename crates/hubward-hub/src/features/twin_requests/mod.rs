@@ -1,8 +1,9 @@
-//! Twin requests, one at a time and in the order in which they were made.
+//! Twin requests. The client sends them one at a time, in the order in which they were made.
 //!
-//! A report is a merge: the client may repeat a report, but must not send it before an older report. So each request
-//! waits until the earlier request is answered or has ended, even if the hub throttles the earlier request. After a
-//! lost connection, the client sends the same request again.
+//! A report is a merge. The client may repeat a report, but must not send it before an older report. So each request
+//! waits until the earlier request is answered or has ended, even if the hub throttles the earlier request.
+//!
+//! If the connection is lost, the client sends the same request again on the next connection.
 
 #[cfg(test)]
 mod tests;
@@ -39,13 +40,13 @@ pub(crate) enum TwinResponse {
     Reported(Option<u64>),
 }
 
-/// Why a request got no response. `written` says that a connection may have sent the request.
+/// Why a request failed. `written` is true if a connection may have sent the request.
 #[derive(Debug)]
 pub(crate) enum TwinFailure {
     Refused(Box<Refusal>),
     /// No connection can send the request.
     Impossible(ProtoError),
-    /// An earlier connection may already have sent the request, and the new connection cannot send it again.
+    /// The new connection cannot send the request again. An earlier connection may have sent it.
     Resend(ProtoError),
     /// The response cannot be read, or does not match the request.
     Unreadable(ProtoError),
@@ -66,13 +67,13 @@ pub(crate) struct TwinRequest {
     kind: TwinRequestKind,
     deadline: Option<Instant>,
     caller: Caller,
-    /// The client does not send the request again before this moment, because the hub is busy.
+    /// The hub was busy, so the client does not send the request again before this moment.
     not_before: Option<Instant>,
     /// How often in a row the hub was busy.
     busy: u32,
-    /// How often no response came in time on this connection.
+    /// Number of times that the hub did not respond in time, on this connection.
     timeouts: u32,
-    /// Whether an attempt got no response, so that its effect is unknown.
+    /// `true` if an attempt got no response. The hub may have applied this attempt.
     effect_unknown: bool,
     /// The last response, if the hub was busy.
     refusal: Option<Box<Refusal>>,
@@ -108,7 +109,7 @@ impl TwinRequest {
 #[derive(Debug)]
 struct Caller {
     sender: Option<oneshot::Sender<TwinOutcome>>,
-    /// Whether the hub may have the request. Becomes false again if the hub answers that it did nothing.
+    /// `true` if the hub may have the request. Becomes `false` again if the hub answers that it did nothing.
     written: bool,
 }
 
@@ -122,7 +123,7 @@ impl Caller {
 }
 
 impl Drop for Caller {
-    /// The last resort: whatever happens to the driver, every request gets an outcome.
+    /// Resolves the request if the driver drops it without an outcome. So every request gets an outcome.
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take() {
             let _cancelled =
@@ -158,7 +159,8 @@ pub(crate) struct TwinRequests {
     last: Requester,
     /// No request reaches its deadline before this.
     next_expiry: Option<Instant>,
-    /// The hub's refusal, if it accepts no twin requests on this connection.
+    /// The hub's refusal of the subscription to twin responses. While it is set, the hub answers no twin request on
+    /// this connection.
     refusal: Option<Box<Refusal>>,
     /// Why the client takes no more requests.
     ended: Option<CloseReason>,
@@ -185,13 +187,14 @@ impl TwinRequests {
             request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // A caller that stopped waiting has returned the permit that this request uses.
+        // Removes requests whose callers stopped waiting. These callers have returned their permits, and the new
+        // request may use one of the permits.
         self.remove_cancelled();
         self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
         self.queue.push_back(request);
     }
 
-    /// Sets the refusal if the hub refuses all twin requests on this connection; `None` if the hub accepts them.
+    /// Sets whether the hub refuses all twin requests on this connection. `None` means that the hub accepts them.
     pub(crate) fn set_refusal(&mut self, refusal: Option<&Refusal>) {
         self.refusal = refusal.map(|it| Box::new(it.clone()));
     }
@@ -207,8 +210,8 @@ impl TwinRequests {
         self.queue.iter_mut().for_each(|it| it.timeouts = 0);
     }
 
-    /// The hub answered under this tag, so the request is no longer in flight. Returns who made the request; `None` for
-    /// a response that comes too late or belongs to no request.
+    /// Handles a response with this tag: the request is no longer in flight. Returns who made the request. Returns
+    /// `None` if the response comes too late or belongs to no request.
     pub(crate) fn on_response(&mut self, tag: Tag) -> Option<Requester> {
         self.in_flight.take_if(|it| it.tag == tag).map(|it| it.requester)
     }
@@ -226,7 +229,8 @@ impl TwinRequests {
         request.caller.resolve(outcome);
     }
 
-    /// The hub refused the program's request, temporarily or permanently.
+    /// Handles the hub's refusal of the program's request. A busy hub gets the request again later. Any other refusal
+    /// ends the request.
     pub(crate) fn refused(&mut self, now: Instant, rng: &mut Rng, refusal: &Refusal) {
         if !is_busy(refusal) {
             return self.finish(Err(TwinFailure::Refused(Box::new(refusal.clone()))));
@@ -238,14 +242,14 @@ impl TwinRequests {
         request.refusal = Some(Box::new(refusal.clone()));
     }
 
-    /// The connection could not send the program's request. The connection continues.
+    /// Ends the program's request, because the connection could not send it. The connection stays usable.
     pub(crate) fn unsendable(&mut self, problem: ProtoError) {
         let again = self.queue.front().is_some_and(|it| it.effect_unknown);
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
-    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. Returns who made the
-    /// request that the hub has not answered in time.
+    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. If the hub has not answered a
+    /// request in time, returns who made this request.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Requester> {
         let silent = self.in_flight.take_if(|it| it.until <= now).map(|it| it.requester);
         if silent == Some(Requester::Program)
@@ -281,7 +285,7 @@ impl TwinRequests {
         [self.next_expiry, not_before, self.in_flight.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// Returns the next request, and who made it. `own` says that the client has a request of its own. The program and
+    /// Returns the next request, and who made it. `own` is true if the client itself needs the twin. The program and
     /// the client take turns.
     pub(crate) fn next(
         &mut self,
@@ -307,7 +311,7 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // A hub that throttles may also be slow, and more requests would make it slower.
+        // The time doubles with each timeout. A hub that throttles may be slow, and more requests would make it slower.
         let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
         self.last = requester;
@@ -331,7 +335,8 @@ impl TwinRequests {
         }
     }
 
-    /// Removes requests whose caller stopped waiting, except one in flight: it stays until the hub answers.
+    /// Removes requests whose caller stopped waiting. A request in flight is not removed: it stays until the hub
+    /// answers.
     fn remove_cancelled(&mut self) {
         let mut on_its_way = self.in_flight.as_ref().is_some_and(|it| it.requester == Requester::Program);
         self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_awaited());
@@ -345,7 +350,7 @@ impl TwinRequests {
                 continue;
             }
             if at == 0 {
-                // A late response does not match the next request, because the next request has another tag.
+                // A late response does not match the next request, because each request has its own tag.
                 self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
             let written = request.caller.written;

@@ -221,7 +221,7 @@ fn the_next_connection_gets_the_same_requests_in_the_same_order() {
 
 #[test]
 fn a_deadline_says_whether_the_hub_may_have_the_request() {
-    // What happens to the request before its deadline, and whether the hub may have it.
+    // Each case: what happens to the request before its deadline, and whether the hub may have the request.
     let refused = |it: &mut Bench| {
         let tag = it.sends("1");
         it.refuses(tag, 429, Some(seconds(3600)));
@@ -297,7 +297,7 @@ fn a_cancelled_request_is_not_sent() {
     it.answers(tag, 1);
     assert!(second.try_recv().is_ok());
 
-    // A request in flight stays until it is answered, and is not sent again.
+    // A cancelled request in flight stays until the hub answers it. The client does not send it again.
     for silent in [false, true] {
         let (first, second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");
@@ -343,7 +343,7 @@ fn the_client_and_the_program_take_turns() {
     }
     assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
 
-    // While a program's request waits for a busy hub, the client can send its own request.
+    // While the program's request waits because the hub is busy, the client can send its own request.
     let _answer = it.report("1");
     let tag = it.sends("1");
     it.refuses(tag, 429, None);
