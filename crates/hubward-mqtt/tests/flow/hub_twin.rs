@@ -172,7 +172,7 @@ async fn twin_responses_that_answer_no_request_are_ignored() {
     let unreadable = || Downstream::Unreadable(None);
     let expected = [unreadable(), unreadable(), unreadable(), Downstream::Twin(tag(40_000), "{\"n\":1}".into())];
     assert_eq!(events, expected);
-    // The second request under the same tag replaces the first: only its response counts.
+    // The second request under the same tag replaces the first. Only the response to the second request counts.
     start(&mut *connection, get(40_000));
     start(&mut *connection, patch(40_000, "{}"));
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-2", b"{\"n\":3}")).await;

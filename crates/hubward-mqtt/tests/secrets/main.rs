@@ -1,5 +1,5 @@
-//! Checks that no `Debug` output and no log contains the token. This is a separate program, because the logs
-//! of other tests on other threads would change which events are captured here.
+//! Checks that no `Debug` output and no log contains the token. This test is a separate program: in one program, tests
+//! on other threads would change which log events this test captures.
 
 #[expect(dead_code, reason = "made for the flow tests, which use all of it")]
 #[path = "../flow/peer.rs"]

@@ -69,7 +69,7 @@ fn samples() -> Vec<Vec<u8>> {
 /// Passes the bytes to a connection. Panics if a message is lost or acknowledged wrongly.
 fn feed(bytes: &[u8], module: bool) {
     let mut buffer = BytesMut::from(bytes);
-    // Padding, because a changed length may be longer than the packet.
+    // Add padding, because a changed length may be longer than the packet.
     buffer.extend_from_slice(&[b'&'; 300]);
     let Ok(Some(Incoming::Publish(message))) = packet::decode(&mut buffer, PACKET_MAX, false) else { return };
     let (mut router, mut core) = (router(module), core());
