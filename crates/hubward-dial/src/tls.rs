@@ -94,7 +94,7 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 
 impl TlsFault {
     /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. Returns `None`
-    /// if the network failed, not TLS.
+    /// if neither the error nor a cause is a TLS failure, for example if the network failed.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
@@ -102,7 +102,7 @@ impl TlsFault {
             if let Some(error) = error.downcast_ref() {
                 return Some(Self::of(error));
             }
-            // The method `source` of an I/O error skips the wrapped error.
+            // For an I/O error, the method `source` skips the wrapped error.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             next = wrapped.map(|it| it as &(dyn Error + 'static)).or_else(|| error.source());
         }

@@ -54,12 +54,12 @@ impl TlsSettings {
         Self { roots: Roots::Pem(pem.to_vec()) }
     }
 
-    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. This function reads files, which may
-    /// take a few milliseconds: build one configuration and share it.
+    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. This function reads files and may take
+    /// a few milliseconds. Build one configuration and share it.
     ///
     /// # Errors
-    /// [`TrustError`] if the given file or text contains no certificate. Loading the system's authorities never
-    /// fails, because the bundled set replaces them.
+    /// [`TrustError`] if the given file or text contains no certificate. The system's authorities never cause an error:
+    /// if the system has none, the configuration uses the bundled set.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let roots = match &self.roots {
             Roots::System => system_roots(rustls_native_certs::load_native_certs()),

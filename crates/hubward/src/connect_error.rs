@@ -12,7 +12,7 @@ use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 use crate::settings_error::SettingsError;
 
-/// The hint if the deadline passed before any failure.
+/// The hint if the deadline passed and the client knows no transport error that explains the delay.
 const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
      or try another transport";
 

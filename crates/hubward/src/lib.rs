@@ -25,10 +25,13 @@
 //! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
 //! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
 //!
-//! Both return a [`HubClient`], whose methods are all that a connected device can do: telemetry with receipts, the
-//! twin, methods, messages. Both have the same [`ConnectOptions`]: timeout, certificate authorities, a function
-//! that registers method handlers before the login, and the [`HubOptions`]. The crate's `examples` folder has one
-//! small program for each task.
+//! Both functions return a [`HubClient`]. Its methods send telemetry with receipts, read and change the twin, answer
+//! direct methods and receive messages.
+//!
+//! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
+//! function that registers method handlers before the login, and the [`HubOptions`].
+//!
+//! The crate's `examples` folder has one small program for each task.
 //!
 //! # Behaviour
 //!
@@ -57,10 +60,12 @@
 //! # }
 //! ```
 //!
-//! Here the [timeout](ConnectOptions::timeout) applies to each step; in [`Settings::connect`] it applies to both steps
-//! together. For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner), whose
-//! progress the program can follow. For the second step, [`HubSettings::spawn`] does not wait for the hub. Lower-level
-//! types are in [`provisioning`] and [`transport`].
+//! In this example, the [timeout](ConnectOptions::timeout) applies to each step. In [`Settings::connect`], the timeout
+//! applies to both steps together.
+//!
+//! For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner). The program can
+//! follow the progress of a provisioner. For the second step, [`HubSettings::spawn`] does not wait for the hub.
+//! Lower-level types are in [`provisioning`] and [`transport`].
 
 mod client_diagnosis;
 mod connect;
@@ -117,7 +122,7 @@ pub mod sas {
 }
 
 pub mod text {
-    //! For programs that print texts from devices, hubs and DPS.
+    //! A function for programs that print texts from devices, hubs and DPS.
 
     pub use hubward_proto::is_hidden;
 }

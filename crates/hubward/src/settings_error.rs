@@ -19,7 +19,7 @@ pub struct SettingsProblem {
 }
 
 impl SettingsError {
-    /// All problems, in the order of the table at [`Settings::from_env`](crate::Settings::from_env).
+    /// Returns all problems, in the order of the table at [`Settings::from_env`](crate::Settings::from_env).
     #[must_use]
     pub fn problems(&self) -> &[SettingsProblem] {
         &self.problems

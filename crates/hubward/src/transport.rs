@@ -69,9 +69,10 @@ impl HubSettings {
     }
 }
 
-/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file. Call this function
-/// before you register a device: otherwise the registration may succeed although the device cannot connect to its hub.
-/// [`Settings::connect`] calls it.
+/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file.
+///
+/// Call this function before you register a device. Otherwise the registration may succeed although the device cannot
+/// connect to its hub. [`Settings::connect`] calls this function.
 ///
 /// # Errors
 /// [`SetupError::NotForHubs`] and [`SetupError::NotInThisBuild`].
