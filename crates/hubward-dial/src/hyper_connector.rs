@@ -25,7 +25,7 @@ const HTTPS_PORT: u16 = 443;
 /// the connector therefore sets the dialer's progress to [`DialStep::Tls`].
 ///
 /// # Cancel safety
-/// Dropping the future of a call closes the connection that it was opening.
+/// Dropping the future of a call closes the connection that the call was opening.
 #[derive(Debug, Clone)]
 pub struct HyperConnector(TcpDialer);
 

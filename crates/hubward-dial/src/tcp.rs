@@ -48,7 +48,8 @@ impl TcpDialer {
         self
     }
 
-    /// The current step of the latest dial, by this dialer or by a dialer that uses it.
+    /// Returns the progress of the latest dial. This dialer records its steps there, and so does a dialer that uses
+    /// this dialer.
     #[must_use]
     pub const fn progress(&self) -> &DialProgress {
         &self.progress

@@ -16,8 +16,8 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
 ///
-/// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial fails
-/// even if the caller sets no deadline. A caller with its own deadline drops the future.
+/// TCP and the handshake have separate limits. A peer that accepts the connection and then sends nothing therefore
+/// cannot block the dial for ever. A caller with its own deadline drops the future.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {

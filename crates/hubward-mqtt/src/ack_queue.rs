@@ -12,7 +12,7 @@ use std::num::NonZeroU16;
 use hubward_transport::Lock;
 
 /// Maximum number of messages in the queue. A hub never has that many messages in flight to one device. The limit
-/// bounds the memory that a hostile hub can make the client use.
+/// protects the memory of the client from a hostile hub.
 ///
 /// The queue stores 4 bytes per message. The caller owns the messages and must limit their total size. If the caller
 /// cannot keep a message, it calls [`AckQueue::on_dropped`], and the hub redelivers the message.
@@ -68,7 +68,8 @@ enum EntryState {
 }
 
 impl EntryState {
-    /// Whether the message can be acknowledged when all earlier messages are acknowledged.
+    /// Returns whether the message is settled or consumed. The client acknowledges such a message after all earlier
+    /// messages.
     const fn is_done(self) -> bool {
         matches!(self, Self::Settled | Self::Consumed)
     }

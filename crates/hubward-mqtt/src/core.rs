@@ -230,7 +230,8 @@ impl Core {
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // Half of `silence` after the last received byte. If the connection became busy later, half of `silence` after
+        // The end of half of `silence`, measured from the last received byte or from the start of the busy period,
+        // whichever is later.
         // this later time.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
@@ -307,7 +308,7 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
 
-        /// Returns every step with the second at which it occurs, until the connection is dead or `end` is reached.
+        /// Runs the connection until it is dead or until `end`. Returns every step with the second at which it occurs.
         fn run(&mut self, from: u64, end: u64) -> Vec<(u64, &'static str)> {
             let (mut now, mut steps) = (self.at(from), Vec::new());
             while now <= self.at(end) {

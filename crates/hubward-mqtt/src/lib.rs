@@ -1,4 +1,4 @@
-//! An MQTT 3.1.1 client session over any byte stream, and Azure's DPS and IoT Hub mapped onto it.
+//! An MQTT 3.1.1 client session over any byte stream, and transports to Azure's DPS and IoT Hub that use this session.
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -39,7 +39,8 @@ pub enum ProtoError {
     /// A hub would not accept a property of a twin.
     #[error("the property `{path}` is not valid: {rule}")]
     Property {
-        /// The names from the outermost to the property, joined by dots, shortened to 160 characters.
+        /// The path of the property: the names from the outermost to the innermost, joined by dots. Shortened to 160
+        /// characters.
         path: String,
         /// The rule it breaks.
         rule: &'static str,

@@ -8,7 +8,7 @@ use std::fmt;
 /// characters as a Rust literal does: characters that a terminal could interpret, and characters that change the
 /// writing direction.
 ///
-/// If the text is longer, `Display` also prints the length of the whole text in bytes.
+/// If the text has more characters, `Display` also prints the length of the whole text in bytes.
 ///
 /// ```
 /// use hubward_proto::Excerpt;

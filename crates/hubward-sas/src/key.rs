@@ -70,8 +70,8 @@ impl SharedKey {
 
     /// Derives the key of one device in an enrollment group, where `self` is the group's key.
     ///
-    /// DPS ignores the letter case of registration ids, but the derived key depends on it. Use exactly the id with
-    /// which the device registers.
+    /// DPS ignores the letter case of registration ids, but the derived key depends on the letter case. Use exactly the
+    /// id with which the device registers.
     ///
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Group enrollments";
     /// vector `derive-doc`.

@@ -69,7 +69,7 @@ pub enum ConnectError {
         endpoint: String,
         /// The stage that the client had reached.
         stage: Stage,
-        /// The time that was left when the client started to connect to the hub.
+        /// How much of the timeout was left when the client started to connect to the hub.
         after: Duration,
         /// The last failure, if any.
         #[source]

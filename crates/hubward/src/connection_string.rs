@@ -1,4 +1,4 @@
-//! Interprets the parts of a device's connection string. `hubward-sas` has the grammar.
+//! Interprets the parts of a device's connection string. The crate `hubward-sas` splits the text into these parts.
 
 use std::path::PathBuf;
 

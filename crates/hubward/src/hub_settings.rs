@@ -18,7 +18,7 @@ use crate::vars::{self, non_blank};
 /// Maximum size of the file in bytes: far longer than any connection string.
 const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
-/// The settings for connecting a device or module to a known hub. [`HubSettings::connect`] connects.
+/// The settings for connecting a device or module to a known hub. [`HubSettings::connect`] opens the connection.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,5 +1,6 @@
-//! A device SDK for Azure IoT. It asks the Device Provisioning Service (DPS) for the device's hub, connects
-//! the device to that hub, sends telemetry, follows the twin, answers direct methods and receives messages.
+//! A device SDK for Azure IoT. It gets the device's hub from the Device Provisioning Service (DPS) or from a connection
+//! string, and connects the device to this hub. The program can then send telemetry, follow the twin, answer direct
+//! methods and receive messages.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -50,7 +50,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or
-    /// hubward does not support it for hubs (HTTPS).
+    /// hubward does not support the transport for hubs (HTTPS).
     pub fn build_hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
         match self.transport {
             kind @ TransportKind::Https => Err(SetupError::NotForHubs { kind }),

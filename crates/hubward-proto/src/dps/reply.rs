@@ -54,7 +54,7 @@ impl Register {
 pub struct DpsReply {
     /// The answer.
     pub body: DpsBody,
-    /// How long to wait; `None` if the service named no time. Zero means at once.
+    /// How long to wait. `None` if the service named no time; zero if the client need not wait.
     pub retry_after: Option<Duration>,
     /// The status of the answer: the HTTP status, or the number in the MQTT topic. `None` if the transport does not
     /// know the status. [`DpsReply::ACCEPTED`] means that the operation is still running.

@@ -14,7 +14,7 @@ pub struct TelemetryTopic {
 }
 
 impl TelemetryTopic {
-    /// Returns the topic up to the property bag. It is the same for every message of an identity.
+    /// Returns the topic up to the property bag. All telemetry messages of an identity have this prefix.
     #[must_use]
     pub fn prefix(identity: &HubIdentity) -> String {
         format!("{}/messages/events/", identity.topic_base())

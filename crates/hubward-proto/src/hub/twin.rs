@@ -138,8 +138,7 @@ pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 
-/// Returns the size of a patch. Counts as [`size`] does, but a property that the patch removes adds 0 bytes, including
-/// its name.
+/// Returns the size of a patch. Counts as [`size`] does, but ignores each property that the patch removes.
 fn size_of_patch(values: &Map<String, Value>) -> usize {
     let kept = values.iter().filter(|(_, value)| !value.is_null());
     let sizes = kept.map(|(name, value)| {
@@ -253,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The examples of RFC 7396, appendix A, in which both sides are objects, and two cases for twins.
+    /// Tests two cases for twins, and the examples of RFC 7396, appendix A, in which target and patch are objects.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 /// The size of a section of a twin.
 ///
-/// A client that stores a section updates the size with each patch. The update reads the patch, but not the whole
-/// section.
+/// A client that stores a section updates the size with each patch. The update reads the patch and the values that the
+/// patch replaces, but not the whole section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TwinSize {
@@ -13,8 +13,8 @@ pub struct TwinSize {
     pub counted: usize,
     /// Number of bytes of the section as JSON. This number can be too high by one byte for each object and array.
     ///
-    /// It includes empty objects, empty arrays and each `null` in an array; [`counted`](Self::counted) does not include
-    /// them.
+    /// The number includes empty objects, empty arrays and each `null` in an array; [`counted`](Self::counted) does not
+    /// include them.
     pub json: usize,
 }
 
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Counts the extra commas: a container with members has one comma fewer than members.
+    /// Returns how many commas `json` counts too many: one for each object or array with members.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),

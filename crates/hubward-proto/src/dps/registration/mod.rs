@@ -75,7 +75,7 @@ pub enum RegistrationEnd {
     GaveUp {
         /// Number of consecutive failures.
         failures: u32,
-        /// Whether the flow gave up because the next retry would have come after the deadline.
+        /// Whether the flow gave up because the next retry would come after the deadline.
         out_of_time: bool,
     },
     /// The service was still assigning a hub when the deadline passed, or it asked to wait beyond the deadline.
