@@ -41,8 +41,8 @@ impl Opened {
 /// Opens byte streams.
 #[async_trait]
 pub trait Dialer: Send + Sync + fmt::Debug {
-    /// Opens a byte stream to `to`. The stream is ready for the application protocol: the dialer has already done the
-    /// TLS handshake, and the WebSocket upgrade if it needs one.
+    /// Opens a byte stream to `to`. The dialer completes the TLS handshake and, if necessary, the WebSocket upgrade.
+    /// The returned stream is ready for the application protocol.
     ///
     /// # Errors
     /// [`DialError`] if the network fails, the certificate is not trusted, or the server refuses the WebSocket

@@ -17,8 +17,8 @@ use crate::twin_requests::{TwinRequestKind, TwinRequests};
 /// ended.
 const STALE_FACTOR: u32 = 2;
 
-/// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE, so that a subscription and a message
-/// never have the same packet id.
+/// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE. A subscription and a message
+/// therefore never have the same packet id.
 pub const TAG_MAX: u16 = 0xfeff;
 
 /// The first packet id of subscriptions.
@@ -232,7 +232,6 @@ impl Core {
         let half = self.silence / 2;
         // The end of half of `silence`, measured from the last received byte or from the start of the busy period,
         // whichever is later.
-        // this later time.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {

@@ -24,8 +24,8 @@ use crate::twin_requests::TwinRequestKind;
 /// The deadline of the timer until the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Number of bytes that one poll reads before it lets other tasks run. The events of one poll are in memory at the same
-/// time, and need more memory than the bytes from which they were decoded.
+/// Number of bytes that one poll reads before it lets other tasks run. One poll keeps all its events in memory, and the
+/// events need more memory than the bytes that were read.
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// An event of a session.

@@ -318,8 +318,8 @@ async fn the_client_stops_reading_from_a_hub_that_reads_no_responses() {
     events.expect("a login");
     let mut answered = 0_usize;
     let body = vec![b'1'; 100 * 1024];
-    // The hub sends calls while the client reads them. The client answers each with 100 KiB, which the hub
-    // does not read.
+    // The hub sends calls while the client reads. The client answers each call with 100 KiB. The hub does not read
+    // these answers.
     let call = publish(None, "$iothub/methods/POST/m/?$rid=1", &[b' '; 4000]);
     let flood = async {
         loop {

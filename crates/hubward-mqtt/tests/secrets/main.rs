@@ -125,8 +125,8 @@ async fn neither_trace_nor_debug_contains_the_token() {
         captured.print(&connection);
         captured.print(&result);
         if connack == CONNACK {
-            // These messages contain private data, which the log must not contain. They are: invalid properties, a
-            // message to another device, a twin response that answers no request, desired properties, a method call.
+            // The log must not contain the private data of the following messages: invalid properties, a message to
+            // another device, a twin response that answers no request, desired properties, a method call.
             for topic in [
                 format!("devices/d1/messages/devicebound/=x&k={SIGNATURE}"),
                 format!("devices/other/messages/devicebound/k={SIGNATURE}"),

@@ -113,8 +113,8 @@ impl Message {
         self.system.iter().find(|(it, _)| *it == System::MessageId).map(|(_, value)| value.as_str())
     }
 
-    /// Encodes the properties for the topic: system properties in the order of Microsoft's SDKs, then
-    /// application properties in the order in which they were set.
+    /// Encodes the properties for the topic. The system properties come first, in the order of Microsoft's SDKs. The
+    /// application properties follow, in the order in which they were set.
     ///
     /// Source: vectors `telemetry-*`.
     #[must_use]
@@ -129,8 +129,8 @@ impl Message {
         text
     }
 
-    /// Returns the size in bytes as the service counts it: the body, the values of system properties, and the
-    /// names and values of application properties.
+    /// Returns the size in bytes as the service counts it. The service counts the body, the values of system
+    /// properties, and the names and values of application properties.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
     #[must_use]

@@ -128,8 +128,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// Returns the size of properties in bytes as a hub counts it: names and strings as UTF-8, 8 for a number, 4
-/// for a Boolean, 0 for `null`.
+/// Returns the size of properties in bytes as a hub counts it. Names and strings count their UTF-8 bytes. A number
+/// counts 8 bytes, a Boolean 4 bytes, and `null` 0 bytes.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size"; `[guess]` for the elements of an
 /// array, which count by the same rules.

@@ -49,8 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event of the session. If the program does not get the message of this event, the function marks
-    /// the message as handled, because the program cannot settle it.
+    /// Translates an event of the session. The program cannot settle a message that it does not get, so this function
+    /// marks such a message as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
