@@ -50,7 +50,7 @@ impl std::error::Error for SettingsError {}
 pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    /// Returns the settings if there are no problems; otherwise returns all problems as an error.
+    /// Returns the settings, or all collected problems as an error.
     pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
