@@ -1,5 +1,5 @@
-//! Rules of the form `HOST:PORT:ADDR:PORT`, which say which address to dial for a host. Syntax and meaning are those of
-//! curl's option `connect-to`.
+//! Rules of the form `HOST:PORT:ADDR:PORT`. Each rule replaces the address to dial for a host and port. The syntax and
+//! the meaning are those of curl's option `connect-to`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where to reach a service: the host name that its certificate must match, and a port.
+/// The host name and the port of a service. The certificate of the service must match the host name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Host name or IP address, without brackets.

@@ -19,11 +19,13 @@ const HTTPS_PORT: u16 = 443;
 /// A connector for hyper's client that opens TCP connections with a [`TcpDialer`].
 ///
 /// For TLS, pass the connector and the configuration of [`TlsSettings`](crate::TlsSettings) to hyper-rustls'
-/// `HttpsConnector`. If the scheme of the URI is `https`, the connector sets the dialer's progress to [`DialStep::Tls`]
-/// when the TCP connection is open, because the handshake comes next.
+/// `HttpsConnector`.
+///
+/// If the scheme of the URI is `https`, a TLS handshake follows the TCP connection. When the TCP connection is open,
+/// the connector therefore sets the dialer's progress to [`DialStep::Tls`].
 ///
 /// # Cancel safety
-/// Dropping the future of a call closes the connection that it was opening.
+/// Dropping the future of a call closes the connection that the call was opening.
 #[derive(Debug, Clone)]
 pub struct HyperConnector(TcpDialer);
 

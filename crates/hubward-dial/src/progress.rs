@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 const STEPS: [DialStep; 4] = [DialStep::Connect, DialStep::Tls, DialStep::Upgrade, DialStep::Done];
 
-/// The current step of a dialer's latest dial. Clones share it.
+/// The current step of a dialer's latest dial. All clones show the same step.
 #[derive(Debug, Clone, Default)]
 pub struct DialProgress(Arc<AtomicU8>);
 

@@ -1,4 +1,4 @@
-//! hubward does not support proxies yet. A program can warn its user if the environment names a proxy.
+//! Finds a proxy in the environment, so that a program can warn its user. hubward does not support proxies yet.
 
 /// The environment variables that name a proxy for HTTPS, in curl's order of precedence.
 const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];

@@ -20,12 +20,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> ByteStream for S {}
 pub struct Opened {
     /// The stream, ready for the application protocol.
     pub stream: Box<dyn ByteStream>,
-    /// The peer's time: the `Date` header of its answer to a WebSocket upgrade. `None` for TLS alone.
+    /// The peer's time, from the `Date` header of its answer to a WebSocket upgrade. `None` without an upgrade or
+    /// without a valid header.
     pub server_time: Option<SystemTime>,
 }
 
 impl Opened {
-    /// Creates the value for a stream to a peer whose time is unknown.
+    /// Creates the result for a stream without a server time.
     pub const fn new(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, server_time: None }
     }
@@ -40,8 +41,8 @@ impl Opened {
 /// Opens byte streams.
 #[async_trait]
 pub trait Dialer: Send + Sync + fmt::Debug {
-    /// Opens a byte stream to `to`. The stream is ready for the application protocol: the dialer has already done the
-    /// TLS handshake, and the WebSocket upgrade if it needs one.
+    /// Opens a byte stream to `to`. The dialer completes the TLS handshake and, if necessary, the WebSocket upgrade.
+    /// The returned stream is ready for the application protocol.
     ///
     /// # Errors
     /// [`DialError`] if the network fails, the certificate is not trusted, or the server refuses the WebSocket
@@ -63,7 +64,7 @@ pub trait Dialer: Send + Sync + fmt::Debug {
         self.dial(to).await.map(Opened::new)
     }
 
-    /// The current step of the latest dial, if the dialer records it. A caller that drops the future at its own
+    /// Returns the current step of the latest dial, if the dialer records it. A caller that drops the future at its own
     /// deadline can then name the step that did not finish.
     fn progress(&self) -> Option<&DialProgress> {
         None

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
-/// How long to wait for an answer from one address before the next address is tried as well.
+/// How long the dialer waits for an answer from one address before it also tries the next address.
 ///
 /// Source: RFC 8305, section 5 (at least 100 ms, 250 ms recommended).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -25,8 +25,10 @@ pub struct TcpDialer {
 }
 
 impl TcpDialer {
-    /// Default limit for name resolution and the TCP connection together. The default limits of all steps add up to
-    /// less than a driver's limit for one attempt (30 s). An error therefore names the step that did not finish.
+    /// Default limit for name resolution and the TCP connection together.
+    ///
+    /// The default limits of all steps together are shorter than a driver's limit for one attempt (30 s). The limit of
+    /// the step therefore ends the attempt, and the error names this step.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Creates a dialer without overrides and with the default limit.
@@ -34,7 +36,7 @@ impl TcpDialer {
         Self { dial_overrides: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
     }
 
-    /// Sets which address to dial for which host. The first override that matches applies.
+    /// Sets the rules that replace the address to dial. The dialer uses the first rule that matches.
     pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
         self.dial_overrides = overrides;
         self
@@ -46,7 +48,8 @@ impl TcpDialer {
         self
     }
 
-    /// The current step of the latest dial, by this dialer or by a dialer that uses it.
+    /// Returns the progress of the latest dial. This dialer records its steps there, and so does a dialer that uses
+    /// this dialer.
     #[must_use]
     pub const fn progress(&self) -> &DialProgress {
         &self.progress
@@ -116,11 +119,12 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
 }
 
 /// Returns the addresses in the resolver's order, alternating between IPv4 and IPv6. If one of the two families does
-/// not work, only one attempt is lost.
+/// not work, the dialer loses only one attempt before it tries the other family.
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    // This is a stable sort by the position within the family. The family of the first address comes first.
+    // Sort the addresses by their position within their family. The sort is stable, and the family of the first address
+    // comes first.
     let (mut same, mut other) = (0, 0);
     let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
     for address in found.drain(..) {

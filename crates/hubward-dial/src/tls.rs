@@ -16,8 +16,8 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
 ///
-/// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial fails
-/// even if the caller sets no deadline. A caller with its own deadline drops the future.
+/// TCP and the handshake have separate limits. A peer that accepts the connection and then sends nothing therefore
+/// cannot block the dial for ever. A caller with its own deadline drops the future.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {
@@ -94,7 +94,7 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 
 impl TlsFault {
     /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. Returns `None`
-    /// if the network failed, not TLS.
+    /// if neither the error nor a cause is a TLS failure, for example if the network failed.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
@@ -102,7 +102,7 @@ impl TlsFault {
             if let Some(error) = error.downcast_ref() {
                 return Some(Self::of(error));
             }
-            // The method `source` of an I/O error skips the wrapped error.
+            // For an I/O error, the method `source` skips the wrapped error.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             next = wrapped.map(|it| it as &(dyn Error + 'static)).or_else(|| error.source());
         }

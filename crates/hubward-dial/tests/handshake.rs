@@ -30,7 +30,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A server with a certificate for `name` that is valid between two years.
+    /// Returns a server with a certificate for `name`. `years` are the first and the last year of the certificate.
     fn server(&self, name: &str, years: (i32, i32)) -> Server {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

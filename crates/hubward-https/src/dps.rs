@@ -92,7 +92,7 @@ impl HttpsDps {
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::ACCEPT, "application/json")
             .body(Full::from(body))
-            // The method, the path and these headers are always valid, so the host is the cause.
+            // The method, the path and these headers are always valid, so an invalid host is the cause.
             .map_err(|_| TransportError::Connect {
                 endpoint: self.endpoint.to_string(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "not a host name"),

@@ -3,7 +3,7 @@
 use hubward_dial::Endpoint;
 use hubward_transport::{SasToken, Stage};
 
-/// The request in progress: what an error message needs.
+/// The details of the request in progress that error messages need.
 pub(crate) struct RequestContext<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) stage: Stage,

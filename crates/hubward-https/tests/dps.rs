@@ -350,7 +350,8 @@ async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
 
 #[tokio::test]
 async fn a_refused_connection_names_host_and_address() {
-    // The socket is bound but does not listen: connections are refused, and no other program can use the port.
+    // The socket is bound but does not listen. The system therefore refuses connections, and no other program can use
+    // the port.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = socket.local_addr().expect("its address");

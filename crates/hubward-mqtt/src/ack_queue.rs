@@ -1,8 +1,8 @@
 //! The queue of received messages whose PUBACK is not sent yet. Pure: no I/O and no clock.
 //!
-//! The client must send PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a
-//! settled message therefore waits until every earlier message is settled. Microsoft's gateway closes a
-//! connection that breaks this rule.
+//! The client must send PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a settled
+//! message therefore waits until every earlier message is settled. If a client breaks this rule, Microsoft's gateway
+//! closes the connection.
 //!
 //! Source: MQTT 3.1.1, section 4.6; `[sdk]` azure-iot-protocol-gateway, RequestAckPairProcessor.cs.
 
@@ -12,10 +12,10 @@ use std::num::NonZeroU16;
 use hubward_transport::Lock;
 
 /// Maximum number of messages in the queue. A hub never has that many messages in flight to one device. The limit
-/// bounds the memory that a hostile hub can make the client use.
+/// protects the memory of the client from a hostile hub.
 ///
-/// The queue stores 4 bytes per message. The caller owns the messages and must bound their total size: it calls
-/// [`AckQueue::on_dropped`] for a message that it cannot keep. The hub redelivers such a message.
+/// The queue stores 4 bytes per message. The caller owns the messages and must limit their total size. If the caller
+/// cannot keep a message, it calls [`AckQueue::on_dropped`], and the hub redelivers the message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md lets 50 messages wait for a device.
 pub(crate) const ACK_QUEUE_MAX: usize = 4096;
@@ -23,14 +23,15 @@ pub(crate) const ACK_QUEUE_MAX: usize = 4096;
 /// How the queue handles a message that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// The message is in the queue under this lock. The message is new, or the hub redelivered it after the client had
-    /// dropped it unsettled.
+    /// The queue has accepted the message under this lock. The message is new, or the caller dropped it unsettled and
+    /// the hub redelivered it.
     New(Lock),
     /// The hub redelivered a message that is already in the queue. The caller still holds the message, or has settled
     /// it.
     Duplicate,
-    /// The queue is full, or was full earlier on this connection. The connection does not acknowledge messages that
-    /// arrive later, because a gap would break the order. The hub redelivers such messages on the next connection.
+    /// The queue is full, or was full earlier on this connection. The connection acknowledges neither this message nor
+    /// any later message, because a gap would break the order. The hub redelivers these messages on the next
+    /// connection.
     QueueFull,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct AckQueue {
     first: u64,
     /// Number of entries in [`EntryState::Dropped`].
     dropped: usize,
-    /// Whether [`AckQueue::starts_to_block`] has reported that a settled entry waits behind a dropped one.
+    /// Whether [`AckQueue::starts_to_block`] has returned `true` since the queue last had no dropped entry.
     warned: bool,
     /// Whether the queue was ever full.
     overflowed: bool,
@@ -67,7 +68,8 @@ enum EntryState {
 }
 
 impl EntryState {
-    /// Whether the message can be acknowledged when all earlier messages are acknowledged.
+    /// Returns whether the message is settled or consumed. The client acknowledges such a message after all earlier
+    /// messages.
     const fn is_done(self) -> bool {
         matches!(self, Self::Settled | Self::Consumed)
     }
@@ -76,11 +78,13 @@ impl EntryState {
 impl AckQueue {
     /// Adds a message that needs an acknowledgement.
     ///
-    /// A packet id belongs to one message until the client sends the PUBACK of this message (MQTT-2.3.1-4). If the id
-    /// is already in the queue and DUP is set, the message is the same one again; if the caller had dropped it, it
-    /// returns to its old entry. If DUP is not set, the peer breaks the rule. The queue then treats the two as
-    /// different messages and acknowledges the id when both are settled. In this way it never acknowledges an unread
-    /// message.
+    /// A packet id belongs to one message until the client sends the PUBACK of this message (MQTT-2.3.1-4).
+    ///
+    /// * If DUP is set and the id is already in the queue, the message is a redelivery. If the caller has dropped the
+    ///   message, the message returns to its old entry.
+    /// * If DUP is not set and the id is already in the queue, the peer breaks the rule. The queue then treats this
+    ///   message as another message, and acknowledges the id when both messages are settled. In this way, the client
+    ///   never acknowledges an unread message.
     pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
         if dup && self.entries.iter().any(|it| it.id == id) {
             let is_dropped = |it: &Entry| it.id == id && it.state == EntryState::Dropped;
@@ -110,7 +114,7 @@ impl AckQueue {
         self.change_held(lock, EntryState::Consumed)
     }
 
-    /// The number of messages that the caller settled and whose acknowledgement waits for an earlier message.
+    /// Returns the number of messages that the caller settled and whose acknowledgement waits for an earlier message.
     pub(crate) fn held_back(&self) -> usize {
         self.entries.iter().filter(|it| it.state == EntryState::Settled).count()
     }
@@ -122,8 +126,8 @@ impl AckQueue {
         was_held
     }
 
-    /// Returns `true` when settled entries start to wait behind a dropped entry. Reports this once; it can report it
-    /// again only after all dropped entries have left that state.
+    /// Checks whether a settled or consumed message waits behind a dropped message. Returns `true` once. It can return
+    /// `true` again after the hub has redelivered all dropped messages.
     pub(crate) fn starts_to_block(&mut self) -> bool {
         if self.dropped == 0 || self.warned {
             return false;
@@ -133,7 +137,7 @@ impl AckQueue {
         self.warned
     }
 
-    /// Changes the state of an entry if it is [`EntryState::Held`].
+    /// Changes the state of an entry if the old state is [`EntryState::Held`]. Returns whether the state was changed.
     fn change_held(&mut self, lock: Lock, state: EntryState) -> bool {
         let entry = lock.0.checked_sub(self.first).and_then(|it| usize::try_from(it).ok());
         let entry = entry.and_then(|it| self.entries.get_mut(it)).filter(|it| it.state == EntryState::Held);
@@ -144,7 +148,8 @@ impl AckQueue {
         false
     }
 
-    /// Removes the first entry if its message is settled or consumed, and returns its packet id to acknowledge.
+    /// Removes entries from the front that are settled or consumed, up to the next packet id to acknowledge. Returns
+    /// this packet id.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         loop {
             let Entry { id, .. } = *self.entries.front().filter(|it| it.state.is_done())?;
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_keep_the_order_of_arrival_in_any_order_of_settlement() {
-        // The queue contains messages 7, 8 and 9. Each step contains the settled message, and the ids that the queue
+        // The queue contains the messages 7, 8 and 9. Each step names a message to settle, and the ids that the queue
         // then acknowledges.
         for steps in [
             [(0, &[7][..]), (1, &[8]), (2, &[9])],
@@ -253,7 +258,7 @@ mod tests {
         let [first, second] = [1, 2].map(|it| arrive(&mut queue, it));
         assert!(queue.settle(first) && queue.on_dropped(second) && !queue.starts_to_block());
         assert_eq!(acks(&mut queue), [1]);
-        // Without DUP, this is another message.
+        // A message without DUP is another message, even if its packet id is in use.
         let other = arrive(&mut queue, 2);
         assert!(queue.settle(other) && queue.starts_to_block());
         assert_eq!(acks(&mut queue), [] as [u16; 0]);

@@ -1,5 +1,5 @@
-//! The state of one connection: unanswered requests, pending acknowledgements, and when to ping or to give
-//! up. Pure: the time is an argument.
+//! The protocol state of one connection: unanswered requests and pending acknowledgements. Also decides when to ping
+//! and when to give up. Pure: the caller passes the time as an argument.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use crate::ack_queue::{AckQueue, Arrival};
 use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
-/// If a request or subscription is unanswered for this many times `silence`, it no longer keeps the connection busy.
-/// The peer must have sent other bytes in that time; otherwise the connection would have ended.
+/// A subscription or twin request is stale if it is unanswered for this many times `silence`. A stale request no longer
+/// keeps the connection busy. The peer has sent other bytes since then, because otherwise the connection would have
+/// ended.
 const STALE_FACTOR: u32 = 2;
 
-/// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE, so that a subscription and a message
-/// never have the same packet id.
+/// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE. A subscription and a message
+/// therefore never have the same packet id.
 pub const TAG_MAX: u16 = 0xfeff;
 
 /// The first packet id of subscriptions.
@@ -50,7 +51,7 @@ pub(crate) struct Core {
     last_received: Instant,
     /// The start of the current period in which at least one request is unanswered.
     busy_since: Option<Instant>,
-    /// When the last ping was sent, if no bytes arrived after it.
+    /// When the last ping was sent. `None` if bytes arrived after this ping.
     pinged: Option<Instant>,
 }
 
@@ -96,8 +97,10 @@ impl Core {
         self.tags.remove(tag.0.get());
     }
 
-    /// Records that a SUBSCRIBE is about to be sent under `tag`, and returns its packet id. If all packet ids are in
-    /// use, reuses the id of the oldest subscription, unless the hub may still answer that subscription.
+    /// Records that a SUBSCRIBE is about to be sent under `tag`, and returns its packet id.
+    ///
+    /// If all packet ids are in use and the oldest subscription is stale, this function reuses the id of the oldest
+    /// subscription.
     ///
     /// # Errors
     /// As for [`Core::on_publish`], or if no packet id is free.
@@ -204,12 +207,12 @@ impl Core {
         Some(self.subscriptions.remove(at).tag)
     }
 
-    /// Records that bytes were sent.
+    /// Records the time at which bytes were sent.
     pub(crate) const fn on_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// Records that bytes were received. Their content does not matter.
+    /// Records the time at which bytes were received. Their content does not matter.
     pub(crate) const fn on_received(&mut self, now: Instant) {
         self.last_received = now;
         self.pinged = None;
@@ -220,14 +223,15 @@ impl Core {
         self.tags.contains(tag.0.get())
     }
 
-    /// Returns the next step. [`Core`] counts a returned [`Step::Ping`] as sent.
+    /// Returns the next step. If the step is [`Step::Ping`], [`Core`] counts the ping as sent.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let busy = !self.tags.is_empty()
             || self.subscriptions.last().is_some_and(|it| self.is_fresh(it.sent_at, now))
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // The time at which half of the limit for an answer has passed.
+        // The end of half of `silence`, measured from the last received byte or from the start of the busy period,
+        // whichever is later.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {
@@ -251,8 +255,8 @@ impl Core {
         }
     }
 
-    /// Checks the rules that hold for every kind of request. A subscription does not use its tag as packet id, so this
-    /// function searches the subscriptions for the tag.
+    /// Checks two rules for all kinds of requests: the tag is at most [`TAG_MAX`], and no unanswered subscription has
+    /// this tag.
     fn check(&self, tag: Tag) -> Result<(), ProtoError> {
         if tag.0.get() > TAG_MAX {
             return Err(ProtoError::Unexpected(format!("tag {} is above {TAG_MAX}", tag.0)));
@@ -263,12 +267,12 @@ impl Core {
         Ok(())
     }
 
-    /// Returns whether a request sent at `sent_at` may still be answered.
+    /// Returns whether the peer may still answer a request that was sent at `sent_at`.
     fn is_fresh(&self, sent_at: Instant, now: Instant) -> bool {
         now.saturating_duration_since(sent_at) < self.silence * STALE_FACTOR
     }
 
-    /// Removes an old subscription under `tag`, so that the tag can be used again.
+    /// Removes the subscription under `tag` if it is stale. The tag can then be used again.
     fn remove_stale(&mut self, tag: Tag, now: Instant) {
         let limit = self.silence * STALE_FACTOR;
         self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.sent_at) < limit);
@@ -303,7 +307,7 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
 
-        /// Returns every step with the second at which it occurs, until the connection is dead or `end` is reached.
+        /// Runs the connection until it is dead or until `end`. Returns every step with the second at which it occurs.
         fn run(&mut self, from: u64, end: u64) -> Vec<(u64, &'static str)> {
             let (mut now, mut steps) = (self.at(from), Vec::new());
             while now <= self.at(end) {

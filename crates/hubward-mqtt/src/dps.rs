@@ -35,13 +35,13 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
 /// # Behaviour
-/// * The first request opens the connection; later requests of the same identity reuse it. If the connection was idle
-///   for a whole keep-alive, or ended before the transport had written any byte of a request, the transport opens a new
-///   connection and sends the request on it.
-/// * Each request has its own request id. The transport acknowledges and discards a response to another
-///   request, and a second response.
+/// * The first request opens the connection. Later requests of the same identity reuse the connection.
+/// * The transport opens a new connection if the old one was idle for a whole keep-alive. The transport also does so if
+///   the old connection ended before any byte of the request was written.
+/// * Each request has its own request id. The transport acknowledges and discards responses to earlier requests, and
+///   repeated responses.
 /// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. The transport sets no other
-///   time limit for login and response: the driver sets deadlines.
+///   time limit: the driver must limit the time for the login and for a response.
 #[derive(Debug)]
 pub struct MqttDps {
     kind: TransportKind,
@@ -196,7 +196,7 @@ impl DpsRequest<'_> {
         }
     }
 
-    /// The body of the request. A poll has no body, because its topic contains all information.
+    /// Encodes the body of the request. A poll has no body, because its topic contains all information.
     fn body(self, request: &Register) -> Result<Vec<u8>, TransportError> {
         let body = match self {
             Self::Register => DeviceRegistration::new(&request.registration_id, request.payload.clone()).encode(),
@@ -272,8 +272,8 @@ impl DpsConnection {
             .session
             .wait_for(|event| match event {
                 Event::Message(message, _) => response_to(request_id, message),
-                // Do not wait for the PUBACK. The response contains more information, and the PUBACK may come later or
-                // never.
+                // Do not wait for the PUBACK. The response contains more information, and the PUBACK may be late or
+                // missing.
                 _ => None,
             })
             .await?;
@@ -335,7 +335,7 @@ fn response_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Mes
     }
 }
 
-/// Returns whether a refusal concerns the login, so that the next request needs a new connection.
+/// Returns whether DPS refused the login or the credential. The next request then needs a new connection.
 fn is_about_login(refusal: &Refusal) -> bool {
     use hubward_proto::dps::error_code::Cause;
     !matches!(refusal.stage, Stage::Register | Stage::Poll) || refusal.cause() == Cause::Credential

@@ -1,5 +1,5 @@
-//! Gives the fuzz targets of this repository access to the packet decoder. Not part of the API: the decoder is private,
-//! and other code uses it only through a connection.
+//! Gives the fuzz targets of this repository access to the packet decoder. This module is not part of the API. The
+//! decoder is private; other code uses it only through a connection.
 
 use bytes::BytesMut;
 
@@ -11,7 +11,7 @@ use crate::packet::{self, Incoming};
 pub struct Read {
     /// Number of bytes that the decoder consumed.
     pub taken: usize,
-    /// The packet as our encoder writes it, if it is a PUBLISH.
+    /// The packet as this crate encodes it again. `None` if the packet is not a PUBLISH.
     pub again: Option<Vec<u8>>,
 }
 

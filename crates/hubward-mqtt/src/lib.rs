@@ -1,4 +1,4 @@
-//! An MQTT 3.1.1 client session over any byte stream, and Azure's DPS and IoT Hub mapped onto it.
+//! An MQTT 3.1.1 client session over any byte stream, and transports to Azure's DPS and IoT Hub that use this session.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -25,20 +25,22 @@
 //!
 //! # Behaviour
 //!
-//! * `rumqttc` encodes and decodes packets. This crate adds checks where the decoder of `rumqttc` is lenient, and has
-//!   its own session. A session spawns no task: it works only while the caller polls it. Dropping a future loses no
-//!   state.
+//! * `rumqttc` encodes and decodes packets. If its decoder would accept an invalid packet, this crate refuses the
+//!   packet first.
+//! * This crate has its own session. A session spawns no task: it works only while the caller polls it. Dropping a
+//!   future loses no state.
 //! * Messages use the packet ids from 1 to [`TAG_MAX`]; subscriptions use the ids above [`TAG_MAX`]. The request id of
 //!   a twin response shows which request it answers.
-//! * The session sends a ping when it has sent nothing for the time of the keep-alive. A connection counts as dead when
-//!   no byte arrives for [`SessionOptions::silence`] while a request is unanswered, or for 1.5 times the keep-alive
-//!   otherwise.
-//! * The client acknowledges a message from DPS as soon as it reads it. It acknowledges messages from a hub when the
-//!   program completes them, in the order in which they arrived; see [`MqttHub`].
-//! * Over WebSocket, the server sends its time. The event of a successful login, or the error of a refused login,
-//!   contains this time.
-//! * The session wipes the password from memory once it has written the password. No `Debug` output and no log contains
-//!   it.
+//! * The session sends a ping if it has sent nothing for the time of the keep-alive. It also sends a ping if no byte
+//!   arrives for half of [`SessionOptions::silence`] while a request is unanswered.
+//! * A connection counts as dead if no byte arrives for too long. The limit is [`SessionOptions::silence`] while a
+//!   request is unanswered, and 1.5 times the keep-alive otherwise.
+//! * The client acknowledges a message from DPS as soon as it has read the message. It acknowledges messages from a hub
+//!   when the program completes them, in the order in which they arrived; see [`MqttHub`].
+//! * Over WebSocket, the server sends the time of its clock. The event of a successful login contains this time, and so
+//!   does the error of a refused login.
+//! * After the session has written the password, it wipes the password from memory. No `Debug` output and no log
+//!   contains the password.
 
 mod ack_queue;
 mod core;

@@ -13,27 +13,27 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 use zeroize::Zeroizing;
 
-/// [`Link::has_room`] returns `true` while fewer bytes than this are unwritten. The link still accepts the message that
-/// exceeds the limit.
+/// [`Link::has_room`] returns `true` while fewer bytes than this are unwritten. The last message that the link accepts
+/// may exceed this limit.
 const ROOM: usize = 64 * 1024;
 
-/// Reading pauses when this many bytes are unwritten. At most 390 KB of them are messages that were queued while the
-/// link had room: [`ROOM`] and one telemetry message. The other bytes are replies that the peer does not read.
+/// Reading pauses when this many bytes are unwritten. Messages of the program use at most 390 KB: [`ROOM`] and one
+/// telemetry message. The rest is for replies to messages from the peer.
 const BACKLOG_MAX: usize = 512 * 1024;
 
 /// Maximum number of bytes per read: enough for a thousand PUBACKs.
 const READ_CHUNK: usize = 4 * 1024;
 
-/// An empty buffer with a larger capacity than this is freed.
+/// If an empty buffer has a larger capacity than this, the link frees it.
 const KEEP_CAPACITY: usize = 2 * ROOM;
 
-/// How long closing waits for the peer to end its half of the stream. A peer normally does so at once.
+/// How long closing waits for the peer to end its half of the stream. A peer normally ends its half immediately.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 /// A byte stream with buffers. The caller polls it; all state is in `self`.
 pub(crate) struct Link {
     stream: Box<dyn ByteStream>,
-    /// The CONNECT packet. Separate from `out`, because it is wiped once it is written.
+    /// The CONNECT packet. It is separate from `out`, because the link wipes the packet after writing it.
     login: Cursor<Zeroizing<Vec<u8>>>,
     out: BytesMut,
     input: BytesMut,
@@ -113,12 +113,14 @@ impl Link {
         pin!(self.stream.read_buf(&mut self.input)).poll(cx)
     }
 
-    /// Writes the queued bytes and shuts down our half of the stream. Returns `Ready` when this is done or
-    /// has failed.
+    /// Writes the queued bytes and shuts down our half of the stream. Returns `Ready` when this is done or has failed.
     ///
-    /// If `wait_for_peer` is set, also waits up to [`CLOSE_WAIT`] for the peer to end its half, which shows
-    /// that the peer has read everything. Without this wait, the device's next connection could overtake the
-    /// last bytes, such as an acknowledgement: a hub closes the old connection and does not read the rest.
+    /// If `wait_for_peer` is set, also waits up to [`CLOSE_WAIT`] until the peer ends its half. The end of this half
+    /// shows that the peer has read everything.
+    ///
+    /// Without this wait, the device could connect again before the hub has read the last bytes, such as an
+    /// acknowledgement. When a device connects again, a hub closes the old connection and does not read the remaining
+    /// bytes.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, wait_for_peer: bool) -> Poll<()> {
         if !self.is_shut {
             // Ignore write errors: the connection ends anyway.

@@ -6,8 +6,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// How long the peer may send nothing while a request is unanswered, before the connection counts as dead. After
-    /// half of this time, the session sends a ping. A service that is slow to acknowledge, but answers the ping, keeps
+    /// Time limit for a silent peer while a request is unanswered. If the peer sends nothing for this time, the
+    /// connection counts as dead.
+    ///
+    /// After half of this time, the session sends a ping. A service that acknowledges slowly but answers the ping keeps
     /// the connection.
     pub silence: Duration,
     /// The largest packet that the session accepts, in bytes after the fixed header.

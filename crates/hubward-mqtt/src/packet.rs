@@ -52,9 +52,10 @@ impl fmt::Debug for Message {
 /// Removes the first packet from `bytes` and returns it. Returns `None` if the packet is incomplete. If
 /// `first` is set, accepts only CONNACK.
 ///
-/// Returns an error where the specification requires a client to close the connection. Accepts other flaws
-/// (wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK): if the client closed the
-/// connection over a harmless flaw, the next connection would end in the same way.
+/// Returns an error if the specification requires a client to close the connection.
+///
+/// Accepts packets with harmless flaws: wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK. If
+/// the client closed the connection because of such a flaw, the next connection would end in the same way.
 pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
     // Fast path for PUBACK, because the client receives one for each message that it sends.
     if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {

@@ -24,8 +24,8 @@ use crate::twin_requests::TwinRequestKind;
 /// The deadline of the timer until the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Number of bytes that one poll reads before it lets other tasks run. All events of one poll are in memory at the same
-/// time, and need more memory than these bytes.
+/// Number of bytes that one poll reads before it lets other tasks run. One poll keeps all its events in memory, and the
+/// events need more memory than the bytes that were read.
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// An event of a session.
@@ -173,8 +173,8 @@ impl Session {
         self.queue_acks()
     }
 
-    /// Marks a message as dropped without settlement. If the hub redelivers it on this connection, the
-    /// session hands it over again.
+    /// Marks a message as dropped without settlement. If the hub redelivers the message on this connection, the session
+    /// returns the message to the caller again.
     pub(crate) fn on_dropped(&mut self, lock: Lock) -> Result<(), ProtoError> {
         if !self.core.on_dropped(lock) {
             return Err(ProtoError::Unexpected(format!(
@@ -186,7 +186,7 @@ impl Session {
         Ok(())
     }
 
-    /// The number of settled messages whose PUBACK waits for an earlier message.
+    /// Returns the number of settled messages whose PUBACK waits for an earlier message.
     pub(crate) fn held_back(&self) -> usize {
         self.core.held_back()
     }
@@ -203,16 +203,18 @@ impl Session {
         }
     }
 
-    /// The time of the peer's clock when the connection was opened, if the peer sent it.
+    /// Returns the time of the peer's clock when the connection was opened. `None` if the peer did not send it.
     pub(crate) const fn server_time(&self) -> Option<SystemTime> {
         self.server_time
     }
 
-    /// Writes queued bytes, reads available bytes and passes each event to `on_event`, together with the core, so that
-    /// `on_event` can settle messages. Returns `Ready` after an event, or when [`Session::has_room`] becomes true.
+    /// Writes queued bytes, reads available bytes, and calls `on_event` for each event. `on_event` also gets the core,
+    /// with which it can settle messages.
+    ///
+    /// Returns `Ready` after an event, or when [`Session::has_room`] becomes true.
     ///
     /// # Errors
-    /// The session has ended.
+    /// [`TransportError`] if the session has ended.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -235,7 +237,7 @@ impl Session {
         }
     }
 
-    /// Polls until `find` returns a value for an event.
+    /// Polls the session until `find` returns a value for an event. Returns this value.
     ///
     /// # Cancel safety
     /// Dropping the future loses at most the events of one poll; the session stays usable.
@@ -294,12 +296,12 @@ impl Session {
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // If writing fails, the peer may have sent the reason. Read first, then return the error.
+        // If writing fails, the peer may have sent the reason. Read this reason first, then return the write error.
         let written = self.write(cx, now);
         let (mut handed_over, mut read) = (false, 0);
         loop {
-            // Stop reading in two cases: a peer that sends without pause must not occupy the task for ever, and a peer
-            // that reads nothing must not cause an endless queue of replies.
+            // Stop reading in two cases. First, a peer that sends without pause must not occupy the task for ever.
+            // Second, a peer that does not read must not make the queue of replies grow without limit.
             if read >= READ_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;

@@ -1,4 +1,4 @@
-//! A set of packet ids: one bit per id, and as many words as the highest id needs.
+//! A set of packet ids, with one bit for each id. The memory of the set depends on the highest id.
 
 #[derive(Debug, Default)]
 pub(crate) struct TagSet {

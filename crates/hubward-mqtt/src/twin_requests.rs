@@ -25,8 +25,10 @@ pub(crate) struct TwinRequests {
 }
 
 impl TwinRequests {
-    /// Adds a request and returns its request id. Removes an unanswered request under the same tag, because a caller
-    /// that sends a second request no longer waits for the first.
+    /// Adds a request and returns its request id.
+    ///
+    /// Removes an unanswered request under the same tag. A caller that sends a second request under a tag no longer
+    /// waits for the first.
     pub(crate) fn add(&mut self, tag: Tag, kind: TwinRequestKind, now: Instant) -> String {
         self.remove(tag);
         self.count += 1;
@@ -35,8 +37,7 @@ impl TwinRequests {
         request_id(tag, self.count)
     }
 
-    /// Removes the request that a response with this request id answers, and returns it. Returns `None` if
-    /// no open request has this id.
+    /// Removes and returns the open request with this request id. Returns `None` if no open request has this id.
     pub(crate) fn take_answered(&mut self, id: &str) -> Option<(Tag, TwinRequestKind)> {
         let (tag, _) = id.split_once('-')?;
         let tag = Tag(tag.parse().ok()?);
@@ -65,7 +66,8 @@ impl TwinRequests {
     }
 }
 
-/// A request id may be any text without `&`; the official SDKs send numbers or UUIDs.
+/// Returns the request id of a request. The services accept any text without `&`; the official SDKs send numbers or
+/// UUIDs.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Retrieve a device twin's properties".
 fn request_id(tag: Tag, number: u64) -> String {

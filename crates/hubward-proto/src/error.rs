@@ -1,4 +1,4 @@
-//! The errors of wire formats: data that was received or is about to be sent is not valid.
+//! Errors for data that is not valid: received data, or data that a caller wants to send.
 
 use crate::is_hidden;
 
@@ -39,7 +39,8 @@ pub enum ProtoError {
     /// A hub would not accept a property of a twin.
     #[error("the property `{path}` is not valid: {rule}")]
     Property {
-        /// The names from the outermost to the property, joined by dots, shortened to 160 characters.
+        /// The path of the property: the names from the outermost to the innermost, joined by dots. Shortened to 160
+        /// characters.
         path: String,
         /// The rule it breaks.
         rule: &'static str,
@@ -55,7 +56,7 @@ pub enum ProtoError {
     /// The service ended a registration with a status that this version does not know.
     #[error("the registration ended with the status `{0}`, which this version of hubward does not know")]
     UnknownStatus(
-        /// The service's word, as an [`Excerpt`](crate::Excerpt) shows it.
+        /// The status that the service sent, in the form of an [`Excerpt`](crate::Excerpt).
         String,
     ),
     /// An answer lacks a required member.
@@ -66,7 +67,7 @@ pub enum ProtoError {
     TooLarge {
         /// The name of the part that is too large.
         what: &'static str,
-        /// Its size in bytes, as the service counts.
+        /// The size of the part in bytes, as the service counts it.
         size: usize,
         /// The limit in bytes.
         limit: usize,
@@ -82,7 +83,7 @@ impl ProtoError {
     pub fn json(problem: &serde_json::Error, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&body[..body.len().min(320)]);
         let excerpt = text.chars().filter(|it| !is_hidden(*it)).take(80).collect();
-        // For a wrong type, the parser's message quotes the value, which may be long.
+        // If a value has the wrong type, the parser's message quotes the value. The value can be long.
         Self::Json { problem: shorten(&problem.to_string()), excerpt }
     }
 

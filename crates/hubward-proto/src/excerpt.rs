@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-/// The beginning of a text that a peer sent: a topic, the name of a method, an id.
+/// The beginning of a text that a peer sent, such as a topic, an id or the name of a method.
 ///
-/// `Display` prints at most [`Excerpt::CHARS_MAX`] characters on one line. It escapes, as in a Rust literal,
-/// every character that a terminal could interpret or that changes the writing direction. After a
-/// shortened text it prints the full length.
+/// `Display` prints at most [`Excerpt::CHARS_MAX`] characters of the text, on one line. It escapes two kinds of
+/// characters as a Rust literal does: characters that a terminal could interpret, and characters that change the
+/// writing direction.
+///
+/// If the text has more characters, `Display` also prints the length of the whole text in bytes.
 ///
 /// ```
 /// use hubward_proto::Excerpt;
@@ -43,9 +45,10 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Returns whether a character must not appear in a line for people. These characters are control characters (C0, DEL,
-/// C1), line and paragraph separators, and controls of the writing direction. A control of the writing direction can
-/// make a text look like another text.
+/// Returns whether `character` must not appear unescaped in text that people read. These characters are control
+/// characters (C0, DEL, C1), line and paragraph separators, and controls of the writing direction.
+///
+/// A control of the writing direction can make a text look like another text.
 ///
 /// Source: Unicode Standard Annex 9, section 2; section 23.1 of the standard.
 #[must_use]
@@ -88,7 +91,7 @@ mod tests {
         assert_eq!(Excerpt(&whole).to_string(), whole);
         let long = "é".repeat(Excerpt::CHARS_MAX + 1);
         assert_eq!(Excerpt(&long).to_string(), format!("{whole}… (258 bytes)"));
-        // Escapes are longer than characters, but bounded.
+        // An escape is longer than its character, but its length is limited.
         assert!(Excerpt(&"\u{10ffff}".repeat(50_000)).to_string().len() < 2_000);
     }
 

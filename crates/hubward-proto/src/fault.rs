@@ -1,8 +1,8 @@
-//! Who is at fault for an error. The errors for devices and for operators use the same type.
+//! The party that is at fault for an error. Errors for devices and errors for operators use the same type.
 
 use std::fmt;
 
-/// Who is at fault for an error and has to act on it.
+/// The party that is at fault for an error and has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
@@ -12,18 +12,17 @@ pub enum Fault {
     Tls,
     /// The key, token, policy or ids that the user provided.
     Credential,
-    /// The service, its configuration, or something that it depends on, such as a device that does not
-    /// answer an operator.
+    /// The service, or its configuration. Also a device that does not answer an operator's request.
     Service,
-    /// The service. It refuses further requests for some time, because it received too many.
+    /// The service received too many requests, and refuses further requests for some time.
     Throttled,
-    /// No one: the operation did not finish in time.
+    /// No party: the operation did not finish in time.
     Deadline,
     /// The peer, or a proxy that answers in its place.
     Peer,
     /// The program: it requests something that does not exist, already exists or is not allowed.
     Request,
-    /// This version of hubward or of the service, which does not support the request.
+    /// The version of hubward or of the service: it does not support the request.
     Unsupported,
 }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::ProtoError;
 
-/// Defines an id type that wraps a checked text: `new`, `as_str`, `Display`, `FromStr`.
+/// Defines a type for an id, with a constructor that checks the text. The type has `new`, `as_str`, `Display` and
+/// `FromStr`.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
@@ -16,7 +17,7 @@ macro_rules! id {
             #[doc = concat!("Creates the id from a text: ", $rule, ".")]
             ///
             /// # Errors
-            /// [`ProtoError::Id`] with this rule.
+            /// [`ProtoError::Id`] if the text breaks the rule.
             pub fn new(text: impl Into<String>) -> Result<Self, ProtoError> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $valid;
@@ -57,8 +58,10 @@ id!(
 );
 
 id!(
-    /// The id under which a device registers. DPS ignores its letter case, but key derivation does not;
-    /// this type therefore keeps the letter case.
+    /// The id under which a device registers.
+    ///
+    /// DPS ignores the letter case of this id, but key derivation depends on the letter case. This type keeps the
+    /// letter case.
     ///
     /// Source: `[doc]` iot-dps/concepts-service.md, "Registration ID".
     RegistrationId,
@@ -92,8 +95,7 @@ id!(
 );
 
 id!(
-    /// The host name of a hub, such as `contoso.azure-devices.net`, without a port: the services never send
-    /// a port.
+    /// The host name of a hub, such as `contoso.azure-devices.net`, without a port. The services never send a port.
     ///
     /// Source: `[doc]` iot-dps device API, `assignedHub`.
     HubHost,
@@ -107,7 +109,8 @@ id!(
 );
 
 id!(
-    /// The id of a running registration; opaque. In traces it is `<digit>.<16 hex>.<uuid>`.
+    /// The id that DPS gives to a running registration. Clients must not interpret it. In traces, its form is
+    /// `<digit>.<16 hex>.<uuid>`.
     ///
     /// Source: `[doc]` iot-dps device API; the accepted characters are a `[guess]` that keeps a hostile
     /// answer from changing topics and paths. `.` and `..` are refused because servers and proxies resolve
@@ -165,7 +168,7 @@ mod tests {
         }
     }
 
-    /// A peer chooses this text, and the client inserts it into paths and topics.
+    /// A peer chooses the operation id, and the client inserts the id into paths and topics.
     #[test]
     fn an_operation_id_is_one_segment_of_a_path() {
         for text in ["4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d", "...", ".a", "a=b~c:d_e"] {

@@ -1,5 +1,5 @@
-//! The wire formats of Azure's Device Provisioning Service (DPS) and IoT Hub that hubward uses, in both
-//! directions, and the registration flow as a pure state machine.
+//! Encodes and parses the wire formats of Azure's Device Provisioning Service (DPS) and IoT Hub that hubward uses. Also
+//! contains the registration flow as a pure state machine.
 //!
 //! ```
 //! use hubward_proto::dps::{RegisterTopic, ResponseTopic};
@@ -15,10 +15,11 @@
 //! # Behaviour
 //!
 //! * The crate has no runtime, no clock and no socket: the caller passes the time and random numbers as arguments.
-//! * Each wire format has one module with its encoder and its parser. The client and the emulator use the same modules,
-//!   so a test of the client against the emulator cannot find a wrong format. The tests therefore compare with
-//!   `tests/vectors/`, which contains literal text that Microsoft's SDKs produced.
-//! * Parsers accept what the service may add later: they ignore unknown fields and keep unknown words as
+//! * Each wire format has one module with an encoder and a parser.
+//! * The client and the emulator use the same modules. A test of the client against the emulator therefore cannot find
+//!   an error in a format. Other tests compare the formats with the texts in `tests/vectors/`. Microsoft's SDKs
+//!   produced these texts.
+//! * Parsers accept additions that the service may make later: they ignore unknown fields, and keep unknown words as
 //!   `Unknown`.
 //! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation, `[sdk]` is the
 //!   source code of an official SDK, `[seen]` is a trace, and `[guess]` is our choice, because no source exists.

@@ -13,8 +13,8 @@ pub const TELEMETRY_MAX: usize = 262_144;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md.
 pub const MESSAGE_ID_MAX: usize = 128;
 
-/// Maximum size of desired properties, and of reported properties, in bytes, as
-/// [`twin::size`](crate::hub::twin::size) counts them.
+/// Maximum size in bytes of the desired properties. The same limit applies to the reported properties. The function
+/// [`twin::size`](crate::hub::twin::size) counts the bytes.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size".
 pub const TWIN_PROPERTIES_MAX: usize = 32 * 1024;
@@ -34,7 +34,8 @@ pub const TWIN_NAME_MAX: usize = 1024;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
 pub const TWIN_TEXT_MAX: usize = 4 * 1024;
 
-/// Maximum number of levels of objects and arrays below tags, desired or reported properties.
+/// Maximum number of nested levels of objects and arrays in the tags, the desired properties or the reported
+/// properties.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; that arrays
 /// count is a `[guess]`.
@@ -75,20 +76,20 @@ pub const CLOUD_TO_DEVICE_MAX: usize = 64 * 1024;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message lifecycle".
 pub const CLOUD_TO_DEVICE_QUEUE: usize = 50;
 
-/// Maximum number of deliveries of a cloud-to-device message, unless the hub is configured differently (1 to 100).
+/// Default maximum number of deliveries of a cloud-to-device message. A hub can be configured for 1 to 100 deliveries.
 /// After the last delivery, the hub dead-letters the message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Cloud-to-device configuration options".
 pub const CLOUD_TO_DEVICE_DELIVERIES: u32 = 10;
 
-/// How long a hub keeps a cloud-to-device message, unless the sender or the hub's configuration sets another
-/// time (1 minute to 2 days).
+/// How long a hub keeps a cloud-to-device message by default. The sender or the hub's configuration can set another
+/// time, from 1 minute to 2 days.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
 pub const CLOUD_TO_DEVICE_TTL: Duration = Duration::from_secs(3600);
 
-/// How long a delivered cloud-to-device message stays locked before the hub redelivers it, if the device
-/// does not acknowledge it.
+/// How long a delivered cloud-to-device message stays locked. If the device does not acknowledge the message in this
+/// time, the hub redelivers it.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message lifecycle".
 pub const CLOUD_TO_DEVICE_LOCK: Duration = Duration::from_secs(60);
@@ -98,28 +99,29 @@ pub const CLOUD_TO_DEVICE_LOCK: Duration = Duration::from_secs(60);
 /// Source: MQTT 3.1.1, section 1.5.3.
 pub const TOPIC_MAX: usize = 65_535;
 
-/// Maximum size of a request to DPS, and of its answer, in bytes.
+/// Maximum size in bytes of a request to DPS, or of an answer from DPS.
 ///
 /// Source: `[doc]` includes/iot-dps-limits.md.
 pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 
-/// Maximum size of a `DeviceRegistration` answer that a client reads, in bytes: twice the service's own
-/// limit, because no source says whether that limit includes the envelope.
+/// Maximum size in bytes of a `DeviceRegistration` answer that a client reads. This is twice the limit of the service,
+/// because no source says whether the service's limit includes the envelope.
 ///
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 
-/// How long a client may be silent before a hub disconnects it, for any keep-alive.
+/// A hub disconnects every client that sends nothing for this time, even if the client chose a longer keep-alive.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
-/// The longest useful keep-alive. A hub waits 1.5 times as long before it disconnects a silent client.
+/// The longest useful keep-alive. A hub disconnects a client that is silent for 1.5 times its keep-alive, or for
+/// [`KEEP_ALIVE_HARD_CAP`] if this time is shorter.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);
 
-/// Maximum number of topic filters of a device.
+/// Maximum number of topic filters that a device may subscribe to.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const SUBSCRIPTIONS_MAX: usize = 5;
@@ -129,7 +131,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 5;
 /// Source: `[sdk]` azure-iot-sdk-python, constant.py (`DEFAULT_POLLING_INTERVAL`), and node.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The shortest wait between two polls, even if the service asks for zero. The first poll may follow at once.
+/// The shortest wait between two polls, even if the service asks for a shorter wait. It does not apply to the first
+/// poll, which may follow the registration immediately.
 ///
 /// Source: `[guess]`; Microsoft's C SDK waits at least 1 s.
 pub const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);

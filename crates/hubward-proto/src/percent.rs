@@ -1,4 +1,4 @@
-//! Percent-encoding, in the same way as Microsoft's Python SDK. All of hubward uses it.
+//! Percent-encoding and percent-decoding, compatible with Microsoft's Python SDK.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 

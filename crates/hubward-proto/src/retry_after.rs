@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 /// Source: `[guess]` no source names a maximum; the traces show 2 to 5 s.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Parses whole seconds or an HTTP date. Returns `None` for invalid text and negative numbers, and zero for
-/// a date in the past: zero and an absent value have different meanings.
+/// Parses whole seconds or an HTTP date. Returns `None` if the text is invalid or the number is negative.
+///
+/// Returns zero for a date in the past. Zero means that the service asks for no wait. `None` means that the service
+/// named no valid wait.
 ///
 /// `server_time` is the `Date` of the same answer, or the local time if the answer has none. A date must be
 /// compared with the clock of the server that sent it.

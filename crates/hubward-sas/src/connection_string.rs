@@ -27,15 +27,15 @@ const KNOWN: [&str; 8] = [HOST_NAME, DEVICE_ID, MODULE_ID, GATEWAY_HOST_NAME, KE
 /// # Ok::<(), hubward_sas::ConnectionStringError>(())
 /// ```
 ///
-/// Wiped from memory when dropped. `Debug` shows the host and the ids, never a key or a token.
+/// A connection string is wiped from memory when dropped. `Debug` shows the host and the ids, never a key or a token.
 #[derive(Clone)]
 pub struct ConnectionString {
     fields: Vec<(String, Zeroizing<String>)>,
 }
 
 impl ConnectionString {
-    /// Parses the text that the Azure portal shows. Ignores one trailing `;`, and whitespace around the text, since
-    /// connection strings usually come from files.
+    /// Parses the text that the Azure portal shows. Ignores one trailing `;`. Also ignores whitespace around the text,
+    /// because connection strings usually come from files.
     ///
     /// # Errors
     /// [`ConnectionStringError`] names the problem, never a value.
@@ -46,7 +46,7 @@ impl ConnectionString {
         let text = text.trim();
         let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
         for field in text.strip_suffix(';').unwrap_or(text).split(';') {
-            // Split at the first `=` only: keys are base64, so their padding may contain more.
+            // Split at the first `=` only, because the padding of a base64 key may contain more `=` characters.
             let (name, value) = field.split_once('=').ok_or(ConnectionStringError::Field)?;
             if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric()) {
                 return Err(ConnectionStringError::Name);
@@ -111,7 +111,8 @@ impl ConnectionString {
         self.value(SIGNATURE)
     }
 
-    /// The unknown names. They are often misspelt, so the caller can print a warning.
+    /// Returns the names that this version does not know. The caller can print a warning, because unknown names are
+    /// often misspelt.
     pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str()).filter(|it| !KNOWN.contains(it))
     }

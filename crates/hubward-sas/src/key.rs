@@ -29,12 +29,12 @@ impl SharedKey {
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MAX_LEN: usize = 64;
 
-    /// Length in bytes of a key from [`SharedKey::generate`]. The sources disagree (32 until 2019, 64 since
-    /// 2021); this is the newer value.
+    /// Length in bytes of a key from [`SharedKey::generate`]. Microsoft's sources disagree: 32 bytes until 2019, and 64
+    /// bytes since 2021. This is the newer value.
     pub const GENERATED_LEN: usize = 64;
 
     /// Parses the text that the Azure portal shows: standard base64 with padding. Ignores whitespace and line ends
-    /// around the text, since keys usually come from files.
+    /// around the text, because keys usually come from files.
     ///
     /// # Errors
     /// [`KeyError`] if the text is empty, is not base64, or does not decode to 16 to 64 bytes.
@@ -70,8 +70,8 @@ impl SharedKey {
 
     /// Derives the key of one device in an enrollment group, where `self` is the group's key.
     ///
-    /// DPS ignores the letter case of registration ids, but the derived key depends on it. Use exactly the id with
-    /// which the device registers.
+    /// DPS ignores the letter case of registration ids, but the derived key depends on the letter case. Use exactly the
+    /// id with which the device registers.
     ///
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Group enrollments";
     /// vector `derive-doc`.
@@ -89,7 +89,7 @@ impl SharedKey {
         signature
     }
 
-    /// Whether `signature` is the HMAC-SHA256 of `message` with this key. Compares in constant time.
+    /// Returns whether `signature` is the HMAC-SHA256 of `message` with this key. Compares in constant time.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), message, signature).is_ok()

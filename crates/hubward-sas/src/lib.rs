@@ -1,5 +1,5 @@
-//! Shared keys, group-derived keys and SAS tokens, as Azure IoT Hub and its
-//! Device Provisioning Service (DPS) expect them.
+//! Shared keys, group-derived keys and SAS tokens, in the form that Azure IoT Hub and its Device Provisioning Service
+//! (DPS) expect.
 //!
 //! ```
 //! use hubward_sas::{SasToken, SharedKey, UnixSeconds};
@@ -22,10 +22,10 @@
 //! # Behaviour
 //!
 //! * The crate uses neither a clock nor the network: the caller passes the time as an argument.
-//! * Keys, tokens and connection strings are wiped from memory when dropped. None of them has `Display`, and
-//!   `Debug` shows no secret. Only methods that start with `expose_` reveal one.
-//! * Signing always writes the documented form. Verification accepts the tokens of every Microsoft SDK, because
-//!   it covers the `sr` text exactly as the token contains it.
+//! * Keys, tokens and connection strings are wiped from memory when dropped. None of these types has `Display`, and
+//!   `Debug` shows no secret. Only methods with names that start with `expose_` reveal a secret.
+//! * Signing always writes the documented form of a token. Verification accepts the tokens of every Microsoft SDK,
+//!   because it uses the text of `sr` exactly as the token contains it.
 
 mod connection_string;
 mod key;

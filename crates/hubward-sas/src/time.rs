@@ -21,7 +21,7 @@ impl UnixSeconds {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 
-    /// The time from `earlier` to `self`; zero if `self` is not later.
+    /// Returns the time from `earlier` to `self`; zero if `self` is not later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))

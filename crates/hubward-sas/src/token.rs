@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{SIGNATURE_LEN, SharedKey, UnixSeconds};
 
-/// How long after the time in `se` the services still accept a token.
+/// How long the services still accept a token after the expiry time in `se`.
 ///
 /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, SharedAccessSignatureConstants.cs (`MaxClockSkew`);
 /// Microsoft's own server-side verifier (Azure/iotedge) uses the same constant.
@@ -24,15 +24,16 @@ const SCHEME: &str = "SharedAccessSignature";
 /// Source: `[sdk]` Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A shared access signature: grants access to a resource until an expiry time, signed with a [`SharedKey`].
+/// A shared access signature. It grants access to a resource until an expiry time, and is signed with a [`SharedKey`].
 ///
-/// Wiped from memory when dropped. `Debug` shows the resource, the expiry and the policy, never the signature.
+/// A token is wiped from memory when dropped. `Debug` shows the resource, the expiry and the policy, never the
+/// signature.
 #[derive(Clone)]
 pub struct SasToken {
     text: Zeroizing<String>,
-    /// The exact text of `sr` in the token: the signature covers it.
+    /// The exact text of `sr` in the token. The signature covers this text.
     raw_resource: String,
-    /// The exact text of `se` in the token: the signature covers it.
+    /// The exact text of `se` in the token. The signature covers this text.
     raw_expiry: String,
     expiry: UnixSeconds,
     policy: Option<String>,
@@ -40,9 +41,11 @@ pub struct SasToken {
 }
 
 impl SasToken {
-    /// Signs a token for `resource` (not percent-encoded, without a scheme) that is valid until `expiry`.
-    /// `policy` becomes `skn`: pass `registration` for a device at DPS, the policy's name for a service,
-    /// and `None` for a device at a hub.
+    /// Signs a token that is valid for `resource` until `expiry`. Pass `resource` without percent-encoding and without
+    /// a scheme.
+    ///
+    /// `policy` becomes the field `skn`. Pass `registration` for a device at DPS, the policy's name for a service, and
+    /// `None` for a device at a hub.
     ///
     /// The token has the fields `sr`, `sig`, `se` and `skn`, in this order. In `sr` and `sig`, every character
     /// except `A-Z a-z 0-9 - . _ ~` is percent-encoded with upper-case digits; `skn` is not encoded.
@@ -55,14 +58,14 @@ impl SasToken {
         Self::from_signature(&signature, resource, expiry, policy)
     }
 
-    /// The text that [`SasToken::sign`] signs: the encoded resource, a line feed, and the expiry. Use it with a signer
-    /// that keeps the key elsewhere, such as a TPM or a key daemon.
+    /// Returns the text that [`SasToken::sign`] signs: the encoded resource, a line feed, and the expiry. Use this text
+    /// with a signer that keeps the key elsewhere, such as a TPM or a key daemon.
     #[must_use]
     pub fn string_to_sign(resource: &str, expiry: UnixSeconds) -> String {
         format!("{}\n{}", utf8_percent_encode(resource, UNRESERVED), expiry.0)
     }
 
-    /// Builds a token from an HMAC-SHA256 of [`SasToken::string_to_sign`] that was computed elsewhere.
+    /// Builds a token from a signature that was computed elsewhere: the HMAC-SHA256 of [`SasToken::string_to_sign`].
     #[must_use]
     pub fn from_signature(
         signature: &[u8; SIGNATURE_LEN],
@@ -89,9 +92,10 @@ impl SasToken {
         }
     }
 
-    /// Parses a token that was signed elsewhere. Accepts the fields in any order and their names in any letter
-    /// case, `sr` percent-encoded or not, `skn` absent or empty, and `se` with a fraction. Checks neither the
-    /// signature nor the expiry.
+    /// Parses a token that was signed elsewhere. Checks neither the signature nor the expiry.
+    ///
+    /// The fields may have any order, and their names any letter case. `sr` may be percent-encoded, `skn` may be absent
+    /// or empty, and `se` may have a fraction.
     ///
     /// # Errors
     /// [`TokenError`] names the missing or invalid part, and never contains the token.
@@ -135,40 +139,41 @@ impl SasToken {
         })
     }
 
-    /// Whether this token was signed with `key`. The signature covers the exact text of `sr` and `se`. Compares in
-    /// constant time.
+    /// Returns whether this token was signed with `key`. The signature covers the exact text of `sr` and `se`. Compares
+    /// in constant time.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedKey) -> bool {
         key.verify(format!("{}\n{}", self.raw_resource, self.raw_expiry).as_bytes(), &self.signature)
     }
 
-    /// Whether the services refuse the token as expired at `now`. They still accept a token for [`EXPIRY_GRACE`] after
-    /// its expiry.
+    /// Returns whether the services refuse the token as expired at `now`. The services accept a token for
+    /// [`EXPIRY_GRACE`] after its expiry.
     #[must_use]
     pub fn is_expired(&self, now: UnixSeconds) -> bool {
         self.expiry.saturating_add(EXPIRY_GRACE) < now
     }
 
-    /// The expiry time in `se`, without [`EXPIRY_GRACE`].
+    /// Returns the expiry time in `se`, without [`EXPIRY_GRACE`].
     #[must_use]
     pub const fn expiry(&self) -> UnixSeconds {
         self.expiry
     }
 
-    /// The policy name in `skn`; `None` if it is absent or empty.
+    /// Returns the policy name in `skn`; `None` if `skn` is absent or empty.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 
-    /// The resource that the token grants access to: `sr`, percent-decoded once. A raw `+` stays a `+`.
+    /// Returns the resource that the token grants access to: `sr`, percent-decoded once. A raw `+` stays a `+`.
     #[must_use]
     pub fn resource(&self) -> String {
         decode(&self.raw_resource).unwrap_or_else(|| self.raw_resource.clone())
     }
 
-    /// Whether the token grants access to `resource`: its `sr` is `resource` or a parent path of `resource`, in any
-    /// letter case. A raw `+` in `sr` matches a space (form encoding) or a `+` (no encoding).
+    /// Returns whether the token grants access to `resource`. The token's `sr` must be `resource` or a parent path of
+    /// `resource`. Letter case does not matter. A raw `+` in `sr` matches a space (form encoding) or a `+` (no
+    /// encoding).
     ///
     /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///
@@ -187,8 +192,8 @@ impl SasToken {
         })
     }
 
-    /// Whether the token's resource equals `resource`, compared case-insensitively. Microsoft's verifier requires
-    /// this of a device's token.
+    /// Returns whether the token's resource equals `resource`, compared case-insensitively. Microsoft's verifier
+    /// requires this equality for a device's token.
     ///
     /// Source: `[sdk]` Azure/iotedge, DeviceScopeTokenAuthenticator.cs.
     #[must_use]
@@ -202,8 +207,8 @@ impl SasToken {
         &self.text
     }
 
-    /// Returns `text` with this token and its signature replaced by `(redacted)`. Use it for text from a peer that may
-    /// be logged: some gateways quote the request that they refuse.
+    /// Replaces this token and its signature in `text` by `(redacted)`, and returns the result. Call this function
+    /// before you log text from a peer: some gateways quote the request that they refuse.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let base64 = Zeroizing::new(STANDARD.encode(&self.signature));
@@ -259,7 +264,7 @@ fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// Parses whole seconds. Drops a fraction, because Microsoft's C# parser reads a floating-point number.
+/// Parses whole seconds. Drops a fraction, because Microsoft's C# parser accepts a floating-point number.
 fn parse_expiry(text: &str) -> Result<UnixSeconds, TokenError> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());

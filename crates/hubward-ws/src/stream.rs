@@ -54,8 +54,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Self::from_raw(stream, Role::Client).await
     }
 
-    /// Creates the server's end of a WebSocket. Before this call, the server must have sent `101` with [`accept_key`]
-    /// and the subprotocol. The future completes without waiting.
+    /// Creates the server's end of a WebSocket. The future completes without waiting.
+    ///
+    /// Before this call, the server must have answered the upgrade request with status `101`, [`accept_key`] and the
+    /// subprotocol.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -103,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(close))) => {
                     this.ended = true;
-                    // Send the Close frame that answers the peer's, as far as possible without waiting.
+                    // Send the answer to the peer's Close frame, as far as this is possible without waiting.
                     let _ = Pin::new(&mut this.inner).poll_flush(cx);
                     if let Some(problem) = close.as_ref().and_then(problem_of) {
                         return Poll::Ready(Err(problem));

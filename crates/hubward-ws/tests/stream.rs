@@ -20,7 +20,7 @@ async fn client_and_pipe() -> (Stream, DuplexStream) {
     (WebSocketStream::client(here).await, there)
 }
 
-/// Returns bytes with which a comparison detects missing, repeated and swapped parts.
+/// Returns bytes without a short repeating pattern. A comparison then detects missing, repeated and swapped parts.
 fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|it| (it % 251) as u8).collect()
 }

@@ -7,7 +7,7 @@ use hubward::{HubClient, Settings};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The desired properties that this program understands; `None` if the cloud has not set one.
+/// The desired properties that this program understands. A field is `None` if the cloud has not set the property.
 #[derive(Deserialize)]
 struct Wanted {
     interval: Option<u64>,
@@ -27,8 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn follow(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
     let mut desired = hub.desired()?;
     loop {
-        // Returns the current state first, then each newer one, including changes made while the device was
-        // not connected.
+        // The first call returns the current state. Each later call returns a newer state, including changes made while
+        // the device was not connected.
         let properties = desired.changed().await?;
         match properties.read::<Wanted>() {
             Ok(Wanted { interval }) => {

@@ -24,7 +24,7 @@ async fn receive(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         for (name, value) in message.properties() {
             println!("  {name}={}", value.unwrap_or_default());
         }
-        // Completing deletes the message at the hub. The hub redelivers a message that is dropped instead.
+        // `complete` makes the hub delete the message. If the program drops the message instead, the hub redelivers it.
         match message.complete().await {
             Ok(()) => println!("completed"),
             Err(error) => println!("it will come again: {error}"),

@@ -25,7 +25,7 @@ async fn filter(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         let celsius: Option<f64> = std::str::from_utf8(&reading.body).ok().and_then(|it| it.parse().ok());
         match (reading.input.as_deref(), celsius) {
             (Some("readings"), Some(celsius)) if celsius > 30.0 => {
-                // Forward the message before completing it: completing deletes it at the hub.
+                // Forward the message first, because completing a message deletes it at the hub.
                 hub.send(Message::new(celsius.to_string()).output("alarms")).await?;
                 println!("{celsius} is too hot");
             }

@@ -10,14 +10,14 @@ use serde_json::json;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Settings::from_env()?.connect().await?;
 
-    // One message: `send` returns when the hub has acknowledged it. `Message::json` sets content type and
-    // encoding, so that the hub can route by the fields of the JSON.
+    // To send one message, call `send`. It returns when the hub has acknowledged the message. `Message::json` sets the
+    // content type and the encoding. With these properties, the hub can route the message by the fields of its JSON.
     let reading = json!({ "temperature": 21.5 });
     hub.send(Message::json(&reading)?.property("room", "attic")).await?;
     println!("the reading is at the hub");
 
-    // Many: `enqueue` returns when there is room in the queue; the receipt resolves when the hub has
-    // acknowledged the message.
+    // To send many messages, call `enqueue`. It returns when there is room in the queue. The receipt resolves when the
+    // hub has acknowledged the message.
     let mut receipts = Vec::new();
     for number in 1..=5 {
         let message = Message::new(format!("line {number}")).message_id(format!("m-{number}"));
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
 
-    // Fails if a message was not acknowledged, and names it.
+    // If a message was not acknowledged, `close` returns an error that names the message.
     hub.close(Duration::from_secs(5)).await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Diagnoses of errors about twins, methods and received messages. The module `diagnosis` contains those of telemetry
-//! and connections.
+//! Diagnoses of errors about twins, methods and received messages. The module `diagnosis` contains the diagnoses of
+//! errors about telemetry and connections.
 
 use hubward_hub::{ReceiveError, TwinError, UnconfirmedReason, Unsupported};
 use hubward_proto::ProtoError;
@@ -25,7 +25,7 @@ impl From<&TwinError> for Diagnosis {
 }
 
 impl Diagnosis {
-    /// Diagnoses a twin request that failed although the connection did not fail.
+    /// Diagnoses a twin request that failed while the connection still worked.
     fn of_twin(error: &TwinError) -> Self {
         let setting = error.is_deadline().then_some(SettingName::TwinDeadline);
         Self { setting, ..Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)) }
@@ -54,7 +54,7 @@ fn twin_hint(error: &TwinError) -> Option<String> {
 }
 
 impl From<&Unsupported> for Diagnosis {
-    /// Diagnoses a feature that the protocol, or the kind of identity, does not support.
+    /// Diagnoses a request for a feature that the protocol, or the kind of identity, does not support.
     fn from(error: &Unsupported) -> Self {
         let hint = if error.by_identity {
             "log in as the other kind of identity: a connection string with or without ModuleId"
@@ -66,7 +66,7 @@ impl From<&Unsupported> for Diagnosis {
 }
 
 impl From<&ReceiveError> for Diagnosis {
-    /// Diagnoses a receiver that cannot be created, or has ended.
+    /// Diagnoses the error of a receiver that cannot be created, or has ended.
     fn from(error: &ReceiveError) -> Self {
         match error {
             ReceiveError::Unsupported(unsupported) => Self::from(unsupported),

@@ -12,7 +12,7 @@ use crate::transport::check_hub_transport;
 use crate::{ConnectError, HubSettings, Settings};
 
 impl Settings {
-    /// Registers the device, connects to its hub, and waits until the hub has accepted it.
+    /// Registers the device, connects to its hub, and waits until the hub has accepted the device.
     ///
     /// # Errors
     /// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, which party
@@ -114,7 +114,7 @@ impl HubSettings {
     }
 }
 
-/// Logs a warning, once, if a proxy is configured: this version does not use proxies.
+/// Logs a warning once if the environment names a proxy, because this version does not support proxies.
 fn warn_about_proxies() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

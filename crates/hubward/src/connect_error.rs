@@ -12,7 +12,7 @@ use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 use crate::settings_error::SettingsError;
 
-/// The hint if the deadline passed before any failure.
+/// The hint if the deadline passed and the client knows no transport error that explains the delay.
 const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
      or try another transport";
 
@@ -69,7 +69,7 @@ pub enum ConnectError {
         endpoint: String,
         /// The stage that the client had reached.
         stage: Stage,
-        /// The time that was left when the client started to connect to the hub.
+        /// How much of the timeout was left when the client started to connect to the hub.
         after: Duration,
         /// The last failure, if any.
         #[source]

@@ -16,12 +16,11 @@ use crate::vars;
 /// The default of [`ConnectOptions::user_agent`].
 pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
 
-/// A longer timeout could overflow the clock.
+/// Maximum timeout. A longer timeout could overflow the clock.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The options that [`Settings`](crate::Settings) and [`HubSettings`](crate::HubSettings) share. Change them with
 /// [`Settings::options`](crate::Settings::options()) or [`HubSettings::options`](crate::HubSettings::options()):
-///
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +41,8 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct ConnectOptions {
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Addresses to connect to instead of the addresses that DNS returns. The first match applies.
+    /// Addresses to connect to instead of the addresses that DNS returns. The client uses the first override that
+    /// matches.
     pub dial_overrides: Vec<DialOverride>,
     /// Timeout of `connect`: the maximum time for the registration (if any) and the first connection together.
     /// 2 minutes by default.
@@ -52,7 +52,7 @@ pub struct ConnectOptions {
     pub user_agent: String,
     /// The id of the PnP model, which the client sends to the hub, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
-    /// How long the client may send nothing before it sends a ping. 60 s by default; 1 s at least; see
+    /// How long the client may send nothing before it sends a ping. 60 s by default, and at least 1 s; see
     /// [`HubLogin::keep_alive`].
     pub keep_alive: Duration,
     /// Window, deadlines, token lifetime and back-off of the hub client.
@@ -120,9 +120,11 @@ impl ConnectOptions {
         self
     }
 
-    /// Calls `hook` with each new client before the client logs in to the hub. Register handlers of methods in `hook`:
-    /// if the device was connected before, the hub may call its methods immediately after the login. If `hook` returns
-    /// an error, `connect` returns this error. `hook` must not block.
+    /// Calls `hook` with each new client before the client logs in to the hub. If `hook` returns an error, `connect`
+    /// returns this error. `hook` must not block.
+    ///
+    /// Register the handlers of methods in `hook`. If the device was connected before, the hub may call its methods
+    /// immediately after the login.
     ///
     /// ```no_run
     /// use hubward::error::Unsupported;
@@ -145,7 +147,7 @@ impl ConnectOptions {
         self
     }
 
-    /// The moment at which a `connect` that starts now times out.
+    /// Returns the time at which a `connect` that starts now times out.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.min(CENTURY)

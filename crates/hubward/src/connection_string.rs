@@ -1,4 +1,4 @@
-//! Interprets the parts of a device's connection string. `hubward-sas` has the grammar.
+//! Interprets the parts of a device's connection string. The crate `hubward-sas` splits the text into these parts.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use hubward_sas::{ConnectionString, ConnectionStringError, SasToken, SharedKey};
 use hubward_transport::{Credential, Fault};
 
 /// Why a text is not a connection string of a device or module. The error names the invalid part, but never contains
-/// its value. If a `;` is missing, for example, the value of an id contains the key.
+/// its value, because the value may contain the key. This happens, for example, if the `;` after an id is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceStringError {
@@ -112,7 +112,7 @@ fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|it| !it.is_empty())
 }
 
-/// Copies only the rule of `error`, because the text of `error` contains the value, and this may be a secret.
+/// Copies only the rule of `error`. The text of `error` contains the value, and the value may be a secret.
 fn invalid(part: &'static str, error: &ProtoError) -> DeviceStringError {
     let rule = match error {
         ProtoError::Id { rule, .. } => (*rule).to_owned(),

@@ -34,8 +34,8 @@ pub struct Diagnosis {
     pub tracking_id: Option<String>,
     /// What to do.
     pub hint: Option<String>,
-    /// The setting that the hint suggests to change. The hint contains the name that [`SettingName`] displays; a
-    /// program that has another name for the setting can replace this name.
+    /// The setting that the hint suggests to change. The hint contains the name of the setting that [`SettingName`]
+    /// displays. If a program has another name for the setting, it can replace the name in the hint.
     pub setting: Option<SettingName>,
 }
 
@@ -256,7 +256,7 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
     })
 }
 
-/// The hint for a failed connection, and for a timeout: some networks silently drop packets to blocked ports.
+/// Returns the hint for a failed connection, and for a timeout. Some networks silently drop packets to blocked ports.
 fn unreachable_hint(target: Target, endpoint: &str) -> String {
     let other = match target {
         _ if !endpoint.ends_with(":8883") => {
@@ -332,8 +332,8 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Adds the difference from the service's clock, if the refusal contains the service's time. If this machine's clock is
-/// wrong, every token is invalid.
+/// Appends the difference between this machine's clock and the service's clock to `hint`, if the refusal contains the
+/// service's time. A wrong clock makes every token invalid.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also check that this machine's clock is right");

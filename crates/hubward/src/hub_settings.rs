@@ -15,10 +15,10 @@ use crate::error::{DeviceStringError, SettingsError};
 use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
 
-/// Far longer than any connection string.
+/// Maximum size of the file in bytes: far longer than any connection string.
 const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
-/// The settings for connecting a device or module to a known hub. [`HubSettings::connect`] connects.
+/// The settings for connecting a device or module to a known hub. [`HubSettings::connect`] opens the connection.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,7 +60,7 @@ impl HubSettings {
         Self::try_from(&ConnectionString::parse(text)?)
     }
 
-    /// Reads the connection string from a file of at most 64 KiB that contains nothing else.
+    /// Reads the connection string from a file. The file may contain nothing else, and at most 64 KiB.
     ///
     /// # Errors
     /// [`DeviceStringError::File`] if the file cannot be read; otherwise the errors of

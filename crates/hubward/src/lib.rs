@@ -1,5 +1,6 @@
-//! A device SDK for Azure IoT. It asks the Device Provisioning Service (DPS) for the device's hub, connects
-//! the device to that hub, sends telemetry, follows the twin, answers direct methods and receives messages.
+//! A device SDK for Azure IoT. It gets the device's hub from the Device Provisioning Service (DPS) or from a connection
+//! string, and connects the device to this hub. The program can then send telemetry, follow the twin, answer direct
+//! methods and receive messages.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,10 +26,13 @@
 //! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
 //! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
 //!
-//! Both return a [`HubClient`], whose methods are all that a connected device can do: telemetry with receipts, the
-//! twin, methods, messages. Both have the same [`ConnectOptions`]: timeout, certificate authorities, a function
-//! that registers method handlers before the login, and the [`HubOptions`]. The crate's `examples` folder has one
-//! small program for each task.
+//! Both functions return a [`HubClient`]. Its methods send telemetry with receipts, read and change the twin, answer
+//! direct methods and receive messages.
+//!
+//! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
+//! function that registers method handlers before the login, and the [`HubOptions`].
+//!
+//! The crate's `examples` folder has one small program for each task.
 //!
 //! # Behaviour
 //!
@@ -57,10 +61,12 @@
 //! # }
 //! ```
 //!
-//! Here the [timeout](ConnectOptions::timeout) applies to each step; in [`Settings::connect`] it applies to both steps
-//! together. For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner), whose
-//! progress the program can follow. For the second step, [`HubSettings::spawn`] does not wait for the hub. Lower-level
-//! types are in [`provisioning`] and [`transport`].
+//! In this example, the [timeout](ConnectOptions::timeout) applies to each step. In [`Settings::connect`], the timeout
+//! applies to both steps together.
+//!
+//! For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner). The program can
+//! follow the progress of a provisioner. For the second step, [`HubSettings::spawn`] does not wait for the hub.
+//! Lower-level types are in [`provisioning`] and [`transport`].
 
 mod client_diagnosis;
 mod connect;
@@ -117,7 +123,7 @@ pub mod sas {
 }
 
 pub mod text {
-    //! For programs that print texts from devices, hubs and DPS.
+    //! A function for programs that print texts from devices, hubs and DPS.
 
     pub use hubward_proto::is_hidden;
 }

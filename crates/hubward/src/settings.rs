@@ -39,7 +39,7 @@ pub struct Settings {
     pub credential: Credential,
     /// Transport to DPS; MQTT by default.
     pub transport: TransportKind,
-    /// Transport to the hub. `None`: the same transport as for DPS; if that is HTTPS, MQTT.
+    /// Transport to the hub. With `None`, the client uses the transport to DPS, or MQTT if DPS uses HTTPS.
     pub hub_transport: Option<TransportKind>,
     /// Payload that DPS passes to the custom allocation webhook of the enrollment.
     pub payload: Option<Value>,
@@ -171,7 +171,7 @@ impl Settings {
 }
 
 fn parse_host(text: &str) -> Result<String, String> {
-    // The rule for hubs applies to DPS, too: a name or an address, without scheme and port.
+    // DPS has the same rule as hubs: a name or an address, without scheme and port.
     match hubward_proto::HubHost::new(text) {
         Ok(host) => Ok(host.to_string()),
         Err(_) => Err(format!("`{text}` is not a host name (no https://, no port)")),

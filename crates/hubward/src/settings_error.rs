@@ -19,7 +19,7 @@ pub struct SettingsProblem {
 }
 
 impl SettingsError {
-    /// All problems, in the order of the table at [`Settings::from_env`](crate::Settings::from_env).
+    /// Returns all problems, in the order of the table at [`Settings::from_env`](crate::Settings::from_env).
     #[must_use]
     pub fn problems(&self) -> &[SettingsProblem] {
         &self.problems
@@ -50,7 +50,7 @@ impl std::error::Error for SettingsError {}
 pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    /// Returns the settings if there are no problems; otherwise returns all problems as an error.
+    /// Returns the settings, or all collected problems as an error.
     pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),

@@ -50,7 +50,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or
-    /// hubward does not support it for hubs (HTTPS).
+    /// hubward does not support the transport for hubs (HTTPS).
     pub fn build_hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
         match self.transport {
             kind @ TransportKind::Https => Err(SetupError::NotForHubs { kind }),
@@ -69,9 +69,10 @@ impl HubSettings {
     }
 }
 
-/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file. Call this function
-/// before you register a device: otherwise the registration may succeed although the device cannot connect to its hub.
-/// [`Settings::connect`] calls it.
+/// Checks whether [`HubSettings::build_hub_transport`] supports `kind`, without reading a file.
+///
+/// Call this function before you register a device. Otherwise the registration may succeed although the device cannot
+/// connect to its hub. [`Settings::connect`] calls this function.
 ///
 /// # Errors
 /// [`SetupError::NotForHubs`] and [`SetupError::NotInThisBuild`].

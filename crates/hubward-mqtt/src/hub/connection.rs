@@ -133,7 +133,8 @@ impl HubConnection for Connection {
                 Event::Acked(tag) => events.push(Downstream::Done(tag)),
                 event => events.extend(router.route(event, core, server_time)),
             });
-            // If every event was discarded, poll again, because the caller must wake up only for an event.
+            // If every event was discarded, poll again: this function must return only if the caller has something to
+            // do.
             match polled {
                 Poll::Ready(Ok(())) if events.len() == before && (had_room || !session.has_room()) => {}
                 polled => return polled,

@@ -23,36 +23,41 @@ use crate::session::{Acknowledge, Session};
 /// # Behaviour
 /// * The [`Tag`](hubward_transport::Tag) of a telemetry message is its packet id, from 1 to
 ///   [`TAG_MAX`](crate::TAG_MAX). If the caller resends the message on another connection, the message keeps its packet
-///   id and has DUP set. Twin requests and subscriptions use tags from the same range, but these tags are not packet
-///   ids on the wire.
-/// * The transport sets no time limit for the login, which ends with
-///   [`Downstream::Ready`](hubward_transport::Downstream::Ready): the caller sets the limit. After the login, the hub
-///   may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin request is unanswered, and
-///   for 1.5 times the keep-alive otherwise. Messages that the program has not settled, and method calls that it has
-///   not answered, do not count as unanswered.
-/// * A twin request under a tag replaces an unanswered twin request under the same tag; the client ignores a late
-///   response to the old request. Other requests stay open, and count as unanswered, until the connection ends.
+///   id and has DUP set.
+/// * Twin requests and subscriptions use tags from the same range, but these tags are not packet ids on the wire.
+/// * The transport sets no time limit for the login. The caller must limit the time until
+///   [`Downstream::Ready`](hubward_transport::Downstream::Ready).
+/// * After the login, the hub may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin
+///   request is unanswered. Otherwise the hub may be silent for 1.5 times the keep-alive.
+/// * Messages that the program has not settled do not count as unanswered. Method calls that the program has not
+///   answered do not count either.
+/// * A twin request under a tag replaces an unanswered twin request under the same tag. The client then ignores a
+///   response to the old request.
+/// * A subscription or twin request counts as unanswered for at most twice [`SessionOptions::silence`]. A telemetry
+///   message counts as unanswered until the connection ends.
 /// * Telemetry and messages to the device use QoS 1. Twins and methods use QoS 0.
-/// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. Acknowledgements
-///   have the order in which the messages arrived (MQTT-4.6.0-2): the client sends a PUBACK when the program has
-///   completed the message and every earlier message. MQTT has neither abandon nor reject. A message that is never
-///   completed blocks every later acknowledgement, and the hub redelivers it on another connection. If the program
-///   [releases](hubward_transport::Reply::Release) a message and the hub redelivers it on the same connection, the
-///   client hands the message over again, and the message keeps its position in the order. The client ignores every
-///   other redelivery of a message that is not acknowledged yet.
-/// * If some properties of a message are invalid, the client hands over the message with the other properties. If the
-///   topic of a message is not one that this device uses, the client acknowledges and discards the message, because the
-///   hub would otherwise redeliver it for ever. The client then logs a warning and returns
-///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable), so that the caller can refuse a method call
-///   with an unreadable name.
-/// * A peer cannot fill the log: a connection logs the first few warnings of each kind, and after that only their
+/// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. The client sends
+///   PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a message waits until the program
+///   has completed this message and every earlier message.
+/// * MQTT has neither abandon nor reject. If the program never completes a message, this message blocks every later
+///   acknowledgement, and the hub redelivers the message on another connection.
+/// * If the program [releases](hubward_transport::Reply::Release) a message, the hub can redeliver it on the same
+///   connection. The client then returns the message to the program again, and the message keeps its position in the
+///   order. The client ignores every other redelivery of a message that is not acknowledged yet.
+/// * If some properties of a message are invalid, the client returns the message with the other properties.
+/// * If a message has a topic that this device does not use, the client acknowledges and discards the message. Without
+///   the acknowledgement, the hub would redeliver the message for ever. The client also logs a warning and returns
+///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). With this event, the caller can refuse a
+///   method call with an unreadable name.
+/// * A peer cannot fill the log. A connection logs the first few warnings of each kind, and after that only their
 ///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
-/// * All queues and buffers are bounded. At most 4096 messages wait for their acknowledgement. Later messages stay with
-///   the hub until the next connection; the client logs a warning and returns
-///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit), and telemetry continues. The
-///   caller must bound the bytes of unsettled messages: it [releases](hubward_transport::Reply::Release) those that it
-///   cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each reply answers a
-///   message of the hub. If the peer does not read and 512 KiB are unwritten, the client stops reading too.
+/// * At most 4096 messages wait for their acknowledgement. Later messages stay with the hub until the next connection.
+///   The client then logs a warning and returns
+///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit). Telemetry continues.
+/// * All queues and buffers have a maximum size. One poll reads about 256 KiB at most. The caller must limit the bytes
+///   of unsettled messages: it [releases](hubward_transport::Reply::Release) messages that it cannot keep.
+/// * The client always accepts replies, because each reply answers a message of the hub. If 512 KiB are unwritten
+///   because the peer does not read, the client stops reading.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,

@@ -29,7 +29,7 @@ pub(crate) fn telemetry(message: Message) -> Upstream {
     Upstream::Telemetry(Arc::new(message))
 }
 
-/// Polls until a poll is ready, and returns the events of that poll.
+/// Waits until the connection has events, and returns these events.
 pub(crate) async fn exchange(connection: &mut dyn HubConnection) -> Result<Vec<Downstream>, TransportError> {
     let mut events = Vec::new();
     poll_fn(|cx| connection.poll_exchange(cx, &mut events)).await.map(|()| events)
@@ -182,7 +182,7 @@ async fn the_largest_message_fits() {
         exchange(&mut *connection).await
     };
     let (events, ()) = join!(device, async {
-        // 262,144 + 2 + 27 + 2 = 0x4001f: 0x9f 0x80 0x10.
+        // The remaining length is 262,144 + 2 + 27 + 2 = 0x4001f bytes. MQTT encodes it as 0x9f 0x80 0x10.
         peer.expect(b"\x32\x9f\x80\x10\x00\x1bdevices/d1/messages/events/\x00\x01").await;
         peer.expect(&vec![b'x'; 262_144]).await;
         peer.send(b"\x40\x02\x00\x01").await;

@@ -49,7 +49,7 @@ async fn there_is_room_up_to_64_kib_and_again_after_the_peer_has_read() {
         sent += 1;
         connection.start_send(tag(sent), &telemetry(Message::new(vec![b'x'; 1000])), false).expect("room");
     }
-    // Each message has 1,034 bytes. Together they exceed 64 KiB by 640 bytes, and the pipe holds 256 bytes.
+    // 64 messages of 1,034 bytes exceed 64 KiB by 640 bytes. The pipe takes only 256 bytes.
     assert_eq!(sent, 64);
     assert!(poll_once(&mut *connection).await.is_none());
     assert!(!connection.has_room());
@@ -178,8 +178,8 @@ async fn closing_sends_queued_bytes_and_disconnect() {
     assert!(exchange(&mut *connection).await.is_err());
 }
 
-/// A hub closes the old connection of a device when the device connects again. It does not read the remaining bytes of
-/// the old connection. The device must therefore not connect again before the hub has read the last acknowledgement.
+/// When a device connects again, a hub closes the old connection of this device and does not read its remaining bytes.
+/// The device must therefore wait until the hub has read the last acknowledgement.
 #[tokio::test(start_paused = true)]
 async fn closing_waits_briefly_until_the_peer_has_read_everything() {
     let (mut connection, mut peer) = ready().await;

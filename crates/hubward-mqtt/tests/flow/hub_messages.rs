@@ -133,7 +133,7 @@ async fn acknowledgements_keep_the_order_of_arrival() {
     for id in [7, 8, 9] {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
     }
-    // The client settles the following messages without the program, but acknowledges them in order.
+    // The client marks the following messages as handled without the program. It still acknowledges them in order.
     peer.send(&publish(Some(10), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(11), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     peer.send(&publish(Some(12), "$iothub/twin/res/200/?$rid=1-1", b"")).await;
@@ -220,8 +220,8 @@ async fn a_redelivered_dropped_message_is_handed_over_again_and_unblocks_later_a
         let error = connection.start_reply(&reply).expect_err("it is not held");
         assert!(matches!(error, TransportError::Request(_)), "{reply:?}");
     }
-    // The hub redelivers all three after its lock timeout. The client hands over only the dropped message again: the
-    // program still holds the second message and has completed the third.
+    // The hub redelivers all three messages after its lock timeout. The client returns only the dropped message again.
+    // The program still holds the second message and has completed the third.
     for packet in &sent {
         let mut again = packet.clone();
         again[0] |= 0b1000;
@@ -248,7 +248,7 @@ async fn a_message_redelivered_before_its_acknowledgement_is_handed_over_once() 
     connection.start_reply(&complete(delivery.lock.expect("a lock"))).expect("a lock");
     assert_eq!(poll_once(&mut *connection).await, []);
     peer.expect(b"\x40\x02\x00\x05").await;
-    // After the acknowledgement, the client hands a redelivered message over again.
+    // After the acknowledgement, the client returns a redelivered message again.
     peer.send(&again).await;
     let [delivery] = deliveries(exchange(&mut *connection).await.expect("a message")).try_into().expect("one");
     assert!(delivery.lock.is_some());

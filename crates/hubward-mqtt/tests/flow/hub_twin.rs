@@ -172,7 +172,7 @@ async fn twin_responses_that_answer_no_request_are_ignored() {
     let unreadable = || Downstream::Unreadable(None);
     let expected = [unreadable(), unreadable(), unreadable(), Downstream::Twin(tag(40_000), "{\"n\":1}".into())];
     assert_eq!(events, expected);
-    // The second request under the same tag replaces the first: only its response counts.
+    // The second request under the same tag replaces the first. Only the response to the second request counts.
     start(&mut *connection, get(40_000));
     start(&mut *connection, patch(40_000, "{}"));
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-2", b"{\"n\":3}")).await;
@@ -318,8 +318,8 @@ async fn the_client_stops_reading_from_a_hub_that_reads_no_responses() {
     events.expect("a login");
     let mut answered = 0_usize;
     let body = vec![b'1'; 100 * 1024];
-    // The hub sends calls while the client reads them. The client answers each with 100 KiB, which the hub
-    // does not read.
+    // The hub sends calls while the client reads. The client answers each call with 100 KiB. The hub does not read
+    // these answers.
     let call = publish(None, "$iothub/methods/POST/m/?$rid=1", &[b' '; 4000]);
     let flood = async {
         loop {

@@ -1,5 +1,5 @@
-//! Tests both transports against a scripted server. The script's bytes are copied by hand from the MQTT 3.1.1
-//! specification; the codec under test does not encode them. The clock is virtual.
+//! Tests the DPS transport and the hub transport against a scripted server. The bytes of the script are copied by hand
+//! from the MQTT 3.1.1 specification; the tested codec does not encode them. The clock is virtual.
 
 mod dps;
 mod dps_answers;

@@ -1,5 +1,5 @@
-//! Checks that no `Debug` output and no log contains the token. This is a separate program, because the logs
-//! of other tests on other threads would change which events are captured here.
+//! Checks that no `Debug` output and no log contains the token. This test is a separate program: in one program, tests
+//! on other threads would change which log events this test captures.
 
 #[expect(dead_code, reason = "made for the flow tests, which use all of it")]
 #[path = "../flow/peer.rs"]
@@ -125,8 +125,8 @@ async fn neither_trace_nor_debug_contains_the_token() {
         captured.print(&connection);
         captured.print(&result);
         if connack == CONNACK {
-            // These messages contain private data, which the log must not contain. They are: invalid properties, a
-            // message to another device, a twin response that answers no request, desired properties, a method call.
+            // The log must not contain the private data of the following messages: invalid properties, a message to
+            // another device, a twin response that answers no request, desired properties, a method call.
             for topic in [
                 format!("devices/d1/messages/devicebound/=x&k={SIGNATURE}"),
                 format!("devices/other/messages/devicebound/k={SIGNATURE}"),

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The service does not accept the device's identity: wrong key, wrong or expired token, or unknown
-    /// registration id. The status does not show which.
+    /// The service does not accept the device's identity: wrong key, wrong or expired token, or unknown registration
+    /// id. The status does not say which of these is the cause.
     Credential,
     /// The service did not find the resource: wrong id scope, or an unknown operation.
     NotFound,
@@ -19,15 +19,15 @@ pub enum Cause {
     Request,
 }
 
-/// Returns the cause of a refusal, from the HTTP status (over MQTT, the topic contains it) and the error
-/// code of the body.
+/// Returns the cause of a refusal. `status` is the HTTP status; over MQTT, it is the status in the topic. `error_code`
+/// is the error code in the body.
 ///
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes; `[sdk]` azure-sdk-for-c for the rule that the
 /// first three digits of the code name the class.
 #[must_use]
 pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
     let class = match status {
-        // With a successful status, the error code of the body decides.
+        // If the status is a success (2xx), the error code in the body determines the cause.
         200..300 => error_code.and_then(|it| u16::try_from(it / 1000).ok()).unwrap_or(status),
         _ => status,
     };

@@ -18,7 +18,7 @@ pub const API_VERSION: &str = "2021-06-01";
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
 pub const SAS_POLICY: &str = "registration";
 
-/// Returns the resource of a device's token for DPS. The signed text contains it percent-encoded.
+/// Returns the resource of a device's token for DPS. The text to sign contains the percent-encoded resource.
 ///
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
 #[must_use]
@@ -28,8 +28,8 @@ pub fn sas_resource(id_scope: &IdScope, registration_id: &RegistrationId) -> Str
 
 /// The MQTT user name of a device at DPS. The client id is the registration id.
 ///
-/// `{idScope}/registrations/{registrationId}/api-version={v}[&ClientVersion={percent-encoded}]`,
-/// without a `?`. The ids are not encoded.
+/// The form is `{idScope}/registrations/{registrationId}/api-version={v}[&ClientVersion={percent-encoded}]`, without a
+/// `?`. The ids are not encoded.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,8 @@ impl DpsUsername {
         Self { id_scope, registration_id, api_version: API_VERSION.to_owned(), client_version }
     }
 
-    /// Returns whether a user name is for DPS and not for a hub. A server with one listener for both needs it.
+    /// Returns whether `text` is a user name for DPS, not for a hub. A server that serves DPS and hubs on one port
+    /// needs this distinction.
     #[must_use]
     pub fn is_dps_username(text: &str) -> bool {
         text.split('/').nth(1) == Some("registrations")
@@ -71,11 +72,11 @@ impl DpsUsername {
         text
     }
 
-    /// Parses the user name of a CONNECT. Unknown parameters are ignored. If a parameter occurs twice, the
-    /// first one counts. A `?` before the parameters is accepted.
+    /// Parses the user name of a CONNECT. Ignores unknown parameters. If a parameter occurs twice, uses the first
+    /// value. Accepts a `?` before the parameters.
     ///
     /// # Errors
-    /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
+    /// [`ProtoError::Username`] or [`ProtoError::Id`], with the rule that the user name breaks.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::Username { rule };
         let mut parts = text.splitn(4, '/');

@@ -54,15 +54,15 @@ impl Register {
 pub struct DpsReply {
     /// The answer.
     pub body: DpsBody,
-    /// How long to wait; `None` if the service named no time. Zero means at once.
+    /// How long to wait. `None` if the service named no time; zero if the client need not wait.
     pub retry_after: Option<Duration>,
-    /// The HTTP status, or the same number in the topic. [`DpsReply::ACCEPTED`] means that the operation is
-    /// still running. `None` if the transport does not know the status.
+    /// The status of the answer: the HTTP status, or the number in the MQTT topic. `None` if the transport does not
+    /// know the status. [`DpsReply::ACCEPTED`] means that the operation is still running.
     pub status: Option<u16>,
 }
 
 impl DpsReply {
-    /// The status of an answer while the operation is running. After its end the status is 200.
+    /// The status of an answer while the operation is running. After the operation has ended, the status is 200.
     ///
     /// Source: `[doc]` azure-rest-api-specs, `RuntimeRegistration_OperationStatusLookup`.
     pub const ACCEPTED: u16 = 202;

@@ -1,4 +1,4 @@
-//! The MQTT topics of DPS: a device publishes to two of them and subscribes to the third.
+//! The MQTT topics of DPS. A device publishes registrations and polls, and subscribes to the answers.
 
 use crate::{OperationId, ProtoError};
 
@@ -30,7 +30,7 @@ impl RegisterTopic {
     /// Parses the topic of a publish to DPS.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
+    /// [`ProtoError::Topic`] if `topic` is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $dps/registrations/PUT/iotdps-register/?$rid={id}");
         let rest = topic.strip_prefix(REGISTER).ok_or_else(wrong)?;
@@ -63,7 +63,7 @@ impl OperationTopic {
     /// Parses the topic of a publish to DPS.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic or lacks one of the ids.
+    /// [`ProtoError::Topic`] if `topic` is another topic or lacks one of the ids.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || {
             ProtoError::topic(
@@ -80,7 +80,8 @@ impl OperationTopic {
 
 /// The topic to which DPS publishes its answers.
 ///
-/// The encoder writes `$rid` first: one SDK expects it there, and another SDK ignores the parameters before `$rid`.
+/// The encoder writes `$rid` before the other parameters. One SDK requires this order. Another SDK ignores all
+/// parameters before `$rid`.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[sdk]` csharp, python; vectors
 /// `dps-response-*`.
@@ -88,7 +89,7 @@ impl OperationTopic {
 pub struct ResponseTopic {
     /// The HTTP status of the answer.
     pub status: u16,
-    /// The id of the request it answers.
+    /// The id of the request that this message answers.
     pub request_id: String,
     /// The value of `retry-after`, unparsed; see [`retry_after::parse`](crate::retry_after::parse).
     pub retry_after: Option<String>,
@@ -109,7 +110,7 @@ impl ResponseTopic {
     /// Parses the topic of an answer. The parameters may have any order; unknown ones are ignored.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic, or if the status or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` is another topic, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $dps/registrations/res/{status}/?$rid={id}");
         let (status, parameters) = topic.strip_prefix(RESPONSE).and_then(|it| it.split_once("/?")).ok_or_else(wrong)?;

@@ -1,5 +1,4 @@
-//! The body of a refusal by a hub. It only adds details: the status of a refusal counts even if its body is
-//! not valid.
+//! The body of a hub's refusal. The body only adds details: a refusal with an invalid body is still a refusal.
 
 use serde_json::Value;
 
@@ -16,9 +15,11 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Parses the known forms: `{"errorCode":…,"message":…,"trackingId":…}`, the same JSON as a string in
-    /// `{"Message":"…"}`, or `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`. Returns an empty
-    /// value for any other body.
+    /// Parses the body of a refusal. Returns an empty value if the body has none of these forms:
+    ///
+    /// * `{"errorCode":…,"message":…,"trackingId":…}`
+    /// * `{"Message":"…"}`, in which the string contains the JSON of the first form
+    /// * `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, device twin errors; azure-iot-sdk-csharp,
     /// ExceptionHandlingHelper.cs and its tests.

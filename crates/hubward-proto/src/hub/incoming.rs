@@ -13,7 +13,7 @@ pub struct IncomingMessage {
     pub body: Bytes,
     /// System and application properties, in the order of the topic.
     pub bag: PropertyBag,
-    /// The input of the module that received the message; modules only.
+    /// The name of the module's input to which the message was sent. `None` for a message to a device.
     pub input: Option<String>,
 }
 
@@ -110,7 +110,7 @@ impl IncomingMessage {
     }
 }
 
-/// Returns whether a property is a system property, whose meaning the hub defines.
+/// Returns whether `name` names a system property. The hub defines the meaning of system properties.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md; `iothub-` names without `$.`:
 /// vectors `decode-c2d-*`.

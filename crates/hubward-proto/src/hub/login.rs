@@ -10,7 +10,8 @@ use crate::{DeviceId, HubHost, ModuleId, ProtoError};
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` azure-iot-sdk-node.
 pub const API_VERSION: &str = "2021-04-12";
 
-/// A device, or a module of a device, at a hub. Topics, user name and token resource are built from it.
+/// The identity of a device, or of a module of a device, at a hub. Topics, user names and token resources contain this
+/// identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[must_use]
@@ -46,8 +47,8 @@ impl HubIdentity {
         }
     }
 
-    /// Returns the resource that a token for this identity must cover. The signed text contains it
-    /// percent-encoded.
+    /// Returns the resource that a token for this identity must cover. The text to sign contains the percent-encoded
+    /// resource.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
     #[must_use]
@@ -59,7 +60,8 @@ impl HubIdentity {
         }
     }
 
-    /// The prefix of its topics: `devices/{device}` or `devices/{device}/modules/{module}`.
+    /// Returns the prefix of the topics of this device or module: `devices/{device}` or
+    /// `devices/{device}/modules/{module}`.
     pub(crate) fn topic_base(&self) -> String {
         match &self.module {
             None => format!("devices/{}", self.device),
@@ -130,12 +132,11 @@ impl HubUsername {
         text
     }
 
-    /// Parses the user name of a CONNECT. Unknown parameters are ignored. If a parameter occurs twice, the
-    /// first one counts. A user name without parameters (`{host}/{device}`) is accepted, because the
-    /// documentation shows it.
+    /// Parses the user name of a CONNECT. Ignores unknown parameters. If a parameter occurs twice, uses the first
+    /// value. Accepts a user name without parameters (`{host}/{device}`), because the documentation shows this form.
     ///
     /// # Errors
-    /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
+    /// [`ProtoError::Username`] or [`ProtoError::Id`], with the rule that the user name breaks.
     ///
     /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and its tests; the form without
     /// parameters: `[doc]` iot-hub/authenticate-authorize-sas.md.

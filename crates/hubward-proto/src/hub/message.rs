@@ -21,9 +21,9 @@ use crate::{ProtoError, limits};
 pub struct Message {
     /// The body.
     pub body: Bytes,
-    /// Sorted by position in the topic. Most messages have one or two system properties.
+    /// The system properties, sorted by their position in the topic. Most messages have one or two system properties.
     system: Vec<(System, String)>,
-    /// In the order they were set.
+    /// The application properties, in the order in which they were set.
     application: Vec<(String, Option<String>)>,
 }
 
@@ -33,11 +33,11 @@ impl Message {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Creates a message with `value` as JSON, content type `application/json` and encoding `utf-8`. A hub
-    /// needs this content type and encoding to route messages by the fields of their body.
+    /// Creates a message with `value` as JSON, content type `application/json` and encoding `utf-8`. A hub needs this
+    /// content type and this encoding to route a message by the fields of its body.
     ///
     /// # Errors
-    /// If `value` cannot be encoded as JSON, such as a map whose keys are not strings.
+    /// The error of the JSON encoder. For example, JSON cannot represent a map with keys that are not strings.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-routing-query-syntax.md, "Query based on message body".
     pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
@@ -97,7 +97,7 @@ impl Message {
         self.system(System::Interface, value)
     }
 
-    /// Sets an application property. A second value for a name replaces the first.
+    /// Sets an application property. If the name already has a value, the new value replaces it.
     pub fn property(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.set_property(name.into(), Some(value.into()))
     }
@@ -113,8 +113,8 @@ impl Message {
         self.system.iter().find(|(it, _)| *it == System::MessageId).map(|(_, value)| value.as_str())
     }
 
-    /// Encodes the properties for the topic: system properties in the order of Microsoft's SDKs, then
-    /// application properties in the order in which they were set.
+    /// Encodes the properties for the topic. The system properties come first, in the order of Microsoft's SDKs. The
+    /// application properties follow, in the order in which they were set.
     ///
     /// Source: vectors `telemetry-*`.
     #[must_use]
@@ -129,8 +129,8 @@ impl Message {
         text
     }
 
-    /// Returns the size in bytes as the service counts it: the body, the values of system properties, and the
-    /// names and values of application properties.
+    /// Returns the size in bytes as the service counts it. The service counts the body, the values of system
+    /// properties, and the names and values of application properties.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
     #[must_use]
@@ -141,8 +141,8 @@ impl Message {
         self.body.len() + system + application
     }
 
-    /// Checks whether the service would accept the message: its size, the length of its ids, and that no
-    /// property name is empty.
+    /// Checks that the service would accept the message. The checks are: the size of the message, the length of its
+    /// ids, and that no property name is empty.
     ///
     /// # Errors
     /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::PropertyBag`] with the rule.

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
-/// Properties in order. A name without `=` has no value, which differs from an empty value.
+/// Properties in the order of the text. A name without `=` has no value. "No value" and "an empty value" are different.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
 /// `decode-*`.
@@ -16,7 +16,8 @@ pub struct PropertyBag {
 }
 
 impl PropertyBag {
-    /// Sets a property. A second value for a name replaces the first and keeps its position.
+    /// Sets a property. If the bag already contains the name, the new value replaces the old value at the same
+    /// position.
     pub fn set(&mut self, name: impl Into<String>, value: Option<String>) {
         let name = name.into();
         match self.entries.iter_mut().find(|(it, _)| *it == name) {
@@ -52,8 +53,8 @@ impl PropertyBag {
         text
     }
 
-    /// Parses the rest of a topic. The bag ends at the first `/`. One leading `?` is ignored. `+` stays `+`.
-    /// If a name occurs twice, the last value counts.
+    /// Parses a bag at the end of a topic. The bag ends at the first `/`. The parser ignores one leading `?`, and does
+    /// not change `+`. If a name occurs twice, the parser uses the last value.
     ///
     /// # Errors
     /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.

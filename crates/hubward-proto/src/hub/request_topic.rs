@@ -1,5 +1,7 @@
-//! The MQTT topics, other than telemetry, to which a device publishes: twin requests and responses to direct
-//! methods. Each contains a request id. The client chooses it for a twin request, the hub for a method.
+//! The MQTT topics to which a device publishes twin requests and responses to direct methods.
+//!
+//! Each topic contains a request id. The client chooses the id of a twin request. The hub chooses the id of a method
+//! call, and the response repeats this id.
 
 use crate::ProtoError;
 
@@ -26,7 +28,7 @@ impl TwinGetTopic {
     /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
+    /// [`ProtoError::Topic`] if `topic` is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let request_id = request_id(topic.strip_prefix(TWIN_GET));
         request_id
@@ -55,7 +57,7 @@ impl TwinReportedTopic {
     /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
+    /// [`ProtoError::Topic`] if `topic` is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let request_id = request_id(topic.strip_prefix(TWIN_REPORTED));
         request_id
@@ -86,7 +88,7 @@ impl MethodResponseTopic {
     /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic, or if the status or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` is another topic, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let parts = topic.strip_prefix(METHOD_RESPONSE).and_then(|it| it.split_once("/?$rid="));
         let read = parts.and_then(|(status, rest)| Some((status.parse().ok()?, request_id(Some(rest))?)));

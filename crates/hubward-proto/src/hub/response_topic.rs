@@ -1,5 +1,4 @@
-//! The MQTT topics, other than messages, to which a hub publishes for a device: twin responses, changes of
-//! desired properties, and direct method calls.
+//! The MQTT topics to which a hub publishes twin responses, changes of desired properties, and direct method calls.
 
 use crate::ProtoError;
 use crate::percent::{decode, encode};
@@ -14,11 +13,12 @@ const METHOD_REQUEST: &str = "$iothub/methods/POST/";
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinResponseTopic {
-    /// 200 for a twin, 204 for a change; another HTTP status for a refusal.
+    /// 200 with a twin; 204 after a change of reported properties; another HTTP status for a refusal.
     pub status: u16,
     /// The id that the client chose in the request.
     pub request_id: String,
-    /// The new version of the reported properties, with status 204, if the topic contains a valid one.
+    /// The new version of the reported properties, which hubs send with status 204. `None` if the topic contains no
+    /// valid version.
     pub version: Option<u64>,
 }
 
@@ -33,11 +33,11 @@ impl TwinResponseTopic {
         }
     }
 
-    /// Parses the topic of a publish by a hub. Unknown parameters are ignored. A version that is not a number
-    /// is ignored, because the response is useful without it.
+    /// Parses the topic of a publish by a hub. Ignores unknown parameters. Ignores a version that is not a number,
+    /// because the response is useful without a version.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic, if the status is missing or not a number, or if the
+    /// [`ProtoError::Topic`] if `topic` is another topic, if the status is missing or not a number, or if the
     /// request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/twin/res/{status}/?$rid={id}");
@@ -55,7 +55,7 @@ impl TwinResponseTopic {
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DesiredTopic {
-    /// The version after the change. The body also contains it.
+    /// The version after the change. The body contains the same version.
     pub version: Option<u64>,
 }
 
@@ -69,10 +69,10 @@ impl DesiredTopic {
         }
     }
 
-    /// Parses the topic of a publish by a hub. A version that is not a number is ignored.
+    /// Parses the topic of a publish by a hub. Ignores a version that is not a number.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic.
+    /// [`ProtoError::Topic`] if `topic` is another topic.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let rest = topic.strip_prefix(TWIN_DESIRED);
         let rest = rest.filter(|it| it.is_empty() || it.starts_with('?'));
@@ -104,7 +104,7 @@ impl MethodRequestTopic {
     /// parameter.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic, or if the name or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` is another topic, or if the name or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/methods/POST/{name}/?$rid={id}");
         let (name, rest) = topic.strip_prefix(METHOD_REQUEST).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
@@ -113,8 +113,8 @@ impl MethodRequestTopic {
         Ok(Self { name, request_id })
     }
 
-    /// Returns the request id in the topic of a call, even if the name of the method is not valid. A caller
-    /// needs only this id to refuse the call.
+    /// Returns the request id in the topic of a method call, even if the name of the method is not valid. A client
+    /// needs only the request id to refuse the call.
     #[must_use]
     pub fn request_id(topic: &str) -> Option<&str> {
         let at = topic.strip_prefix(METHOD_REQUEST).and_then(|it| Some(&it[it.find("/?")? + 1..]))?;

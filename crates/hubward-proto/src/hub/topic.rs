@@ -14,7 +14,7 @@ pub struct TelemetryTopic {
 }
 
 impl TelemetryTopic {
-    /// Returns the topic up to the property bag. It is the same for every message of an identity.
+    /// Returns the topic up to the property bag. All telemetry messages of an identity have this prefix.
     #[must_use]
     pub fn prefix(identity: &HubIdentity) -> String {
         format!("{}/messages/events/", identity.topic_base())
@@ -24,8 +24,8 @@ impl TelemetryTopic {
     ///
     /// # Errors
     /// [`ProtoError::TooLarge`] if the properties make the topic longer than MQTT allows.
-    /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`: an id may contain them, but a
-    /// topic must not.
+    /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`. The services allow these characters in
+    /// ids, but MQTT does not allow them in the topic of a message.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {
         // This code runs for each message. It has no early exit, so the compiler can compare many bytes at a time.
         if prefix.bytes().fold(false, |found, it| found | (it == b'#') | (it == b'+')) {
@@ -46,7 +46,7 @@ impl TelemetryTopic {
     /// Parses the topic of a publish by `identity`. The last `/` may be missing.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic or belongs to another device,
+    /// [`ProtoError::Topic`] if `topic` is another topic or belongs to another device,
     /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let rest = topic
@@ -98,7 +98,7 @@ impl TopicFilter {
     /// Parses the filter of a SUBSCRIBE by `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is not a documented filter, or belongs to another device.
+    /// [`ProtoError::Topic`] if `filter` is not a documented filter, or belongs to another device.
     pub fn parse(identity: &HubIdentity, filter: &str) -> Result<Self, ProtoError> {
         if filter.starts_with("$iothub/methods/POST/") {
             return Ok(Self::Methods);

@@ -128,8 +128,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// Returns the size of properties in bytes as a hub counts it: names and strings as UTF-8, 8 for a number, 4
-/// for a Boolean, 0 for `null`.
+/// Returns the size of properties in bytes as a hub counts it. Names and strings count their UTF-8 bytes. A number
+/// counts 8 bytes, a Boolean 4 bytes, and `null` 0 bytes.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size"; `[guess]` for the elements of an
 /// array, which count by the same rules.
@@ -138,7 +138,7 @@ pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 
-/// Like [`size`], for a patch: a property that the patch removes counts 0, including its name.
+/// Returns the size of a patch. Counts as [`size`] does, but ignores each property that the patch removes.
 fn size_of_patch(values: &Map<String, Value>) -> usize {
     let kept = values.iter().filter(|(_, value)| !value.is_null());
     let sizes = kept.map(|(name, value)| {
@@ -162,8 +162,8 @@ fn size_of_value(value: &Value) -> usize {
     }
 }
 
-/// Checks whether a hub would accept these properties: names, strings, numbers, depth, and a total size of
-/// at most `limit`.
+/// Checks that a hub would accept these properties. The checks are: names, strings, numbers, depth, and that the total
+/// size is at most `limit` bytes.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
@@ -176,8 +176,10 @@ pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError
     at_most(size(values), limit)
 }
 
-/// Checks whether a hub may accept this patch of properties. Like [`check`], but properties that the patch
-/// removes do not count for the size. Only the hub knows whether the changed section is within its limit.
+/// Checks a patch with the rules of [`check`]. Properties that the patch removes do not count for the size.
+///
+/// A hub may still refuse a patch that passes this check. Only the hub knows the size of the whole section after the
+/// change.
 ///
 /// # Errors
 /// As [`check`].
@@ -193,7 +195,8 @@ fn at_most(size: usize, limit: usize) -> Result<(), ProtoError> {
     Ok(())
 }
 
-/// `depth` is 0 for the section itself.
+/// Checks the members of an object. `depth` is the depth of the object below the section; the section itself has depth
+/// 0.
 fn check_object(values: &Map<String, Value>, path: &str, depth: usize) -> Result<(), ProtoError> {
     for (name, value) in values {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -249,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The examples of RFC 7396, appendix A, in which both sides are objects, and two cases for twins.
+    /// Tests two cases for twins, and the examples of RFC 7396, appendix A, in which target and patch are objects.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

@@ -4,15 +4,17 @@ use serde_json::{Map, Value};
 
 /// The size of a section of a twin.
 ///
-/// A client that tracks a section updates its size with each patch, so that the cost of a patch does not
-/// grow with the section.
+/// A client that stores a section updates the size with each patch. The update reads the patch and the values that the
+/// patch replaces, but not the whole section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TwinSize {
     /// Number of bytes as a hub counts them, see [`twin::size`](super::twin::size).
     pub counted: usize,
-    /// Number of bytes as JSON, with at most one extra byte for each object and array. Unlike
-    /// [`counted`](Self::counted), it includes empty objects, empty arrays and each `null` in an array.
+    /// Number of bytes of the section as JSON. This number can be too high by one byte for each object and array.
+    ///
+    /// The number includes empty objects, empty arrays and each `null` in an array; [`counted`](Self::counted) does not
+    /// include them.
     pub json: usize,
 }
 
@@ -23,8 +25,10 @@ impl TwinSize {
         values.iter().fold(Self::EMPTY_OBJECT, |size, (name, value)| size.plus(Self::of_member(name, value)))
     }
 
-    /// Calculates the size of `values` after `patch` is [merged](super::twin::merge) into it. `self` is the
-    /// size of `values` before. Reads only the patch and the values that it replaces.
+    /// Returns the size that `values` will have after `patch` is [merged](super::twin::merge) into `values`. `self` is
+    /// the size of `values` before the merge.
+    ///
+    /// Reads only the patch and the values that the patch replaces.
     #[must_use]
     pub fn after(self, values: &Map<String, Value>, patch: &Map<String, Value>) -> Self {
         let mut size = self;
@@ -80,7 +84,7 @@ impl TwinSize {
         Self { counted: self.counted + other.counted, json: self.json + other.json }
     }
 
-    /// Subtracts the size of a part of this value.
+    /// Subtracts `other`, the size of a part of this value.
     const fn minus(self, other: Self) -> Self {
         Self { counted: self.counted.saturating_sub(other.counted), json: self.json.saturating_sub(other.json) }
     }
@@ -109,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Counts the extra commas: a container with members has one comma fewer than members.
+    /// Returns how many commas `json` counts too many: one for each object or array with members.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),

@@ -87,7 +87,7 @@ impl IndividualEnrollment {
     }
 }
 
-/// An enrollment of any number of devices. The key of each device is derived from the group key.
+/// An enrollment of any number of devices. With symmetric keys, the key of each device is derived from the group key.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `EnrollmentGroup`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ pub struct EnrollmentSettings {
     /// Host names of the hubs to choose from; all linked ones if absent or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hubs: Option<Vec<String>>,
-    /// The host name of a single hub. An older form of `iot_hubs`; implies a static allocation.
+    /// The host name of the only hub, in an older form of `iot_hubs`. With this member, DPS uses static allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hub_host_name: Option<String>,
     /// The initial twin of a device.
@@ -152,7 +152,7 @@ pub struct EnrollmentSettings {
     /// The authority that issues device certificates, in further previews; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority_name: Option<Value>,
-    /// The policy of this authority; not interpreted.
+    /// The policy of the authority in `certificate_authority_name`; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_policy_name: Option<Value>,
     /// The certificates that devices trust, in previews; not interpreted.
@@ -212,7 +212,7 @@ impl Attestation {
     }
 }
 
-/// Two keys as base64. A device may sign with either. `Debug` output contains neither.
+/// Two keys as base64. A device may sign with either key. `Debug` output contains no key.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SymmetricKeys {
@@ -256,7 +256,7 @@ impl Default for ReprovisionPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InitialTwin {
-    /// The tags, which the device does not get.
+    /// The tags. Devices do not get the tags.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub tags: Map<String, Value>,
     /// The properties.

@@ -48,7 +48,8 @@ pub fn enrollment_group(enrollment_group_id: &str) -> String {
     format!("/enrollmentGroups/{}", encode(enrollment_group_id))
 }
 
-/// Returns the path of a registration record. With `/query` appended, it is the path of a group's records.
+/// Returns the path of a registration record. To query the records of a group, pass the id of the group and append
+/// `/query`.
 #[must_use]
 pub fn registration(id: &str) -> String {
     format!("/registrations/{}", encode(id))

@@ -49,8 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event. If the program does not get a message, it cannot settle the message, so this function marks
-    /// it as handled.
+    /// Translates an event of the session. The program cannot settle a message that it does not get, so this function
+    /// marks such a message as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
@@ -85,8 +85,8 @@ impl IncomingRouter {
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
-        // The program settles only messages that the code above returns. Mark other messages as handled; their PUBACK
-        // still waits for earlier messages.
+        // The program settles only messages that the code above returns. Mark every other message as handled. The
+        // PUBACK of such a message still waits for earlier messages.
         if let AckNeed::OnSettlement(lock) = ack {
             core.consume(lock);
         }
@@ -138,7 +138,7 @@ impl IncomingRouter {
     }
 
     /// Reads the input and the properties of a message to this device or module. If some properties are not valid,
-    /// returns the others: the program, not the client, decides what to do with the message.
+    /// returns the other properties. The program decides how to handle such a message.
     fn read(&self, topic: &str, rest: &str) -> (Option<String>, PropertyBag) {
         let of_module = self.identity.module.is_some();
         let read = if of_module {

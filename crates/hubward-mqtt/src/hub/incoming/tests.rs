@@ -1,5 +1,5 @@
-//! Checks that arbitrary input never panics and keeps the acknowledgements correct. The flow tests check
-//! the meaning of each topic.
+//! Checks that arbitrary input causes no panic and no wrong acknowledgement. The flow tests check how the client
+//! handles each topic.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn samples() -> Vec<Vec<u8>> {
 /// Passes the bytes to a connection. Panics if a message is lost or acknowledged wrongly.
 fn feed(bytes: &[u8], module: bool) {
     let mut buffer = BytesMut::from(bytes);
-    // Padding, because a changed length may be longer than the packet.
+    // Add padding, because a changed length may be longer than the packet.
     buffer.extend_from_slice(&[b'&'; 300]);
     let Ok(Some(Incoming::Publish(message))) = packet::decode(&mut buffer, PACKET_MAX, false) else { return };
     let (mut router, mut core) = (router(module), core());

@@ -10,7 +10,7 @@ use crate::hub::HubIdentity;
 use crate::retry_after::RETRY_AFTER_MAX;
 use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
-/// Maximum number of times that the device registers again because the service does not know the operation.
+/// Maximum number of new registrations after the service has answered that it does not know the operation.
 ///
 /// Source: `[guess]`.
 const REREGISTRATIONS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ pub struct Registration {
     state: State,
     /// Number of consecutive failures. A successful answer resets it.
     failures: u32,
-    /// How often the service did not know an operation and the device registered again.
+    /// Number of new registrations because the service did not know the operation.
     reregistrations: u32,
     /// Consecutive logins that the service refused as unavailable.
     unavailable: u32,
@@ -70,12 +70,12 @@ pub enum RegistrationEnd {
         /// The service's record, with error code and message if the service sent them.
         state: Box<RegistrationState>,
     },
-    /// The flow does not retry after the last failure: a retry cannot help, there were too many consecutive
-    /// failures, or the deadline is too close.
+    /// The flow gave up after a failure. A retry cannot help, there were too many consecutive failures, or the next
+    /// retry would come after the deadline.
     GaveUp {
         /// Number of consecutive failures.
         failures: u32,
-        /// Whether the flow gave up because the next retry would have come after the deadline.
+        /// Whether the flow gave up because the next retry would come after the deadline.
         out_of_time: bool,
     },
     /// The service was still assigning a hub when the deadline passed, or it asked to wait beyond the deadline.
@@ -97,7 +97,8 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Returns the identity of the device at its hub, from which its topics, user name and tokens are built.
+    /// Returns the identity of the device at its hub. The topics, the user name and the tokens of the device contain
+    /// this identity.
     pub fn identity(&self) -> HubIdentity {
         HubIdentity::new(self.hub.clone(), self.device_id.clone())
     }
@@ -147,12 +148,14 @@ pub enum FailureKind {
 #[non_exhaustive]
 #[must_use]
 pub struct RetryPolicy {
-    /// Maximum number of consecutive failures. The flow gives up at the next one.
+    /// Maximum number of consecutive failures. The flow gives up at the next failure.
     pub max_failures: u32,
-    /// The longest wait after the first failure. The longest wait doubles with each further failure. The actual wait is
-    /// random, up to the longest wait.
+    /// Upper limit of the random wait after the first failure. The limit doubles with each further failure.
+    ///
+    /// The flow waits for a random time up to the limit. If the service also asks for a wait, the flow adds the two
+    /// waits.
     pub first_wait: Duration,
-    /// The longest wait after any number of failures.
+    /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
 }
 
@@ -196,8 +199,8 @@ impl Registration {
         }
     }
 
-    /// Continues an earlier operation instead of registering again: the service bills registrations, but not
-    /// polls.
+    /// Continues an earlier operation instead of registering again. The service bills registrations, but it does not
+    /// bill polls.
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self
@@ -226,8 +229,9 @@ impl Registration {
         }
     }
 
-    /// Processes the outcome of a request. `jitter` is a random number from 0 to 1, which spreads the retries
-    /// of many devices over time.
+    /// Processes the outcome of a request.
+    ///
+    /// `jitter` is a random number from 0 to 1. Random waits spread the retries of many devices over time.
     pub fn on_reply(&mut self, now: Instant, jitter: f64, reply: Result<&DpsReply, Failure>) {
         if matches!(self.state, State::Ended(_)) {
             return;
@@ -265,12 +269,12 @@ impl Registration {
                 let state = Box::new(operation.registration_state.clone().unwrap_or_default());
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
-            // No trace shows `unassigned`; the C# and Java SDKs treat it like `assigning`. An unknown status
-            // may be a new status of a running operation: poll if the operation is known.
+            // No trace shows `unassigned`; the C# and Java SDKs treat this status like `assigning`. An unknown status
+            // may be a new status of a running operation, so the flow polls if it knows the operation.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
-                // Only the first poll may follow at once: a tight loop of polls would load the network.
+                // Only the first poll may follow immediately. Polls without a wait between them would load the network.
                 let least = if self.operation.is_some() { limits::POLL_INTERVAL_MIN } else { Duration::ZERO };
-                // The answer to a poll may lack the operation id: then the id stays the same.
+                // The answer to a poll may lack the operation id. The flow then keeps the earlier id.
                 if !operation.operation_id.is_empty() {
                     match OperationId::new(operation.operation_id.as_str()) {
                         Ok(id) => self.operation = Some(id),
@@ -342,7 +346,7 @@ impl Registration {
 }
 
 impl RetryPolicy {
-    /// Returns the longest wait after this many consecutive failures.
+    /// Returns the upper limit of the random wait after this many consecutive failures.
     fn wait_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         self.first_wait.saturating_mul(1 << doublings).min(self.max_wait).min(RETRY_AFTER_MAX)

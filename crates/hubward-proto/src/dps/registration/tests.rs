@@ -97,7 +97,7 @@ fn an_unknown_status_ends_the_flow_if_the_service_has_ended_the_operation() {
             assert!(shown.starts_with("thinking\\u{202e}xxx") && shown.ends_with("x… (5011 bytes)"), "{shown}");
         }
     }
-    // A known word keeps its meaning with every status.
+    // The status `assigning` has the same meaning with HTTP status 200.
     let mut it = Flow::new(None);
     it.reply(assigning(), Some(7), Some(200));
     assert_eq!(it.wait(), 7);
@@ -273,7 +273,7 @@ fn a_login_that_is_refused_as_unavailable_is_repeated_twice() {
     }
     it.fail(FailureKind::Unavailable, None);
     assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 3, out_of_time: false }));
-    // Another failure in between resets the count.
+    // A failure of another kind resets the count of `Unavailable` failures.
     let mut it = Flow::new(None);
     for kind in [FailureKind::Unavailable, FailureKind::Network, FailureKind::Unavailable] {
         it.fail(kind, None);

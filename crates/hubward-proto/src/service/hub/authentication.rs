@@ -10,7 +10,7 @@ word! {
     ///
     /// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`.
     AuthenticationType {
-        /// With a token that is signed with one of its keys.
+        /// With a token that the device or module signs with one of its keys.
         Sas = "sas",
         /// With a self-signed certificate, which the hub identifies by its thumbprint.
         SelfSigned = "selfSigned",
@@ -34,7 +34,7 @@ pub struct Authentication {
     /// The keys. The service generates them if they are absent or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
-    /// The thumbprints of its certificates.
+    /// The thumbprints of the device's or module's certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509_thumbprint: Option<X509Thumbprint>,
 }

@@ -18,7 +18,7 @@ word! {
 }
 
 word! {
-    /// Whether a device is connected. The cloud's value may be up to five minutes old.
+    /// Whether a device is connected. The service may report this state up to five minutes late.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
     ConnectionState {
@@ -31,8 +31,8 @@ word! {
 
 /// A device in the registry of a hub.
 ///
-/// The service ignores read-only members in requests. A twin uses another name for the time of the last status
-/// change, see [`Twin`](super::Twin).
+/// The service ignores read-only members in requests. The time of the last status change has another name in a twin;
+/// see [`Twin`](super::Twin).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub struct Device {
     /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The scope of an edge device, or of the edge device that is the parent of this device.
+    /// The scope of this device if it is an edge device; otherwise the scope of its parent edge device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
     /// The scopes of the edge devices that are the parents of this device.
@@ -83,7 +83,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Creates an enabled device that signs with keys that the service generates.
+    /// Creates an enabled device that authenticates with symmetric keys. The service generates the keys.
     #[must_use]
     pub fn new(device_id: impl Into<String>) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Device {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// The device is an IoT Edge device, through which other devices connect.
+    /// Whether the device is an IoT Edge device. Other devices can connect through an IoT Edge device.
     pub iot_edge: bool,
 }
 
@@ -120,7 +120,7 @@ pub struct Capabilities {
 pub struct Module {
     /// The id of the module.
     pub module_id: String,
-    /// The id of its device.
+    /// The id of the device to which the module belongs.
     pub device_id: String,
     /// The manager of the module, such as `IotEdge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// Creates a module of a device. The module signs with keys that the service generates.
+    /// Creates a module of a device. The module authenticates with symmetric keys. The service generates the keys.
     #[must_use]
     pub fn new(device_id: impl Into<String>, module_id: impl Into<String>) -> Self {
         Self {

@@ -32,8 +32,8 @@ word! {
     }
 }
 
-/// One operation of a bulk request: a device or module, and the change. In this JSON, the ETags are named
-/// `eTag` and `twinETag`.
+/// One operation of a bulk request: a device or module, and the change. In the JSON of this request, the ETags have the
+/// names `eTag` and `twinETag`.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `ExportImportDevice`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub struct OperationProperties {
     pub reported: Option<Map<String, Value>>,
 }
 
-/// The result of a bulk request. The status of the answer is 200, or 400 if an operation failed.
+/// The result of a bulk request. The HTTP status is 200 if all operations succeeded, and 400 if an operation failed.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `BulkRegistryOperationResult`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

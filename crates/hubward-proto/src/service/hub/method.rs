@@ -12,15 +12,15 @@ use serde_json::Value;
 pub struct MethodRequest {
     /// The method's name.
     pub method_name: String,
-    /// The payload for the device. With `None` the device gets an empty body, with `Some(Null)` the text
-    /// `null`.
+    /// The payload for the device. With `None`, the device gets an empty body. With `Some(Value::Null)`, the device
+    /// gets the text `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     pub payload: Option<Value>,
-    /// How long the hub waits for the device's response, in seconds: 5 to 300, 30 if absent.
+    /// How long the hub waits for the device's response, in seconds: from 5 to 300; 30 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_in_seconds: Option<u64>,
-    /// How long the hub waits for a device that is not connected, in seconds: 0 to 300, 0 if absent, and at
-    /// most the response timeout.
+    /// How long the hub waits for a device that is not connected, in seconds: from 0 to 300; 0 if absent. This timeout
+    /// must not exceed the response timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout_in_seconds: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub struct MethodResult {
     pub payload: Value,
 }
 
-/// Deserializes `null` as `Some(Null)`, because an absent payload means something else.
+/// Deserializes `null` as `Some(Null)`, because a payload of `null` and an absent payload have different meanings.
 fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }

@@ -1,4 +1,5 @@
-//! How a hub refuses a request of an operator: a name in a header, and one of two forms of the body.
+//! A hub's refusal of an operator's request. A header contains the name of the error code. The body contains details,
+//! in one of two forms.
 
 use serde_json::{Value, json};
 
@@ -85,8 +86,8 @@ impl HubRefusal {
         }
     }
 
-    /// Parses the header, if there is one, and the body in either form. Never fails: the status of a refusal
-    /// counts even if header and body are not valid.
+    /// Parses the header, if there is one, and the body in either form. Never fails: an answer with an invalid header
+    /// and an invalid body is still a refusal, without details.
     ///
     /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests.
     #[must_use]
@@ -111,7 +112,7 @@ impl HubRefusal {
         }
     }
 
-    /// Encodes the body with the number: JSON inside `Message`.
+    /// Encodes the body in the form that contains the number of the code: JSON text inside `Message`.
     #[must_use]
     pub fn to_nested(&self) -> Value {
         let inner = json!({
@@ -123,7 +124,7 @@ impl HubRefusal {
         json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
     }
 
-    /// Encodes the body with the name: `ErrorCode:{name};{message}`.
+    /// Encodes the body in the form that contains the name of the code: `ErrorCode:{name};{message}`.
     #[must_use]
     pub fn to_named(&self) -> Value {
         let (name, message) = (self.name.as_deref().unwrap_or_default(), self.message.as_deref().unwrap_or_default());

@@ -14,7 +14,7 @@ use crate::hub::Properties;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Twin {
-    /// The id of the device; absent in some answers to queries that do not select it.
+    /// The id of the device. Absent in the answer to a query that does not select it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
     /// The id of the module; absent for the twin of a device.
@@ -47,16 +47,16 @@ pub struct Twin {
     /// How the device or module authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication_type: Option<AuthenticationType>,
-    /// The thumbprints of its certificates.
+    /// The thumbprints of the device's or module's certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x509_thumbprint: Option<X509Thumbprint>,
-    /// The PnP model that the device named when it connected; often empty.
+    /// The id of the PnP model that the device sent when it connected; often empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
     /// The version of the whole twin. It grows with each change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The tags, which the device does not get. A module of an edge device has none.
+    /// The tags. Devices do not get the tags. The twin of a module of an edge device has no tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Map<String, Value>>,
     /// The desired and the reported properties.
@@ -65,7 +65,7 @@ pub struct Twin {
     /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The scope of an edge device, or of the edge device that is the parent of this device.
+    /// The scope of this device if it is an edge device; otherwise the scope of its parent edge device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
     /// The scopes of the edge devices that are the parents of this device.
@@ -101,9 +101,12 @@ impl TwinSections {
     }
 }
 
-/// A change of a twin by an operator. As a patch it is merged into the twin, and `null` removes a property. As
-/// a replacement it replaces the tags and the desired properties. The parser ignores all other members of
-/// the JSON, so an operator can send back a twin that it has read.
+/// A change of a twin by an operator.
+///
+/// If an operator sends the change as a patch, the hub merges it into the twin, and `null` removes a property. If an
+/// operator sends the change as a replacement, it replaces the tags and the desired properties.
+///
+/// The parser ignores all other members of the JSON, so an operator can read a twin, change it and send it back.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
