@@ -1,4 +1,4 @@
-//! The login of operators' commands: the key of a policy, or a Microsoft Entra token.
+//! The login for the commands of operators: the key of a policy, or a Microsoft Entra token.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -101,7 +101,7 @@ pub(crate) struct LoginArgs {
     pub(crate) request_timeout: Duration,
 }
 
-/// The login and the connection options, read from files and variables. `Debug` shows no secret.
+/// The login and the connection options. They are already read from files and variables. `Debug` shows no secret.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) login: ServiceLogin,
@@ -137,7 +137,7 @@ impl LoginArgs {
         self.login.is_some() || self.login_file.is_some() || self.bearer_token_file.is_some()
     }
 
-    /// Reads the login from the arguments, otherwise from the variables.
+    /// Reads the login from the arguments. If they contain none, reads the login from the variables.
     ///
     /// # Errors
     /// The error names the missing setting and all ways to set it. It never contains a secret.
@@ -151,7 +151,8 @@ impl LoginArgs {
         })
     }
 
-    /// The authorities to trust and the rules for dialing, from the arguments and the variables.
+    /// Returns the file of trusted authorities and the rules for dialing. Both come from the arguments and the
+    /// variables.
     pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<DialOverride>), Failure> {
         let rules = crate::environment::variable(vars::CONNECT_TO).map(|it| DialOverride::parse_list(&it)).transpose();
         let mut connect_to =
@@ -162,8 +163,10 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// The arguments with which another command logs in the same way from any folder, each with a leading space.
-    /// Returns `None` if they would contain a secret, or name a file that can be read only once.
+    /// Returns the arguments for another `hubward` command that logs in in the same way. The arguments work in any
+    /// folder. Each argument has a leading space.
+    ///
+    /// Returns `None` if an argument would contain a secret, or would name a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));
@@ -212,8 +215,8 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
                 .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // Reading the file here reports errors early. Each request reads a regular file again, to get the
-        // newest token; a pipe can be read only once.
+        // Read the file now, to report errors early. If it is a regular file, each request reads it again, and gets the
+        // newest token. A pipe can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });
@@ -223,14 +226,14 @@ impl LoginArgs {
         })
     }
 
-    /// The host name from `--host`; a short name is completed with the domain in Azure.
+    /// Returns the host name from `--host`. Adds the domain in Azure to a short name.
     fn full_host(&self, service: Service) -> Option<String> {
         let host = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty())?;
         let is_whole = host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost");
         Some(if is_whole { host.to_owned() } else { format!("{host}{}", service.domain()) })
     }
 
-    /// Refuses a `--host` that differs from the host name in the connection string.
+    /// Returns an error if `--host` differs from the host name in the connection string.
     fn check_host(&self, service: Service, host: &str, given: &str) -> Result<(), Failure> {
         match self.full_host(service) {
             Some(wanted) if !wanted.eq_ignore_ascii_case(host) => {
