@@ -1,4 +1,5 @@
-//! Options of `az` that have no effect here. The program accepts them so that commands written for `az` work.
+//! Options of `az` that `hubward` does not need. The program accepts most of them, because commands written for `az`
+//! should work.
 
 use clap::{ArgAction, Args};
 

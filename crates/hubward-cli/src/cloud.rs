@@ -1,4 +1,5 @@
-//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors of its start.
+//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors if its start
+//! fails.
 
 use hubward_emulator::{StartError, StateError};
 

@@ -1,4 +1,4 @@
-//! The environment variables that only this program reads. The façade reads all other variables.
+//! Environment variables that this program reads itself. The façade reads further variables.
 
 /// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.
 #[cfg(any(feature = "emulator", feature = "service"))]

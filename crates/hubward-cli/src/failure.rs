@@ -179,8 +179,8 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // The client refused the request before it sent it, so the arguments are wrong. Otherwise the service
-            // refused it.
+            // The client refused the request and did not send it, so the arguments are wrong. In all other cases, the
+            // service refused the request.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };

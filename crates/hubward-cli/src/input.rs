@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// Maximum size in bytes of a file with a body. The limit prevents that a wrong file fills the memory.
+/// Maximum size in bytes of a file with a body. The limit protects the memory if the user names a wrong file.
 ///
-/// The limit is larger than the largest message, so a file that is a little too large still gets the error with its
-/// size.
+/// The limit is larger than the largest message. If a file is only a little too large, the check of the message reports
+/// its size.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
 /// Maximum size in bytes of a state to import. The admin port has the same limit.
@@ -97,7 +97,7 @@ fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     whole(what, file, BODY_MOST, read)
 }
 
-/// The text of a seed or an export; `-` is standard input.
+/// Reads the text of a seed or an export; `-` is standard input.
 #[cfg(feature = "emulator")]
 pub(crate) fn state_text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
     let path = file.to_owned();
@@ -130,8 +130,8 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Returns the message if it is within the limits of the service. Otherwise returns an error. The check also adds a
-/// message ID, because the ID counts towards the limits.
+/// Checks the message against the limits of the service, and returns it. The message ID counts towards the limits, so
+/// the check uses a message with an ID.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// Maximum size in bytes of a file with a key or token. The limit prevents that a wrong file fills the memory. Keys and
-/// tokens are much shorter.
+/// Maximum size in bytes of a file with a key or token. The limit protects the memory if the user names a wrong file.
+/// Keys and tokens are much shorter.
 const MOST: u64 = 64 * 1024;
 
 /// Options for the device's key. At most one of them is allowed. If none is given, the key comes from the environment.
@@ -28,7 +28,7 @@ pub(crate) struct KeySource {
     symmetric_key_stdin: bool,
     /// The device's key in base64; other users can see it.
     ///
-    /// Other users of this machine can see it in the list of processes: prefer a file, standard input or
+    /// Other users of this machine can see the key in the list of processes. Prefer a file, standard input or
     /// PROVISIONING_SYMMETRIC_KEY.
     #[arg(long, value_name = "BASE64")]
     symmetric_key: Option<Secret>,

@@ -108,7 +108,7 @@ enum Command {
 
 impl Command {
     /// Returns whether this is an `az` command that has another name in `hubward`. Clap does not parse the arguments of
-    /// such a command, so `--output` is not parsed either.
+    /// such a command, so it does not parse `--output` either.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }

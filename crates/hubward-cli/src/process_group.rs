@@ -1,5 +1,5 @@
 //! Runs each program in a separate process group. This process can then kill the program together with all processes
-//! that the program has started. It does so before it exits.
+//! that the program has started. Before this process exits, it kills all programs that still run.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -29,7 +29,7 @@ pub(crate) struct DpsArgs {
     pub(crate) key: KeySource,
     /// File with the enrollment group's key in base64; `-` reads standard input.
     ///
-    /// The command derives the device's key from it.
+    /// The command derives the device's key from the group's key.
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
     pub(crate) group_key_file: Option<PathBuf>,

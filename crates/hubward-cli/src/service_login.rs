@@ -38,7 +38,7 @@ impl Service {
         }
     }
 
-    /// The domain of the service in Azure, appended to the short name of an instance.
+    /// Returns the domain of the service in Azure. The short name of an instance and this domain form its host name.
     pub(crate) const fn domain(self) -> &'static str {
         match self {
             Self::Dps => ".azure-devices-provisioning.net",
@@ -59,7 +59,8 @@ pub(crate) struct LoginArgs {
     login_file: Option<PathBuf>,
     /// Connection string of a policy; visible to other users of this machine.
     ///
-    /// Other users can see it in the list of processes: prefer a file, standard input or the variable.
+    /// Other users can see the connection string in the list of processes. Prefer a file, standard input or the
+    /// variable.
     #[arg(long, short, value_name = "CONNSTR", global = true, conflicts_with = "bearer_token_file")]
     login: Option<Secret>,
     /// File with a Microsoft Entra token; needs --host.
@@ -69,8 +70,8 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL, selects the emulator that runs on this machine. A URL is the URL of an admin port. If neither
-    /// this option nor a login is given, the variable selects the emulator.
+    /// Without a URL, selects the emulator that runs on this machine. With the URL of an admin port, selects the
+    /// emulator at this URL. If neither this option nor a login is given, the variable selects the emulator.
     #[arg(
         long,
         value_name = "URL",

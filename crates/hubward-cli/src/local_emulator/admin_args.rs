@@ -14,8 +14,8 @@ use crate::failure::Failure;
 pub(crate) struct AdminArgs {
     /// Admin port of a running emulator [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Such as http://127.0.0.1:8480. The default is the emulator that runs with the data directory, or
-    /// port 8480 of this machine.
+    /// An example is http://127.0.0.1:8480. The default is the emulator that runs with the data directory, or port 8480
+    /// of this machine.
     #[arg(long, value_name = "URL")]
     pub(crate) admin: Option<String>,
     /// Data directory of the emulator [env: HUBWARD_DATA_DIR] [default: per user]

@@ -35,7 +35,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How long a command waits at its end for a reader that does not read. The command waits at most two times.
+/// How long a command waits at its end for a reader that does not read. A command waits for this time once or twice.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The format of the output.
@@ -119,7 +119,8 @@ pub(crate) struct Output {
     format: Format,
     stdout: Writer,
     stderr: Writer,
-    /// Whether the command has ended. If it has ended, `Output` no longer waits for a reader that has stopped reading.
+    /// Whether the command has ended. After the end, `Output` does not wait any longer for a reader that has stopped
+    /// reading.
     is_over: watch::Sender<bool>,
 }
 
@@ -281,7 +282,8 @@ impl Output {
         }
     }
 
-    /// Waits until the command has ended or was interrupted. Then waits until the reader stops reading.
+    /// Waits until the command has ended or was interrupted. After that, returns when the reader of `writer` stops
+    /// reading, and discards the waiting text.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Replaces characters that could control a terminal with spaces. [`is_hidden`] lists these characters.
+//! Replaces characters with spaces if they could control a terminal. [`is_hidden`] lists these characters.
 
 use std::borrow::Cow;
 

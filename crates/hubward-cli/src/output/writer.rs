@@ -311,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer that waits for an order before each write. The order contains the result of the write.
+    /// A target for tests. Each write waits until the test sends an order. The order contains the result of the write.
     struct Reader {
         orders: mpsc::Receiver<io::Result<()>>,
         taken: mpsc::Sender<Vec<u8>>,

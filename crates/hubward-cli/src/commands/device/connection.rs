@@ -46,7 +46,7 @@ pub(super) struct ConnectionArgs {
     connection_string_file: Option<PathBuf>,
     /// Connection string; visible to other users of this machine.
     ///
-    /// Other users can see it in the list of processes: prefer a file, standard input or
+    /// Other users can see the connection string in the list of processes. Prefer a file, standard input or
     /// IOTHUB_DEVICE_CONNECTION_STRING.
     #[arg(long, value_name = "TEXT", conflicts_with = "connection_string_file", conflicts_with_all = DPS_FLAGS)]
     connection_string: Option<Secret>,

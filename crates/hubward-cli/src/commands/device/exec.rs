@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(result.status, 504);
         let ids = std::fs::read_to_string(&file).expect("it ran");
         let (started, program) = ids.split_once('\n').expect("two ids");
-        // The test waits for the killed program, so the system has removed its process.
+        // `call` has killed the program and has waited for its end, so the system has removed its process.
         assert!(!Path::new("/proc").join(program.trim()).exists());
         // The program had started another process. This process stays a zombie (`Z`) until its new parent waits for it.
         let ended = async {

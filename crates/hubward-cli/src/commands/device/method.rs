@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// Difference between two time limits for a call: the client's limit is longer than the program's limit.
+/// The client's time limit for a call is the time limit of the program plus this time.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]

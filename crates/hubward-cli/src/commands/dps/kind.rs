@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Creates the enrollment or group. If an ETag is given, replaces an existing one whose ETag matches.
+    /// Creates the enrollment or group. If `etag` is given, replaces the existing enrollment or group with this ETag.
     pub(super) async fn write(
         self,
         dps: &DpsService,
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Deletes the enrollment or group. If an ETag is given, the existing ETag must match.
+    /// Deletes the enrollment or group. If `etag` is given and does not match, the service refuses the request.
     pub(super) async fn delete(self, dps: &DpsService, id: &str, etag: Option<&str>) -> Result<(), ServiceError> {
         let call = match self {
             Self::Individual => dps.delete_enrollment(id),

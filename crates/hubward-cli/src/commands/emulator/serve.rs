@@ -36,7 +36,7 @@ pub(super) struct StartArgs {
     seed: Option<PathBuf>,
     /// Add an enrollment group with a published key; loopback only.
     ///
-    /// A device can then register with any registration id, and with the key derived from the group's key.
+    /// A device can then register with any registration id. Its key is derived from the group's key.
     #[arg(long, env = "HUBWARD_DEV_KEYS", value_parser = BoolishValueParser::new())]
     dev_keys: bool,
     /// Port of MQTT over TLS; 0 for a free port.
@@ -174,7 +174,8 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
 }
 
 /// Returns the settings of a device that can register. This is the device of the seed's first enrollment. If the seed
-/// has no enrollment, it is a device of the only group; without such a group, it is a newly enrolled device.
+/// has no enrollment, it is a device of the only group. If there is not exactly one group, the function enrolls a new
+/// device.
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);

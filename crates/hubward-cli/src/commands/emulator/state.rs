@@ -72,8 +72,8 @@ struct StateArgs {
     hub: Vec<String>,
 }
 
-/// The emulator that a command uses: a running emulator and its URL, or an emulator that this command has started. The
-/// latter uses a data directory that no other emulator uses.
+/// The emulator that a command uses: a running emulator and its URL, or an emulator that the command itself has started
+/// with a data directory.
 enum StateSource {
     Running(AdminPort, String),
     DataDir(Emulator, PathBuf),
@@ -111,8 +111,8 @@ impl StateArgs {
     }
 }
 
-/// Returns whether the emulator at this port uses this data directory. The check is necessary after an emulator was
-/// killed: its `ready.json` still exists, and another emulator may use the port by now.
+/// Returns whether the emulator at this port uses this data directory. A killed emulator leaves its `ready.json`, and
+/// another emulator may now use the port in this file.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
@@ -186,7 +186,7 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
             state
         }
     };
-    // Indent the JSON, so that users can read it and keep it under version control.
+    // Indent the JSON. Users read this file, and keep it under version control.
     let text = format!("{state:#}\n");
     match &args.file {
         None if output.is_text() => output.exact(text.trim_end().to_owned()).await,

@@ -9,8 +9,7 @@ use crate::shell::Shell;
 pub(super) struct AzCommand(String);
 
 impl AzCommand {
-    /// Creates the command line `az`, followed by `command` and the name of the hub. The name is the first part of
-    /// `host`.
+    /// Creates a command line from `az`, `command`, and the name of the hub. This name is the first part of `host`.
     pub(super) fn new(command: &str, host: &str) -> Self {
         let name = host.split('.').next().unwrap_or(host);
         Self(format!("az {command}")).option("--hub-name", Some(name))

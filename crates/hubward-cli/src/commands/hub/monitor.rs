@@ -80,8 +80,8 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The stream is closed: the emulator has ended or restarted. Open the stream again; if the emulator has
-            // ended, this fails.
+            // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
+            // emulator has ended, this fails.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }
@@ -98,7 +98,8 @@ async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, Strin
     Ok((admin, reached.host))
 }
 
-/// A stream of telemetry. After the connection is closed, it can be opened again, and continues after the last event.
+/// A stream of telemetry. `open` can be called again after the connection is closed. The new stream continues after the
+/// last event.
 struct Feed {
     admin: AdminPort,
     path: String,

@@ -43,8 +43,8 @@ pub(super) struct TokenArgs {
     key: KeyArgs,
     /// Connection string to sign with, offline; visible to other users of this machine.
     ///
-    /// The connection string may be that of a policy, a device or a module. Other users can see it in the list
-    /// of processes.
+    /// The connection string belongs to a policy, a device or a module. Other users can see it in the list of
+    /// processes.
     #[arg(long, visible_alias = "cs", value_name = "CONNSTR",
           conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
     connection_string: Option<Secret>,

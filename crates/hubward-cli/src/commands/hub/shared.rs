@@ -54,8 +54,8 @@ impl EtagArgs {
 
 /// Parses the JSON of an identity, and applies `change` to it. Returns the changed JSON and the ETag for the write.
 ///
-/// The ETag is the one from `--etag`. Without `--etag`, it is the ETag in the identity. If the identity has no ETag
-/// either, it is `*`, which matches any.
+/// The ETag is the one from `--etag`. Without `--etag`, it is the ETag in the JSON. If the JSON contains no ETag, it is
+/// `*`, which matches any ETag.
 pub(super) fn edited(
     what: &str,
     read: &RawValue,

@@ -98,7 +98,7 @@ struct Ca {
 
 impl Ca {
     /// Finds the certificate authority. If an argument or the variable names an emulator, asks this emulator. Otherwise
-    /// reads the file in the data directory, even if no emulator runs. If there is no file, asks the emulator that runs
+    /// reads the file in the data directory, even while no emulator runs. If the file does not exist, asks the emulator
     /// on this machine.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
