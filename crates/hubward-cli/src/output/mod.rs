@@ -35,7 +35,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How long a command waits at its end for a reader that does not read. A command waits for this time once or twice.
+/// How long a command waits at its end for a reader that does not read. A command waits for this time at most twice.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The format of the output.
