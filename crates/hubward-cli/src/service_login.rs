@@ -83,8 +83,8 @@ pub(crate) struct LoginArgs {
     pub(crate) emulator: Option<Option<String>>,
     /// Host name of the instance, or its first part.
     ///
-    /// Required with --bearer-token-file, and if an emulator has several hubs. A connection string contains
-    /// the host name.
+    /// This option is required with --bearer-token-file. It is also required if an emulator has several hubs. A
+    /// connection string contains the host name.
     #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
     pub(crate) host: Option<String>,
     /// PEM file of authorities to trust in place of the system's [env: HUBWARD_CA_FILE]

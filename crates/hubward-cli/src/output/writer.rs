@@ -96,8 +96,8 @@ impl Writer {
         }
     }
 
-    /// Queues the text if there is room. Otherwise drops the text and counts it. When there is room again, the next
-    /// text follows a line with this count.
+    /// Queues the text if there is room. Otherwise drops the text and counts it. When there is room again, queues a
+    /// line with this count before the next text.
     pub(crate) fn offer(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes >= QUEUE_MAX {
