@@ -86,7 +86,8 @@ impl DpsArgs {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-        // If the registration ID is missing, derive a key from an empty ID. Another check then reports the missing ID.
+        // If the registration ID is missing, derive a key from an empty ID. The caller builds the settings next, and
+        // reports the missing ID.
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 

@@ -38,7 +38,8 @@ impl Service {
         }
     }
 
-    /// Returns the domain of the service in Azure. The short name of an instance and this domain form its host name.
+    /// Returns the domain of the service in Azure. The host name of an instance is its short name followed by this
+    /// domain.
     pub(crate) const fn domain(self) -> &'static str {
         match self {
             Self::Dps => ".azure-devices-provisioning.net",
@@ -216,8 +217,8 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
                 .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // Read the file now, to report errors early. If it is a regular file, each request reads it again, and gets the
-        // newest token. A pipe can be read only once.
+        // Read the file now, to report errors early. Each request reads a regular file again, to get the newest token.
+        // A pipe can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });

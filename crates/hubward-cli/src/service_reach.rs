@@ -116,7 +116,7 @@ async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
     Ok(health["emulator"].take())
 }
 
-/// Selects a name from `names`. `wanted` is a whole name, or the part before the service's domain in Azure.
+/// Selects a name from `names`. `wanted` is a whole name, or a short name without the domain of the service in Azure.
 ///
 /// Without `wanted`, returns the first name of a DPS, because all names of a DPS have the same state. For a hub,
 /// returns the name only if `names` contains just one.

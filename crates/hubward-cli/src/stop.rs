@@ -17,8 +17,8 @@ static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender
 /// ends the process.
 static LISTENS: Mutex<bool> = Mutex::new(false);
 
-/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready: a program that reads this
-/// line may stop the command immediately.
+/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready. Another program may read
+/// this line, and send a signal immediately.
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {

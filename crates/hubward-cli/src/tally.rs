@@ -33,8 +33,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Sends the messages of `feed`, and then waits for the remaining acknowledgements. Stops sending if a message
-    /// cannot be queued.
+    /// Sends the messages of `feed`. If a message cannot be queued, stops sending. At the end, waits for the
+    /// acknowledgements of all messages that were sent.
     ///
     /// # Cancel safety
     /// Dropping the future keeps the counts.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// Limit of the queue in bytes. While the queue contains fewer bytes, it accepts a text of any size.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
-/// Limit in bytes for frames of an animation. While the queue contains this number of bytes or more, it drops frames.
+/// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
 /// Number of bytes in one write; a pipe accepts this number at once. If a reader reads fewer bytes within a period, it

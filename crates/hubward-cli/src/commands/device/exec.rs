@@ -59,7 +59,8 @@ impl Program {
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs the program for one call. If the future is dropped, kills the program and all processes of its group.
+    /// Runs the program for one call. If the future is dropped, kills the program and the processes that the program
+    /// has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
         // The cloud chooses the method name. Refuse a name that begins with `-`, because the program would read it as
         // an option.

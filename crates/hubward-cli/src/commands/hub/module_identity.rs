@@ -166,7 +166,7 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// Lists the modules of a device: all of them, or the first `--top` modules. The service always returns all modules.
+/// Lists the modules of a device. The service returns all modules. With `--top`, the command keeps only the first ones.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let top = args.top.limit()?;
     let body: Box<RawValue> = hub.modules(&args.device.device_id).verbatim().await?;

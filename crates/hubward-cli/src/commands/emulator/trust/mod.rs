@@ -18,7 +18,8 @@ use crate::shell::Shell;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const NAME: &str = "hubward emulator CA ";
-/// Number of hexadecimal digits after [`NAME`] in the common name. The digits are the beginning of the key's hash.
+/// Number of hexadecimal digits after [`NAME`] in the common name. These digits are the beginning of the hash of the
+/// CA's key.
 const TAG: usize = 8;
 const UNKNOWN: &str = "the emulator's certificate authority";
 
