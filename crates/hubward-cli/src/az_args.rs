@@ -1,4 +1,5 @@
-//! Options of `az` that have no effect here. The program accepts them so that commands written for `az` work.
+//! Options of `az` that `hubward` does not need. The program accepts most of them, because commands written for `az`
+//! should work.
 
 use clap::{ArgAction, Args};
 
@@ -6,13 +7,14 @@ use crate::failure::Failure;
 
 #[derive(Debug, Args)]
 pub(crate) struct AzArgs {
-    /// Options of `az` for the subscription and for authentication. In hubward, the login replaces them.
+    /// Options of `az` for the subscription and for authentication. The login of hubward replaces these options.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
-    /// Also suppresses the warning in `check`.
+    /// Option of `az` that hides warnings. If it is given, `check` prints no warning.
     #[arg(long, action = ArgAction::Count, global = true, hide = true)]
     only_show_errors: u8,
-    /// Verbosity, which `hubward` sets with --log, and answers to questions that `hubward` does not ask.
+    /// Options of `az` for verbosity, and for answering questions in advance. `hubward` sets its verbosity with
+    /// `--log`, and does not ask these questions.
     #[arg(
         long,
         aliases = ["debug", "yes", "repair"],
@@ -22,13 +24,14 @@ pub(crate) struct AzArgs {
         hide = true
     )]
     verbose: u8,
-    /// Selects a part of the answer.
+    /// Option of `az` that selects a part of the answer. `check` refuses it.
     #[arg(long, global = true, hide = true)]
     query: Option<String>,
 }
 
 impl AzArgs {
-    /// Warns about options that are ignored, and refuses options that would change the answer.
+    /// Returns an error for `--query`. Prints a warning if an option for the subscription or for authentication is
+    /// given.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.query.is_some() {
             return Err(Failure::usage("--query is not supported; --output json prints the service's whole answer")

@@ -1,13 +1,13 @@
-//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors if it does not
-//! start.
+//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors if its start
+//! fails.
 
 use hubward_emulator::{StartError, StateError};
 
 use crate::failure::Failure;
 use crate::shell::Shell;
 
-/// The shell commands that set the variables of the local cloud. With them, `hubward provision` needs no arguments, and
-/// Python and Node trust the local cloud.
+/// Returns the shell commands that set the variables of the local cloud. After these commands, `hubward provision`
+/// needs no arguments, and Python and Node trust the local cloud.
 pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {
     let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
     if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
@@ -25,17 +25,17 @@ pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)
     lines.join("\n")
 }
 
-/// Converts the names in the variables from the emulator to owned texts.
+/// Converts the names of the variables from `&'static str` to `String`.
 pub(crate) fn owned(variables: Vec<(&'static str, String)>) -> Vec<(String, String)> {
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The value of a variable.
+/// Returns the value of the variable with this name.
 pub(crate) fn value(variables: &[(String, String)], name: &str) -> Option<String> {
     variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
 }
 
-/// The failure to report if the emulator does not start, with a hint.
+/// Converts the error of a failed start into the failure that the command prints. Adds a hint for some errors.
 pub(crate) fn not_started(error: StartError) -> Failure {
     let hint = match &error {
         StartError::Bind { what, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::failure::Failure;
 
-/// Asks for confirmation, unless `yes` is set. Fails if standard input is not a terminal.
+/// Asks the user for confirmation, unless `yes` is set. Returns an error if the user refuses, or if standard input is
+/// not a terminal.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());

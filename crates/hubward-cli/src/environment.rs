@@ -1,4 +1,4 @@
-//! The environment variables that this program reads besides those of the façade.
+//! Environment variables that this program reads itself. The façade reads further variables.
 
 /// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.
 #[cfg(any(feature = "emulator", feature = "service"))]
@@ -10,7 +10,7 @@ pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) const EMULATOR_ADMIN: &str = "HUBWARD_EMULATOR_ADMIN";
 
-/// The value of an environment variable; an empty one counts as not set.
+/// Returns the value of an environment variable. Returns `None` if the variable is not set or is empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }

@@ -8,7 +8,7 @@ use hubward::Fault;
 pub(crate) enum ExitCode {
     /// The command succeeded.
     Ok = 0,
-    /// A problem of this machine, such as a file that cannot be written or a port in use.
+    /// A problem of this machine. Examples: a file cannot be written, or a port is in use.
     Local = 1,
     /// A missing or wrong argument, variable or input.
     Usage = 2,
@@ -34,7 +34,7 @@ pub(crate) enum ExitCode {
     Output = 12,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
-    /// The reader closed the pipe, as `| head -1` does: 128 plus the number of SIGPIPE, as shells report it.
+    /// The reader closed the pipe, as `| head -1` does. Like the code of shells, it is 128 plus the number of SIGPIPE.
     ClosedPipe = 141,
 }
 

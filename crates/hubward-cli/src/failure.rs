@@ -16,7 +16,7 @@ pub(crate) struct Report {
     pub(crate) messages: Vec<String>,
     /// The step that failed: `arguments`, `dps-register`, `hub-login`, …
     pub(crate) stage: String,
-    /// Host and port, if the command had begun to connect.
+    /// Host and port. `None` if the command failed before it began to connect.
     pub(crate) endpoint: Option<String>,
     /// The party that has to act.
     pub(crate) fault: String,
@@ -48,7 +48,7 @@ impl Failure {
         Self::new(ExitCode::Local, "local", "local".to_owned(), message)
     }
 
-    /// Like [`local`](Self::local), from an error with causes.
+    /// Like [`local`](Self::local), but takes the message from an error, and adds the causes of the error.
     #[cfg(feature = "emulator")]
     pub(crate) fn local_with_causes(error: &dyn std::error::Error) -> Self {
         let mut failure = Self::local("");
@@ -56,7 +56,7 @@ impl Failure {
         failure
     }
 
-    /// Like [`usage`](Self::usage), from an error with causes.
+    /// Like [`usage`](Self::usage), but takes the message from an error, and adds the causes of the error.
     #[cfg(any(feature = "emulator", feature = "service"))]
     pub(crate) fn of_arguments(error: &dyn std::error::Error) -> Self {
         let mut failure = Self::usage("");
@@ -69,7 +69,7 @@ impl Failure {
         Self::new(ExitCode::Interrupted, "interrupted", "user".to_owned(), "interrupted")
     }
 
-    /// A failure without endpoint, service code, tracking ID and hint.
+    /// Creates a failure. It has no endpoint, service code, tracking ID or hint.
     pub(crate) fn new(
         exit_code: ExitCode,
         stage: impl Into<String>,
@@ -96,7 +96,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// A message that was not acknowledged.
+    /// Creates the failure for a message that the hub has not acknowledged.
     pub(crate) fn from_send(error: &SendError) -> Self {
         Self::diagnosed(error, Diagnosis::from(error))
     }
@@ -179,7 +179,8 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // If the request was never sent, this is a usage error. Otherwise the service has refused the request.
+            // The client refused the request and did not send it, so the arguments are wrong. In all other cases, the
+            // service refused the request.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };
@@ -208,7 +209,8 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// If the hint names a setting, replaces the setting's name with the name of its flag.
+/// Replaces the name of the setting in the hint with the name of the flag. Returns the hint unchanged if `setting` is
+/// `None`.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {
@@ -221,13 +223,13 @@ fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     hint.replace(&setting.to_string(), &flag)
 }
 
-/// The texts of the error and of its causes.
+/// Returns the text of the error, followed by the texts of its causes.
 fn messages(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Some libraries repeat the cause in their own text.
+        // Skip a cause whose text is already in the text of the error. Some libraries repeat it there.
         if texts.last().is_none_or(|it| !it.contains(&text)) {
             texts.push(text);
         }

@@ -1,4 +1,4 @@
-//! Reads arguments and files that contain no secrets: JSON and bodies of messages.
+//! Reads arguments and files that contain no secrets: JSON, and the bodies of messages.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// Maximum size in bytes of a file with a body, so that a wrong file does not fill the memory. The limit is above the
-/// size of the largest message, so that the check of the message can report the size.
+/// Maximum size in bytes of a file with a body. The limit protects the memory if the user names a wrong file.
+///
+/// The limit is larger than the largest message. If a file is only a little too large, the check of the message reports
+/// its size.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
-/// The limit of the admin port for an import.
+/// Maximum size in bytes of a state to import. The admin port has the same limit.
 #[cfg(feature = "emulator")]
 const STATE_MOST: u64 = 64 << 20;
 
@@ -29,7 +31,7 @@ pub(crate) struct TopArgs {
 
 #[cfg(feature = "service")]
 impl TopArgs {
-    /// The maximum; `None` for all.
+    /// Returns the maximum number of results. Returns `None` if there is no maximum.
     pub(crate) fn limit(&self) -> Result<Option<usize>, Failure> {
         match self.top {
             Some(0) => Err(Failure::usage("--top 0 returns no results").hint("write a number from 1, or -1 for all")),
@@ -39,8 +41,9 @@ impl TopArgs {
     }
 }
 
-/// Parses the JSON of an argument, or of the file that the argument names as `@FILE`. As in `az`, the argument may also
-/// be `FILE` without `@` if this is not JSON.
+/// Parses the JSON of an argument. The argument is JSON, or `@FILE` for a file that contains the JSON.
+///
+/// As in `az`, the file name also works without `@`, if the argument is not JSON.
 pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {
         None => match parsed(flag, text.as_bytes()) {
@@ -67,13 +70,13 @@ fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
 }
 
 /// Replaces single quotes with double quotes, because the examples of `az` contain single quotes. Returns `None` if the
-/// result is not JSON, or if the text is long.
+/// result is not JSON, or if the text has more than 1,000 bytes.
 fn with_double_quotes(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|it| it.len() <= 1000)?.replace('\'', "\"");
     serde_json::from_str::<Value>(&text).is_ok().then(|| text.trim().to_owned())
 }
 
-/// Checks a patch of reported properties against the limits of a hub.
+/// Checks a patch of reported properties against the limits of a hub. Returns the patch.
 pub(crate) fn patch(flag: &str, value: Value) -> Result<Map<String, Value>, Failure> {
     let Value::Object(map) = value else {
         return Err(Failure::usage(format!("{flag} is JSON, but not an object")).hint("write '{\"name\": value}'"));
@@ -94,7 +97,7 @@ fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     whole(what, file, BODY_MOST, read)
 }
 
-/// The text of a seed or an export; `-` is standard input.
+/// Reads the text of a seed or an export; `-` is standard input.
 #[cfg(feature = "emulator")]
 pub(crate) fn state_text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
     let path = file.to_owned();
@@ -106,8 +109,8 @@ pub(crate) fn state_text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<S
     }
 }
 
-/// The content of a file, or of standard input for `-`; `None` if it has more than `most` bytes. Reads no more
-/// than one byte beyond `most`.
+/// Reads a file; `-` is standard input. Returns `None` if the file has more than `most` bytes. Reads at most one byte
+/// more than `most`.
 fn at_most(most: u64, file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -127,7 +130,8 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Returns the message if it is within the limits of the service, with and without an added message id.
+/// Checks the message against the limits of the service, and returns it. The message ID counts towards the limits, so
+/// the check uses a message with an ID.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),
@@ -137,12 +141,12 @@ pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     }
 }
 
-/// The message with a random id, if it has none.
+/// Returns the message. If the message has no ID, adds a random one.
 pub(crate) fn with_id(message: Message) -> Message {
     if message.id().is_some() { message } else { message.message_id(unique_id()) }
 }
 
-/// A random UUID (version 4), as the message id in Microsoft's sample.
+/// Returns a random UUID (version 4). Microsoft's sample uses such message IDs, too.
 pub(crate) fn unique_id() -> String {
     let bits = fastrand::u128(..) & !(0xf000_u128 << 64) & !(0b11_u128 << 62) | (0x4000_u128 << 64) | (0b10_u128 << 62);
     let hex = format!("{bits:032x}");

@@ -1,4 +1,4 @@
-//! Reads a key from a file, standard input, the environment, or the command line; generates a key.
+//! Reads a key from a file, standard input, the environment, or the command line. Also generates keys.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// Maximum size in bytes of a file with a key or token, so that a wrong file does not fill the memory. Keys and tokens
-/// are much shorter.
+/// Maximum size in bytes of a file with a key or token. The limit protects the memory if the user names a wrong file.
+/// Keys and tokens are much shorter.
 const MOST: u64 = 64 * 1024;
 
-/// Options for the device's key. At most one is allowed; without one, the key comes from the environment.
+/// Options for the device's key. At most one of them is allowed. If none is given, the key comes from the environment.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct KeySource {
@@ -28,7 +28,7 @@ pub(crate) struct KeySource {
     symmetric_key_stdin: bool,
     /// The device's key in base64; other users can see it.
     ///
-    /// Other users of this machine can see it in the list of processes: prefer a file, standard input or
+    /// Other users of this machine can see the key in the list of processes. Prefer a file, standard input or
     /// PROVISIONING_SYMMETRIC_KEY.
     #[arg(long, value_name = "BASE64")]
     symmetric_key: Option<Secret>,
@@ -70,7 +70,7 @@ impl KeySource {
         self.symmetric_key_stdin || self.symmetric_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 
-    /// The key's text, if one of the arguments was given.
+    /// Reads the device's key from the place that the arguments select. Returns `None` if no argument is given.
     pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.symmetric_key_file {
             return read_key_file(file).map(Some);
@@ -89,14 +89,15 @@ impl KeySource {
         Ok(None)
     }
 
-    /// The key's text from `PROVISIONING_SYMMETRIC_KEY`.
+    /// Reads the device's key from the variable `PROVISIONING_SYMMETRIC_KEY`.
     pub(crate) fn from_env() -> Option<Zeroizing<String>> {
         std::env::var(vars::SYMMETRIC_KEY).ok().filter(|it| !it.trim().is_empty()).map(Zeroizing::new)
     }
 }
 
-/// Reads a secret from a file, or from the command line. Prints a warning if the secret is on the command line, because
-/// other users can read command lines. `what` names the secret in errors.
+/// Reads a secret from a file, or from the command line. `what` names the secret in errors.
+///
+/// If the secret is on the command line, prints a warning, because other users of this machine can read command lines.
 #[cfg(feature = "service")]
 pub(crate) fn from_file_or_text(
     what: &str,
@@ -116,19 +117,19 @@ pub(crate) fn from_file_or_text(
     Ok(None)
 }
 
-/// A new random key in base64.
+/// Generates a random key. Returns it in base64.
 #[cfg(feature = "service")]
 pub(crate) fn new_key() -> Result<String, Failure> {
     let key = hubward::SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
     Ok(key.expose_base64().to_string())
 }
 
-/// The text of a key file; `-` is standard input.
+/// Reads the text of a key file; `-` is standard input.
 pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     read_secret_file("key", file)
 }
 
-/// The text of a file that contains a secret; `-` is standard input. `what` names the secret in errors.
+/// Reads the text of a file that contains a secret; `-` is standard input. `what` names the secret in errors.
 pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<String>, Failure> {
     if file == Path::new("-") {
         return read_stdin(what);
@@ -148,10 +149,11 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     }
 }
 
-/// Whether the name of a missing file looks like the secret itself: a connection string, a key, a token.
+/// Returns whether the user probably passed the secret itself in place of a file name: a connection string, a key or a
+/// token. Call this if the file does not exist.
 fn is_value(file: &Path) -> bool {
     let Some(text) = file.to_str() else { return false };
-    // A path in an existing folder is the path of a file, even if the file does not exist.
+    // If the folder exists, the text is a file name, not a secret.
     let is_in_folder = file.parent().is_some_and(|it| !it.as_os_str().is_empty() && it.exists());
     let is_key = || STANDARD.decode(text.trim()).is_ok_and(|it| it.len() >= 16);
     text.contains("SharedAccess")
@@ -166,7 +168,7 @@ fn read_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     text.ok_or_else(|| Failure::usage(format!("no {what} on standard input: it has more than {MOST} bytes")))
 }
 
-/// The whole text; `None` if it has more than [`MOST`] bytes.
+/// Reads the whole text. Returns `None` if the text has more than [`MOST`] bytes.
 fn read_most(source: impl std::io::Read) -> std::io::Result<Option<Zeroizing<String>>> {
     let mut text = Zeroizing::new(String::new());
     source.take(MOST + 1).read_to_string(&mut text)?;

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::failure::Failure;
 use crate::output::{Writer, visible_log};
 
-/// Starts the log. If the reader of stderr stops reading, lines are dropped and counted; logging never blocks.
+/// Starts the log. Logging never blocks: if the reader of stderr stops reading, the log drops lines and counts them.
 ///
 /// # Errors
 /// If the filter is not valid.
@@ -15,7 +15,8 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
-    // A single word that is not a level would be the name of a target, and the filter would hide all other lines.
+    // Refuse a single word that is not a level. The log would take it as the name of a target, and hide all other
+    // lines.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
@@ -34,7 +35,7 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     Ok(())
 }
 
-/// Forwards each line of the log to the writer; the log writes one line at a time.
+/// Sends each line of the log to the writer. The log calls `write` once for each line.
 struct Lines(Writer);
 
 impl Write for Lines {

@@ -43,8 +43,8 @@ use crate::stop::Stop;
 
 /// Connects devices to Azure IoT, and runs a local DPS and IoT Hub.
 ///
-/// Provisions a device through DPS and sends its telemetry, over HTTPS, MQTT or MQTT over WebSocket. Manages
-/// enrollments and hubs. An independent project, not a Microsoft product.
+/// Provisions a device through DPS over HTTPS, MQTT or MQTT over WebSocket, and sends its telemetry over the last two.
+/// Manages enrollments and hubs. An independent project, not a Microsoft product.
 #[derive(Debug, Parser)]
 #[command(
     name = "hubward",
@@ -107,13 +107,13 @@ enum Command {
 }
 
 impl Command {
-    /// Whether this is an `az` command that has another name here. Clap does not parse the arguments of such a command,
-    /// not even `--output`.
+    /// Returns whether this is an `az` command that has another name in `hubward`. Clap does not parse the arguments of
+    /// such a command, so it does not parse `--output` either.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
 
-    /// Whether the command prints the answer of a service, which has rows and columns.
+    /// Returns whether the command prints the answer of a service. Such an answer has rows and columns.
     const fn has_rows(&self) -> bool {
         match self {
             #[cfg(feature = "service")]
@@ -145,7 +145,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-/// Runs the whole program. Background tasks that are still running do not delay the exit.
+/// Runs the program to its end. Does not wait for background tasks.
 fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => {
@@ -155,21 +155,22 @@ fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            // The output queue needs a runtime, so this writes to stderr directly.
+            // Write to stderr directly, because the queue of the output needs a runtime.
             let _ = writeln!(std::io::stderr(), "error: the async runtime cannot be started: {error}");
             ExitCode::Local
         }
     }
 }
 
-/// Parses the arguments, and the environment variables that correspond to some of them.
+/// Parses the arguments. Clap also reads the environment variables of some arguments.
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = without_empty_variables(Cli::command());
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Ignores empty variables: a shell or a compose file sets a variable to an empty text if it has no value.
+/// Removes empty variables from the command. A shell or a compose file sets a variable to an empty text if it has no
+/// value.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty =
         |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|it| it.to_string_lossy().trim().is_empty());
@@ -177,14 +178,15 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// The format from the arguments, otherwise from the environment.
+/// Returns the format from the arguments. Without such an argument, returns the format from the environment.
 fn chosen_format(cli: &Cli) -> Result<Format, Failure> {
     let has_rows = cli.command.has_rows();
     match cli.output {
         None if cli.command.is_az_command() && wants_json() => Ok(Format::Json),
         None => {
             let format = format_from_env()?;
-            // HUBWARD_OUTPUT applies to every command of a shell, so a command without rows ignores table and tsv.
+            // HUBWARD_OUTPUT applies to all commands in a shell. If it selects `table` or `tsv`, a command without rows
+            // prints text.
             Ok(if has_rows || format.works_without_rows() { format } else { Format::default() })
         }
         Some(format) if has_rows || format.works_without_rows() => Ok(format),
@@ -224,7 +226,8 @@ fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Whether arguments that cannot be parsed, or the environment, select JSON.
+/// Returns whether the user selected JSON, by an argument or by the environment. Works even if clap cannot parse the
+/// arguments.
 fn wants_json() -> bool {
     let arguments: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
     match requested_format(&arguments) {
@@ -233,7 +236,7 @@ fn wants_json() -> bool {
     }
 }
 
-/// The format in the last `--output F`, `--output=F`, `-o F`, `-oF` or `-o=F`.
+/// Returns the format from the last argument of the form `--output F`, `--output=F`, `-o F`, `-oF` or `-o=F`.
 fn requested_format(arguments: &[String]) -> Option<&str> {
     arguments.iter().enumerate().rev().find_map(|(at, it)| match it.as_str() {
         "--output" | "-o" => arguments.get(at + 1).map(String::as_str),
@@ -256,7 +259,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = Stop::listen()?.or_interrupt(commands::quickstart::run(args, output)).await?;
-            // With --keep, Ctrl-C is the normal end from here on.
+            // With `--keep`, Ctrl-C is now the normal way to end the command.
             commands::quickstart::leave(args, cloud, output).await
         }
         #[cfg(feature = "emulator")]

@@ -1,5 +1,5 @@
-//! Runs each program in a separate process group, so that this process can kill the program together with everything
-//! that the program has started. This process does so before it exits.
+//! Runs each program in a separate process group. This process can then kill the program together with all processes
+//! that the program has started. Before this process exits, it kills all programs that still run.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,23 @@ use tokio::process::{Child, Command};
 /// The process groups of all programs that have not ended.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Whether this process is about to exit. If so, a program that starts now is killed at once.
+/// Whether this process is about to exit. While this is `true`, each new program is killed immediately.
 static ENDS: AtomicBool = AtomicBool::new(false);
 
-/// A program started with [`start`] that has not ended. Dropping the value kills its process group.
+/// The process group of a program that [`start`] has started. Dropping the value kills the group.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup(Option<i32>);
 
-/// Starts a program in a separate process group. Uses a separate thread, because starting takes long if the program's
-/// file is on a disk that does not answer.
+/// Starts a program in a separate process group.
+///
+/// Uses a separate thread, because the start blocks for a long time if the disk with the program's file does not
+/// answer.
 ///
 /// # Errors
 /// If the program does not start.
 ///
 /// # Cancel safety
-/// A program that starts after the future was dropped is killed at once.
+/// If the future is dropped before the program starts, the program is killed as soon as it starts.
 pub(crate) async fn start(mut command: Command) -> std::io::Result<(Child, ProcessGroup)> {
     let start = move || {
         #[cfg(unix)]
@@ -36,7 +38,7 @@ pub(crate) async fn start(mut command: Command) -> std::io::Result<(Child, Proce
     tokio::task::spawn_blocking(start).await.map_err(std::io::Error::other)?
 }
 
-/// Kills the process groups of all programs that have not ended, and of those that start later.
+/// Kills the process groups of all running programs. A program that starts later is killed immediately.
 pub(crate) fn kill_all() {
     ENDS.store(true, Ordering::SeqCst);
     running().iter().copied().for_each(kill);
@@ -52,13 +54,14 @@ impl ProcessGroup {
         group
     }
 
-    /// Kills the program and everything it has started. Call this before waiting for the program. After the wait, the
-    /// system may give the program's process ID to another process.
+    /// Kills all processes of the group. Call this before waiting for the program: after the wait, the system may give
+    /// the same process ID to another process.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }
 
-    /// Forgets the group after the program has ended by itself. The program's background processes keep running.
+    /// Removes the group from the list of running groups. Call this after the program has ended by itself. The
+    /// background processes of the program keep running.
     pub(crate) fn release(&mut self) {
         if let Some(id) = self.0.take() {
             running().remove(&id);
@@ -78,12 +81,12 @@ fn kill(id: i32) {
     use rustix::process::{Pid, Signal, kill_process_group};
 
     if let Some(group) = Pid::from_raw(id) {
-        // The group may have ended in the meantime.
+        // Ignore an error: the group may already have ended.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// On other systems the runtime kills the program only, through its handle.
+/// On systems other than Unix, the runtime kills only the program itself, through its handle.
 #[cfg(not(unix))]
 const fn kill(_id: i32) {}
 

@@ -1,4 +1,4 @@
-//! The arguments of the commands that find their hub through DPS, and the settings built from them.
+//! The arguments of commands that find their hub through DPS. Builds the settings from these arguments.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub(crate) struct DpsArgs {
     pub(crate) key: KeySource,
     /// File with the enrollment group's key in base64; `-` reads standard input.
     ///
-    /// The command derives the device's key from it.
+    /// The command derives the device's key from the group's key.
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
     pub(crate) group_key_file: Option<PathBuf>,
@@ -53,7 +53,8 @@ pub(crate) struct NetworkArgs {
 }
 
 impl DpsArgs {
-    /// The settings for provisioning. Flags take precedence over variables. The error names every missing setting.
+    /// Returns the settings for provisioning. Flags take precedence over variables. If settings are missing, the error
+    /// names all of them.
     pub(crate) fn settings(
         &self,
         network: &NetworkArgs,
@@ -75,7 +76,7 @@ impl DpsArgs {
         Ok(settings)
     }
 
-    /// The device's key from a flag: the key itself, or derived from the group's key.
+    /// Returns the device's key if a flag supplies it. With `--group-key-file`, derives the key from the group's key.
     fn key(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         let Some(file) = &self.group_key_file else { return self.key.read() };
         let group = SharedKey::from_base64(&read_key_file(file)?)
@@ -85,11 +86,12 @@ impl DpsArgs {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-        // If the ID is missing, derive some key: the settings then report only the missing ID.
+        // If the registration ID is missing, derive a key from an empty ID. The caller builds the settings next, and
+        // reports the missing ID.
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 
-    /// Whether a flag of DPS is given. The command must then register with DPS.
+    /// Returns whether a flag for DPS is given. If so, the command must register with DPS.
     pub(crate) fn is_given(&self) -> bool {
         self.dps_host.is_some()
             || self.id_scope.is_some()
@@ -106,12 +108,12 @@ impl DpsArgs {
 }
 
 impl NetworkArgs {
-    /// Applies the flags on top of the settings from the variables.
+    /// Adds the flags to the settings that come from the variables.
     pub(crate) fn apply(&self, ca_file: &mut Option<PathBuf>, connect_to: &mut Vec<DialOverride>) {
         if self.ca_file.is_some() {
             ca_file.clone_from(&self.ca_file);
         }
-        // The first rule that matches applies, so put the rules of the flags before the rules of the variable.
+        // The dialer uses the first rule that matches. Put the rules of the flags first, so that they take precedence.
         connect_to.splice(0..0, self.connect_to.iter().cloned());
     }
 }
@@ -142,7 +144,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a folder");
         let group = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
         assert_eq!(derived(&folder, &["--registration-id", "dev-1"]), group.derive("dev-1").expose_base64());
-        // The settings then report only the missing ID.
+        // The missing ID causes no error here. The settings report it.
         derived(&folder, &[]);
         std::fs::remove_dir_all(&folder).expect("it is there");
     }

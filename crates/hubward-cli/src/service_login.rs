@@ -1,4 +1,4 @@
-//! The login of operators' commands: the key of a policy, or a Microsoft Entra token.
+//! The login for the commands of operators: the key of a policy, or a Microsoft Entra token.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,7 +38,8 @@ impl Service {
         }
     }
 
-    /// The domain of the service in Azure, appended to the short name of an instance.
+    /// Returns the domain of the service in Azure. The host name of an instance is its short name followed by this
+    /// domain.
     pub(crate) const fn domain(self) -> &'static str {
         match self {
             Self::Dps => ".azure-devices-provisioning.net",
@@ -59,7 +60,8 @@ pub(crate) struct LoginArgs {
     login_file: Option<PathBuf>,
     /// Connection string of a policy; visible to other users of this machine.
     ///
-    /// Other users can see it in the list of processes: prefer a file, standard input or the variable.
+    /// Other users can see the connection string in the list of processes. Prefer a file, standard input or the
+    /// variable.
     #[arg(long, short, value_name = "CONNSTR", global = true, conflicts_with = "bearer_token_file")]
     login: Option<Secret>,
     /// File with a Microsoft Entra token; needs --host.
@@ -69,8 +71,8 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL, selects the emulator that runs on this machine. A URL is the URL of an admin port. If neither
-    /// this option nor a login is given, the variable selects the emulator.
+    /// Without a URL, selects the emulator that runs on this machine. With the URL of an admin port, selects the
+    /// emulator at this URL. If neither this option nor a login is given, the variable selects the emulator.
     #[arg(
         long,
         value_name = "URL",
@@ -82,8 +84,8 @@ pub(crate) struct LoginArgs {
     pub(crate) emulator: Option<Option<String>>,
     /// Host name of the instance, or its first part.
     ///
-    /// Required with --bearer-token-file, and if an emulator has several hubs. A connection string contains
-    /// the host name.
+    /// This option is required with --bearer-token-file. It is also required if an emulator has several hubs. A
+    /// connection string contains the host name.
     #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
     pub(crate) host: Option<String>,
     /// PEM file of authorities to trust in place of the system's [env: HUBWARD_CA_FILE]
@@ -101,7 +103,7 @@ pub(crate) struct LoginArgs {
     pub(crate) request_timeout: Duration,
 }
 
-/// The login and the connection options, read from files and variables. `Debug` shows no secret.
+/// The login and the connection options. They are already read from files and variables. `Debug` shows no secret.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) login: ServiceLogin,
@@ -137,7 +139,7 @@ impl LoginArgs {
         self.login.is_some() || self.login_file.is_some() || self.bearer_token_file.is_some()
     }
 
-    /// Reads the login from the arguments, otherwise from the variables.
+    /// Reads the login from the arguments. If they contain none, reads the login from the variables.
     ///
     /// # Errors
     /// The error names the missing setting and all ways to set it. It never contains a secret.
@@ -151,7 +153,8 @@ impl LoginArgs {
         })
     }
 
-    /// The authorities to trust and the rules for dialing, from the arguments and the variables.
+    /// Returns the file of trusted authorities and the rules for dialing. Both come from the arguments and the
+    /// variables.
     pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<DialOverride>), Failure> {
         let rules = crate::environment::variable(vars::CONNECT_TO).map(|it| DialOverride::parse_list(&it)).transpose();
         let mut connect_to =
@@ -162,8 +165,10 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// The arguments with which another command logs in the same way from any folder, each with a leading space.
-    /// Returns `None` if they would contain a secret, or name a file that can be read only once.
+    /// Returns the arguments for another `hubward` command that logs in in the same way. The arguments work in any
+    /// folder. Each argument has a leading space.
+    ///
+    /// Returns `None` if an argument would contain a secret, or would name a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));
@@ -212,8 +217,8 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
                 .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // Reading the file here reports errors early. Each request reads a regular file again, to get the
-        // newest token; a pipe can be read only once.
+        // Read the file now, to report errors early. Each request reads a regular file again, to get the newest token.
+        // A pipe can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });
@@ -223,14 +228,14 @@ impl LoginArgs {
         })
     }
 
-    /// The host name from `--host`; a short name is completed with the domain in Azure.
+    /// Returns the host name from `--host`. Adds the domain in Azure to a short name.
     fn full_host(&self, service: Service) -> Option<String> {
         let host = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty())?;
         let is_whole = host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost");
         Some(if is_whole { host.to_owned() } else { format!("{host}{}", service.domain()) })
     }
 
-    /// Refuses a `--host` that differs from the host name in the connection string.
+    /// Returns an error if `--host` differs from the host name in the connection string.
     fn check_host(&self, service: Service, host: &str, given: &str) -> Result<(), Failure> {
         match self.full_host(service) {
             Some(wanted) if !wanted.eq_ignore_ascii_case(host) => {

@@ -1,4 +1,4 @@
-//! Connects to the service that the arguments select: a service by its login, or an emulator by its admin port.
+//! Connects to the service that the arguments select: by a login, or through the admin port of an emulator.
 
 use hubward_service::{AdminPort, DpsService, HubService, Method, ServiceLogin, ServiceOptions};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(crate) struct Reached<S> {
     pub(crate) host: String,
     /// The login; `None` for an emulator's admin port.
     pub(crate) login: Option<ServiceLogin>,
-    /// The emulator, if the service is reached through its admin port.
+    /// The emulator. `None` if the command uses a login.
     pub(crate) emulator: Option<Emulator>,
 }
 
@@ -33,10 +33,10 @@ pub(crate) struct Emulator {
 }
 
 impl LoginArgs {
-    /// The DPS that the arguments select.
+    /// Returns a client of the DPS that the arguments select.
     ///
     /// # Errors
-    /// The errors of [`LoginArgs::read`], or that no emulator answers.
+    /// Returns the errors of [`LoginArgs::read`], and an error if no emulator answers.
     pub(crate) async fn reach_dps(&self) -> Result<Reached<DpsService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Dps).await? {
             let host = self.name_there(&emulator, Service::Dps)?;
@@ -47,10 +47,10 @@ impl LoginArgs {
         Ok(Reached { service: login.dps()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// The hub that the arguments select.
+    /// Returns a client of the hub that the arguments select.
     ///
     /// # Errors
-    /// The errors of [`LoginArgs::read`], or that no emulator answers.
+    /// Returns the errors of [`LoginArgs::read`], and an error if no emulator answers.
     pub(crate) async fn reach_hub(&self) -> Result<Reached<HubService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Hub).await? {
             let host = self.name_there(&emulator, Service::Hub)?;
@@ -61,8 +61,8 @@ impl LoginArgs {
         Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// The emulator that `--emulator` selects. If no login is given, the variable also selects an emulator. Otherwise
-    /// `None`.
+    /// Returns the emulator that `--emulator` selects. If neither this option nor a login is given, the variable
+    /// selects the emulator. Returns `None` if nothing selects an emulator.
     async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
         let by_variable = || variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
         let (by, url) = match &self.emulator {
@@ -79,7 +79,8 @@ impl LoginArgs {
         Ok(Some(Emulator { admin, url, facts }))
     }
 
-    /// The name of the hub or DPS in the emulator: the name from `--host`, or the only name.
+    /// Returns the name of the hub or DPS in the emulator. This is the name from `--host`; without `--host`, it is the
+    /// only name.
     fn name_there(&self, emulator: &Emulator, service: Service) -> Result<String, Failure> {
         let names = emulator.names(service);
         let wanted = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty());
@@ -95,10 +96,10 @@ impl LoginArgs {
 }
 
 impl Emulator {
-    /// The names of the emulator's hubs, or of its DPS.
+    /// Returns the names of the emulator's hubs, or the names of its DPS.
     fn names(&self, service: Service) -> Vec<&str> {
         match service {
-            // The emulator's own login for its DPS contains this name.
+            // Add `localhost`: the login that the emulator prints for its DPS contains this name.
             Service::Dps => texts(&self.facts["dpsHosts"]).chain(["localhost"]).collect(),
             Service::Hub => texts(&self.facts["hubs"]).collect(),
         }
@@ -115,9 +116,10 @@ async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
     Ok(health["emulator"].take())
 }
 
-/// The name from `names` that equals `wanted` or begins with it as a short name. If `wanted` is `None`, returns the
-/// first name for a DPS, because all names of a DPS have the same state. For a hub, returns the name only if it is the
-/// only one.
+/// Selects a name from `names`. `wanted` is a whole name, or a short name without the domain of the service in Azure.
+///
+/// Without `wanted`, returns the first name of a DPS, because all names of a DPS have the same state. For a hub,
+/// returns the name only if `names` contains just one.
 fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option<&'a str> {
     match wanted {
         Some(wanted) => {
@@ -139,8 +141,10 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// The admin port of the emulator that has this hub, even if the command used the hub's login. The emulator is the
-    /// one that the variable names, otherwise the one on this machine. `None` for a hub in Azure.
+    /// Returns the admin port of the emulator that has this hub. Works even if the command used the hub's login.
+    ///
+    /// The emulator is the one that the variable names. If the variable is not set, it is the emulator on this machine.
+    /// Returns `None` for a hub in Azure.
     pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));
@@ -151,7 +155,7 @@ impl Reached<HubService> {
                 .map_or_else(|| at("the emulator on this machine", &running_or_default(None), args), Ok)
                 .map(Some);
         }
-        // A hub of an emulator may have the name of a hub in Azure.
+        // The host name belongs to Azure, but an emulator may have a hub with the same name.
         let Some(admin) = named else { return Ok(None) };
         let facts = facts(&admin).await.unwrap_or_default();
         let has_it = texts(&facts["hubs"]).any(|it| it.eq_ignore_ascii_case(&self.host));
@@ -165,7 +169,7 @@ fn is_azure(host: &str) -> bool {
     [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
 }
 
-/// Adds a hint if no emulator answers.
+/// Adds a hint to the failure if no emulator answered.
 pub(crate) fn absent(failure: Failure) -> Failure {
     local_emulator::absent(failure, "--emulator=URL")
 }

@@ -14,7 +14,7 @@ use crate::output::{Event, Outcome, Output};
 use crate::spinner::Spinner;
 use crate::tally::{FEED, Tally, wind_speed};
 
-/// How long closing the client may wait for acknowledgements.
+/// How long the client waits for acknowledgements when it closes.
 pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
 /// The telemetry to send after the registration.
@@ -22,8 +22,8 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 pub(crate) struct Telemetry {
     /// Number of messages; with 0 the device does not connect to its hub.
     pub(crate) messages: usize,
-    /// The template of the messages: the device sends copies, each with its own ID. All copies share the body. If
-    /// absent, the device sends a sample wind speed.
+    /// The template of the messages. The device sends copies of it, each with its own ID; all copies share the body.
+    /// `None`: the device sends a sample wind speed.
     pub(crate) body: Option<Message>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: &Settings, telemetry: &Telemetry, output: &Out
     Ok(outcome)
 }
 
-/// Like [`run`], but does not print the event `result`. For a caller that prints more events before `result`.
+/// Like [`run`], but does not print the event `result`. The caller can print more events before `result`.
 pub(crate) async fn provision_and_send(
     settings: &Settings,
     telemetry: &Telemetry,
@@ -81,8 +81,8 @@ fn watched(provisioner: Provisioner, spinner: &Arc<Spinner>) -> Provisioner {
     })
 }
 
-/// Sends all messages without waiting for each acknowledgement, as Microsoft's sample does. Returns the number
-/// of acknowledged messages.
+/// Sends all messages. Like Microsoft's sample, does not wait for each acknowledgement before the next message. Returns
+/// the number of acknowledged messages.
 async fn send(
     settings: &Settings,
     assignment: &Assignment,
@@ -113,7 +113,7 @@ impl Telemetry {
         tokio::spawn(async move {
             for number in 1..=messages {
                 let message = body.clone().unwrap_or_else(|| wind_speed(number));
-                // Sending to the feed fails if the command has given up on the remaining messages.
+                // The receiver closes the channel after a failure. The remaining messages are then not sent.
                 if feed.send(with_id(message)).await.is_err() {
                     return;
                 }

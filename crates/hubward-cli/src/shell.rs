@@ -19,7 +19,7 @@ impl Shell {
         if cfg!(windows) { Self::Pwsh } else { Self::Sh }
     }
 
-    /// A line that sets an environment variable for the shell and the programs that it starts.
+    /// Returns a line that sets an environment variable. The shell passes the variable to the programs that it starts.
     pub(crate) fn export(self, name: &str, value: &str) -> String {
         match self {
             Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
@@ -47,7 +47,7 @@ impl Shell {
         }
     }
 
-    /// One quoted word of a command line, such as a file name.
+    /// Quotes a text as one word of a command line, such as a file name.
     pub(crate) fn word(self, text: &str) -> String {
         let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it);
         match self {

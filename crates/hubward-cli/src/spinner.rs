@@ -1,4 +1,5 @@
-//! Shows on a terminal that the command is waiting. Writes to stderr only, and never waits for the terminal.
+//! Shows on a terminal that the command is waiting. The spinner writes to stderr only, and never waits for the
+//! terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -44,8 +45,11 @@ impl Drop for Spinner {
     }
 }
 
-/// The terminal behind the writer of stderr. A stopped terminal, as after Ctrl-S, must not block the command:
-/// indicatif holds a lock while it draws, and the command needs that lock to stop the spinner.
+/// The terminal behind the writer of stderr. The user can stop a terminal with Ctrl-S, and this must not block the
+/// command.
+///
+/// indicatif holds a lock while it draws. The command needs the same lock to stop the spinner, so drawing must not wait
+/// for the terminal.
 #[derive(Debug)]
 struct Terminal(Writer);
 

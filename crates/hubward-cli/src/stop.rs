@@ -1,6 +1,7 @@
 //! Ends a command on Ctrl-C or SIGTERM.
 //!
-//! A separate thread waits for signals, so that a second Ctrl-C ends the process even if all other threads are blocked.
+//! A separate thread waits for signals. A second Ctrl-C therefore ends the process even if all other threads are
+//! blocked.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -12,15 +13,16 @@ use crate::failure::Failure;
 /// Whether the process has received a signal.
 static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Whether the thread runs. If it runs, the command decides what a signal does; otherwise a signal ends the process.
+/// Whether the signal thread runs. While it runs, the command decides what the first signal does. Otherwise a signal
+/// ends the process.
 static LISTENS: Mutex<bool> = Mutex::new(false);
 
-/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready. A program that reads that
-/// line can then stop the command immediately.
+/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready. Another program may read
+/// this line, and send a signal immediately.
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Listens for signals from now on, until the process ends.
+    /// Starts to listen for signals. This lasts until the process ends.
     ///
     /// # Errors
     /// If the operating system refuses to install the handlers.
@@ -44,7 +46,7 @@ impl Stop {
         }
     }
 
-    /// Runs `command` until it ends, or fails with [`Failure::interrupted`] at the first signal.
+    /// Runs `command` until it ends. If a signal arrives first, returns [`Failure::interrupted`].
     pub(crate) async fn or_interrupt<T>(
         &mut self,
         command: impl Future<Output = Result<T, Failure>>,
@@ -66,7 +68,7 @@ fn listens() -> MutexGuard<'static, bool> {
     LISTENS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts the thread.
+/// Starts the signal thread.
 fn start() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -77,8 +79,8 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs send two different signals for one request to stop. Therefore only a repetition of the
-            // first signal counts as the second Ctrl-C.
+            // Some programs send two different signals to stop a program once. Only a second signal of the same kind
+            // counts as the second Ctrl-C.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -133,15 +135,15 @@ impl Signals {
     }
 }
 
-/// Runs a blocking read that may never return, such as input from a terminal. Ctrl-C ends it.
+/// Runs a blocking read, such as input from a terminal. The read may never return; Ctrl-C still ends this function.
 pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if !*listens() {
-        // The signal thread does not run, so a signal ends the process by itself.
+        // The signal thread does not run, so a signal ends the process.
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // The caller blocks its thread, so its future cannot react to the signal. Wait for the read and for the signal
-    // here.
+    // This function blocks the thread of the caller, so the caller cannot react to a signal. Wait here for the read and
+    // for a signal.
     let read = tokio::task::spawn_blocking(read);
     let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();

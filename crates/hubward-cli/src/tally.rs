@@ -1,4 +1,4 @@
-//! Sends messages without waiting for each acknowledgement, and counts the acknowledged ones.
+//! Sends messages and counts the acknowledged ones. Does not wait for an acknowledgement before the next message.
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -12,9 +12,10 @@ use crate::output::{Event, Output};
 /// Capacity of the channel between the producer of messages and the client.
 pub(crate) const FEED: usize = 16;
 
-/// Maximum number of unresolved receipts. The loop enqueues messages before it handles acknowledgements. At this number
-/// of receipts, it stops enqueueing and handles acknowledgements first. Otherwise it would never handle them if a fast
-/// hub always leaves room in the queue.
+/// Maximum number of unresolved receipts.
+///
+/// The loop prefers a new message to an acknowledgement. With a fast hub, the queue always has room, so the loop would
+/// never handle an acknowledgement. At this number of receipts, the loop handles acknowledgements first.
 const IN_HAND: usize = 2048;
 
 /// The default message: the text of Microsoft's sample.
@@ -32,8 +33,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Sends the messages of `feed` until it ends or a message cannot be queued, then waits for the remaining
-    /// acknowledgements.
+    /// Sends the messages of `feed`. If a message cannot be queued, stops sending. At the end, waits for the
+    /// acknowledgements of all messages that were sent.
     ///
     /// # Cancel safety
     /// Dropping the future keeps the counts.
@@ -78,7 +79,7 @@ impl Tally {
         }
     }
 
-    /// The number of acknowledged messages, or a failure if some were not acknowledged.
+    /// Returns the number of acknowledged messages. Returns a failure if the hub did not acknowledge all messages.
     pub(crate) fn into_result(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
         let Self { acknowledged, error, .. } = self;
         if acknowledged == messages {

@@ -45,22 +45,24 @@ pub(crate) struct ProvisionArgs {
     body_file: Option<PathBuf>,
 }
 
-/// The parsed command; all files, variables and keys are already read.
+/// The settings of the command. The files, variables and keys are already read.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     settings: Settings,
     telemetry: Telemetry,
 }
 
-/// Reads the files and variables that the arguments name, and the key if the user types it. Reading blocks the thread,
-/// so call this before the program handles Ctrl-C itself. Until then, Ctrl-C ends the process immediately.
+/// Reads the files and variables that the arguments name. If the key comes from a terminal, reads the key from there.
+///
+/// Reading blocks the thread, so call this before the program handles Ctrl-C. Until then, Ctrl-C ends the process
+/// immediately.
 pub(crate) fn prepare(args: &ProvisionArgs) -> Result<Prepared, Failure> {
     let mut settings = args.dps.settings(&args.network, args.transport)?;
     settings.options.timeout = args.timeout;
     settings.hub_transport = args.hub_transport;
     let body = args.body_file.as_ref().map(|file| input::body(file).and_then(|it| input::checked(Message::new(it))));
     if args.messages > 0 || args.hub_transport.is_some() {
-        // Before the device registers, refuse a transport that cannot reach the hub.
+        // Refuse a transport that cannot reach the hub, before the device registers.
         hubward::transport::check_hub_transport(settings.effective_hub_transport())?;
     }
     let body = body.transpose()?;

@@ -1,4 +1,4 @@
-//! `hubward quickstart`: a local cloud, and a device that registers and sends telemetry. Needs no setup.
+//! `hubward quickstart`: starts a local cloud, and a device that registers and sends telemetry. Needs no setup.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) struct LocalCloud {
     variables: Vec<(String, String)>,
 }
 
-/// Runs the demo and prints every event except `result`.
+/// Runs the demo, and prints all its events except `result`. Returns the running local cloud.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
     Ok(LocalCloud { emulator, outcome, variables })
 }
 
-/// Prints the `result` and stops the local cloud: immediately, or with `--keep` on Ctrl-C.
+/// Prints the event `result` and stops the local cloud. With `--keep`, the local cloud first runs until Ctrl-C.
 pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
     let LocalCloud { emulator, outcome, variables } = cloud;
     let stop = args.keep.then(Stop::listen).transpose()?;

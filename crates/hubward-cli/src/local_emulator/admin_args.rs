@@ -14,8 +14,8 @@ use crate::failure::Failure;
 pub(crate) struct AdminArgs {
     /// Admin port of a running emulator [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Such as http://127.0.0.1:8480. The default is the emulator that runs with the data directory, or
-    /// port 8480 of this machine.
+    /// An example is http://127.0.0.1:8480. The default is the emulator that runs with the data directory, or port 8480
+    /// of this machine.
     #[arg(long, value_name = "URL")]
     pub(crate) admin: Option<String>,
     /// Data directory of the emulator [env: HUBWARD_DATA_DIR] [default: per user]
@@ -24,7 +24,8 @@ pub(crate) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// The emulator that the arguments or the variable name, otherwise the emulator that runs on this machine.
+    /// Returns the admin port of the emulator that the arguments or the variable name. If they name none, returns the
+    /// port of the emulator on this machine.
     pub(crate) fn port(&self) -> Result<AdminPort, Failure> {
         if let Some((named, _)) = self.named()? {
             return Ok(named);
@@ -32,11 +33,12 @@ impl AdminArgs {
         Self::at(&running_or_default(self.data_dir.as_deref()))
     }
 
-    /// The emulator that an argument or the variable names, and its URL.
+    /// Returns the admin port and the URL of the emulator that an argument or the variable names. Returns `None` if
+    /// they name no emulator.
     pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
         let (by, url) = match (&self.admin, variable(EMULATOR_ADMIN)) {
             (Some(url), _) => ("--admin", url.clone()),
-            // --data-dir on the command line takes precedence over the variable.
+            // A `--data-dir` on the command line takes precedence over the variable.
             (None, Some(url)) if self.data_dir.is_none() => (EMULATOR_ADMIN, url),
             _ => return Ok(None),
         };
@@ -54,7 +56,7 @@ impl AdminArgs {
         admin_port(url, &ServiceOptions::new())
     }
 
-    /// Adds a hint if no emulator answers.
+    /// Adds a hint to the failure if no emulator answered.
     pub(crate) fn absent(failure: Failure) -> Failure {
         super::absent(failure, "--admin URL")
     }

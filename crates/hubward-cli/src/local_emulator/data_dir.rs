@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// The absolute path of the data directory. The printed lines name files in it, and the user may paste them into
-/// a shell with another working directory.
+/// Returns the absolute path of the data directory.
+///
+/// The path must be absolute, because the commands print file names in this directory. The user may paste these lines
+/// into a shell with another working directory.
 pub(crate) fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     let folder = chosen.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;
     std::path::absolute(&folder)
         .map_err(|error| Failure::local(format!("the path {} cannot be resolved: {error}", folder.display())))
 }
 
-/// A folder of the current user that survives reboots.
+/// Returns a folder of the current user. The folder still exists after a reboot.
 fn default_data_dir() -> Result<PathBuf, Failure> {
     let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
     if let Some(chosen) = folder("HUBWARD_DATA_DIR") {

@@ -1,4 +1,4 @@
-//! Finds an emulator: by the URL of its admin port, or by the data directory that it runs with.
+//! Finds an emulator by the URL of its admin port, or by its data directory.
 
 #[cfg(feature = "emulator")]
 mod admin_args;
@@ -22,16 +22,16 @@ use crate::environment::EMULATOR_ADMIN;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// The port of the admin API if the user does not choose one.
+/// The default port of the admin API.
 pub(crate) const ADMIN_PORT: u16 = 8480;
 
-/// The URL of the admin API of an emulator that runs on this machine with the default port.
+/// Returns the URL of the admin API at the default port of this machine.
 pub(crate) fn default_admin_url() -> String {
     format!("http://127.0.0.1:{ADMIN_PORT}")
 }
 
-/// The URL of the emulator that runs with the data directory, otherwise the URL with the default port. Without the
-/// feature `emulator`, always the URL with the default port.
+/// Returns the admin URL of the emulator that runs with the data directory. If none runs, returns the URL with the
+/// default port. Without the feature `emulator`, always returns the URL with the default port.
 pub(crate) fn running_or_default(data_dir: Option<&Path>) -> String {
     #[cfg(feature = "emulator")]
     if let Some(running) = self::data_dir(data_dir).ok().and_then(|it| Running::with(&it)) {
@@ -50,7 +50,8 @@ pub(crate) fn admin_port(url: &str, options: &ServiceOptions) -> Result<AdminPor
     })
 }
 
-/// Adds a hint if no emulator answers. `option` is the option of the command that selects another emulator.
+/// Adds a hint to the failure if no emulator answered. `option` is the option of the command that selects another
+/// emulator.
 pub(crate) fn absent(mut failure: Failure, option: &str) -> Failure {
     if failure.exit_code == ExitCode::Network {
         failure.hint = Some(format!(

@@ -1,5 +1,5 @@
-//! The file `ready.json` in the data directory. A running emulator writes it so that other commands can find
-//! the emulator.
+//! The file `ready.json` in the data directory. A running emulator writes the file. Other commands read the file to
+//! find the emulator.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const FILE: &str = "ready.json";
 /// Names and values of environment variables.
 type Variables = [(String, String)];
 
-/// The file that the emulator writes when all its ports are open. Dropping the value removes the file.
+/// The file on disk. The emulator writes it when all ports are open. Dropping this value removes the file.
 pub(crate) struct ReadyFile(PathBuf);
 
 impl ReadyFile {
@@ -35,12 +35,12 @@ impl ReadyFile {
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
-        // The user may have removed the file already.
+        // Ignore an error: the user may already have removed the file.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// A running emulator, as its file describes it.
+/// The content of the file: the facts about a running emulator.
 pub(crate) struct Running {
     /// The settings of a device that can register.
     pub(crate) variables: Vec<(String, String)>,
@@ -51,8 +51,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The emulator that runs with this data directory, if any. If an emulator was killed, its file remains, so this
-    /// function also checks that the admin port accepts connections.
+    /// Returns the emulator that runs with this data directory, if any. The file alone does not prove that the emulator
+    /// runs, because a killed emulator leaves its file. Therefore the function also connects to the admin port.
     pub(crate) fn with(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
         let mut file: Value = serde_json::from_slice(&text).ok()?;
@@ -63,7 +63,7 @@ impl Running {
     }
 }
 
-/// Whether a program listens at the admin address.
+/// Returns whether a program listens at the admin address.
 fn answers(admin: &str) -> bool {
     let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
     address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
@@ -73,7 +73,7 @@ fn answers(admin: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The program owns its file, so it replaces a symbolic link with this name.
+    /// The file belongs to the program. If a symbolic link has its name, the program replaces the link.
     #[test]
     fn a_symbolic_link_is_replaced_and_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,5 @@
-//! The answer of a service, in each format: the service's JSON for programs, a table or tsv for scripts, text for
-//! people. JSON and tsv are a documented interface: see docs/cli.md.
+//! The answer of a service in each format: JSON for programs, `table` and `tsv` for scripts, text for people. JSON and
+//! `tsv` are a documented interface: see docs/cli.md.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{Format, Output};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Maximum width of the column of names. Longer names do not widen the column.
+/// Maximum width of the column that contains the names. A longer name does not make the column wider.
 const WIDE: usize = 40;
 
 /// Printed in place of a key.
@@ -23,15 +23,15 @@ pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
 pub(crate) struct Answer {
     /// The body as the service sent it; empty if there is none.
     body: String,
-    /// The text for people; built from the body unless the command sets its own.
+    /// The text for people. If the command sets no text of its own, it comes from the body.
     text: String,
     table: Table,
 }
 
 impl Answer {
-    /// An answer with one record or a list of records: the body is a JSON object or array.
+    /// Creates an answer with one record or a list of records. The body is a JSON object or array.
     ///
-    /// The text shows keys only if `reveal` is set. JSON is always the body of the service.
+    /// The text shows keys only if `reveal` is set. The JSON output is always the body of the service.
     pub(crate) fn of(body: impl Into<String>, columns: &[Column], reveal: bool) -> Result<Self, Failure> {
         let body = body.into();
         let parsed: Value = serde_json::from_str(&body).map_err(|error| not_json(&error))?;
@@ -45,14 +45,15 @@ impl Answer {
         Ok(Self { body, text, table })
     }
 
-    /// An answer whose rows are a part of its body.
+    /// Creates an answer with these rows. The rows are a part of the body.
     #[cfg(feature = "emulator")]
     pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
         let table = Table::of(rows, columns);
         Self { body: body.into(), text: table.for_people(), table }
     }
 
-    /// A list of records with unknown members: the columns are all names that occur, in alphabetical order.
+    /// Creates an answer with a list of records whose members are not known in advance. The columns are all member
+    /// names, in alphabetical order.
     pub(crate) fn of_any_rows(body: impl Into<String>) -> Result<Self, Failure> {
         let body = body.into();
         let rows: Vec<Value> = serde_json::from_str(&body).map_err(|error| not_json(&error))?;
@@ -60,19 +61,20 @@ impl Answer {
         Ok(Self { body, text: table.for_people(), table })
     }
 
-    /// The service returned no body: `text` is a confirmation, printed in text mode only.
+    /// Creates an answer without a body. `text` is a confirmation, which only text mode prints.
     pub(crate) fn done(text: impl Into<String>) -> Self {
         Self { body: String::new(), text: text.into(), table: Table::default() }
     }
 
-    /// One value that the command computed itself, such as a token or a connection string. JSON is an object
-    /// with one member; the other formats print the value alone, for `$(…)`.
+    /// Creates an answer with one value that the command computed itself, such as a token or a connection string.
+    ///
+    /// JSON is an object with one member. `text` and `tsv` print the value alone, for `$(…)`; `table` adds a title.
     pub(crate) fn value(name: &'static str, value: &str) -> Self {
         let body = serde_json::json!({ name: value }).to_string();
         Self { body, text: value.to_owned(), table: Table::single(name, value) }
     }
 
-    /// The answer in one format.
+    /// Returns the answer in this format.
     pub(super) fn in_format(&self, format: Format) -> Cow<'_, str> {
         match format {
             Format::Json => Cow::Borrowed(&self.body),
@@ -96,7 +98,7 @@ impl Answer {
 }
 
 impl Output {
-    /// Prints the answer of a service, the last output of the command.
+    /// Prints the answer of a service. This is the last output of the command.
     pub(crate) async fn answer(&self, answer: &Answer) -> ExitCode {
         let text = answer.in_format(self.format);
         let text = text.trim_end_matches('\n');
@@ -111,13 +113,13 @@ impl Output {
     }
 }
 
-/// A JSON array of the service's records, unchanged and in its order.
+/// Returns a JSON array of the records. Each record has the text that the service sent, and the order is the same.
 pub(crate) fn list(records: &[Box<RawValue>]) -> String {
     let records: Vec<&str> = records.iter().map(|it| it.get()).collect();
     format!("[{}]", records.join(","))
 }
 
-/// A record as lines of names and values: `initialTwin.tags.site  a`.
+/// Returns a record as lines, each with a name and a value, such as `initialTwin.tags.site a`.
 fn described(value: &Value, reveal: bool) -> String {
     let mut lines = Vec::new();
     flatten("", value, reveal, &mut lines);
@@ -128,7 +130,7 @@ fn described(value: &Value, reveal: bool) -> String {
 fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            // `$metadata` contains the time of each change in a twin, which is only useful for programs.
+            // Skip `$metadata`. It contains the time of each change in a twin, which only programs need.
             for (member, value) in members.iter().filter(|(member, _)| *member != "$metadata") {
                 let path = if name.is_empty() { visible(member) } else { format!("{name}.{}", visible(member)) };
                 if is_key(member) && !reveal && value.as_str().is_some_and(|it| !it.is_empty()) {
@@ -144,7 +146,7 @@ fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, Str
     }
 }
 
-/// Whether a member of an answer is a key, by its name. Both services use these names.
+/// Returns whether the member with this name is a key. DPS and IoT Hub use the same names.
 fn is_key(member: &str) -> bool {
     matches!(member, "primaryKey" | "secondaryKey")
 }

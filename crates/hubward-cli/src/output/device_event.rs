@@ -1,4 +1,4 @@
-//! The events of a device, as text and as JSON. The JSON is a documented interface: see docs/cli.md.
+//! Prints the events of a device as text and as JSON. The JSON is a documented interface: see docs/cli.md.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ pub(crate) enum DeviceEvent<'a> {
     State(&'a ConnectionState),
     /// The device has read its twin.
     Twin(&'a Twin),
-    /// The hub has accepted a report. Contains the new version of the reported properties.
+    /// The hub has accepted a report. The number is the new version of the reported properties.
     Reported(Option<u64>),
     /// The desired properties.
     Desired(&'a Properties),
@@ -201,7 +201,8 @@ fn payload_text(payload: &[u8]) -> String {
     visible(&payload_json(payload).to_string())
 }
 
-/// JSON does not escape all characters that control a terminal; `visible` removes the rest.
+/// Returns the properties as text. JSON does not escape all characters that control a terminal. `visible` replaces
+/// those that are left.
 fn object(values: &Map<String, Value>) -> String {
     visible(&Value::Object(values.clone()).to_string())
 }

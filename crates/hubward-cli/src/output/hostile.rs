@@ -1,4 +1,4 @@
-//! Tests every renderer with texts that contain control characters, as a device, a hub or DPS may send them.
+//! Tests all renderers with texts that contain control characters. A device, a hub or DPS may send such texts.
 
 use hubward::hub::IncomingMessage;
 use hubward::twin::{Properties, Twin};
@@ -10,8 +10,8 @@ use super::{Answer, DeviceEvent, Event, Format, shown, text};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Checks text for stdout. The renderer must have removed all control characters, and text from a peer must not add
-/// lines.
+/// Checks a text for stdout. It must contain no control characters, and exactly `lines` lines. Text from a peer must
+/// not add a line.
 fn check(text: &str, lines: usize) {
     assert!(is_visible(text) && !text.contains('\t'), "{text:?}");
     assert_eq!(text.lines().count(), lines, "{text:?}");

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::exit_code::ExitCode;
 use crate::output::{Event, device_event};
 
-/// The version of the format. It increases when a field changes its meaning or is removed, but not for new fields and
-/// types.
+/// The version of the format. It changes if a field is removed or changes its meaning. It does not change for new
+/// fields and types.
 const VERSION: u32 = 1;
 
 /// The line of an event.
@@ -72,7 +72,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
 #[cfg(feature = "emulator")]
 fn ready(content: &Value) -> Value {
     let mut content = content.clone();
-    // The name `version` is in use for the version of the JSON lines.
+    // The JSON line already has a member `version` for the format.
     content["emulatorVersion"] = content["version"].take();
     content
 }

@@ -1,5 +1,6 @@
-//! The output of a command on stdout. A command prints events, as text for people or as JSON lines for programs. Or it
-//! prints the answer of a service, which can also have rows and columns.
+//! The output of a command on stdout. A command prints events, or the answer of a service.
+//!
+//! Events are text for people, or JSON lines for programs. The answer of a service can also have rows and columns.
 
 #[cfg(any(feature = "emulator", feature = "service"))]
 #[cfg_attr(not(feature = "service"), expect(dead_code, reason = "only the commands of operators use most of it"))]
@@ -52,7 +53,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Whether commands whose output has no rows and columns can use the format.
+    /// Returns whether the format works for output that has no rows and columns.
     pub(crate) const fn works_without_rows(self) -> bool {
         matches!(self, Self::Text | Self::Json)
     }
@@ -98,7 +99,7 @@ pub(crate) enum Event<'a> {
     Error { failure: &'a Failure },
 }
 
-/// The facts in the last line of a command that succeeded.
+/// The facts for the last line of a command that succeeded.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// The assignment, if there is one.
@@ -109,16 +110,16 @@ pub(crate) struct Outcome {
     pub(crate) acknowledged: usize,
 }
 
-/// Writes events to stdout and errors to stderr, whole lines at a time, without blocking a future.
+/// Writes events to stdout and errors to stderr. It writes whole lines, and does not block a future.
 ///
-/// [`Output::until_written`] ends the command at the first write to stdout that fails. A command awaits
-/// [`Output::written`] before an action that must only happen after its text was written.
+/// [`Output::until_written`] ends the command when a write to stdout fails. If an action must wait until its text is
+/// written, the command awaits [`Output::written`] first.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
     stdout: Writer,
     stderr: Writer,
-    /// Whether the command has ended. From then on, `Output` gives up when the reader of its output has stopped
+    /// Whether the command has ended. After the end, `Output` does not wait any longer for a reader that has stopped
     /// reading.
     is_over: watch::Sender<bool>,
 }
@@ -155,8 +156,7 @@ impl Output {
         }
     }
 
-    /// Prints several events in one write, so that a reader that closes the pipe after the first line has
-    /// received all of them.
+    /// Prints several events in one write. A reader that closes the pipe after the first line gets all of the events.
     #[cfg(feature = "emulator")]
     pub(crate) async fn tell_together(&self, events: &[Event<'_>]) {
         let texts: Vec<String> = events.iter().filter_map(|it| self.rendered(it)).collect();
@@ -174,7 +174,7 @@ impl Output {
         self.queue(Some(shown(text))).await;
     }
 
-    /// Writes text for programs unchanged.
+    /// Writes text for programs. Does not change it.
     pub(crate) async fn exact(&self, text: String) {
         self.queue(Some(text)).await;
     }
@@ -189,7 +189,7 @@ impl Output {
         }
     }
 
-    /// Returns when everything printed so far is written and flushed.
+    /// Waits until all earlier output is written and flushed.
     ///
     /// # Errors
     /// If stdout cannot be written. The command must then end.
@@ -200,16 +200,16 @@ impl Output {
         self.stdout.written().await.map_err(Failure::from)
     }
 
-    /// Marks the command as ended. From then on, a reader that does not read delays the exit by at most two
-    /// [`STALL_TIMEOUT`]s.
+    /// Marks the command as ended. After that, a reader that does not read delays the exit by at most two times
+    /// [`STALL_TIMEOUT`].
     pub(crate) fn over(&self) {
         self.is_over.send_replace(true);
     }
 
-    /// Runs a command until it has ended and its output is written, or until stdout cannot be written.
+    /// Runs a command, and waits until its output is written. If stdout cannot be written, stops the command early.
     ///
     /// # Errors
-    /// The failure of the command, otherwise the failure to write its output.
+    /// Returns the failure of the command. If only the output failed, returns that failure.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
@@ -228,11 +228,12 @@ impl Output {
         ended.and_then(|code| written.map(|()| code))
     }
 
-    /// Prints the failure, if the command failed: as JSON on stdout, or as text on stderr. Returns the exit code.
+    /// Ends the program. If the command failed, prints the failure: as JSON on stdout, or as text on stderr. Returns
+    /// the exit code.
     pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
         let code = match ended {
             Ok(code) => code,
-            // Print no error, because the reader closed the pipe on purpose.
+            // The reader closed the pipe on purpose, so print no error.
             Err(failure) if failure.exit_code == ExitCode::ClosedPipe => failure.exit_code,
             Err(failure) => {
                 self.tell_failure(&failure).await;
@@ -240,7 +241,7 @@ impl Output {
             }
         };
         self.stderr.tell_dropped();
-        // A reader that does not read the log must not delay the exit.
+        // Wait for the log only while its reader reads.
         tokio::select! {
             biased;
             _ = self.stderr.written() => {}
@@ -268,7 +269,7 @@ impl Output {
         }
     }
 
-    /// Writes the failure to stdout as JSON. Returns whether that succeeded.
+    /// Writes the failure to stdout as JSON. Returns `true` if the write succeeded.
     async fn write_failure_as_json(&self, failure: &Failure) -> bool {
         let write = async {
             self.tell(&Event::Error { failure }).await;
@@ -281,7 +282,8 @@ impl Output {
         }
     }
 
-    /// Returns when the command has ended or was interrupted, and the reader has stopped reading.
+    /// Waits until the command has ended or was interrupted. After that, returns when the reader of `writer` stops
+    /// reading, and discards the waiting text.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {
@@ -302,7 +304,7 @@ pub(crate) fn stderr() -> Writer {
 }
 
 impl Failure {
-    /// The failure of a write to stdout by the standard library.
+    /// Converts an error of the standard library, from a write to stdout, into a failure.
     pub(crate) fn unwritten(error: std::io::Error) -> Self {
         WriteError::from(error).into()
     }

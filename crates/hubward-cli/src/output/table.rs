@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::visible::{escaped, visible};
 
-/// A title, and the JSON pointer of the member in this column.
+/// A column: its title, and the JSON pointer of the member that it shows.
 pub(crate) type Column = (&'static str, &'static str);
 
 /// Titles, and rows with one cell for each title.
@@ -26,7 +26,8 @@ impl Table {
         }
     }
 
-    /// A table with a row for each record, and a column for each name that occurs, in alphabetical order.
+    /// Creates a table with a row for each record. Each member name of the records gets a column, in alphabetical
+    /// order.
     pub(super) fn of_any(records: &[Value]) -> Self {
         let names: BTreeSet<&String> = records.iter().filter_map(Value::as_object).flat_map(|it| it.keys()).collect();
         if names.is_empty() {
@@ -43,7 +44,7 @@ impl Table {
         Self { titles: vec![title.to_owned()], rows: vec![vec![value.to_owned()]] }
     }
 
-    /// The titles, a line, and the rows, aligned in columns. Returns an empty text if the table contains no rows.
+    /// Returns the titles, a line, and the rows, in aligned columns. Returns an empty text if the table has no rows.
     pub(super) fn aligned(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -65,14 +66,15 @@ impl Table {
         text
     }
 
-    /// Like [`aligned`](Self::aligned), but returns `none` if the table contains no rows.
+    /// Like [`aligned`](Self::aligned), but returns `none` if the table has no rows.
     pub(super) fn for_people(&self) -> String {
         if self.rows.is_empty() { "none\n".to_owned() } else { self.aligned() }
     }
 
-    /// The rows without titles, with a tab between cells. A row is always one line. In a cell, `\t`, `\n`, `\r` and
-    /// `\\` mean a tab, line ends and a backslash. `\u` with four hexadecimal digits means a character that controls a
-    /// terminal.
+    /// Returns the rows without titles. Each row is one line, with a tab between two cells.
+    ///
+    /// In a cell, `\t` means a tab, `\n` and `\r` mean line ends, and `\\` means a backslash. `\u` with four
+    /// hexadecimal digits means a character that controls a terminal.
     pub(super) fn tsv(&self) -> String {
         let row = |cells: &Vec<String>| {
             let cells: Vec<String> = cells.iter().map(|it| escaped(it)).collect();
@@ -82,8 +84,8 @@ impl Table {
     }
 }
 
-/// Returns a text unchanged, a list of texts joined by commas, an empty cell for an absent value or null, and JSON for
-/// any other value.
+/// Returns the text of a cell. A text is unchanged; a list of texts is joined with commas. An absent value and `null`
+/// give an empty cell. Any other value is JSON.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

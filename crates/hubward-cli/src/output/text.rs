@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::visible::visible;
 use crate::output::{Event, device_event};
 
-/// The lines of an event; `None` if the event has no text.
+/// Returns the lines of an event. Returns `None` if the event has no text.
 pub(super) fn render(event: &Event<'_>) -> Option<String> {
     Some(match event {
         #[cfg(feature = "emulator")]
@@ -49,7 +49,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
     })
 }
 
-/// The registration's result, as Microsoft's sample prints it.
+/// Returns the result of the registration in the form that Microsoft's sample prints.
 pub(super) fn assigned(device_id: &str, hub: &str, state: &RegistrationState) -> String {
     let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
     let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), |it| visible(&it.to_string()));
@@ -59,7 +59,7 @@ pub(super) fn assigned(device_id: &str, hub: &str, state: &RegistrationState) ->
     )
 }
 
-/// A failure for people: what failed, why, where, and what to do.
+/// Returns the text of a failure for people. It says what failed, why, where, and what to do.
 pub(super) fn error(failure: &Failure) -> String {
     let messages: Vec<String> = failure.messages.iter().map(|it| visible(it)).collect();
     let mut text = format!("error: {}", messages.join("\n  because: "));

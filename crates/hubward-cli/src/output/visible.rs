@@ -1,10 +1,10 @@
-//! Replaces characters in the command's output that could control a terminal. [`is_hidden`] lists these characters.
+//! Replaces characters with spaces if they could control a terminal. [`is_hidden`] lists these characters.
 
 use std::borrow::Cow;
 
 use hubward::text::is_hidden;
 
-/// Texts that try to control a terminal. Tests use them for all code that prints text from a peer.
+/// Texts that try to control a terminal. The tests pass them to all code that prints text from a peer.
 #[cfg(test)]
 pub(crate) const HOSTILE: &[&str] = &[
     "\u{1b}[2J\u{1b}]0;title\u{7}",
@@ -17,19 +17,21 @@ pub(crate) const HOSTILE: &[&str] = &[
     "tab\tnul\0end",
 ];
 
-/// Makes text from a peer safe to print within a line: replaces every character that could control a
-/// terminal, end the line, or change the order of the text next to it with a space.
+/// Makes text from a peer safe to print within a line. Replaces characters with spaces if they could control a
+/// terminal, end the line, or change the order of the text beside them.
 pub(crate) fn visible(text: &str) -> String {
     with_spaces(text, |it| !is_hidden(it)).into_owned()
 }
 
-/// Replaces the same characters as [`visible`] in text of several lines, but keeps line ends and tabs.
+/// Like [`visible`], but for text of several lines: keeps line ends and tabs.
 pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
     with_spaces(text, |it| matches!(it, '\n' | '\t') || !is_hidden(it))
 }
 
-/// Escapes text from a peer, without loss, for a cell that scripts read. Uses `\\`, `\t`, `\n`, `\r`, and `\u` with
-/// four hexadecimal digits for every other hidden character. Four digits are enough for all of them.
+/// Escapes text from a peer for a cell that scripts read. The text can be restored exactly.
+///
+/// Uses `\\`, `\t`, `\n` and `\r`. Every other hidden character becomes `\u` and four hexadecimal digits, which are
+/// enough for all of these characters.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -46,8 +48,8 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Makes a line of the log safe to print, but keeps its colours: the log has already escaped the escape
-/// characters in text from peers.
+/// Makes a line of the log safe to print. Keeps the escape characters, because the log uses them for colours. The log
+/// has already escaped them in text from peers.
 pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
     with_spaces(line, |it| matches!(it, '\n' | '\t' | '\u{1b}') || !is_hidden(it))
 }

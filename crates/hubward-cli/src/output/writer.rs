@@ -1,8 +1,8 @@
-//! Writes to stdout or stderr in a separate thread. If the reader stops reading, this thread blocks, but no future of a
-//! command.
+//! Writes to stdout or stderr in a separate thread. If the reader stops reading, only this thread blocks. The futures
+//! of a command do not block.
 //!
-//! The queue is bounded in bytes. If the queue is full, [`Writer::queue`] waits for room; [`Writer::offer`] drops the
-//! text and counts it. After a failed write, the thread writes nothing more.
+//! The queue has a limit in bytes. If the queue is full, [`Writer::queue`] waits for room. [`Writer::offer`] drops the
+//! text instead, and counts it. After a failed write, the thread writes nothing more.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Maximum number of bytes that wait for the reader. While fewer bytes wait, the queue accepts a text of any size.
+/// Limit of the queue in bytes. While the queue contains fewer bytes, it accepts a text of any size.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
-/// While more bytes than this wait, the writer drops the frames of an animation.
+/// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; a pipe accepts them at once. A reader that reads less within a period counts as
-/// stalled.
+/// Number of bytes in one write; a pipe accepts this number at once. If a reader reads fewer bytes within a period, it
+/// counts as stalled.
 const PART: usize = 4 << 10;
 
-/// A handle of the thread. Cheap to clone. The thread ends with the process.
+/// A handle of the thread. Clones are cheap. The thread ends with the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer(Arc<Shared>);
 
@@ -96,8 +96,8 @@ impl Writer {
         }
     }
 
-    /// Queues the text if there is room; otherwise drops it. Before the next text, the number of dropped texts is
-    /// queued.
+    /// Queues the text if there is room. Otherwise drops the text and counts it. When there is room again, queues a
+    /// line with this count before the next text.
     pub(crate) fn offer(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -110,7 +110,7 @@ impl Writer {
         self.0.queued.notify_one();
     }
 
-    /// Queues a frame of an animation, or drops it if other text is waiting.
+    /// Queues a frame of an animation. If much other text is waiting, drops the frame.
     pub(crate) fn offer_frame(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes < FRAME_MAX {
@@ -120,16 +120,16 @@ impl Writer {
         }
     }
 
-    /// Queues the number of dropped texts, if it is not queued yet.
+    /// Queues a line with the number of dropped texts, if any text was dropped since the last such line.
     pub(crate) fn tell_dropped(&self) {
         self.0.queue().push_dropped();
         self.0.queued.notify_one();
     }
 
-    /// Returns when all texts that were queued earlier are written and flushed.
+    /// Waits until all texts that are already queued are written and flushed.
     ///
     /// # Errors
-    /// If a write failed. It is then unknown how much of the queue was written.
+    /// If a write failed. Some of the queued text may have been written.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -146,7 +146,7 @@ impl Writer {
         }
     }
 
-    /// Returns when a write has failed, with the reason.
+    /// Waits until a write fails. Returns the reason.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -159,7 +159,8 @@ impl Writer {
         }
     }
 
-    /// Waits until the thread has written nothing for one to two `period`s. Then discards the queue and returns.
+    /// Waits until the thread makes no progress for one to two `period`s while text is waiting. Then discards the queue
+    /// and returns.
     pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
         let mut before = None;
         loop {
@@ -195,13 +196,13 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of waiting bytes, and the number of texts queued so far. `None` if no bytes wait.
+    /// Returns the number of waiting bytes, and the number of all texts queued so far. Returns `None` if no bytes wait.
     fn waiting(&self) -> Option<(usize, u64)> {
         let queue = self.queue();
         (queue.bytes > 0).then_some((queue.bytes, queue.total))
     }
 
-    /// Queues the text, or returns it if there is no room.
+    /// Queues the text. If there is no room, returns the text as an error.
     fn try_push(&self, text: Vec<u8>) -> Result<(), Vec<u8>> {
         let mut queue = self.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -213,7 +214,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Records a failure, unless one is already recorded.
+    /// Records a failure. Keeps the first failure if one is already recorded.
     fn fail(&self, failure: WriteError) {
         self.progress.send_if_modified(|it| {
             let is_first = it.failure.is_none();
@@ -235,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Waits for texts, and returns all queued texts as one.
+    /// Waits until a text is queued. Returns all queued texts, joined, and their number.
     fn next(&self) -> (Vec<u8>, u64) {
         let mut queue = self.queue();
         loop {
@@ -286,7 +287,7 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Stdout without the buffer of the standard library, because that buffer would accept text after a failed write.
+/// Returns stdout without the buffer of the standard library. That buffer would accept text after a failed write.
 pub(crate) fn stdout() -> Box<dyn Write + Send> {
     #[cfg(unix)]
     {
@@ -295,11 +296,11 @@ pub(crate) fn stdout() -> Box<dyn Write + Send> {
             return Box::new(std::fs::File::from(descriptor));
         }
     }
-    // The console of Windows needs UTF-16. The standard library does the conversion.
+    // The console of Windows needs UTF-16, and the standard library converts the text.
     Box::new(io::stdout())
 }
 
-/// Stderr, which the standard library does not buffer.
+/// Returns stderr. The standard library has no buffer for it.
 pub(crate) fn stderr() -> Box<dyn Write + Send> {
     Box::new(io::stderr())
 }
@@ -310,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer that waits for an order before each write. The order contains the result of the write.
+    /// A target for tests. Each write waits until the test sends an order. The order contains the result of the write.
     struct Reader {
         orders: mpsc::Receiver<io::Result<()>>,
         taken: mpsc::Sender<Vec<u8>>,

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// Number of messages that a hub sends before it waits until the device completes one.
+/// Maximum number of messages that a hub sends to a device that completes none of them.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;
@@ -74,18 +74,18 @@ struct Counts {
     completed: u64,
 }
 
-/// Prints messages, and completes each one after its text is written.
+/// Prints each message. After the text is written, completes the message, unless `--no-complete` is given.
 async fn show(
     inbox: &mut CloudMessages,
     args: &ReceiveArgs,
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // Keep the messages, because the hub delivers a dropped message to this command again.
+    // Keep every message: if this command dropped a message, the hub would deliver the same message to it again.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {
-            // The hub sends no more messages until the device completes one.
+            // The hub sends nothing more, because this command completes no message. Wait until the command ends.
             return std::future::pending().await;
         }
         let message = inbox.next().await.map_err(ended)?;

@@ -46,7 +46,7 @@ pub(super) struct ConnectionArgs {
     connection_string_file: Option<PathBuf>,
     /// Connection string; visible to other users of this machine.
     ///
-    /// Other users can see it in the list of processes: prefer a file, standard input or
+    /// Other users can see the connection string in the list of processes. Prefer a file, standard input or
     /// IOTHUB_DEVICE_CONNECTION_STRING.
     #[arg(long, value_name = "TEXT", conflicts_with = "connection_string_file", conflicts_with_all = DPS_FLAGS)]
     connection_string: Option<Secret>,
@@ -84,7 +84,7 @@ fn token_lifetime(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// How to connect to the hub; all files and variables are already read.
+/// The settings for connecting to the hub. The files and variables are already read.
 #[derive(Debug)]
 pub(super) struct Connection {
     source: HubSource,
@@ -99,8 +99,10 @@ enum HubSource {
 }
 
 impl ConnectionArgs {
-    /// Reads the files and variables that the arguments name, and the key if the user types it. Reading blocks the
-    /// thread, so call this before [`Stop::listen`](crate::stop::Stop::listen).
+    /// Reads the files and variables that the arguments name. If the key comes from a terminal, reads the key from
+    /// there.
+    ///
+    /// Reading blocks the thread, so call this before [`Stop::listen`](crate::stop::Stop::listen).
     pub(super) fn read(&self) -> Result<Connection, Failure> {
         let source = match self.connection_string()? {
             Some(text) => HubSource::ConnectionString(Box::new(self.hub_settings(&text)?)),
@@ -114,8 +116,10 @@ impl ConnectionArgs {
         self.dps.reads_stdin() || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 
-    /// The connection string, if one is given. Flags take precedence over variables. Without flags, the variable of the
-    /// connection string takes precedence over the variables of DPS.
+    /// Returns the connection string, or `None` if the device connects through DPS.
+    ///
+    /// A flag takes precedence over a variable. Without flags, the variable of the connection string takes precedence
+    /// over the variables of DPS.
     fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.connection_string_file {
             return read_secret_file("connection string", file).map(Some);
@@ -140,7 +144,7 @@ impl ConnectionArgs {
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
             name => crate::environment::variable(name),
         };
-        // Parse the string separately first, because this error names the wrong part and the problem.
+        // Parse the string here first: the error of `from_connection_string` names the wrong part.
         HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
@@ -242,7 +246,7 @@ impl Connection {
 }
 
 impl Online {
-    /// Closes the connection and prints the counts.
+    /// Closes the connection, prints the counts, and returns the exit code.
     pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
         let closed = self.client.close(FLUSH).await;
         tracing::debug!(?closed, "the hub client is closed");
@@ -251,7 +255,7 @@ impl Online {
     }
 }
 
-/// The failure to report if the client closed without a request to close.
+/// Returns the failure to report if the client closes by itself.
 pub(super) fn ended(reason: CloseReason) -> Failure {
     ConnectError::Hub(HubError::from(reason)).into()
 }

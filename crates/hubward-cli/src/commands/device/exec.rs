@@ -1,4 +1,5 @@
-//! A program that answers a direct method: JSON on its standard input, JSON on its standard output.
+//! Answers a direct method by running a program. The program gets JSON on its standard input, and writes JSON to its
+//! standard output.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::failure::Failure;
 use crate::process_group::{self, ProcessGroup};
 
-/// How long this process still reads the output of a program after the program has ended.
+/// Time limit for reading the output of a program after the program has ended.
 const READ_AFTER_EXIT: Duration = Duration::from_millis(500);
 
 /// The program to run for each call.
@@ -53,14 +54,16 @@ impl Program {
             return Err(Failure::usage(format!("--exec {}: there is no such executable program", path.display()))
                 .hint("name an executable program, such as ./answer.sh; put its arguments after --"));
         }
-        // A relative path would be resolved again for each call.
+        // Make a relative path absolute now. Otherwise each call would resolve it again.
         let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs the program for one call. Dropping the future kills the program and everything it has started.
+    /// Runs the program for one call. If the future is dropped, kills the program and the processes that the program
+    /// has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
-        // The cloud chooses the method name. Refuse a name that the program would read as an option.
+        // The cloud chooses the method name. Refuse a name that begins with `-`, because the program would read it as
+        // an option.
         if method.starts_with('-') {
             return CallResult::failed(404, "a method name that begins with - is not passed to the program".to_owned());
         }
@@ -87,7 +90,7 @@ impl Program {
         let outcome = timeout_at(deadline, exchange(&mut child, &mut group, payload)).await;
         if !matches!(outcome, Ok(Ok(_))) {
             group.kill();
-            // The program may have ended in the meantime.
+            // Ignore an error: the program may already have ended.
             let _ = child.kill().await;
         }
         match outcome {
@@ -98,8 +101,8 @@ impl Program {
     }
 }
 
-/// Whether an environment variable holds a credential: a key, a connection string with a key, or a token. The program
-/// must not inherit credentials.
+/// Returns whether an environment variable holds a credential: a key, a connection string with a key, or a token. The
+/// program must not inherit such a variable.
 fn holds_secret(name: &str, value: &str) -> bool {
     const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
@@ -110,7 +113,7 @@ fn holds_secret(name: &str, value: &str) -> bool {
 /// Whether the file exists and is executable.
 fn runs(path: &Path) -> bool {
     let Ok(metadata) = path.metadata() else {
-        // Windows adds the extension.
+        // Windows adds the extension `.exe` when it starts a program.
         return cfg!(windows) && path.with_extension("exe").is_file();
     };
     #[cfg(unix)]
@@ -120,7 +123,7 @@ fn runs(path: &Path) -> bool {
     metadata.is_file() && may_run
 }
 
-/// Writes the payload to the program, and reads its answer.
+/// Writes the payload to the standard input of the program, and reads the answer from its standard output.
 async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -> std::io::Result<CallResult> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut body = Vec::new();
@@ -146,8 +149,9 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
             }
             ended = child.wait() => {
                 group.release();
-                // A background process may keep the output open, for example a reboot that waits until the answer is
-                // sent. The program's own output is already in the pipe.
+                // Do not wait until the output is closed. A background process of the program may keep it open, for
+                // example a reboot that starts after the answer is sent. The pipe already contains the program's own
+                // output.
                 if let Ok(done) = timeout(READ_AFTER_EXIT, transfer).await {
                     done?;
                 }
@@ -257,9 +261,9 @@ mod tests {
         assert_eq!(result.status, 504);
         let ids = std::fs::read_to_string(&file).expect("it ran");
         let (started, program) = ids.split_once('\n').expect("two ids");
-        // The program was killed and waited for.
+        // `call` has killed the program and has waited for its end, so the system has removed its process.
         assert!(!Path::new("/proc").join(program.trim()).exists());
-        // The process that the program had started stays a zombie (Z) until its new parent waits for it.
+        // The program had started another process. This process stays a zombie (`Z`) until its new parent waits for it.
         let ended = async {
             while std::fs::read_to_string(format!("/proc/{started}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// The client's time limit for a call is longer than the program's time limit by this time.
+/// The client's time limit for a call is the time limit of the program plus this time.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +61,8 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let program = Program::find(&args.exec, &args.arguments, args.call_timeout)?;
     let mut connection = args.connection.read()?;
-    // The program's own limit must end first, because its answer describes the problem better.
+    // Set the client's limit so that the program's limit ends first. The answer for the program's limit describes the
+    // problem better.
     connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
     let mut stop = Stop::listen()?;
     let server = Arc::new(Server { program, output: output.clone(), calls: AtomicU64::new(0) });

@@ -58,7 +58,7 @@ pub(crate) enum DeviceCommand {
     Registration(AzCommand),
 }
 
-/// A command of `az iot device` that has another name here.
+/// The arguments of a command of `az iot device`. In `hubward`, this command has another name.
 #[derive(Debug, Args)]
 pub(crate) struct AzCommand {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -66,7 +66,7 @@ pub(crate) struct AzCommand {
 }
 
 impl AzCommand {
-    /// The failure that names the corresponding `hubward` command.
+    /// Returns the failure that names the `hubward` command to use instead.
     fn refused(&self, name: &str, use_instead: &str) -> Failure {
         let subcommand = self.arguments.first().filter(|it| !it.starts_with('-')).map(|it| format!(" {it}"));
         Failure::usage(format!("`hubward device {name}{}` does not exist", subcommand.unwrap_or_default()))
@@ -75,7 +75,7 @@ impl AzCommand {
 }
 
 impl DeviceCommand {
-    /// Whether this is a command of `az iot device` that has another name here.
+    /// Returns whether this is a command of `az iot device` that has another name in `hubward`.
     pub(crate) const fn is_az_command(&self) -> bool {
         matches!(self, Self::C2dMessage(_) | Self::Simulate(_) | Self::SendD2cMessage(_) | Self::Registration(_))
     }
@@ -102,7 +102,7 @@ pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<Exit
     }
 }
 
-/// The end of a command that otherwise runs until Ctrl-C.
+/// The option that ends a command after a time. Without it, the command runs until Ctrl-C.
 #[derive(Debug, Args)]
 struct EndArgs {
     /// Duration after which the command ends [default: run until Ctrl-C]
@@ -111,8 +111,8 @@ struct EndArgs {
 }
 
 impl EndArgs {
-    /// Waits for Ctrl-C, or until the duration `--for` after `since` has passed. From then on, a slow reader of the
-    /// output cannot delay the command.
+    /// Waits for Ctrl-C, or until the duration `--for` has passed since `since`. Then marks the output as ended, so a
+    /// slow reader can no longer delay the command.
     async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {

@@ -1,6 +1,7 @@
-//! One device that follows a script: it reads its twin, reports properties, follows the desired properties, answers
-//! methods, receives messages and sends telemetry. The device does not depend on arguments and output, so that one
-//! program can run many devices.
+//! A device that follows a script. The device reads its twin, reports properties, follows the desired properties,
+//! answers methods, receives messages and sends telemetry.
+//!
+//! The code uses neither arguments nor output, so one program can run many devices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,22 +28,21 @@ use crate::tally::wind_speed;
 pub(crate) struct Script {
     /// The reported properties that the device sends after connecting.
     pub(crate) report: Option<Map<String, Value>>,
-    /// The methods that the device answers, each with a status and a body. The device answers all other methods with
-    /// 404.
+    /// The methods that the device answers, each with a status and a body. The status of all other methods is 404.
     pub(crate) methods: BTreeMap<String, (i32, Option<Value>)>,
     /// The interval between two telemetry messages.
     pub(crate) interval: Option<Duration>,
-    /// The template of the telemetry messages: the device sends copies, each with its own ID. If absent, the device
+    /// The template of the telemetry messages. The device sends copies of it, each with its own ID. `None`: the device
     /// sends a sample wind speed.
     pub(crate) message: Option<Message>,
 }
 
 /// Receives the events of a device. Called from several tasks.
 pub(crate) trait Observer: Send + Sync {
-    /// Queues an event; completes when there is room for more.
+    /// Queues an event. If the queue is full, the future waits for room.
     fn tell(&self, event: &DeviceEvent<'_>) -> BoxFuture<'static, ()>;
 
-    /// Completes when all events that were queued earlier are written, or cannot be written any more.
+    /// Waits until all queued events are written. Returns an error if they cannot be written.
     fn written(&self) -> BoxFuture<'_, Result<(), Failure>>;
 }
 
@@ -93,7 +93,7 @@ impl ScriptedDevice {
         Self { script: Arc::new(script), observer, counters: Arc::default() }
     }
 
-    /// Registers the method handler. Call this before the login, because a hub may call a method right after the login.
+    /// Registers the method handler. Call this before the login: a hub may call a method right after the login.
     pub(crate) fn serve_methods(&self, hub: &HubClient) -> Result<(), Unsupported> {
         let device = self.clone();
         hub.serve_methods(move |call| {
@@ -102,7 +102,8 @@ impl ScriptedDevice {
         })
     }
 
-    /// Runs until `end`, then closes the client within `flush`. Messages acknowledged while closing count too.
+    /// Runs the device until `end` completes, then closes the client within `flush`. The counts include messages that
+    /// the hub acknowledges during the close.
     pub(crate) async fn run(
         &self,
         hub: &HubClient,
@@ -119,7 +120,7 @@ impl ScriptedDevice {
         };
         let closed = hub.close(flush).await;
         tracing::debug!(?closed, "the device has ended");
-        // After `close`, every receipt is resolved.
+        // `close` has resolved every receipt.
         while let Some((number, outcome)) = unanswered.next().await {
             self.tell_outcome(number, outcome).await;
         }
@@ -162,7 +163,7 @@ impl ScriptedDevice {
                     Ok(()) => started = true,
                     Err(error) => return DeviceError::Twin(error),
                 },
-                // The observer gets the whole twin first.
+                // Wait for `start` first, because the observer must get the whole twin before any change.
                 changed = desired.changed(), if started => match changed {
                     Ok(properties) => {
                         count(&self.counters.desired);
@@ -202,7 +203,7 @@ impl ScriptedDevice {
         Ok(())
     }
 
-    /// Completes the message after it was written.
+    /// Tells the observer about the message. After the event is written, completes the message.
     async fn receive(&self, message: CloudMessage) -> Result<(), Failure> {
         let number = count(&self.counters.received);
         self.observer.tell(&DeviceEvent::Received { number, message: message.message() }).await;
@@ -230,8 +231,8 @@ impl ScriptedDevice {
         Ok(MethodResponse::raw(status, payload))
     }
 
-    /// Sends a telemetry message if possible. Never waits for the hub, because the device must answer methods and
-    /// messages even while it cannot send.
+    /// Sends a telemetry message if the client has room. Never waits for the hub: the device must answer methods and
+    /// messages at all times.
     async fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
         let number = count(&self.counters.sent);
         let message =
@@ -259,7 +260,8 @@ impl ScriptedDevice {
     }
 }
 
-/// Messages that the hub has not acknowledged yet. The client's window and queue bound their number.
+/// Receipts of messages that the hub has not acknowledged yet. The window and the queue of the client limit their
+/// number.
 type Unanswered = FuturesUnordered<Numbered>;
 
 struct Numbered {

@@ -19,8 +19,8 @@ use crate::session::FLUSH;
 use crate::stop::Stop;
 use crate::tally::{FEED, Tally};
 
-/// The length of the longest message, its line end and one more byte. A longer line is cut at this length, and the
-/// client then refuses it as too large.
+/// Maximum number of bytes to read for one line: the longest message, its line end, and one more byte. If a line is
+/// longer, the program cuts it at this length. The client then refuses the message as too large.
 const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
 
 #[derive(Debug, Args)]
@@ -139,7 +139,7 @@ impl PropertyArgs {
 
 /// Where the messages come from.
 enum MessageSource {
-    /// Arguments or a file; the messages are already checked against the limits of a hub.
+    /// Messages from arguments or a file. The program has already checked them against the limits of a hub.
     Given(Vec<Message>),
     /// The lines of standard input.
     Lines,
@@ -171,7 +171,8 @@ impl SendArgs {
         Ok(MessageSource::Given(messages))
     }
 
-    /// Checks that standard input does not hold both the key and the messages. Call this before reading standard input.
+    /// Returns an error if both the key and the messages would come from standard input. Call this before the program
+    /// reads standard input.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
         let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");
         if wanted && self.connection.reads_stdin() {
@@ -219,7 +220,7 @@ fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     tokio::spawn(async move {
         for _ in 0..count {
             for message in &messages {
-                // Sending to the feed fails if the command has given up on the remaining messages.
+                // The receiver closes the channel after a failure. The remaining messages are then not sent.
                 if feed.send(with_id(message.clone())).await.is_err() {
                     return;
                 }
@@ -229,8 +230,10 @@ fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     fed
 }
 
-/// Reads standard input in a thread of its own, because reading blocks; the thread ends with the process. If reading
-/// stops before the end of the input, `broken` contains the reason.
+/// Starts a thread that reads messages from standard input. Reading blocks, so it needs a thread of its own; this
+/// thread ends with the process.
+///
+/// If reading fails before the end of the input, the thread stores the reason in `broken`.
 fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mpsc::Receiver<Message>, Failure> {
     let (feed, fed) = mpsc::channel(FEED);
     let template = properties.message(if properties.json { b"0".to_vec() } else { Vec::new() })?;

@@ -1,4 +1,4 @@
-//! `dps enrollment-group compute-device-key`: derives the key of a device from its group's key.
+//! `dps enrollment-group compute-device-key`: derives the key of a device from the key of its group.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The requests that enrollments and enrollment groups share; only the paths differ.
+//! The requests for enrollments and for enrollment groups. Only their paths differ.
 
 use hubward_service::model::{Attestation, EnrollmentGroup, IndividualEnrollment};
 use hubward_service::{DpsService, RawValue, ServiceError};
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The columns, including the keys only if `show_keys` is set.
+    /// Returns the columns for a table. The columns of the keys are included only if `show_keys` is set.
     pub(super) fn columns_for(self, show_keys: bool) -> &'static [Column] {
         let all = self.columns();
         if show_keys { all } else { &all[..all.len() - 2] }
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Creates the enrollment or group. With an ETag, replaces it if the ETag matches.
+    /// Creates the enrollment or group. If `etag` is given, replaces the existing enrollment or group with this ETag.
     pub(super) async fn write(
         self,
         dps: &DpsService,
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Deletes the enrollment or group. With an ETag, deletes it only if the ETag matches.
+    /// Deletes the enrollment or group. If `etag` is given and does not match, the service refuses the request.
     pub(super) async fn delete(self, dps: &DpsService, id: &str, etag: Option<&str>) -> Result<(), ServiceError> {
         let call = match self {
             Self::Individual => dps.delete_enrollment(id),
@@ -110,7 +110,7 @@ impl Kind {
         if let Some(etag) = etag { call.if_match(etag).await } else { call.await }
     }
 
-    /// Lists all enrollments or groups, or at most `top`.
+    /// Lists the enrollments or groups: at most `top`, or all of them if `top` is `None`.
     pub(super) async fn all(self, dps: &DpsService, top: Option<usize>) -> Result<Vec<Box<RawValue>>, ServiceError> {
         match self {
             Self::Individual => {

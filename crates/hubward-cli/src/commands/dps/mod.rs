@@ -133,17 +133,17 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The DPS that the arguments or the variables select, with its host name.
+    /// Returns a client and the host name of the DPS that the arguments or the variables select.
     async fn reach(&self) -> Result<Reached<DpsService>, Failure> {
         self.login.reach_dps().await
     }
 
-    /// Like [`reach`](Self::reach), without the host name.
+    /// Like [`reach`](Self::reach), but returns only the client.
     async fn dps(&self) -> Result<DpsService, Failure> {
         Ok(self.reach().await?.service)
     }
 
-    /// Refuses arguments that read both a key and the login from standard input.
+    /// Returns an error if both a key and the login would come from standard input.
     fn one_stdin(&self, is_read_for_a_key: bool) -> Result<(), Failure> {
         if is_read_for_a_key && self.login.reads_stdin() {
             return Err(Failure::usage("standard input cannot hold both the login and a key")

@@ -1,4 +1,4 @@
-//! The shell commands that `create` prints after a new enrollment: the settings for a device.
+//! The shell commands that `create` prints after a new enrollment. They set the variables for a device.
 
 use std::path::Path;
 
@@ -11,11 +11,13 @@ use crate::service_login::{LoginArgs, Service};
 use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
-/// The column of an enrollment that contains the primary key, counted from 1.
+/// Position of the column that contains the primary key of an enrollment, counted from 1.
 const PRIMARY_KEY: usize = 7;
 
-/// The lines that text mode prints after the enrollment. They work in a shell without hubward's variables. If the login
-/// is secret, the user must set its variable in that shell.
+/// Returns the lines that text mode prints after the enrollment. The lines work in a shell that has none of hubward's
+/// variables.
+///
+/// If the login is a secret, the lines do not contain it. A comment tells the user which variable to set first.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -45,7 +47,7 @@ pub(super) fn steps(
     Ok(lines.join("\n"))
 }
 
-/// The lines that set where the device registers and how it connects.
+/// Returns the lines that set the DPS host, the ID scope, the registration ID and the network settings.
 fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: &str) -> Result<Vec<String>, Failure> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -59,7 +61,7 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
             (device_host(&reached.host), crate::environment::variable(vars::ID_SCOPE))
         }
     };
-    // No service API returns the ID scope.
+    // The service API does not return the ID scope.
     let scope = scope.unwrap_or_else(|| "the ID scope: see the overview page of the DPS".to_owned());
     lines.extend([
         shell.export(vars::HOST, host),
@@ -69,8 +71,8 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
     Ok(lines)
 }
 
-/// The lines that set the CA file and the dial rules, if any. The device needs the same CA file and rules as this
-/// command.
+/// Returns the lines that set the CA file and the dial rules of this command, if it has any. The device needs the same
+/// settings.
 fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     use hubward::vars;
     let (ca_file, connect_to) = login.network()?;
@@ -80,7 +82,8 @@ fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     Ok(ca_file.into_iter().chain(connect_to).collect())
 }
 
-/// The lines that set the CA file and the dial rules for an emulator. The emulator's health report contains both.
+/// Returns the lines that set the CA file and the dial rules for an emulator. The health report of the emulator
+/// contains these settings.
 fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -88,7 +91,7 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     if Path::new(ca_file).exists() {
         lines.push(shell.export(vars::CA_FILE, ca_file));
     } else {
-        // The emulator runs on another machine or in a container.
+        // The CA file is not on this machine: the emulator runs on another machine or in a container.
         let url = emulator.url.trim_end_matches('/');
         lines.push(shell.comment(&format!("once: curl -o hubward-ca.pem {url}/ca.pem")));
         lines.push(shell.export(vars::CA_FILE, "hubward-ca.pem"));
@@ -103,13 +106,13 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
 }
 
 impl Emulator {
-    /// The address to dial for a listener of the emulator.
+    /// Returns the address at which a device reaches a listener of the emulator, such as `mqtt`.
     fn address(&self, listener: &str) -> Option<String> {
         let address: std::net::SocketAddr = self.facts[listener][0].as_str()?.parse().ok()?;
         if !address.ip().is_unspecified() {
             return Some(address.to_string());
         }
-        // The emulator listens on every address, so a device can use the host of the admin port too.
+        // The emulator listens on every address of its machine. Use the host of the admin port.
         let (host, port) = (self.admin.host(), address.port());
         Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
@@ -120,7 +123,8 @@ fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// The host that devices use. Every DPS in Azure uses one global host; any other DPS uses its own host.
+/// Returns the host name for devices. All DPS instances in Azure share one global host name. Any other DPS uses its own
+/// host name.
 fn device_host(host: &str) -> &str {
     let name = host.to_ascii_lowercase();
     if name.ends_with(".azure-devices-provisioning.net") { "global.azure-devices-provisioning.net" } else { host }
@@ -131,8 +135,8 @@ fn key(made: &str) -> String {
     made["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A line that sets the device's key without showing it: the shell runs `hubward` with the arguments in `login`
-/// to read the key.
+/// Returns a line that sets the variable of the device's key. The line does not contain the key: the shell runs
+/// `hubward` to read it. `login` contains the arguments for this run.
 fn export_key(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
     let command = match (kind, shell) {
         (Kind::Group, _) => format!(

@@ -1,4 +1,4 @@
-//! The settings of enrollments and groups: arguments of `create` and `update`, and the JSON built from them.
+//! The settings of enrollments and groups: the arguments of `create` and `update`, and the JSON that they produce.
 
 use std::path::PathBuf;
 
@@ -115,14 +115,15 @@ pub(super) struct SettingsArgs {
     certificate_path: Vec<String>,
 }
 
-/// The keys from the arguments; either may be absent.
+/// The keys from the arguments. Each key may be absent.
 pub(super) struct Keys {
     primary: Option<Zeroizing<String>>,
     secondary: Option<Zeroizing<String>>,
 }
 
 impl Keys {
-    /// The attestation of a new enrollment: with both keys, or without keys, so that the service generates them.
+    /// Returns the attestation of a new enrollment. It contains both keys, or no keys; without keys, the service
+    /// generates them.
     pub(super) fn attestation(&self) -> Result<Value, Failure> {
         match (&self.primary, &self.secondary) {
             (Some(primary), Some(secondary)) => Ok(attestation(primary, secondary)),
@@ -133,7 +134,8 @@ impl Keys {
         }
     }
 
-    /// The attestation with the keys from the arguments. If an argument is absent, uses the current key.
+    /// Returns the attestation with the keys from the arguments. `primary` and `secondary` are the current keys: they
+    /// replace a key that the arguments do not contain.
     pub(super) fn over(&self, primary: &str, secondary: &str) -> Value {
         let first = self.primary.as_ref().map_or(primary, |it| it.as_str());
         attestation(first, self.secondary.as_ref().map_or(secondary, |it| it.as_str()))
@@ -149,7 +151,7 @@ fn attestation(primary: &str, secondary: &str) -> Value {
 }
 
 impl SettingsArgs {
-    /// Refuses arguments for any attestation other than symmetric keys.
+    /// Returns an error if the arguments select an attestation other than symmetric keys.
     pub(super) fn only_keys(&self, attestation: AttestationType, kind: Kind) -> Result<(), Failure> {
         if attestation == AttestationType::SymmetricKey && self.certificate_path.is_empty() {
             return Ok(());
@@ -176,7 +178,7 @@ impl SettingsArgs {
         })
     }
 
-    /// Writes all given settings except the keys into the service's JSON.
+    /// Writes the given settings, except the keys, into the JSON of the service.
     pub(super) fn apply(&self, body: &mut Map<String, Value>) -> Result<(), Failure> {
         if let Some(status) = self.provisioning_status {
             let status = if status == Status::Enabled { "enabled" } else { "disabled" };
@@ -223,7 +225,7 @@ impl SettingsArgs {
             twin["tags"] = tags;
         }
         if let Some(desired) = desired {
-            // Also accept the properties in the form of the service's JSON.
+            // The service wraps the properties in `desired`. Accept this form too.
             let desired = if has_only_desired(&desired) { desired["desired"].clone() } else { desired };
             twin["properties"] = json!({ "desired": desired });
         }
@@ -232,7 +234,7 @@ impl SettingsArgs {
     }
 }
 
-/// Whether this is `{"desired": {…}}` without other members.
+/// Returns whether the value is `{"desired": {…}}`, with no other member.
 fn has_only_desired(value: &Value) -> bool {
     value.as_object().is_some_and(|it| it.len() == 1) && value["desired"].is_object()
 }

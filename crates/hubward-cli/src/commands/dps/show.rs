@@ -40,7 +40,7 @@ pub(super) async fn show(kind: Kind, args: &ShowArgs, context: &Context<'_>) -> 
     Ok(context.output.answer(&answer).await)
 }
 
-/// Merges the attestation into the enrollment, as `az` does. A body that is not an object stays unchanged.
+/// Inserts the attestation into the enrollment, as `az` does. Returns the body unchanged if it is not a JSON object.
 fn with_attestation(body: &str, attestation: &Value) -> String {
     match serde_json::from_str(body) {
         Ok(Value::Object(mut body)) => {

@@ -1,4 +1,5 @@
-//! `dps enrollment update`, `dps enrollment-group update`: read, change, and write if the ETag still matches.
+//! `dps enrollment update`, `dps enrollment-group update`: reads the record, changes it, and writes it if the ETag
+//! still matches.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -85,7 +86,7 @@ async fn update(
     let has_keys = body.get("attestation").is_some_and(|it| it["type"] == "symmetricKey");
     if has_keys {
         // The service returns the enrollment without its keys. No document says whether an update without keys keeps
-        // the old keys, so this command reads the keys and sends them too.
+        // the old keys. To be safe, read the keys and send them again.
         let attestation = kind.attestation(&dps, id).await?;
         let now = attestation.symmetric_key.unwrap_or_default();
         body.insert("attestation".into(), keys.over(&now.primary_key, &now.secondary_key));

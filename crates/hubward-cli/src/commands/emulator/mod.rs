@@ -1,4 +1,5 @@
-//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. Also contains the commands for a running emulator.
+//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. This module also contains the subcommands, which use
+//! a running emulator or a data directory.
 
 mod env;
 mod private_file;

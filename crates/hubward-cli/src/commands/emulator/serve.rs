@@ -19,7 +19,7 @@ use crate::stop::Stop;
 
 const DEVICE: &str = "dev-1";
 
-/// Printed after an admin address that is not on loopback.
+/// A warning. The command prints it after an admin address that is not on loopback.
 const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
 /// Each option can also be set with an environment variable, for containers and pipelines.
@@ -36,7 +36,7 @@ pub(super) struct StartArgs {
     seed: Option<PathBuf>,
     /// Add an enrollment group with a published key; loopback only.
     ///
-    /// A device can then register with any registration id, and with the key derived from the group's key.
+    /// A device can then register with any registration id. Its key is derived from the group's key.
     #[arg(long, env = "HUBWARD_DEV_KEYS", value_parser = BoolishValueParser::new())]
     dev_keys: bool,
     /// Port of MQTT over TLS; 0 for a free port.
@@ -102,7 +102,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // After this failure, the emulator acknowledges nothing.
+        // The state can no longer be written, and the emulator acknowledges nothing more.
         lost = emulator.failed() => Some(lost),
     };
     drop(ready_file);
@@ -173,14 +173,16 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
     builder
 }
 
-/// The settings of a device that can register. The device is the one of the seed's first enrollment, a device of the
-/// only group, or a newly enrolled device.
+/// Returns the settings of a device that can register. This is the device of the seed's first enrollment. If the seed
+/// has no enrollment, it is a device of the only group. If there is not exactly one group, the function enrolls a new
+/// device.
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state of an earlier run may contain further groups; then `vars` fails.
+        // The state may contain further groups from an earlier run. Then `vars` fails, and the code below enrolls a
+        // device.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

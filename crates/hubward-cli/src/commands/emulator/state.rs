@@ -1,4 +1,4 @@
-//! `hubward emulator status|export|import|reset`, for a running emulator or for a data directory.
+//! `hubward emulator status|export|import|reset`: these commands use a running emulator, or a data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -72,15 +72,16 @@ struct StateArgs {
     hub: Vec<String>,
 }
 
-/// A running emulator with its URL, or an emulator that this command starts with a data directory that is not in use.
+/// The emulator that a command uses: a running emulator and its URL, or an emulator that the command itself has started
+/// with a data directory.
 enum StateSource {
     Running(AdminPort, String),
     DataDir(Emulator, PathBuf),
 }
 
 impl StateArgs {
-    /// Selects the emulator that the user named. If there is none, selects the emulator that runs with the data
-    /// directory, otherwise the data directory itself.
+    /// Selects the emulator that the user named. If the user named none, selects the emulator that runs with the data
+    /// directory. If none runs, starts an emulator with the data directory.
     async fn source(&self) -> Result<StateSource, Failure> {
         if let Some((port, url)) = self.admin.named()? {
             return Ok(StateSource::Running(port, url));
@@ -104,14 +105,14 @@ impl StateArgs {
         if !self.hub.is_empty() {
             builder = builder.hubs(&self.hub);
         }
-        // The emulator listens on free ports of loopback while the command runs.
+        // This emulator listens on free ports of loopback until the command ends.
         let emulator = builder.start().await.map_err(cloud::not_started)?;
         Ok(StateSource::DataDir(emulator, folder))
     }
 }
 
-/// Whether the emulator at this port uses this data directory. If an emulator was killed, its `ready.json` may name a
-/// port that another emulator now uses.
+/// Returns whether the emulator at this port uses this data directory. A killed emulator leaves its `ready.json`, and
+/// another emulator may now use the port in this file.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
@@ -167,7 +168,7 @@ fn described(status: &Value) -> String {
     lines.join("\n")
 }
 
-/// `1 device`, `2 devices`.
+/// Returns the number with the name of the thing, such as `1 device` or `2 devices`.
 fn many(count: Option<&Value>, thing: &str) -> String {
     let count = count.and_then(Value::as_u64).unwrap_or_default();
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
@@ -185,7 +186,7 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
             state
         }
     };
-    // Indent the JSON, so that users can read it and keep it under version control.
+    // Indent the JSON. Users read this file, and keep it under version control.
     let text = format!("{state:#}\n");
     match &args.file {
         None if output.is_text() => output.exact(text.trim_end().to_owned()).await,
@@ -248,7 +249,7 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
     Ok(ExitCode::Ok)
 }
 
-/// Ends the emulator once its changed state is on disk.
+/// Waits until the changed state is on disk, then ends the emulator.
 async fn flush_and_end(emulator: Emulator) -> Result<(), Failure> {
     let flushed = emulator.flush().await;
     emulator.shutdown().await;

@@ -1,4 +1,4 @@
-//! The arguments for the authentication of an identity, and how they change its JSON.
+//! The arguments for the authentication of an identity. They change the JSON of the identity.
 
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ pub(super) struct AuthArgs {
 }
 
 impl AuthArgs {
-    /// Applies the arguments to the JSON of an identity. Other members stay unchanged.
+    /// Changes the JSON of an identity as the arguments say. Members without an argument stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
             return Err(Failure::unsupported("hubward does not create certificates").hint(
@@ -88,14 +88,14 @@ impl AuthArgs {
                 set(identity, &format!("authentication.x509Thumbprint.{name}"), json!(thumbprint))?;
             }
         }
-        // Without any authentication settings, the service generates symmetric keys.
+        // Type `sas` without keys makes the service generate the keys.
         if identity.get("authentication").is_none_or(Value::is_null) {
             set(identity, "authentication", json!({ "type": "sas" }))?;
         }
         Ok(())
     }
 
-    /// Generates the missing key if the identity has only one: a hub accepts both keys or none.
+    /// If the identity has only one key, generates the other one. A hub accepts either two keys or none.
     fn complete(&self, identity: &mut Value) -> Result<(), Failure> {
         let keys = &identity["authentication"]["symmetricKey"];
         let lacks = |name: &str| keys[name].as_str().is_none_or(str::is_empty);
@@ -107,7 +107,7 @@ impl AuthArgs {
         set(identity, &format!("authentication.symmetricKey.{missing}"), json!(new_key()?))
     }
 
-    /// Refuses keys and thumbprints that do not fit the method.
+    /// Returns an error if a key or a thumbprint does not fit the method.
     fn check(&self) -> Result<(), Failure> {
         let has_key = self.primary_key.is_some()
             || self.secondary_key.is_some()

@@ -1,4 +1,5 @@
-//! The equivalent `az` command, for an operation that a hub in Azure offers over AMQP only.
+//! Builds the equivalent `az` command. Error messages show it for an operation that a hub in Azure offers over AMQP
+//! only.
 
 use crate::failure::Failure;
 use crate::shell::Shell;
@@ -8,7 +9,7 @@ use crate::shell::Shell;
 pub(super) struct AzCommand(String);
 
 impl AzCommand {
-    /// Creates the command line from `az`, the words of `command`, and the name of the hub with this host name.
+    /// Creates a command line from `az`, `command`, and the name of the hub. This name is the first part of `host`.
     pub(super) fn new(command: &str, host: &str) -> Self {
         let name = host.split('.').next().unwrap_or(host);
         Self(format!("az {command}")).option("--hub-name", Some(name))
@@ -22,7 +23,8 @@ impl AzCommand {
         self
     }
 
-    /// The error for a command that the hub with this host name offers over AMQP only.
+    /// Returns an error that shows this command line. Use it for an operation that the hub `host` offers over AMQP
+    /// only.
     pub(super) fn instead_of(self, host: &str) -> Failure {
         Failure::unsupported(format!("{host} offers this over AMQP only, which hubward does not support"))
             .hint(format!("{}; with the emulator: --emulator", self.0))

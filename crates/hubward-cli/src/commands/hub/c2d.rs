@@ -1,4 +1,4 @@
-//! `hubward hub c2d-message send`: over the admin port of an emulator, or over HTTP to a hub in Azure.
+//! `hubward hub c2d-message send`: sends a message over the admin port of an emulator, or over HTTP to a hub in Azure.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -95,7 +95,7 @@ pub(super) struct SendArgs {
 
 pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let message_id = args.message_id.clone().unwrap_or_else(input::unique_id);
-    // Read the body once: it may be standard input.
+    // Read the body before the first request. Standard input can be read only once.
     let bytes = args.bytes()?;
     let reached = login.reach_hub().await?;
     let Some(admin) = reached.admin(login).await? else {
@@ -145,15 +145,15 @@ impl SendArgs {
         );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
-            // A hub that does not support this request answers without an error code. If only the device is missing,
-            // the answer contains a code.
+            // If a hub does not support this request, its answer has a status, but no error code. If only the device is
+            // missing, the answer contains an error code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }
         })
     }
 
-    /// The message in the form of the request over HTTP.
+    /// Builds the message for the request over HTTP.
     fn message(&self, message_id: &str, bytes: Vec<u8>) -> Result<CloudMessage, Failure> {
         let mut message = CloudMessage::new(bytes).message_id(message_id);
         for (name, value) in properties(&self.properties)? {
@@ -172,7 +172,7 @@ impl SendArgs {
         Ok(message)
     }
 
-    /// The message in the form of the request to the admin port.
+    /// Builds the JSON body for the request to the admin port.
     fn body(&self, message_id: &str, bytes: &[u8]) -> Result<Value, Failure> {
         let mut message = Map::new();
         message.insert("messageId".into(), json!(message_id));
@@ -204,7 +204,7 @@ impl SendArgs {
         Ok(message.into())
     }
 
-    /// The equivalent `az` command, with those options that `az` supports.
+    /// Builds the equivalent `az` command. It contains only options that `az` supports.
     fn az_command(&self, host: &str) -> AzCommand {
         let file = self.data_file_path.as_ref().map(|it| it.display().to_string());
         let properties = (!self.properties.is_empty()).then(|| self.properties.join(";"));
@@ -254,7 +254,7 @@ fn properties(texts: &[String]) -> Result<Map<String, Value>, Failure> {
         .collect()
 }
 
-/// Converts milliseconds since 1970 to ISO 8601; returns any other text unchanged.
+/// Converts milliseconds since 1970 to ISO 8601. Returns any other text unchanged.
 fn moment(text: &str) -> String {
     match text.parse::<u64>() {
         Ok(milliseconds) => iso(milliseconds),
@@ -262,13 +262,14 @@ fn moment(text: &str) -> String {
     }
 }
 
-/// The time after this duration, as ISO 8601.
+/// Returns the current time plus the duration, as ISO 8601.
 fn from_now(time: Duration) -> String {
     let now = crate::commands::sas::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     iso(u64::try_from(now.saturating_add(time).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Calculates the date from the days since 1970. The calculation uses years that begin in March, and eras of 400 years.
+/// Formats a time as ISO 8601. `milliseconds` counts from 1970. The calculation uses years that begin in March, and
+/// eras of 400 years.
 fn iso(milliseconds: u64) -> String {
     let (days, rest) = (milliseconds / 86_400_000 + 719_468, milliseconds % 86_400_000);
     let (era, day) = (days / 146_097, days % 146_097);

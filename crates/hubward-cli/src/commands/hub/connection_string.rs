@@ -39,7 +39,7 @@ impl KeyArgs {
         Ok(Zeroizing::new(key.clone()))
     }
 
-    /// The connection string of an identity; `ids` is `DeviceId=…`, optionally followed by `;ModuleId=…`.
+    /// Returns the connection string of an identity. `ids` is `DeviceId=…`, or `DeviceId=…;ModuleId=…`.
     pub(super) fn connection_string(
         &self,
         host: &str,

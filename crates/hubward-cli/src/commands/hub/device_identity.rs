@@ -192,7 +192,7 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// Lists the first devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, on one page.
+/// Lists devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, and has no second page.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let body: Box<RawValue> = hub.devices(args.top.into()).verbatim().await?;
     if args.top == MAX_DEVICES {
@@ -209,7 +209,7 @@ fn top(text: &str) -> Result<u16, String> {
     top.ok_or_else(|| format!("the registry lists 1 to {MAX_DEVICES} devices; to list more: {ALL}"))
 }
 
-/// Reads the device, changes it, and writes it if the ETag still matches.
+/// Reads the device, changes its JSON, and writes it. The write succeeds only if the ETag still matches.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
     let change = |device: &mut Value| {

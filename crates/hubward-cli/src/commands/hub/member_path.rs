@@ -13,7 +13,7 @@ pub(super) fn assignment(text: &str) -> Result<(&str, Value), Failure> {
     Ok((path.trim(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
 }
 
-/// Sets a member by its path, creating objects along the path.
+/// Sets the member at this path. Creates the objects along the path that do not exist.
 pub(super) fn set(record: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
     let mut place = record;
     for name in path.split('.') {

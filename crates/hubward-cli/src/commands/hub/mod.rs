@@ -1,4 +1,4 @@
-//! `hubward hub`: commands for operators of a hub, named as in `az iot hub`; one file each.
+//! `hubward hub`: commands for operators of a hub. They have the names of `az iot hub`. Each command has its own file.
 
 mod auth_args;
 mod az_command;
@@ -75,7 +75,8 @@ enum HubCommand {
 }
 
 impl HubArgs {
-    /// Whether the answer has rows and columns. An endless stream has neither.
+    /// Returns whether the answer of the command has rows and columns. The endless stream of `monitor-events` has
+    /// neither.
     pub(crate) const fn has_rows(&self) -> bool {
         !matches!(self.command, HubCommand::MonitorEvents(_))
     }

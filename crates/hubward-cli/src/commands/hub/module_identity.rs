@@ -166,7 +166,7 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// Lists the modules of a device, or the first `--top` modules. The service always returns all modules.
+/// Lists the modules of a device. The service returns all modules. With `--top`, the command keeps only the first ones.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let top = args.top.limit()?;
     let body: Box<RawValue> = hub.modules(&args.device.device_id).verbatim().await?;
@@ -177,7 +177,7 @@ async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     Answer::of(output::list(&modules), COLUMNS, false)
 }
 
-/// Reads the module, changes it, and writes it if the ETag still matches.
+/// Reads the module, changes its JSON, and writes it. The write succeeds only if the ETag still matches.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
     let change = |module: &mut Value| {

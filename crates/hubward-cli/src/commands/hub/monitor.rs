@@ -1,4 +1,4 @@
-//! `hubward hub monitor-events`: prints the telemetry of devices as an emulator receives it.
+//! `hubward hub monitor-events`: prints the telemetry that an emulator receives from devices.
 
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The emulator has ended or restarted. Opening the stream again shows which of the two.
+            // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
+            // emulator has ended, this fails.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }
@@ -90,14 +91,15 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
     Ok(ExitCode::Ok)
 }
 
-/// Finds the admin port, and the name of the hub at this port.
+/// Finds the admin port of the emulator. Returns this port and the name of the hub.
 async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, String), Failure> {
     let reached = login.reach_hub().await?;
     let admin = reached.admin(login).await?.ok_or_else(|| args.az_command(&reached.host).instead_of(&reached.host))?;
     Ok((admin, reached.host))
 }
 
-/// A stream of telemetry that can be reopened after the last event.
+/// A stream of telemetry. `open` can be called again after the connection is closed. The new stream continues after the
+/// last event.
 struct Feed {
     admin: AdminPort,
     path: String,
@@ -118,7 +120,7 @@ async fn idle(seconds: u64) {
     }
 }
 
-/// Prints an event; returns whether it was a message.
+/// Prints an event. Returns `true` if the event is a message.
 async fn tell(args: &MonitorArgs, event: &ServerEvent, output: &Output) -> bool {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     match event.event.as_deref() {

@@ -1,4 +1,5 @@
-//! `device-identity renew-key`, `module-identity renew-key`: replaces keys, for example after a key was disclosed.
+//! `device-identity renew-key`, `module-identity renew-key`: replaces keys, for example after other people have read
+//! them.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(super) struct RenewArgs {
 }
 
 impl RenewArgs {
-    /// Changes the keys in the JSON of an identity.
+    /// Replaces or swaps the keys in the JSON of an identity. Returns an error if the identity has no symmetric keys.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         let keys = &identity["authentication"]["symmetricKey"];
         let (primary, secondary) = match (keys["primaryKey"].as_str(), keys["secondaryKey"].as_str()) {

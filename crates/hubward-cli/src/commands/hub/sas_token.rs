@@ -43,8 +43,8 @@ pub(super) struct TokenArgs {
     key: KeyArgs,
     /// Connection string to sign with, offline; visible to other users of this machine.
     ///
-    /// The connection string may be that of a policy, a device or a module. Other users can see it in the list
-    /// of processes.
+    /// The connection string belongs to a policy, a device or a module. Other users can see it in the list of
+    /// processes.
     #[arg(long, visible_alias = "cs", value_name = "CONNSTR",
           conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
     connection_string: Option<Secret>,
@@ -86,7 +86,7 @@ fn of_text(text: &Secret, expiry: UnixSeconds) -> Result<SasToken, Failure> {
     let key = all.expose_shared_access_key().ok_or_else(|| wrong("it contains no SharedAccessKey".to_owned()))?;
     let key = SharedKey::from_base64(key).map_err(|error| wrong(error.to_string()))?;
     let resource = match all.device_id() {
-        // Do not show the error, because it could quote any text from the connection string.
+        // Do not show the error: it could quote the key from the connection string.
         Some(device) => resource(all.host_name(), device, all.module_id())
             .map_err(|_| wrong("its HostName, DeviceId or ModuleId is not valid".to_owned()))?,
         None => all.host_name().to_owned(),
@@ -112,7 +112,7 @@ async fn of_identity(
     Ok(SasToken::sign(&key, &resource, expiry, None))
 }
 
-/// The resource for the token of a device or module.
+/// Returns the resource that the token of a device or module is for.
 fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, ProtoError> {
     let device = HubIdentity::new(HubHost::new(host)?, DeviceId::new(device)?);
     let identity = match module {
@@ -122,7 +122,8 @@ fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, Pr
     Ok(identity.sas_resource())
 }
 
-/// The policy whose key signs the token: the policy of the login, or a policy of an emulator.
+/// Returns the policy whose key signs the token. With an emulator, `--policy-name` selects the policy. With a login, it
+/// is the policy of the login.
 async fn policy(args: &TokenArgs, reached: &Reached<HubService>) -> Result<ServiceLogin, Failure> {
     let wanted = args.policy_name.as_deref();
     if let Some(emulator) = &reached.emulator {

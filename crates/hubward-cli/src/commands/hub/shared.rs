@@ -43,7 +43,7 @@ pub(super) struct EtagArgs {
 }
 
 impl EtagArgs {
-    /// Adds the ETag, if one is given, to a request.
+    /// Sets the ETag of the request, if `--etag` is given.
     pub(super) fn on<T>(&self, call: Call<T>) -> Call<T> {
         match &self.etag {
             Some(etag) => call.if_match(etag),
@@ -52,8 +52,10 @@ impl EtagArgs {
     }
 }
 
-/// Applies `change` to the JSON of an identity that was read. Returns the changed JSON, and the ETag for writing it:
-/// the ETag from `--etag`, otherwise the ETag that was read.
+/// Parses the JSON of an identity, and applies `change` to it. Returns the changed JSON and the ETag for the write.
+///
+/// The ETag is the one from `--etag`. Without `--etag`, it is the ETag in the JSON. If the JSON contains no ETag, it is
+/// `*`, which matches any ETag.
 pub(super) fn edited(
     what: &str,
     read: &RawValue,
@@ -75,7 +77,7 @@ pub(super) struct ShowKeys {
     pub(super) show_keys: bool,
 }
 
-/// Sends a request for one record, and returns the answer of the service.
+/// Sends a request for one record, and returns the service's answer.
 pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
     call: Call<T>,
     columns: &[Column],
@@ -85,7 +87,7 @@ pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
     Answer::of(body.get(), columns, reveal)
 }
 
-/// A JSON object from an argument, or from the file that the argument names with `@`.
+/// Returns the JSON object in an argument. If the argument is `@FILE`, returns the JSON object in the file.
 pub(super) fn object(flag: &str, text: &str) -> Result<Map<String, Value>, Failure> {
     match input::json(flag, text)? {
         Value::Object(map) => Ok(map),

@@ -18,7 +18,8 @@ use crate::shell::Shell;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const NAME: &str = "hubward emulator CA ";
-/// Number of hexadecimal digits after [`NAME`]. They are the beginning of the key's hash.
+/// Number of hexadecimal digits after [`NAME`] in the common name. These digits are the beginning of the hash of the
+/// CA's key.
 const TAG: usize = 8;
 const UNKNOWN: &str = "the emulator's certificate authority";
 
@@ -87,17 +88,19 @@ fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
 
 /// The certificate authority of an emulator.
 struct Ca {
-    /// The file with the authority's certificate, or the file that `fetch` will write.
+    /// The file with the certificate of the authority. If the file does not exist yet, the command in `fetch` writes
+    /// it.
     file: PathBuf,
     /// The common name of the authority.
     name: String,
-    /// The command that downloads the certificate from an emulator whose files are on another machine.
+    /// The command that downloads the certificate. `None` if this user can read the emulator's own file.
     fetch: Option<String>,
 }
 
 impl Ca {
-    /// Looks for the certificate authority in this order: at the emulator that an argument or the variable names; in
-    /// the data directory, even if no emulator runs; at the emulator on the default port.
+    /// Finds the certificate authority. If an argument or the variable names an emulator, asks this emulator. Otherwise
+    /// reads the file in the data directory, even while no emulator runs. If the file does not exist, asks the emulator
+    /// on this machine.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
             return Self::of_running(at, &url).await;
@@ -128,8 +131,8 @@ impl Ca {
         if let Ok(pem) = std::fs::read_to_string(&file) {
             return Self::read(file, &pem, None);
         }
-        // The emulator runs in a container or as another user. This user cannot read the emulator's file, but can reach
-        // its admin port.
+        // This user cannot read the emulator's file: the emulator runs in a container or as another user. The admin
+        // port also returns the certificate.
         let here = std::path::absolute("hubward-ca.pem")
             .map_err(|error| Failure::local(format!("the current directory cannot be determined: {error}")))?;
         let url = url.trim().trim_end_matches('/');

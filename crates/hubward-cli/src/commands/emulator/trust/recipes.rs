@@ -1,4 +1,4 @@
-//! The commands that make each kind of program trust the CA.
+//! The commands with which each kind of program trusts the CA.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,8 @@ pub(super) fn all(ca: &Ca, shell: Shell) -> Vec<Recipe> {
     recipes
 }
 
-/// Commands for an OS store are always for the shell of that OS.
+/// Returns the recipes for the stores of operating systems. The commands of a recipe are for the shell of that
+/// operating system.
 fn os(ca: &Ca) -> Vec<Recipe> {
     let path = ca.file.display().to_string();
     let (file, windows, name) = (Shell::Sh.word(&path), Shell::Cmd.word(&path), &ca.name);
@@ -123,7 +124,7 @@ fn node(ca: &Ca, shell: Shell) -> Recipe {
         .note("Adds to the usual authorities. Node reads the variable once, at its start.")
 }
 
-/// The commands for Java. They create the trust store next to the certificate.
+/// Returns the recipe for Java. Its commands create a trust store beside the certificate.
 fn java(ca: &Ca, shell: Shell) -> Recipe {
     let store = ca.file.with_file_name("truststore.p12");
     let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
@@ -133,13 +134,13 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    // Remove an existing store: it already has this alias, perhaps for another authority.
+    // Remove an existing store first. It already contains an entry with this alias, perhaps for another authority.
     let fresh = shell.remove(&path);
     let recipe =
         Recipe::new(Program::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
             .note("The store replaces the JDK's, for programs started from this shell. For all programs of a")
             .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
-    // Java splits the variable at spaces. No way of quoting works in all versions.
+    // Java splits the variable at spaces. No form of quotes works in all versions of Java.
     let recipe = if path.contains(' ') {
         recipe.note("The path contains a space: copy the store to a path without spaces.")
     } else {
