@@ -1,4 +1,5 @@
-//! Question 6: requests with an unknown api-version, without one, and without Authorization, at both service APIs.
+//! Question 6: how do the two service APIs answer a request with an unknown api-version, without an api-version, or
+//! without Authorization?
 
 use std::sync::Arc;
 
