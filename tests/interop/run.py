@@ -33,11 +33,11 @@ def main():
     if not chosen:
         raise SetupError(f"no case matches --only {options.only}")
     if not isolation.inside():
-        # The installation needs the public network, which the private network does not reach.
+        # Install the SDKs first: the installation needs the public network, and the private network does not reach it.
         sdks.install(options.work)
         if not options.install_only:
             isolation.enter()
-            # The program gets here only if it could not enter a private network.
+            # The program is still here, so it could not enter a private network.
             isolation.check_ports()
     if options.install_only:
         return 0
