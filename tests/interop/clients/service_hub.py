@@ -1,7 +1,7 @@
 """Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iot-hub`.
 
 INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared access
-policies. INTEROP_ADMIN is the admin port, which sends the messages that this SDK would send over AMQP.
+policies. INTEROP_ADMIN is the admin port. This SDK would send messages over AMQP, so the admin port sends them.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Records the results of the calls of an SDK: which calls passed, and which were refused.
 
-Every public method of a watched object must have a result at the end. A method without one is a failure, so
-that a newer SDK cannot add calls that the test does not make.
+At the end, every public method of a watched object must have a result. Otherwise the program fails. So if a
+newer SDK adds a call, the test fails until it makes this call.
 """
 
 import inspect

@@ -1,5 +1,5 @@
-"""Checks of a device or module at a hub. A check controls the SDK on one side and the cloud, through the
-admin port, on the other side, and compares both.
+"""Checks of a device or module at a hub. A check controls the SDK, and controls the cloud through the admin
+port. It compares what the device has seen with what the cloud has seen.
 
 Each check is a function of the device (`harness.device.Device`), the cloud side of this device
 (`harness.emulator.Cloud`), and the client.

@@ -1,8 +1,8 @@
 """A private network in which the ports 443 and 8883 are free, and which reaches no other machine.
 
-The SDKs support no other ports. On Linux, `unshare` gives this process a network namespace that has only
+The SDKs can use only these two ports. On Linux, `unshare` gives this process a network namespace that has only
 a loopback interface. This works as root, and as an ordinary user if user namespaces are allowed. On other
-systems the emulator binds the two ports of the machine, if that is allowed.
+systems the emulator binds these two ports of the machine, if the user is allowed to do so.
 """
 
 import os

@@ -1,10 +1,13 @@
 """Runs the cases, several at a time, and checks each result.
 
 A case with DPS passes if the program printed the same steps as the SDK's sample, and the emulator
-received exactly the ten messages. A case with a refusal passes if the program was refused at the right
-stage with the SDK's own error, and the emulator received no message. A case at a hub passes if its check
-(`hub_checks.py`) found no difference, and the program ended with exit code 0. A case of a service SDK
-passes if every call has the result that docs/interop.md lists (`calls.py`).
+received exactly the ten messages.
+
+A case with a refusal passes if the emulator refused the program at the right stage. The program must show the
+SDK's own error, and the emulator must not have received a message.
+
+A case at a hub passes if its check (`hub_checks.py`) found no difference, and the program ended with exit
+code 0. A case of a service SDK passes if every call has the result that docs/interop.md lists (`calls.py`).
 """
 
 import os
