@@ -1,7 +1,7 @@
-//! Opens 10,000 connections to the emulator and leaves them idle.
+//! Opens 10,000 connections to the emulator and keeps them idle.
 //!
-//! The emulator and the program that opens the connections (`idle_connections`) are separate processes, so the test
-//! measures only the emulator's memory and file descriptors.
+//! The emulator is a process, and the program that opens the connections (`idle_connections`) is another process. So
+//! the test measures only the memory and the file descriptors of the emulator.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use crate::cli::http::get;
 
-/// Number of idle connections. The process that opens them needs as many file descriptors.
+/// Number of idle connections. The process that opens the connections needs this number of file descriptors.
 const IDLE_CONNECTIONS: usize = 10_000;
 
 /// Maximum growth of the emulator's memory, in bytes, while the connections are open. The emulator accepts at most

@@ -138,7 +138,7 @@ async fn child_processes_of_the_program_end_with_the_command() {
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // A process that has ended but whose parent has not waited for it is a zombie (state Z).
+    // A process is a zombie (state Z) if it has ended and its parent has not yet waited for it.
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

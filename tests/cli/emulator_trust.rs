@@ -132,7 +132,7 @@ async fn every_kind_has_lines_and_is_marked_as_tested_or_untested() {
     assert!(pwsh.contains("$env:NODE_EXTRA_CA_CERTS = '"), "{pwsh}");
 }
 
-/// Creates an empty root directory in the layout of Debian.
+/// Creates an empty root directory with the folders of a Debian system.
 fn debian_root(folder: &Path) -> String {
     let root = folder.join("root");
     for path in ["etc/ssl/certs", "etc/ca-certificates/update.d", "usr/share/ca-certificates"] {
@@ -142,7 +142,7 @@ fn debian_root(folder: &Path) -> String {
     root.to_str().expect("a path that is text").to_owned()
 }
 
-/// A script that runs the lines on the store below `root`.
+/// Returns a script that runs the lines on the certificate store below `root`.
 fn below(root: &str, lines: &Value) -> String {
     let options = [
         ("--certsconf", "etc/ca-certificates.conf"),
@@ -171,7 +171,7 @@ async fn the_lines_for_debian_change_its_store_and_undo_it() {
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
     let root = debian_root(kept.path());
-    // The store already holds another certificate authority.
+    // The store already contains another certificate authority.
     let other = hubward_emulator::Emulator::start().await.expect("the emulator starts").ca_pem().to_owned();
     let local = Path::new(&root).join("usr/local/share/ca-certificates");
     std::fs::create_dir_all(&local).expect("a folder");

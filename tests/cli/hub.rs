@@ -408,8 +408,8 @@ async fn commands_that_azure_serves_differently_are_refused() {
     assert!(error["message"].as_str().is_some_and(|it| it.ends_with("only from other modules")), "{error}");
 }
 
-/// The command sends the same HTTP request as Azure IoT Explorer. To cause this, the hub of the emulator has a name in
-/// Azure, and the variables do not contain the address of the admin port.
+/// The command sends the same HTTP request as Azure IoT Explorer. It does so for a hub in Azure. So the hub of the
+/// emulator has a name in Azure, and the variables do not contain the address of the admin port.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let hub = "my-hub.azure-devices.net";

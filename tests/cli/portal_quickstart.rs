@@ -1,5 +1,5 @@
-//! The steps of the portal's quickstart as commands and as REST requests, as docs/portal.md shows them.
-//! `tests/portal` tests the same steps in the portal.
+//! Runs the steps of the portal's quickstart as commands and as REST requests. The steps are in docs/portal.md.
+//! `tests/portal` runs the same steps in the portal.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;

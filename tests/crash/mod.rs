@@ -1,5 +1,5 @@
 //! Tests that kill the emulator while it works. An emulator with a data directory must keep every write that it has
-//! acknowledged, and must not store only a part of a write.
+//! acknowledged. It must never store only a part of a write.
 //!
 //! Several clients write at the same time. At a random moment the test kills the program with `SIGKILL`. It then starts
 //! the program again on the same directory, and compares the state with the acknowledged writes.
@@ -49,7 +49,7 @@ async fn crash_loses_nothing_that_was_acknowledged() {
         // A round ends after 1 to 149 acknowledgements.
         let reached = ledger.reached(before + rng.u64(1..150));
         timeout(HANG, reached).await.unwrap_or_else(|_| panic!("round {round}: the emulator stopped acknowledging"));
-        // This delay is random, so that the kill happens at a random moment.
+        // This delay is random. So the kill happens at a random moment.
         sleep(Duration::from_micros(rng.u64(..10_000))).await;
         process.kill().await;
         writers::end(writers).await;
@@ -97,8 +97,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Returns whether a directory entry is the state file. The emulator creates the file with a temporary name, which also
-/// counts.
+/// Returns `true` if a directory entry is the state file. While the emulator creates the file, the file has a temporary
+/// name. That name counts too.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }

@@ -1,4 +1,4 @@
-//! Hubs that send packets which a client ignores. For some of these packets, the client logs a warning.
+//! Hubs that send packets that a client ignores. For some of these packets, the client logs a warning.
 
 use hubward_tests::packets;
 

@@ -1,6 +1,5 @@
 //! Tests of the errors that the program reports. The service refuses the program, fails, or does not answer.
 //!
-//! One table: cases × transports. Each cell runs the real program against its own emulator, which misbehaves as the
 //! The tests are a table of cases and transports. Each cell runs the real program against an emulator of its own, which
 //! misbehaves as the case requires. In some cases the peer is not a service at all.
 

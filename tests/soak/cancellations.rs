@@ -114,7 +114,7 @@ struct Scene {
     hub: HubClient,
     messages: CloudMessages,
     desired: DesiredProperties,
-    /// A second device. The test connects clients as this device and closes them.
+    /// A second device. The test connects and closes clients with the identity of this device.
     other: HubDevice,
 }
 

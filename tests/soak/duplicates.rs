@@ -26,8 +26,8 @@ async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
     for kind in TRANSPORTS {
         let cloud = Cloud::start().await;
         let quick = Backoff::new(Duration::from_millis(50), Duration::from_millis(100));
-        // One client detects the duplicate identity before the other client, and then waits. When it reconnects, the
-        // other client detects the duplicate identity too.
+        // One client detects the duplicate identity first, and then waits. When this client reconnects, the other
+        // client detects the duplicate identity too.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
         let device = cloud.hub_device("dev-1", kind).options(options);
         let clients = [(); 2].map(|()| device.settings.clone().spawn().expect("a client"));

@@ -131,8 +131,8 @@ async fn a_dead_connection_ends_at_the_login_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // The hub's answers to pings must keep the connection open. This limit is so short that without them, the client
-    // would close the connection before the delay is half over.
+    // The hub's answers to pings must keep the connection open. The limit `silence` is less than half of the delay. So
+    // without answers to pings, the client would close the connection.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;

@@ -23,7 +23,7 @@ pub struct Invocation {
 /// The exit code and the output of a run.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; `None` if a signal ended the program.
+    /// The exit code. `None` if a signal ended the program.
     pub code: Option<i32>,
     /// The bytes on stdout.
     pub stdout: Vec<u8>,

@@ -43,7 +43,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 }
 
 /// The topic of a telemetry message. The client writes the same topic as Python, except for the order of application
-/// properties: Python sorts them, and the client keeps the order in which they were set.
+/// properties. Python sorts the properties. The client keeps the order in which they were set.
 ///
 /// The emulator parses the topics of every SDK to the inputs.
 pub(super) fn telemetry_topic(vector: &Vector) -> Sides {

@@ -27,7 +27,7 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
 }
 
 /// A token with which a device logs in to DPS. In the documented form, `sr` is encoded and `skn` is present. No SDK
-/// writes this form, so the test compares parts: `sr`, `sig` and `se` with Python's token, and `skn` with Node's token.
+/// writes this form. So the test compares `sr`, `sig` and `se` with Python's token, and `skn` with Node's token.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
         &IdScope::new(vector.text("id_scope")).expect("an id scope"),

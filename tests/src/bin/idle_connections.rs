@@ -3,8 +3,7 @@
 //! The program runs in a process of its own. So its file descriptors and its memory do not count for the process under
 //! test.
 //!
-//! Arguments: the number of connections; `nothing` or `hello`, which are the first bytes on each connection; and the
-//! addresses.
+//! Arguments: the number of connections, the first bytes of each connection (`nothing` or `hello`), and the addresses.
 
 #![expect(clippy::print_stdout, reason = "the suite reads its output")]
 

@@ -15,8 +15,8 @@ pub(super) fn client_packets(bytes: &[u8]) -> bool {
     let Ok(Some(read)) = client::read(bytes, MAX_LENGTH, first) else { return false };
     check_taken(bytes, read.taken, |part| matches!(client::read(part, MAX_LENGTH, first), Ok(None)));
     if let Some(again) = &read.again {
-        // A packet may encode its length in too many bytes. The client encodes the length in as few bytes as possible,
-        // so its packet may be shorter than the original but never longer.
+        // A packet may encode its length in more bytes than necessary. The client never does this. So its packet may be
+        // shorter than the original, but never longer.
         assert!(again.len() <= read.taken, "{} bytes became {}", read.taken, again.len());
         let second = client::read(again, MAX_LENGTH, first).expect("our own packet").expect("a whole one");
         assert_eq!(second.taken, again.len());

@@ -1,5 +1,5 @@
-//! The tools with which a question is asked. They send requests and record them, create devices that the run deletes at
-//! the end, and record observations for the comparison.
+//! A question uses these functions to ask the cloud. They send and record requests. They create devices, which the run
+//! deletes at the end. They also record observations for the comparison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -208,7 +208,7 @@ impl Asker {
         Login { host, client_id, username, password, clean: true }
     }
 
-    /// Connects a device. Returns an error, which stops the question, if the hub refuses the device.
+    /// Connects a device. If the hub refuses the device, returns an error, which stops the question.
     pub(super) async fn connect(&self, device: &Device) -> Result<Connection, String> {
         let (answer, line) = Connection::open(self, "login", &self.login(device)).await;
         line.ok_or_else(|| format!("the login of {} was answered with {answer}", device.id))

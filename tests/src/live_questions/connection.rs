@@ -115,8 +115,8 @@ impl Connection {
         answer
     }
 
-    /// Subscribes to a filter. Returns an error, which stops the question, if the service does not grant the
-    /// subscription.
+    /// Subscribes to a filter. If the service does not grant the subscription, returns an error, which stops the
+    /// question.
     pub(super) async fn must_subscribe(&mut self, asker: &Asker, filter: &str, qos: u8) -> Result<(), String> {
         let answer = self.subscribe(asker, &[(filter, qos)]).await;
         if answer == format!("SUBACK {qos:02x}") { Ok(()) } else { Err(format!("SUBSCRIBE {filter}: {answer}")) }
@@ -226,7 +226,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // End the task, which holds the other half of the stream. This closes the stream.
+        // The task uses the other half of the stream. Ending the task closes the stream.
         self.reader.abort();
     }
 }

@@ -1,5 +1,5 @@
-//! The answer to a question. It contains the observations that the run compares, and the requests and answers from
-//! which they come.
+//! The answer to a question. It contains the observations that the run compares, and the requests and answers that led
+//! to these observations.
 
 use serde_json::{Value, json};
 

@@ -46,8 +46,8 @@ async fn wait_for_hub(hub: &HubClient) -> Outcome {
     context("telemetry", hub.send(Message::new("settled")).await)
 }
 
-/// Without a receiver, the client gets no messages. With a receiver, it gets the messages in order, and the queue is
-/// empty after the application has completed them.
+/// Without a receiver, the client gets no messages. With a receiver, it gets the messages in order. After the
+/// application has completed all messages, the device's queue is empty.
 pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     send(&cloud, &["1", "2"])?;
@@ -141,8 +141,8 @@ pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKin
     Ok(())
 }
 
-/// System properties and application properties arrive exactly as the sender set them. The values include no value, an
-/// empty value, a plus, a percent sign, and every character that needs encoding.
+/// Properties of the system and of the application arrive exactly as the sender set them. The test sends a property
+/// without a value, an empty value, a plus, a percent sign, and every character that needs encoding.
 pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;

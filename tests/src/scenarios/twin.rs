@@ -18,7 +18,7 @@ pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
     ensure(first.desired.version >= 1 && first.reported.version >= 1, || format!("a version is below 1: {first:?}"))
 }
 
-/// A report returns the next version. The twin then contains the reported properties, merged with the earlier ones;
+/// A report returns the next version. The twin then contains the reported properties, merged with the earlier ones.
 /// `null` removes a member.
 ///
 /// The scenario may run against a live service, because it removes its property at the end.

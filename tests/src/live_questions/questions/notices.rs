@@ -33,8 +33,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the change, and then a second change whose notice marks the end. If only the second notice arrives, the first
-/// change caused no notice. So the question needs no timeout.
+/// Makes the change, and then a second change. The notice of the second change marks the end: if only this notice
+/// arrives, the first change caused no notice. So the question needs no timeout.
 async fn change(
     asker: &Asker,
     device: &Device,
