@@ -1,4 +1,4 @@
-//! Helpers for the tests of `hubward device`: devices and modules that the hub knows, and the transports.
+//! Helpers for the tests of `hubward device`. They create devices and modules at the hub.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;

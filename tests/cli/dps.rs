@@ -450,7 +450,8 @@ async fn a_token_from_a_pipe_is_sent_in_full() {
         error["exitCode"] == 2 && error["message"].as_str().is_some_and(|it| it.contains("more than 65536 bytes")),
         "{error}"
     );
-    // If the user gives the secret itself instead of the name of a file, the error does not contain the secret.
+    // The user may give the secret itself, and not the name of a file. In this case the error does not contain the
+    // secret.
     for flag in ["--login-file", "--bearer-token-file"] {
         let ran = operator.run(&["enrollment", "list", "-n", "localhost", flag, &token]).await;
         assert!(ran.stderr_text().contains("looks like the value itself"), "{}", ran.stderr_text());

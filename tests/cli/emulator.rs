@@ -258,8 +258,8 @@ async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     let mut running = Running::emulator(&other, ["--output", "json"]);
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
-    // The test copies the ready file into `killed`. The result looks as if another emulator had used `killed`, had been
-    // killed, and this emulator had then got the same port.
+    // The test copies the ready file into `killed`. This imitates an earlier emulator: it used `killed` and was killed,
+    // and then this emulator got the same port.
     std::fs::create_dir_all(&killed).expect("a folder");
     let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
     std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");

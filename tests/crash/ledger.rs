@@ -68,7 +68,7 @@ impl Ledger {
         self.acknowledged.send_modify(|it| *it += 1);
     }
 
-    /// Sets the counters `acknowledged` and `sent` of a writer to `applied`: the number of writes that a check found
+    /// Sets the counters `acknowledged` and `sent` of a writer to `applied`. The caller has found this number of writes
     /// after the restart.
     pub(super) fn settle(&self, kind: Kind, writer: &str, applied: u64) {
         let mut counts = self.counts();

@@ -215,7 +215,7 @@ fn cases() -> impl Iterator<Item = Case> {
 async fn run_column(kind: TransportKind) {
     // Builds the program before the first case needs it.
     let _ = hubward_tests::binary::hubward();
-    // Most cases only wait for a deadline, so many cases can run at the same time.
+    // Most cases only wait for a deadline. So several cases can run at the same time.
     let at_a_time = Arc::new(Semaphore::new(12));
     let mut runs = JoinSet::new();
     for case in cases().filter(|it| it.except.iter().all(|(not, _)| *not != kind)) {

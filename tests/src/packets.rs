@@ -1,5 +1,5 @@
 //! Encodes and parses MQTT 3.1.1 packets for tests. This module shares no code with the codecs of the client and the
-//! emulator, so tests can check these codecs with it.
+//! emulator. So tests can check these codecs with it.
 
 use std::io;
 

@@ -12,7 +12,7 @@ const HEAD_MAX: usize = 64 * 1024;
 /// Largest body, in bytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 
-/// The answer to a request. If there is no answer, the reason.
+/// The answer to a request, or the reason why the service sent no answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
     /// The status; `None` without an answer.

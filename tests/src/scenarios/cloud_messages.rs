@@ -285,8 +285,8 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The application reads this receiver for the first time. It must end at the newest state. (If many changes arrive
-    // before the answer to the first read of the twin, the client reads the twin again.)
+    // The application reads this receiver for the first time. It must get the newest state in the end. (If many changes
+    // arrive before the first answer about the twin, the client reads the twin again.)
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

@@ -94,8 +94,8 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// If the device cannot handle a call, the caller gets status 404, 400 or 500, or the status of the handler's error.
-/// Other calls and telemetry still work.
+/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler's error has a status, the
+/// caller gets this status. Other calls and telemetry still work.
 pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     context(

@@ -134,8 +134,8 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
     ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// A connection without the checks of the client sends invalid reports. The emulator refuses them as the service does:
-/// with status 400, or with 403 if a report is too large. The twin does not change.
+/// A raw connection sends invalid reports, which the client would refuse. The emulator refuses them as the service
+/// does: with status 400, or with 403 if a report is too large. The twin does not change.
 ///
 /// If a message is not a valid request, the emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {

@@ -1,4 +1,4 @@
-//! Question 19: which columns do queries return, how do they treat absent values, and which queries does the hub
+//! Question 19: which columns does a query return, how does it treat absent values, and which queries does the hub
 //! refuse?
 
 use std::collections::BTreeSet;
