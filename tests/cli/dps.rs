@@ -57,7 +57,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &created["etag"]));
 
-    // `update` keeps every field that has no option on the command line, including the keys.
+    // If the command line does not change a field, `update` keeps the field. The keys are such fields.
     let changed =
         operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
     assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));

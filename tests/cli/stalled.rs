@@ -88,8 +88,8 @@ async fn the_second_ctrl_c_ends_the_process_at_once() {
     assert_eq!(ended.code(), Some(130));
 }
 
-/// Opens a terminal that accepts no output, as after Ctrl-S. Returns the end for the program, and the end for the
-/// terminal window.
+/// Opens a terminal that accepts no output, as after Ctrl-S. Returns the file for the program, and the
+/// descriptor that keeps the terminal open.
 fn stopped_terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
