@@ -1,4 +1,4 @@
-//! The conformance suite: one binary with one module per concern.
+//! The test suite: one binary, with one module for each subject.
 
 mod abuse;
 mod cli;

@@ -1,7 +1,7 @@
-//! Opens 10,000 connections to the emulator and leaves them idle.
+//! Opens 10,000 connections to the emulator and keeps them idle.
 //!
-//! The emulator and the program that opens the connections (`idle_connections`) are separate processes, so the test
-//! measures only the emulator's memory and file descriptors.
+//! The emulator is a process, and the program that opens the connections (`idle_connections`) is another process. So
+//! the test measures only the memory and the file descriptors of the emulator.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use tokio::process::{Child, Command};
 
 use crate::cli::http::get;
 
-/// Number of idle connections. The process that opens them needs as many file descriptors.
+/// Number of idle connections. The process that opens the connections needs this number of file descriptors.
 const IDLE_CONNECTIONS: usize = 10_000;
 
-/// Limit of the growth of the emulator's memory, in bytes, while the connections are open. The emulator
-/// accepts at most 2,048 of them at a time.
+/// Maximum growth of the emulator's memory, in bytes, while the connections are open. The emulator accepts at most
+/// 2,048 connections at a time.
 const MAX_GROWTH: u64 = 100 * 1024 * 1024;
 
-/// Limit of the time that a client may take to close.
+/// Maximum time that a client may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(target_os = "linux")]
@@ -36,8 +36,8 @@ async fn a_device_works_beside_ten_thousand_unfinished_handshakes() {
     check_beside_idle_connections("hello").await;
 }
 
-/// Checks that devices connect and send while `idle_connections` holds its connections. Each of those connections sends
-/// `first_bytes`, an argument of `idle_connections`, and then nothing.
+/// Checks that devices connect and send while the program `idle_connections` holds its connections. The program writes
+/// `first_bytes` on each of its connections, and then sends nothing more.
 #[expect(clippy::print_stdout, reason = "a manual run shows the figures")]
 async fn check_beside_idle_connections(first_bytes: &str) {
     let mut emulator = Invocation::hubward([
@@ -72,7 +72,7 @@ async fn check_beside_idle_connections(first_bytes: &str) {
 
     let mut opener = open_idle_connections(first_bytes, &ready);
     let mut opener_output = BufReader::new(opener.stdout.take().expect("a pipe")).lines();
-    // The connected device keeps sending while the others connect. Further devices then connect beside them.
+    // The first device keeps sending while `idle_connections` opens its connections. Afterwards, more clients connect.
     let arrival = async { opener_output.next_line().await.expect("text").expect("all connections are open") };
     let sending = async {
         for _ in 0..100 {
@@ -82,7 +82,8 @@ async fn check_beside_idle_connections(first_bytes: &str) {
     let (arrived, ()) = tokio::join!(arrival, sending);
     assert_eq!(arrived, "ready");
     let during = resident(&emulator);
-    // The next connections have the same device ID: the hub would close the older of two connections.
+    // The clients below use the same device ID. The hub closes the older of two connections with one device ID, so the
+    // test closes this one itself.
     device.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));

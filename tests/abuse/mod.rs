@@ -1,3 +1,3 @@
-//! Misbehaving clients in a process of their own: the emulator must keep serving other devices.
+//! Tests with misbehaving clients, which run in a process of their own. The emulator must keep serving other devices.
 
 mod half_open;

@@ -1,4 +1,4 @@
-//! Helpers for the tests of `hubward device`: devices and modules that the hub knows, and the transports.
+//! Helpers for the tests of `hubward device`. They create devices and modules at the hub.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
@@ -9,15 +9,15 @@ pub(super) const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
 
 pub(super) const HUB: &str = "localhost";
 
-/// Adds a device to the hub. Returns its environment variables: the connection string, and how to reach the
-/// emulator.
+/// Adds a device to the hub. Returns environment variables for the device: its connection string, and the settings with
+/// which the program reaches the emulator.
 pub(super) fn known(emulator: &Emulator, device: &str) -> Vec<(&'static str, String)> {
     let key = emulator.add_device(HUB, device).expect("a valid id").expose_base64();
     let text = format!("HostName={HUB};DeviceId={device};SharedAccessKey={}", key.as_str());
     with_connection_string(emulator, text)
 }
 
-/// Adds a module to the hub. Returns its environment variables.
+/// Adds a module to the hub. Returns environment variables for the module, like [`known`].
 pub(super) fn known_module(emulator: &Emulator, device: &str, module: &str) -> Vec<(&'static str, String)> {
     emulator.add_device(HUB, device).expect("a valid id");
     let key = emulator.add_module(HUB, device, module).expect("a valid id").expose_base64();
@@ -44,7 +44,8 @@ pub(super) fn device(transport: &str, arguments: &[&str], variables: &[(&str, St
         .vars(variables)
 }
 
-/// Runs `hubward device …` with invalid arguments. Checks that the command prints only an error about them.
+/// Runs `hubward device …` with invalid arguments. Checks that the command prints one line: an error about the
+/// arguments.
 pub(super) async fn assert_refused(
     arguments: &[&str],
     variables: &[(&str, String)],

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
-/// A script that handles each method name differently. For `echo` it returns what it received.
+/// A script that answers each method name in another way. For `echo` it returns the payload that it received.
 const SCRIPT: &str = r#"#!/bin/sh
 payload=$(cat)
 case "$1" in
@@ -46,7 +46,7 @@ async fn serve_runs_a_program_for_each_call() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let mut variables = known(&emulator, "dev-1");
-        // Connection strings of an operator, which the program must not see.
+        // These connection strings of an operator must not reach the script.
         variables.push(("IOTHUB_CONNECTION_STRING", emulator.hub_connection_string(HUB).expect("a login")));
         variables.push(("PROVISIONING_CONNECTION_STRING", emulator.dps_connection_string()));
         let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "15s"];
@@ -138,7 +138,7 @@ async fn child_processes_of_the_program_end_with_the_command() {
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // A process that has ended but whose parent has not waited for it is a zombie (state Z).
+    // A process is a zombie (state Z) if it has ended and its parent has not yet waited for it.
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -9,14 +9,14 @@ use super::cloud;
 use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
 
-/// The output lines of a running device, which the test may read in another order than they arrive.
+/// The output lines of a running device. The test may read the lines in another order than the device prints them.
 struct Lines {
     running: Running,
     seen: Vec<Value>,
 }
 
 impl Lines {
-    /// Removes and returns the first line that matches, and waits for it if necessary.
+    /// Returns the first line that matches, and removes it from the list. Waits until the device prints such a line.
     async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.seen.iter().position(&wanted) {
@@ -73,12 +73,12 @@ async fn run_serves_the_twin_methods_messages_and_telemetry() {
         lines.of("completed").await;
         lines.of("sent").await;
         lines.of("sent").await;
-        // The device has acknowledged the message. If the hub has not read that yet, it redelivers the message
-        // on the next connection.
+        // Wait until the hub has read the device's acknowledgement of the message. Otherwise the hub would redeliver
+        // the message on the next connection.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
 
-        // The device reconnects by itself and prints both changes. The hub refuses connections until the test
-        // has seen the first one.
+        // The device loses its connection and reconnects by itself. It prints a line for the loss and a line for the
+        // new connection. The hub refuses connections until the test has read the line for the loss.
         emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
         assert!(emulator.disconnect_device(HUB, "dev-1"));
         let lost = lines.find("a lost connection", |it| it["state"] == "disconnected").await;

@@ -10,7 +10,7 @@ use super::operator::Operator;
 use super::running::{Running, line_variables};
 use super::{cloud, path_with_hubward};
 
-/// An operator of a DPS with one enrollment. The variables hold the connection string of the DPS.
+/// An operator of a DPS with one enrollment. `variables` contains the connection string of the DPS.
 async fn operator() -> Operator<Emulator> {
     let (emulator, enrolled) = cloud().await;
     let device =
@@ -57,7 +57,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &created["etag"]));
 
-    // `update` keeps the fields that it is not given, including the keys.
+    // If the command line does not change a field, `update` keeps the field. The keys are such fields.
     let changed =
         operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
     assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));
@@ -65,7 +65,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 
-    // Options of `az` that hubward does not need are accepted with one warning.
+    // `list` accepts options of `az` that hubward does not need. It prints one warning for all of them.
     let list = ["enrollment", "list", "-g", "group", "--auth-type", "login", "--subscription", "s", "--output", "tsv"];
     let ran = operator.run(&list).await;
     assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
@@ -92,7 +92,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lines_that_create_prints_work_in_a_shell() {
     let operator = operator().await;
-    // The device of the enrollment group below has this registration ID.
+    // The enrollment group below contains a device with this registration ID.
     operator.text(&["enrollment", "delete", "--eid", "dev-1"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(folder.path());
@@ -142,7 +142,8 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
     let secret = variables_named(&["PROVISIONING_CONNECTION_STRING"]);
     let admin = vec![("HUBWARD_EMULATOR_ADMIN".to_owned(), admin.clone())];
     let nothing = vec![];
-    // Arguments and variables of `create`, and the variables that the printed lines take from the shell.
+    // Each row: arguments of `create`, environment variables of `create`, and the environment variables that the
+    // printed lines need.
     for (at, (arguments, environment, required)) in [
         (&[by_flag.as_str(), "-n", "localhost"][..], &nothing, &nothing),
         (&[], &admin, &nothing),
@@ -165,7 +166,7 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
             );
             assert!(!text.contains(login.split("SharedAccessKey=").nth(1).expect("a key")), "{text}");
             let lines: Vec<&str> = lines.lines().skip(1).collect();
-            // The printed lines must work even if HUBWARD_OUTPUT selects JSON: a key in them is plain text.
+            // HUBWARD_OUTPUT selects JSON here. The printed lines must still work: they need a key as plain text.
             let mut variables =
                 vec![("PATH".to_owned(), path.clone()), ("HUBWARD_OUTPUT".to_owned(), "json".to_owned())];
             variables.extend(required.iter().cloned());
@@ -173,7 +174,7 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
             let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
             let result = ran.last().unwrap_or_else(|problem| panic!("{problem}\n{text}"));
             assert_eq!(result["acknowledged"], 2, "{result}\n{text}");
-            // The device of the next enrollment group has the same ID.
+            // Delete the enrollment: the next one, or a device of the next group, has the same registration ID.
             operator.text(&[kind, "delete", "--eid", &id]).await;
         }
     }
@@ -214,7 +215,8 @@ async fn create_and_update_use_the_keys_of_the_given_files() {
     let update = ["enrollment-group", "update", "--eid", "line-7", "--secondary-key-file", &files[2]];
     assert_eq!(both(&operator.json(&update).await), (json!(base64[0]), json!(base64[2])));
 
-    // The device key, from the group key that the service returns or that a file holds.
+    // `compute-device-key` derives the device's key from the key of the group. It reads the group's key from the
+    // service or from a file.
     let compute = ["enrollment-group", "compute-device-key", "--rid", "dev-9"];
     for (arguments, group) in [
         (&["--enrollment-id", "line-7"][..], &keys[0]),
@@ -226,7 +228,7 @@ async fn create_and_update_use_the_keys_of_the_given_files() {
         assert_eq!(operator.text(&arguments).await, format!("{derived}\n"));
         assert_eq!(operator.json(&arguments).await, json!({ "symmetricKey": derived }));
     }
-    // A key on the command line works, and the warning does not repeat it.
+    // `--key` works. The command warns about it, and the warning does not contain the key.
     let ran = operator.run(&[&compute[..], &["--key", &base64[1]]].concat()).await;
     assert_eq!(ran.stdout_text(), format!("{}\n", keys[1].derive("dev-9").expose_base64().as_str()));
     assert!(
@@ -417,7 +419,7 @@ async fn a_login_is_read_from_a_file_stdin_or_an_argument_and_errors_name_what_i
     for way in ["PROVISIONING_CONNECTION_STRING", "--login-file", "--bearer-token-file", "--host", "emulator"] {
         assert!(hint.contains(way), "{way}: {hint}");
     }
-    // Other users of the machine can read the command line, so the hint does not suggest --login.
+    // The hint does not suggest `--login`, because other users of the machine can read the command line.
     assert!(!hint.contains("--login "), "{hint}");
 }
 
@@ -436,7 +438,7 @@ async fn a_token_from_a_pipe_is_sent_in_full() {
         ),
     ] {
         let ran = Invocation::of("sh".as_ref()).args(["-c", &script]).vars(&operator.variables).run().await;
-        // The emulator answers 401 to the token, so the request has arrived.
+        // The emulator refuses the token with 401. This shows that the command sent the whole request.
         let error = ran.last().unwrap_or_else(|problem| panic!("{script}: {problem}"));
         assert!(error["exitCode"] == 5 && error["message"].as_str().is_some_and(|it| it.contains("401")), "{error}");
         assert!(error["hint"].as_str().is_some_and(|it| it.contains("expired")), "{error}");
@@ -448,7 +450,8 @@ async fn a_token_from_a_pipe_is_sent_in_full() {
         error["exitCode"] == 2 && error["message"].as_str().is_some_and(|it| it.contains("more than 65536 bytes")),
         "{error}"
     );
-    // If an argument holds the secret instead of the name of its file, the error does not repeat it.
+    // The user may give the secret itself, and not the name of a file. In this case the error does not contain the
+    // secret.
     for flag in ["--login-file", "--bearer-token-file"] {
         let ran = operator.run(&["enrollment", "list", "-n", "localhost", flag, &token]).await;
         assert!(ran.stderr_text().contains("looks like the value itself"), "{}", ran.stderr_text());
@@ -479,7 +482,7 @@ async fn table_and_tsv_are_refused_for_commands_without_rows() {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // HUBWARD_OUTPUT is a preference only: a command without rows ignores these formats.
+        // A command whose output has no rows ignores HUBWARD_OUTPUT if it selects one of these formats.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

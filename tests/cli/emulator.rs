@@ -1,4 +1,4 @@
-//! `hubward emulator`: ready lines, shell lines, seeds, well-known keys, ports in use.
+//! `hubward emulator`: the ready lines, the lines for the shell, seeds, well-known keys, and ports in use.
 
 use hubward_emulator::DEV_GROUP_KEY;
 use hubward_tests::command::Invocation;
@@ -10,14 +10,16 @@ use super::http::get;
 use super::running::{Running, variables};
 use super::transports;
 
-/// A temporary folder, and the path of a data directory in it that does not exist yet.
+/// Creates a temporary folder. Returns it with the path of a data directory in it. The data directory does not exist
+/// yet.
 pub(super) fn folder() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data").to_str().expect("a path that is text").to_owned();
     (folder, path)
 }
 
-/// Runs `hubward provision`. Returns the `result` line, or the `error` line as text.
+/// Runs `hubward provision`. Returns its `result` line as JSON. If the command ends with another line, returns that
+/// line as the error.
 async fn provision(variables: &[(String, String)], more: &[&str]) -> Result<Value, String> {
     let command = Invocation::hubward(["provision", "--output", "json"]).args(more.iter().copied());
     let last = command.vars(variables).run().await.last()?;
@@ -240,7 +242,7 @@ async fn env_ignores_the_ready_file_of_a_killed_emulator() {
     let env = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
     assert_eq!(env().await.code, Some(0), "the emulator runs");
     running.signal("-KILL").await;
-    // This socket is bound to the port but does not listen, so no other emulator can get the port.
+    // This socket takes the port but does not listen. So no other emulator can use the port.
     let bound = TcpSocket::new_v4().expect("a socket");
     bound.set_reuseaddr(true).expect("an option");
     bound.bind(admin.parse().expect("an address")).expect("the port is free again");
@@ -256,7 +258,8 @@ async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     let mut running = Running::emulator(&other, ["--output", "json"]);
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
-    // As if an emulator in `killed` had been killed, and the other emulator had got its port.
+    // The test copies the ready file into `killed`. This imitates an earlier emulator: it used `killed` and was killed,
+    // and then this emulator got the same port.
     std::fs::create_dir_all(&killed).expect("a folder");
     let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
     std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");
@@ -311,7 +314,7 @@ async fn every_option_has_an_environment_variable() {
     assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
     assert!(ready["admin"].as_str().is_some_and(|it| it.starts_with("http://127.0.0.3:")), "{ready}");
     assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
-    // The variables configure the start. The other commands of `hubward emulator` ignore them.
+    // These variables are settings for starting the emulator. The other commands of `hubward emulator` ignore them.
     let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     running.interrupt().await;

@@ -31,7 +31,7 @@ async fn a_running_emulator_is_exported_reset_and_imported() {
     let provisioned = Invocation::hubward(["provision", "--messages", "2"]).vars(&device).run().await;
     assert_eq!(provisioned.code, Some(0), "{}", provisioned.stderr_text());
 
-    // The commands find the emulator by its data directory or by the URL of its admin port.
+    // The commands find the emulator by its data directory, or by the URL of its admin port.
     for at in [["--data-dir", &data_dir], ["--admin", &admin]] {
         let status = body(&emulator(&[&["status", "-o", "json"][..], &at].concat()).await);
         assert_eq!(status["dps"], json!({"enrollments": 1, "enrollmentGroups": 0, "registrations": 1}));
@@ -88,7 +88,7 @@ async fn a_data_directory_is_exported_imported_and_reset_without_an_emulator() {
     let running = |more: &'static [&'static str]| Running::emulator(&data_dir, more.iter().copied());
     let mut first = running(&["--output", "json"]);
     first.json_until("operator").await;
-    // A second emulator cannot use a directory that another emulator has open.
+    // A second emulator cannot use a directory while another emulator uses it.
     let second = Invocation::hubward(["emulator", "--data-dir", &data_dir, "--mqtt-port", "0", "--https-port", "0"])
         .args(["--admin-port", "0", "-o", "json"])
         .run()
@@ -191,7 +191,7 @@ async fn a_damaged_state_file_ends_the_start_with_an_error() {
     assert_eq!(ended.code(), Some(0));
     let file = std::path::Path::new(&data_dir).join("state.redb");
     let whole = std::fs::read(&file).expect("the state");
-    // Changes two bytes of every page except the first, which identifies the file as a database.
+    // Damages every page except the first: changes two bytes. The first page identifies the file as a database.
     let mut damaged = whole.clone();
     damaged.iter_mut().skip(4096 + 2048).step_by(4096).for_each(|it| *it ^= 0xff);
     damaged.iter_mut().skip(4096).step_by(4096).for_each(|it| *it ^= 0xff);

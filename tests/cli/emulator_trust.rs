@@ -1,4 +1,4 @@
-//! `hubward emulator trust`: runs the printed lines with the programs that are installed on this machine.
+//! `hubward emulator trust`: runs the printed lines with the client programs that this machine has.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::emulator::folder;
 use super::running::Running;
 
-/// For each kind of client: the value of `--for`, the program that must be installed, and a command line. The
-/// command requests `https://localhost:PORT/` and succeeds if it trusts the server's certificate.
+/// Each row: the value of `--for`, the program that must be installed, and a command line. The command requests
+/// `https://localhost:PORT/`, and succeeds only if it trusts the server's certificate.
 const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",
@@ -64,7 +64,7 @@ async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
             println!("{kind}: not run, {program} is not installed");
             continue;
         }
-        // The probe must not use certificates that the environment of the test names.
+        // The environment of the test may name certificates. The probe must not use them.
         let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE \
                      JAVA_TOOL_OPTIONS\n";
         let untrusted = sh(&format!("{clean}{probe}"), &variables).await;
@@ -83,7 +83,7 @@ async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
         let twice = sh(&format!("set -e\n{lines}\n{lines}"), &[]).await;
         assert_eq!(twice.code, Some(0), "{}{}", twice.stdout_text(), twice.stderr_text());
     }
-    // For hubward itself one variable is enough.
+    // hubward needs only one variable.
     let printed = trust(&["--data-dir", &data_dir, "--for", "rust", "--shell", "sh"]).await.stdout_text();
     let hubward = hubward_tests::binary::hubward().display();
     let login = running.json_until("operator").await.pop().expect("a line");
@@ -107,7 +107,7 @@ async fn every_kind_has_lines_and_is_marked_as_tested_or_untested() {
     let from_emulator = trust(&["--admin", &admin, "-o", "json"]).await.last().expect("a result");
     assert_eq!(from_files, from_emulator);
     running.interrupt().await;
-    // The data directory is enough when no emulator runs.
+    // The emulator does not run any more. `--data-dir` still gives the same result.
     assert_eq!(trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result"), from_files);
 
     let recipes = from_files["recipes"].as_array().expect("a list");
@@ -132,7 +132,7 @@ async fn every_kind_has_lines_and_is_marked_as_tested_or_untested() {
     assert!(pwsh.contains("$env:NODE_EXTRA_CA_CERTS = '"), "{pwsh}");
 }
 
-/// Creates an empty root directory in the layout of Debian.
+/// Creates an empty root directory with the folders of a Debian system.
 fn debian_root(folder: &Path) -> String {
     let root = folder.join("root");
     for path in ["etc/ssl/certs", "etc/ca-certificates/update.d", "usr/share/ca-certificates"] {
@@ -142,7 +142,7 @@ fn debian_root(folder: &Path) -> String {
     root.to_str().expect("a path that is text").to_owned()
 }
 
-/// A script that runs the lines on the store below `root`.
+/// Returns a script that runs the lines on the certificate store below `root`.
 fn below(root: &str, lines: &Value) -> String {
     let options = [
         ("--certsconf", "etc/ca-certificates.conf"),
@@ -171,7 +171,7 @@ async fn the_lines_for_debian_change_its_store_and_undo_it() {
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
     let root = debian_root(kept.path());
-    // The store already holds another certificate authority.
+    // The store already contains another certificate authority.
     let other = hubward_emulator::Emulator::start().await.expect("the emulator starts").ca_pem().to_owned();
     let local = Path::new(&root).join("usr/local/share/ca-certificates");
     std::fs::create_dir_all(&local).expect("a folder");

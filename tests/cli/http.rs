@@ -6,16 +6,17 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends a GET request. Returns the whole response as text: status line, headers and body.
+/// Sends a GET request. Returns the whole response as text, with status line, headers and body.
 pub(crate) async fn get(admin: &str, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let response = exchange(admin, &request).await.expect("a response");
     String::from_utf8(response).expect("text")
 }
 
-/// Sends a request with a JSON body. Returns the status and the body of the response, or an error if the
-/// connection ends before the response is complete. `request` is, for example, `GET /health`; each line of
-/// `headers` ends with `\r\n`.
+/// Sends a request with a JSON body, and returns the status and the body of the response. Returns an error if the
+/// connection ends before the response is complete.
+///
+/// `request` is the method and the path, for example `GET /health`. Each line of `headers` ends with `\r\n`.
 pub(crate) async fn send(admin: &str, request: &str, headers: &str, body: Option<&Value>) -> Result<(u16, Value)> {
     let incomplete = || Error::from(ErrorKind::UnexpectedEof);
     let body = body.map(Value::to_string).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `hubward hub …`: the commands of a hub operator, against the emulator, with the connection string of the
-//! policy `iothubowner` or through the admin port.
+//! `hubward hub …`: the commands of a hub operator, against the emulator. The commands use the connection string of the
+//! policy `iothubowner`, or the admin port.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::device::{device, known};
 use super::operator::{Operator, successful_output};
 use super::running::Running;
 
-/// An operator of a hub with the device `dev-1`. The variables hold the connection string of the hub and the
+/// An operator of a hub that has the device `dev-1`. `variables` contains the connection string of the hub and the
 /// address of the admin port.
 async fn operator() -> Operator<Cloud> {
     let cloud = Cloud::start().await;
@@ -146,7 +146,7 @@ async fn a_method_is_called() {
     let offline = ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--connect-timeout", "0"];
     let offline = operator.error(&offline).await;
     assert_eq!((&offline["serviceCode"], &offline["fault"]), (&json!(404_103), &json!("service")), "{offline}");
-    // By default the call waits until the device connects, and its payload is `{}`.
+    // Without `--connect-timeout`, the command waits until the device connects. Without `--mp`, the payload is `{}`.
     let waiting = operator.command(&["invoke-device-method", "-d", "dev-1", "--mn", "echo"]);
     let waiting = tokio::spawn(waiting.run());
     let client = operator.cloud.hub_device("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
@@ -193,8 +193,8 @@ async fn ctrl_c_ends_a_command_that_reads_a_file() {
     ] {
         let arguments = arguments.iter().copied().chain(["--output", "json"]);
         let running = Running::start(Invocation::hubward(arguments.clone()).vars(&operator.variables));
-        // A named pipe opens for writing only once the command has opened it for reading. From then on the
-        // command waits for bytes, and the test writes none.
+        // A writer can open a named pipe only after the command has opened it for reading. The test then writes
+        // nothing, so the command waits for bytes.
         let path = pipe.clone();
         let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(path));
         let _writer = writer.await.expect("no panic").expect("a pipe");
@@ -304,7 +304,7 @@ async fn generated_tokens_belong_to_the_policy_or_the_device() {
     let of_device = operator.json(&["generate-sas-token", "-d", "dev-1"]).await;
     let of_device = token(of_device["sas"].as_str().expect("a token"));
     assert_eq!((of_device.resource(), of_device.policy()), (format!("{HUB}/devices/dev-1"), None));
-    // With --device-id the policy has no effect; `az` accepts it as well.
+    // With `--device-id`, the command accepts the option for the policy, as `az` does, but ignores it.
     operator.text(&["generate-sas-token", "-d", "dev-1", "--pn", "service"]).await;
     let text = operator.text(&["device-identity", "connection-string", "show", "-d", "dev-1"]).await;
     let ran = Invocation::hubward(["hub", "generate-sas-token", "--cs", text.trim()]).run().await;
@@ -320,7 +320,8 @@ async fn generated_tokens_belong_to_the_policy_or_the_device() {
     }
 }
 
-/// Azure/azure-iot-sdk-node 736: the service returns the device's answer unchanged, even if it is not JSON.
+/// The service returns the device's answer unchanged, even if the answer is not JSON. Source: Azure/azure-iot-sdk-node,
+/// issue 736.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_json_is_reported_as_an_error_of_the_device() {
     let operator = operator().await;
@@ -400,15 +401,15 @@ async fn commands_that_azure_serves_differently_are_refused() {
     assert_eq!((&error["exitCode"], &error["fault"]), (&json!(11), &json!("unsupported")), "{error}");
     let command = "az iot hub monitor-events --hub-name contoso --device-id dev-1 --timeout 0";
     assert!(error["hint"].as_str().is_some_and(|it| it.starts_with(command)), "{error}");
-    // In Azure only other modules send messages to inputs.
+    // In Azure, only other modules can send messages to the inputs of a module. So the command refuses `--input-name`.
     let ran = Invocation::hubward(["hub", "c2d-message", "send", "-d", "d", "-m", "valve", "--input-name", "in"]);
     let error = ran.args(["--output", "json"]).vars(&variables).run().await.last().expect("an error");
     assert_eq!((&error["exitCode"], &error["fault"]), (&json!(11), &json!("unsupported")), "{error}");
     assert!(error["message"].as_str().is_some_and(|it| it.ends_with("only from other modules")), "{error}");
 }
 
-/// The request is the one that Azure IoT Explorer sends. The emulated hub has a name in Azure, and the variables
-/// do not name the admin port.
+/// The command sends the same HTTP request as Azure IoT Explorer. It does this only for a hub in Azure. So the test
+/// gives the emulated hub a name in Azure, and does not set the address of the admin port.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let hub = "my-hub.azure-devices.net";
@@ -428,7 +429,8 @@ async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let waiting = emulator.cloud_messages(hub, "dev#1");
     assert_eq!((waiting.len(), waiting[0].message_id.as_str()), (2, "m1"));
     assert_eq!(ran.stdout_text(), format!("message {} waits for dev#1\n", waiting[1].message_id));
-    // HTTP header names ignore case, so the device would receive the property under another name.
+    // HTTP ignores the case of header names. The device would receive the property with another name, so the command
+    // refuses the property.
     let upper = ["hub", "c2d-message", "send", "-d", "dev#1", "-p", "Kind=order", "--output", "json"];
     let error = Invocation::hubward(upper).vars(&variables).run().await.last().expect("an error");
     assert_eq!(error["exitCode"], 2, "{error}");
@@ -436,7 +438,7 @@ async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let error = Invocation::hubward(missing).vars(&variables).run().await.last().expect("an error");
     assert_eq!((&error["exitCode"], &error["serviceCode"]), (&json!(6), &json!(404_001)), "{error}");
     assert_eq!(emulator.cloud_messages(hub, "dev#1").len(), 2);
-    // If the hub does not support the request, the hint shows the command of `az`, which uses AMQP.
+    // If the hub does not support the HTTP request, the hint shows the command of `az`, which uses AMQP.
     let page = Fault::Body { status: 404, content_type: "text/html".into(), bytes: b"no such page".to_vec() };
     emulator.fault(Point::HubService, page).expect("a valid fault");
     let send = ["hub", "c2d-message", "send", "-d", "dev 1", "--data", "it's", "-p", "k=v", "--output", "json"];
@@ -462,7 +464,8 @@ async fn a_hub_with_an_azure_name_is_emulated_if_the_emulator_has_it() {
     let send = ["hub", "c2d-message", "send", "-d", "dev-1", "--data", "x", "--mid", "m1", "--output", "json"];
     let sent = successful_output(&send, &Invocation::hubward(send).vars(&variables).run().await);
     assert_eq!(serde_json::from_str::<Value>(&sent).expect("JSON"), json!({"messageId": "m1"}));
-    // A hub that the emulator does not have is in Azure. Without a running emulator, every hub is in Azure.
+    // If the emulator does not have a hub, the command treats the hub as a hub in Azure. It does the same if no
+    // emulator runs.
     let no_emulator = ("HUBWARD_EMULATOR_ADMIN", "http://127.0.0.1:1".to_owned());
     for variables in [
         [("IOTHUB_CONNECTION_STRING", login("other.azure-devices.net")), admin],

@@ -1,5 +1,7 @@
-//! Output that cannot be written: every command fails, and `c2d receive` completes only the messages that it
-//! has printed. Writes to `/dev/full` always fail; with a limit on the file size, writes fail beyond the limit.
+//! Tests with output that cannot be written. Every command must fail, and `c2d receive` must complete only the messages
+//! that it has printed.
+//!
+//! Every write to `/dev/full` fails. With a limit on the file size, a write fails if the file would exceed the limit.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -13,13 +15,15 @@ use super::emulator::folder;
 use super::help::{commands, subcommands};
 use super::running::{Running, line_variables, variables};
 
-/// Exit code if the output cannot be written: docs/cli.md.
+/// The exit code if the command cannot write its output. See docs/cli.md.
 const OUTPUT: Option<i32> = Some(12);
-/// Exit code if the reader has closed the pipe: docs/cli.md.
+/// The exit code if the reader has closed the pipe. See docs/cli.md.
 const CLOSED_PIPE: Option<i32> = Some(141);
 
-/// Each command, with arguments that make it print something. `~` stands for a space, `SEED` and `KEY` for files.
-/// The order matters, because some commands change the output of later ones.
+/// Each command, with arguments that cause output. In the arguments, `~` stands for a space, `SEED` and `KEY` for the
+/// paths of files.
+///
+/// The order matters: some commands change what later commands print.
 const COMMANDS: &[(&str, &str)] = &[
     ("quickstart", ""),
     ("provision", ""),
@@ -109,8 +113,8 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// An emulator with an entity of every kind, devices that answer methods, and the variables that devices and
-/// operators need.
+/// A running emulator with an entity of every kind, and devices that answer methods. Also contains the variables for
+/// devices and operators.
 struct Setup {
     variables: Vec<(String, String)>,
     data_dir: String,
@@ -149,7 +153,7 @@ impl Setup {
         setup
     }
 
-    /// Registers the devices, sends a message each way, and lets a device and a module answer methods.
+    /// Registers the devices, sends messages in each direction, and starts a device and a module that answer methods.
     async fn fill(&mut self) {
         let commands = [
             "provision --messages 1",
@@ -187,7 +191,8 @@ impl Setup {
 async fn the_list_contains_every_command() {
     let mut commands = commands().await;
     commands.retain(|(_, help)| {
-        // If the usage names subcommands only in its second line, the command also works without one.
+        // Keep a command if it has no subcommands, or if it also works without one. In the second case, only the second
+        // line of its usage contains `<COMMAND>`.
         let usage = help.split("Usage: ").nth(1).unwrap_or_default();
         subcommands(help).is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>"))
     });
@@ -238,7 +243,7 @@ async fn help_fails_if_it_cannot_be_written() {
     }
 }
 
-/// IDs of the messages in the device's queue, in order.
+/// Returns the IDs of the messages in the device's queue, in order.
 fn waiting(emulator: &Emulator) -> Vec<String> {
     emulator.cloud_messages(HUB, "dev-1").into_iter().map(|it| it.message_id).collect()
 }
@@ -272,8 +277,8 @@ async fn messages_that_do_not_fit_into_the_output_stay_in_the_queue() {
     let all = waiting(&emulator);
     let folder = tempfile::tempdir().expect("a folder");
     let shown = folder.path().join("shown");
-    // The shell limits the size of files to a few KB. It ignores SIGXFSZ, so a write beyond the limit fails
-    // instead of killing the command.
+    // The shell limits the size of a file to a few KB. The shell ignores SIGXFSZ: a write beyond the limit then fails,
+    // and the system does not kill the command.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@" > "$SHOWN""#;
     let program = hubward_tests::binary::hubward().to_str().expect("text");
     let ran = Invocation::of("/bin/sh".as_ref())

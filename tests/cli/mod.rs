@@ -38,7 +38,7 @@ async fn cloud() -> (Emulator, Enrollment) {
     (emulator, enrolled)
 }
 
-/// A `PATH` on which a shell finds the program under test. Creates a link to it in this folder.
+/// Creates a link to the program under test in this folder. Returns a `PATH` with which a shell finds the program.
 #[cfg(unix)]
 fn path_with_hubward(folder: &std::path::Path) -> String {
     std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.join("hubward")).expect("a link");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Runs the commands of one group with the operator's variables.
 pub(super) struct Operator<C> {
-    /// The group of commands: `dps` or `hub`.
+    /// The first word of each command: `dps` or `hub`.
     pub(super) group: &'static str,
     /// The emulator. It stops when this value is dropped.
     pub(super) cloud: C,
@@ -22,25 +22,26 @@ impl<C> Operator<C> {
         self.command(arguments).run().await
     }
 
-    /// The JSON output of a command that succeeds.
+    /// Runs a command that must succeed. Returns its output, parsed as JSON.
     pub(super) async fn json(&self, arguments: &[&str]) -> Value {
         let text = self.text(&[arguments, &["--output", "json"]].concat()).await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
     }
 
-    /// The output of a command that succeeds.
+    /// Runs a command that must succeed. Returns its output.
     pub(super) async fn text(&self, arguments: &[&str]) -> String {
         successful_output(arguments, &self.run(arguments).await)
     }
 
-    /// The last line of the JSON output. A command that fails prints its error there.
+    /// Runs a command. Returns the last line of its output, parsed as JSON. If the command fails, this line is the
+    /// error.
     pub(super) async fn error(&self, arguments: &[&str]) -> Value {
         let ran = self.run(&[arguments, &["--output", "json"]].concat()).await;
         ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"))
     }
 }
 
-/// The output of a command, which must have succeeded without a warning.
+/// Checks that a command has succeeded and has printed no warning. Returns its output.
 pub(super) fn successful_output(arguments: &[&str], ran: &Ran) -> String {
     assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
     ran.stdout_text()

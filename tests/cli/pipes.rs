@@ -1,4 +1,5 @@
-//! Readers that close the pipe: the command ends with its own exit code, without a message or a crash.
+//! Tests in which the reader closes the pipe. The command must end with the exit code for this case, and must not print
+//! a message or crash.
 
 use hubward_tests::command::Invocation;
 

@@ -1,5 +1,5 @@
-//! The steps of the portal's quickstart as commands and as REST requests, as docs/portal.md shows them.
-//! `tests/portal` tests the same steps in the portal.
+//! Runs the steps of the portal's quickstart as commands and as REST requests. The steps are in docs/portal.md.
+//! `tests/portal` runs the same steps in the portal.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::path_with_hubward;
 use super::try_it::CurlLine;
 
-/// The lines of a code block of the section "Without the page".
+/// Returns the lines of a code block in the section "Without the page" of docs/portal.md.
 fn block(number: usize) -> Vec<&'static str> {
     let page = include_str!("../../docs/portal.md");
     let section = page.split("## Without the page").nth(1).and_then(|it| it.split("\n## ").next()).expect("a section");

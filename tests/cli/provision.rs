@@ -1,4 +1,4 @@
-//! `hubward provision` without errors from the services; `refusals` tests those errors.
+//! `hubward provision` when the services report no errors. The tests in `refusals` cover errors.
 
 use hubward_emulator::{Fault, Point};
 use hubward_tests::command::Invocation;
@@ -27,7 +27,7 @@ async fn prints_each_step_as_a_json_line() {
         let last = ran.last().expect("a result");
         assert_eq!((&last["messages"], &last["acknowledged"]), (&json!(3), &json!(3)));
     }
-    // The hub has received each message of each run, with the default body.
+    // The hub has received every message of every run. Each message has the default body.
     let log = emulator.telemetry("localhost").expect("the hub");
     let bodies: Vec<_> = log.all().into_iter().map(|it| it.message.body.to_vec()).collect();
     assert_eq!(bodies.len(), 9);

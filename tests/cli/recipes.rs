@@ -1,4 +1,4 @@
-//! Those parts of docs/recipes.md that can run on the test machine.
+//! Runs the parts of docs/recipes.md that can run on the test machine.
 
 use hubward_tests::command::{Invocation, Ran};
 use tokio::io::AsyncReadExt as _;
@@ -12,7 +12,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/with-
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/seed.json");
 const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
 
-/// The script `with-emulator.sh` with this command, on free ports. The folder is the script's `TMPDIR`.
+/// Prepares the script `with-emulator.sh` with this command, on free ports. Returns the folder that the script uses as
+/// `TMPDIR`, and the command line of the script.
 fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invocation) {
     let kept = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(kept.path());
@@ -24,7 +25,7 @@ fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invoca
     (kept, command)
 }
 
-/// Checks that the script has deleted its data directory: the folder holds only the link to the program.
+/// Checks that the script has deleted its data directory. Then the folder contains only the link to the program.
 fn assert_tidy(kept: &tempfile::TempDir) {
     assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 1, "the data directory is gone");
 }
@@ -47,7 +48,7 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
-    // The script ignores other variables of hubward, and the command gets the script's standard input.
+    // The script ignores all other variables of hubward. The command reads the script's standard input.
     let ignored = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
     let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &ignored).await;
     assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "text on stdin"), "{}", ran.stderr_text());
@@ -62,7 +63,8 @@ async fn a_signal_ends_the_script_its_command_and_the_emulator() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         assert_eq!(signalled("", "exec sleep 1000", signal, code).await, "");
     }
-    // The command receives the same signal. SIGINT needs an `env` that can reset its handling.
+    // The script sends its command the signal that it received. To test this for SIGINT, the machine needs an `env`
+    // that can reset the handling of SIGINT.
     let env = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
     let interrupt = if env.code == Some(0) { "INT" } else { "TERM" };
     for (signal, code, received) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {
@@ -80,9 +82,10 @@ async fn a_command_that_ignores_signals_is_killed() {
     assert_eq!(signalled("trap '' TERM INT HUP", "exec sleep 1000", "-TERM", 143).await, "");
 }
 
-/// Runs a shell through the script. The shell runs `prepare`, and then waits with the command `wait`. Sends the
-/// script a signal and checks that the script, the shell and the emulator end. Returns the output of the shell
-/// after the signal.
+/// Runs a shell as the command of the script. The shell runs `prepare`, and then waits with the command `wait`.
+///
+/// Sends the script a signal, and checks that the script, the shell and the emulator end. Returns what the shell has
+/// printed after the signal.
 async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String {
     let lines = format!("{prepare}\necho $$ $HUBWARD_EMULATOR_ADMIN\n{wait}");
     let (kept, command) = script(&["sh", "-c", &lines], &[]);
@@ -94,7 +97,8 @@ async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String
     let (ended, stdout, stderr) = running.signal(signal).await;
     assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
     assert_tidy(&kept);
-    // Another program may have the emulator's port by now, but the connection ends with the emulator.
+    // The connection ends when the emulator ends. A new connection would prove nothing, because another program may
+    // already use the emulator's port.
     let closed = open.read(&mut [0]).await;
     assert!(closed.as_ref().map_or(true, |read| *read == 0), "{signal}: the emulator has ended: {closed:?}");
     let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;

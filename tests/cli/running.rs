@@ -8,13 +8,13 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// If a command neither prints a line nor ends within this time, the test fails.
+/// A test fails if its command prints no line and does not end within this time.
 const HANG: Duration = Duration::from_secs(60);
 
-/// A running command whose output is read line by line. Dropping the value kills the command.
+/// A running command. The test reads its output line by line. If the value is dropped, the command is killed.
 pub(crate) struct Running {
     child: Child,
-    /// `None` once the test has closed its end of the pipe.
+    /// `None` if the test has closed its end of the pipe.
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
 
@@ -31,14 +31,14 @@ impl Running {
         Self::start(Invocation::hubward(fixed).args(["--retry-after", "0s"]).args(more))
     }
 
-    /// The next line of stdout, or `None` at its end.
+    /// Reads the next line of stdout. Returns `None` at the end of stdout.
     pub(super) async fn line(&mut self) -> Option<String> {
         let lines = self.lines.as_mut()?;
         let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("a line or the end of stdout");
         line.expect("stdout can be read")
     }
 
-    /// The next line of stdout. Fails the test if there is none.
+    /// Reads the next line of stdout. Fails the test if stdout ends.
     pub(crate) async fn next_line(&mut self) -> String {
         match self.line().await {
             Some(line) => line,
@@ -46,7 +46,7 @@ impl Running {
         }
     }
 
-    /// The text on stdout up to and including the first line that contains `end`.
+    /// Reads stdout up to the first line that contains `end`. Returns the text, including that line.
     pub(super) async fn text_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         while !text.contains(end) {
@@ -62,7 +62,7 @@ impl Running {
         serde_json::from_str(&line).expect(&line)
     }
 
-    /// The next lines, parsed as JSON, up to and including the first of this type.
+    /// Reads lines up to the first line of this type. Returns the lines, parsed as JSON, including that line.
     pub(super) async fn json_until(&mut self, kind: &str) -> Vec<Value> {
         let mut lines = vec![self.json().await];
         while lines.last().is_some_and(|it| it["type"] != kind) {
@@ -71,7 +71,7 @@ impl Running {
         lines
     }
 
-    /// Reads the log up to and including the first line that contains this text.
+    /// Reads stderr up to the first line that contains this text.
     pub(super) async fn logged(&mut self, text: &str) {
         let pipe = self.child.stderr.as_mut().expect("a pipe");
         let mut lines = BufReader::new(pipe).lines();
@@ -83,18 +83,18 @@ impl Running {
         }
     }
 
-    /// Sends the signal of Ctrl-C. Returns the exit status, the rest of stdout, and stderr.
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end. Returns the exit status, the rest of stdout, and stderr.
     pub(crate) async fn interrupt(self) -> (ExitStatus, String, String) {
         self.signal("-INT").await
     }
 
-    /// Sends a signal, such as `-TERM`. Returns the exit status, the rest of stdout, and stderr.
+    /// Sends a signal, such as `-TERM`, and waits for the end. Returns the exit status, the rest of stdout, and stderr.
     pub(super) async fn signal(self, signal: &str) -> (ExitStatus, String, String) {
         self::signal(&self.child, signal).await;
         self.end().await
     }
 
-    /// Sends the signal of Ctrl-C repeatedly until the command ends. Returns the exit status.
+    /// Sends SIGINT, as Ctrl-C does, again and again until the command ends. Returns the exit status.
     pub(super) async fn interrupt_until_ended(mut self) -> ExitStatus {
         loop {
             signal(&self.child, "-INT").await;
@@ -109,7 +109,7 @@ impl Running {
         self.lines = None;
     }
 
-    /// Closes the read end of stdout and waits for the command's end. Returns the exit status and stderr.
+    /// Closes the test's end of stdout and waits until the command ends. Returns the exit status and stderr.
     pub(super) async fn close_stdout(mut self) -> (ExitStatus, String) {
         self.stop_reading();
         let (ended, _, stderr) = self.end().await;
@@ -147,20 +147,20 @@ pub(crate) async fn signal(child: &Child, name: &str) {
     assert!(sent.success(), "the process runs");
 }
 
-/// Waits until a program ends. Returns its exit code and its output, as far as the test holds the pipes.
+/// Waits until a program ends. Returns its exit code, and its output on the pipes that the test holds.
 pub(super) async fn finished(child: Child) -> Ran {
     let output = tokio::time::timeout(HANG, child.wait_with_output()).await.expect("the program ends");
     let output = output.expect("an exit status");
     Ran { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
 }
 
-/// The variables of a `device` line of the emulator.
+/// Returns the variables in a `device` line of the emulator.
 pub(super) fn variables(device: &Value) -> Vec<(String, String)> {
     assert_eq!(device["type"], "device");
     line_variables(device)
 }
 
-/// The variables of a `device` or `operator` line of the emulator.
+/// Returns the variables in a `device` or `operator` line of the emulator.
 pub(crate) fn line_variables(line: &Value) -> Vec<(String, String)> {
     let variables = line["variables"].as_object().expect("variables");
     variables.iter().map(|(name, value)| (name.clone(), value.as_str().expect("a string").to_owned())).collect()

@@ -26,11 +26,11 @@ async fn derives_the_keys_that_the_sdks_derive() {
     for vector in all {
         let (id, group) = (text(&vector, "registration_id"), text(&vector, "group_key"));
         std::fs::write(&file, group).expect("a file");
-        // Text output is the key alone, so that it can be redirected to a file.
+        // Text output is only the key, so the user can redirect it to a file.
         let arguments = ["sas", "derive-key", "--registration-id", id, "--group-key-file"];
         let ran = Invocation::hubward(arguments).args([path]).run().await;
         if ran.code == Some(2) {
-            // The service does not allow this registration ID. The SDKs do not check it.
+            // The service refuses this registration ID. The SDKs do not check it, and hubward does.
             assert!(hubward::RegistrationId::new(id).is_err(), "{}", ran.stderr_text());
             continue;
         }
@@ -54,8 +54,8 @@ async fn signs_tokens_in_the_form_of_the_sdks() {
             let ran = Invocation::hubward(arguments).stdin(key).run().await;
             let output = ran.stdout_text();
             let token = output.trim_end();
-            // Compared with the token of the Python SDK: the part before the signature, and the order of fields.
-            // The expiry differs.
+            // The text before the signature must be equal to that of the Python SDK. The fields must be in the
+            // documented order. The expiry differs, so the signature differs too.
             let python = vector["results"][0]["output"]["token"].as_str().expect("a token");
             let until_signature = |it: &str| it.split("&sig=").next().map(str::to_owned);
             assert_eq!(until_signature(token), until_signature(python), "{vector}");

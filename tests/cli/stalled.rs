@@ -1,4 +1,4 @@
-//! Readers that stop reading, such as a paused pager. Ctrl-C and `--for` must still end the command.
+//! Tests with a reader that stops reading, such as a paused pager. Ctrl-C and `--for` must still end the command.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
@@ -12,7 +12,8 @@ use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 
-/// A device with more waiting messages than a pipe and the program's output queue can hold.
+/// Starts an emulator with a device. The device's messages are larger than the pipe and the program's output queue
+/// together.
 async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
@@ -41,7 +42,8 @@ async fn a_signal_ends_a_command_whose_reader_does_not_read() {
             let (emulator, variables) = flooded().await;
             let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // The command handles signals before it connects, and prints each message before completing it.
+            // The hub has delivered a message. The command handles signals since before it connected, so the test can
+            // now send one.
             emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;
@@ -76,18 +78,18 @@ async fn a_log_without_a_reader_does_not_delay_the_command() {
 async fn the_second_ctrl_c_ends_the_process_at_once() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    // After the first Ctrl-C the command waits for acknowledgements until its time limit for closing. The hub
-    // sends none.
+    // The hub sends no acknowledgements. So after the first Ctrl-C the command waits, at most until its time limit for
+    // closing.
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let mut running = Running::start(device("mqtt", &["run", "--interval", "10ms"], &variables));
     running.json_until("sending").await;
-    // The system may merge two signals into one, so the test sends signals until the command has ended.
+    // The test sends signals until the command has ended, because the system may merge two signals into one.
     let ended = running.interrupt_until_ended().await;
     assert_eq!(ended.code(), Some(130));
 }
 
-/// A terminal that accepts no output, as after Ctrl-S. Returns the end that a program writes to, and the other
-/// end.
+/// Opens a terminal that accepts no output, as after Ctrl-S. Returns the file for the program, and the
+/// descriptor that keeps the terminal open.
 fn stopped_terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -113,7 +115,7 @@ async fn ctrl_c_ends_a_command_whose_terminal_is_stopped() {
         emulator.fault_always(Point::DpsRegister, Fault::Never).expect("a valid fault");
         let (terminal, _other_end) = stopped_terminal();
         let child = Invocation::hubward(arguments.iter().copied()).vars(&enrolled.vars()).stderr(terminal).spawn();
-        // The command now waits for DPS and tries to show its progress.
+        // The command is now waiting for DPS, and tries to show its progress on the terminal.
         emulator.events().wait_for(|it| it.kind == EventKind::FaultHappened).await;
         signal(&child, "-INT").await;
         assert_eq!(finished(child).await.code, Some(code), "{arguments:?}");

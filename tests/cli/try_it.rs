@@ -1,4 +1,5 @@
-//! The section "Try it with the emulator" of docs/cli.md: its lines have the documented effects.
+//! Runs the lines of the section "Try it with the emulator" in docs/cli.md, and checks that they have the documented
+//! effects.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use super::device::device;
 use super::http::send;
 use super::running::{Running, variables};
 
-/// The request of a documented `curl` line.
+/// A request that docs/cli.md shows as a `curl` line.
 pub(super) struct CurlLine<'a> {
     method: &'a str,
     path: &'a str,
@@ -64,7 +65,7 @@ async fn the_documented_requests_reach_the_device() {
     assert_eq!(answers[3]["properties"]["reported"]["firmware"], "2.1");
     assert_eq!(answers[3]["properties"]["desired"]["interval"], 5);
 
-    // The lines about the method, the twin and the message may come in any order.
+    // The device may print the lines about the method, the twin and the message in any order.
     let mut missing = vec![
         ("call", json!({"method": "ping", "payload": 1})),
         ("desired", json!({"properties": {"interval": 5}})),

@@ -1,9 +1,9 @@
-//! Every scenario over every transport. Each combination is one test with its own emulator.
+//! Runs every scenario over every transport. Each pair of scenario and transport is one test with its own emulator.
 
 use hubward::TransportKind;
 use hubward_tests::{ALL, RunResult, Target, Transports};
 
-/// Defines one test for each scenario and each of the transports HTTPS, MQTT and MQTT over WebSocket.
+/// Defines one test for each scenario with each of the transports HTTPS, MQTT and MQTT over WebSocket.
 macro_rules! on_every_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_EVERY: &[&str] = &[$(stringify!($scenario)),+];
@@ -12,7 +12,7 @@ macro_rules! on_every_transport {
     };
 }
 
-/// Defines one test for each scenario and each transport that reaches a hub.
+/// Defines one test for each scenario with each transport that reaches a hub.
 macro_rules! on_every_hub_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_HUB: &[&str] = &[$(stringify!($scenario)),+];

@@ -1,5 +1,5 @@
-//! Runs the function of each fuzz target on the files of its corpus. The function must accept a file whose name
-//! begins with `ok`, and refuse a file whose name begins with `no`.
+//! Runs each fuzz function on the files of its corpus. If the name of a file begins with `ok`, the function must accept
+//! the file. If it begins with `no`, the function must refuse the file.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Compares the state after a restart with the acknowledged writes.
+//! After a restart, compares the emulator's state with the acknowledged writes.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use super::process::Process;
 use super::writers::{DEVICE, MESSAGES, enrollment_after, inbox, registration_id};
 use crate::cli::http::send;
 
-/// Compares the whole state. A write that was sent but not acknowledged may have been applied or not; the ledger
-/// holds the result afterwards.
+/// Compares the whole state with the ledger. The emulator may or may not have applied a write that it did not
+/// acknowledge. The function stores in the ledger which of these writes it found.
 pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result<(), String> {
     let admin = process.admin();
     let get = async |path: &str| match send(&admin, &format!("GET {path}"), "", None).await {
@@ -53,7 +53,7 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     for number in (0..=count.sent).step_by(usize::try_from(MESSAGES).expect("fits into usize")) {
         let path = format!("/messages/localhost/{}", inbox(number));
         let (status, page) = send(&admin, &format!("GET {path}"), "", None).await.map_err(|it| it.to_string())?;
-        // The last device may not have been created.
+        // The emulator may have been killed before it created the last device.
         let messages = if status == 404 { &Vec::new() } else { page["messages"].as_array().ok_or("no messages")? };
         waiting.extend(messages.iter().filter_map(|it| it["messageId"].as_str()?.parse::<u64>().ok()));
     }
@@ -62,7 +62,8 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     Ok(())
 }
 
-/// Checks that every acknowledged number, from 1 on, was found, and no number that was never sent.
+/// Checks that `found` contains every acknowledged number, starting with 1. Checks also that `found` contains no number
+/// that was never sent.
 fn check_numbers(what: &str, found: &BTreeSet<u64>, count: Count) -> Result<(), String> {
     let Count { acknowledged, sent, .. } = count;
     if let Some(lost) = (1..=acknowledged).find(|it| !found.contains(it)) {
@@ -93,7 +94,8 @@ fn enrollments(export: &Value, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that every registered device has a registration record and an identity at the hub.
+/// Checks that each device of an acknowledged registration has a registration record and an identity at the hub. If a
+/// registration was not acknowledged, its device may have neither.
 fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
     let ids = |list: &str, id: &str| -> BTreeSet<String> {
         let all = export[list].as_array().into_iter().flatten();
@@ -115,7 +117,8 @@ fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that all values of a change were stored or none, and that versions do not decrease.
+/// Checks that the emulator has stored all values of a change or none of them. Checks also that the versions have not
+/// decreased.
 fn twin(twin: &Value, ledger: &Ledger) -> Result<(), String> {
     let number = |pointer: &str| twin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let (tags, desired, reported) = ("/tags", "/properties/desired", "/properties/reported");

@@ -1,11 +1,11 @@
-//! Counts the writes that were sent, and those that were acknowledged.
+//! Counts the writes that the clients have sent, and the writes that the emulator has acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// Kind of a write. A writer sends the next write only after the acknowledgement of the last one.
+/// The kind of a write. A writer sends a write only after the emulator has acknowledged the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// An enrollment is created, updated or deleted over REST.
@@ -27,7 +27,8 @@ pub(super) enum Kind {
 pub(super) struct Count {
     /// Number of acknowledged writes.
     pub(super) acknowledged: u64,
-    /// Number of writes that were sent: `acknowledged`, or one more.
+    /// Number of writes that the writer has sent. It is equal to `acknowledged`, or one higher while a write is not
+    /// acknowledged.
     pub(super) sent: u64,
     /// Highest version in a response.
     pub(super) version: u64,
@@ -49,7 +50,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The number of the writer's next write, which counts as sent from now on.
+    /// Returns the number of the writer's next write, and counts this write as sent.
     pub(super) fn next(&self, kind: Kind, writer: &str) -> u64 {
         let mut counts = self.counts();
         let count = counts.entry((kind, writer.to_owned())).or_default();
@@ -57,7 +58,7 @@ impl Ledger {
         count.sent
     }
 
-    /// Records the acknowledgement of the writer's last write.
+    /// Records that the emulator has acknowledged the writer's last write.
     pub(super) fn acknowledge(&self, kind: Kind, writer: &str, version: Option<u64>) {
         let mut counts = self.counts();
         let count = counts.entry((kind, writer.to_owned())).or_default();
@@ -67,7 +68,8 @@ impl Ledger {
         self.acknowledged.send_modify(|it| *it += 1);
     }
 
-    /// Sets both counters of a writer to the number of writes that the restarted emulator has.
+    /// Sets the counters `acknowledged` and `sent` of a writer to `applied`. The caller has found this number of writes
+    /// after the restart.
     pub(super) fn settle(&self, kind: Kind, writer: &str, applied: u64) {
         let mut counts = self.counts();
         let count = counts.entry((kind, writer.to_owned())).or_default();
@@ -89,13 +91,13 @@ impl Ledger {
         *self.acknowledged.borrow()
     }
 
-    /// Waits until at least this number of writes is acknowledged.
+    /// Waits until the emulator has acknowledged at least this number of writes.
     pub(super) async fn reached(&self, count: u64) {
         let mut acknowledged = self.acknowledged.subscribe();
         acknowledged.wait_for(|it| *it >= count).await.expect("`self` holds the sender");
     }
 
-    /// Number of acknowledged writes of each kind, as text.
+    /// Returns the number of acknowledged writes of each kind, as text.
     pub(super) fn summary(&self) -> String {
         let mut sums = BTreeMap::<Kind, u64>::new();
         for ((kind, _), count) in self.counts().iter() {

@@ -1,9 +1,10 @@
-//! Kills the emulator while it works. An emulator with a data directory must keep every write that it has
-//! acknowledged, and must not store a part of a write.
+//! Tests that kill the emulator while it works. An emulator with a data directory must keep every write that it has
+//! acknowledged. It must never store only a part of a write.
 //!
-//! Several clients write at the same time. The test kills the program (`SIGKILL`) at a random moment, starts it
-//! again on the same directory, and compares the state with the acknowledged writes. The state grows from round
-//! to round.
+//! Several clients write at the same time. At a random moment the test kills the program with `SIGKILL`. It then starts
+//! the program again on the same directory, and compares the state with the acknowledged writes.
+//!
+//! The state is kept between rounds, so it grows.
 //!
 //! ```sh
 //! HUBWARD_KILLS=300 cargo nextest run -p hubward-tests -E 'test(crash)' --no-capture   # 30 by default
@@ -23,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use self::ledger::Ledger;
 use self::process::Process;
 
-/// With a broken emulator the test fails after this time instead of hanging.
+/// If the emulator does not react, the test fails after this time.
 const HANG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +35,7 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     let mut ledger = Ledger::default();
     let (mut early, mut acknowledged) = (0, 0);
     for round in 0..rounds {
-        // In some rounds the emulator is also killed during its start.
+        // In about one of five rounds, the test first kills an emulator during its start.
         if rng.u8(..5) == 0 {
             let process = Process::spawn(directory);
             sleep(Duration::from_micros(rng.u64(..200_000))).await;
@@ -48,7 +49,7 @@ async fn crash_loses_nothing_that_was_acknowledged() {
         // A round ends after 1 to 149 acknowledgements.
         let reached = ledger.reached(before + rng.u64(1..150));
         timeout(HANG, reached).await.unwrap_or_else(|_| panic!("round {round}: the emulator stopped acknowledging"));
-        // The kill happens at a random moment, so this delay is part of the test.
+        // This delay is random. So the kill happens at a random moment.
         sleep(Duration::from_micros(rng.u64(..10_000))).await;
         process.kill().await;
         writers::end(writers).await;
@@ -71,7 +72,7 @@ async fn crash_during_the_first_start_does_not_prevent_the_next_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = folder.path().to_str().expect("text");
         let process = Process::spawn(directory);
-        // The kill happens while the emulator creates the state file.
+        // Kill the emulator while it creates the state file.
         let exists = || folder.path().read_dir().expect("a folder").any(|it| is_state(&it.expect("an entry")));
         let waiting = async {
             while !exists() {
@@ -85,7 +86,8 @@ async fn crash_during_the_first_start_does_not_prevent_the_next_start() {
     }
 }
 
-/// The number of rounds and the random choices. Prints the seed, so that a failure can be repeated.
+/// Returns the number of rounds, and the generator of the random choices. Prints the seed of the generator, so that a
+/// user can repeat a failed run.
 #[expect(clippy::print_stdout, reason = "a failure can be repeated with the printed seed")]
 fn choices() -> (u64, Rng) {
     let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
@@ -95,7 +97,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Whether the entry is the state file. While the emulator creates the file, it has a temporary name.
+/// Returns `true` if a directory entry is the state file. While the emulator creates the file, the file has a temporary
+/// name. That name counts too.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }

@@ -28,7 +28,7 @@ impl Process {
         let mut pipe = child.stderr.take().expect("a pipe");
         let stderr = tokio::spawn(async move {
             let mut text = String::new();
-            // Fails if the killed process has written an incomplete character.
+            // Fails if the killed process has written only a part of a character.
             let _ = pipe.read_to_string(&mut text).await;
             text
         });
@@ -52,7 +52,7 @@ impl Process {
                 _ => {}
             }
         }
-        // Reads and ignores the rest of the output, so that the pipe does not fill up.
+        // Reads and ignores the rest of the output. Otherwise the pipe would become full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         process.variables = line_variables(&device);
         process

@@ -19,11 +19,11 @@ pub(super) const DEVICE: &str = "sender";
 /// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// Number of messages for one device. The queue of a device has room for them, and for one message that is not
-/// acknowledged.
+/// Number of messages that one device gets. The device's queue also has room for one more message, which the emulator
+/// may have stored but not acknowledged.
 pub(super) const MESSAGES: u64 = 40;
 
-/// Limit of one registration. A client keeps retrying after the emulator was killed.
+/// Maximum time for one registration. After the emulator was killed, the client would otherwise keep retrying.
 const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
 
 /// Creates the devices that the writers need, and starts the writers.
@@ -31,7 +31,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     let admin = process.admin();
     let key = json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } });
     let device = json!({ "devices": [{ "deviceId": DEVICE, "hub": "localhost", "authentication": key }] });
-    // Only the first round imports the device: a second import would reset its reported properties.
+    // Import the device only in the first round. A second import would reset the reported properties of the device.
     if ledger.acknowledged() == 0 {
         let (status, report) = send(&admin, "POST /api/import", "", Some(&device)).await.expect("a response");
         assert_eq!(status, 200, "{report}");
@@ -49,7 +49,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     writers
 }
 
-/// Ends the writers. If a writer has panicked because of an unexpected answer, panics with the same message.
+/// Ends the writers. If an unexpected answer caused a panic in a writer, panics with the same message.
 pub(super) async fn end(mut writers: JoinSet<()>) {
     writers.abort_all();
     while let Some(ended) = writers.join_next().await {
@@ -61,7 +61,8 @@ pub(super) async fn end(mut writers: JoinSet<()>) {
     }
 }
 
-/// The value of an enrollment after its write with this number. `None`: the write deletes the enrollment.
+/// Returns the value that an enrollment has after its write with this number. `None` means that the write deletes the
+/// enrollment.
 pub(super) const fn enrollment_after(number: u64) -> Option<u64> {
     if number.is_multiple_of(4) { None } else { Some(number) }
 }
@@ -129,7 +130,7 @@ async fn telemetry(hub: &HubClient, ledger: &Ledger) {
     }
 }
 
-/// The registration ID of the device with this number of a writer.
+/// Returns the registration ID that a writer uses in its registration with this number.
 pub(super) fn registration_id(writer: &str, number: u64) -> String {
     format!("{writer}-{number}")
 }
@@ -151,7 +152,7 @@ async fn registrations(mut variables: Vec<(String, String)>, ledger: Ledger, num
     }
 }
 
-/// The device that receives the message with this number.
+/// Returns the ID of the device that receives the message with this number.
 pub(super) fn inbox(number: u64) -> String {
     format!("inbox-{}", number / MESSAGES)
 }

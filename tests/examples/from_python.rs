@@ -1,4 +1,4 @@
-//! The Rust code of docs/from-azure-iot-device.md. All of it compiles here, and most of it runs against the
+//! The Rust code of docs/from-azure-iot-device.md. Every example compiles here, and most examples run against the
 //! emulator.
 
 use std::sync::Arc;
@@ -125,7 +125,7 @@ fn tell(heard: &mpsc::Sender<String>, text: &str) {
     heard.try_send(text.to_owned()).expect("the test holds the receiver");
 }
 
-/// The settings of a device or module that the emulator knows.
+/// Creates a device or module at the hub of the emulator. Returns its settings.
 fn settings(emulator: &Emulator, text: &str) -> HubSettings {
     let enrolled = emulator.enroll("unused-enrollment").expect("a valid id");
     let variables = enrolled.vars();
@@ -171,11 +171,11 @@ async fn the_code_of_the_page_works() {
 
     let (tell, mut heard) = mpsc::channel(16);
     let mut watching = Box::pin(watch(hub.clone(), tell));
-    // `watch` must subscribe to the state before the state changes.
+    // Poll `watch` once, so that it subscribes to the state before the test changes the state.
     assert!(std::future::poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_pending())).await);
     let watching = tokio::spawn(watching);
     emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
-    // The hub refuses connections until the test has seen the lost connection.
+    // The hub refuses connections until the test has seen that the client lost its connection.
     emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
     assert!(emulator.disconnect_device(HUB, "dev-1"));
     while !heard.recv().await.expect("a change of the state").starts_with("attempt ") {}
@@ -206,7 +206,7 @@ async fn the_module_of_the_page_forwards_messages_of_its_input() {
     filtering.await.expect("no panic").expect("no error");
 }
 
-/// These functions cannot reach the emulator, because they do not set its ports. They must refuse invalid input.
+/// These functions set no ports, so they cannot reach the emulator. The test checks that they refuse invalid input.
 #[tokio::test]
 async fn a_wrong_connection_string_is_refused() {
     for text in ["", "HostName=localhost;DeviceId=dev-1"] {

@@ -1,5 +1,7 @@
-//! The examples of the crate `hubward`, run against the emulator. Each test checks the output of the example and
-//! its effect in the emulator. The example `quickstart` is the program of the README; `readme` runs it.
+//! Runs the examples of the crate `hubward` against the emulator. Each test checks what the example prints, and what it
+//! changes in the emulator.
+//!
+//! The example `quickstart` is the program of the README. The module `readme` runs it.
 
 mod from_python;
 
@@ -110,7 +112,7 @@ async fn follow_desired_properties() {
 async fn receive_c2d() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        // Creates the device before its first registration, so that the hub accepts a message for it.
+        // Create the device at the hub before the device registers. So the hub accepts a message for the device.
         emulator.add_device(HUB, "dev-1").expect("a valid id");
         let message = CloudToDevice::new("open the valve").message_id("m-1").property("urgent", "yes");
         emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");

@@ -1,4 +1,4 @@
-//! Runs a command against a hub that floods it, and measures the command.
+//! Runs a command against a hub that sends as fast as it can, and measures the command.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::cli::running::signal;
 /// Duration of each flood.
 const DURATION: Duration = Duration::from_secs(5);
 
-/// Limit of the memory of a command, in bytes.
+/// Maximum memory of a command, in bytes.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// Limit of the log of a command, in bytes.
+/// Maximum size of a command's log, in bytes.
 const MAX_LOG: u64 = 1_000_000;
 
-/// Limit of the delay between the time at which a command should end and the time at which it ends.
+/// Maximum time between the moment at which a command should end and the moment at which it ends.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Maximum length of a line that a test keeps, in bytes.
 const MAX_LINE: usize = 1000;
 
-/// Minimum size of a flood in bytes. A smaller flood would test nothing.
+/// Minimum number of bytes that a hub must send. A hub that sends less does not flood the command.
 const MIN_SENT: u64 = 1024 * 1024;
 
-/// Maximum number of runs. A command that ends late runs again, because other programs may have used the
+/// Maximum number of runs of one command. A command that ends late runs again: other programs may have used the
 /// processor.
 const RUNS: usize = 3;
 
@@ -44,29 +44,29 @@ pub(super) enum End {
 /// The figures of one run.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// The exit code; `None` after a signal.
+    /// The exit code. `None` if a signal ended the command.
     pub(super) code: Option<i32>,
-    /// Delay between the time at which the command should end and the time at which it ended.
+    /// Time between the moment at which the command should end and the moment at which it ended.
     pub(super) delay: Duration,
     /// Peak memory in bytes.
     pub(super) memory: u64,
     /// Size of the log in bytes.
     pub(super) logged: u64,
-    /// The first 1,000 lines of the log, without long lines.
+    /// The first 1,000 lines of the log, except lines that are longer than [`MAX_LINE`].
     pub(super) log: Vec<String>,
-    /// The first 1,000 lines of the output, without long lines.
+    /// The first 1,000 lines of the output, except lines that are longer than [`MAX_LINE`].
     pub(super) output: Vec<String>,
     /// Number of bytes that the hub has sent.
     pub(super) sent: u64,
 }
 
-/// Runs a command of a device against a hub that floods it. Checks the command's memory, the size of its log, and
-/// that it ends successfully and in time.
+/// Runs a command of a device against a hub that floods it. Checks that the command ends successfully and in time.
+/// Checks also its memory and the size of its log.
 pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
     withstands_read(arguments, end, Duration::ZERO, flood).await
 }
 
-/// Like [`withstands`], with a pause before each read of at most 64 KiB of the command's output.
+/// Like [`withstands`], but reads the command's output slowly: it pauses after each read of at most 64 KiB.
 #[expect(clippy::print_stderr, reason = "the test runner can show the figures")]
 pub(super) async fn withstands_read<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn() -> F) -> Run {
     let mut runs = Vec::new();
@@ -122,13 +122,14 @@ async fn wait(child: &mut Child) -> Option<i32> {
     ended.expect("an exit status").code()
 }
 
-/// Reads a pipe to its end. Returns the number of bytes, and the first 1,000 lines of at most [`MAX_LINE`] bytes.
+/// Reads a pipe to its end. Returns the number of bytes and the first 1,000 lines. Leaves out lines that are longer
+/// than [`MAX_LINE`].
 async fn drain(mut pipe: impl AsyncRead + Unpin, pause: Duration) -> (u64, Vec<String>) {
     let (mut count, mut lines, mut line, mut buffer) = (0, Vec::new(), Vec::new(), vec![0; 64 * 1024]);
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
         count += read as u64;
         for part in buffer[..read].split_inclusive(|it| *it == b'\n') {
-            // A line that is too long is kept up to one byte beyond the limit.
+            // Keep at most one byte more than the limit. This byte shows that the line is too long.
             line.extend_from_slice(&part[..part.len().min(MAX_LINE + 1 - line.len())]);
             if part.ends_with(b"\n") {
                 if line.len() <= MAX_LINE && lines.len() < 1000 {
@@ -142,7 +143,8 @@ async fn drain(mut pipe: impl AsyncRead + Unpin, pause: Duration) -> (u64, Vec<S
     (count, lines)
 }
 
-/// Peak memory of a process in bytes, as Linux reports it. Reads it until the process ends.
+/// Returns the peak memory of a process in bytes, as Linux reports it. Reads the value again and again until the
+/// process ends.
 async fn peak_memory(id: u32) -> u64 {
     let mut peak = 0;
     while let Some(now) = high_water_mark(id) {
@@ -153,7 +155,7 @@ async fn peak_memory(id: u32) -> u64 {
     peak
 }
 
-/// Peak memory of a running process in bytes. `None` once the process has ended.
+/// Returns the peak memory of a running process in bytes. Returns `None` if the process has ended.
 fn high_water_mark(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;

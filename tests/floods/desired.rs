@@ -1,4 +1,4 @@
-//! Floods of changes to the desired properties.
+//! Hubs that change the desired properties as fast as they can.
 
 use hubward_tests::packets;
 
@@ -9,7 +9,7 @@ use super::peer::{Flood, Start};
 #[derive(Debug)]
 struct NewProperties {
     version: u64,
-    /// Whether the twin that a client reads contains the added properties.
+    /// If `true`, the twin that a client reads contains the added properties.
     in_twin: bool,
 }
 
@@ -24,7 +24,8 @@ impl NewProperties {
 }
 
 impl Flood for NewProperties {
-    /// The command and its client have each read the twin. The client then follows its changes.
+    /// The flood starts after two reads of the twin: one by the command, and one by its client. From then on the client
+    /// follows the changes.
     const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
@@ -35,7 +36,8 @@ impl Flood for NewProperties {
         out.extend(packets::publish(&topic, body.as_bytes(), 0, 0));
     }
 
-    /// The twin has at most 400 KB: more than a client accepts, and less than the largest packet.
+    /// Returns the twin. With `in_twin` it grows to 400 KB. A client refuses such a twin, but accepts a packet of this
+    /// size.
     fn twin(&self) -> Vec<u8> {
         let first = if self.in_twin { self.version.saturating_sub(200).max(1) } else { self.version };
         let mut desired: Vec<_> = (first + 1..=self.version).map(Self::property).collect();

@@ -7,7 +7,7 @@ use hubward_tests::packets;
 use super::child::{End, withstands, withstands_read};
 use super::peer::{DEVICE, Flood, Start};
 
-/// Messages of a given size with QoS 1. The hub does not wait for acknowledgements.
+/// Sends messages of a given size with QoS 1, without waiting for acknowledgements.
 #[derive(Debug)]
 struct Messages {
     size: usize,
@@ -42,7 +42,7 @@ async fn of_small_messages_that_a_device_receives() {
     assert!(run.log.len() < 50, "{run:?}");
 }
 
-/// The reader takes 3 MB per second, while the hub sends hundreds of MB.
+/// The test reads 3 MB of the command's output per second, while the hub sends hundreds of MB.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_messages_while_the_output_is_read_slowly() {
     let pause = Duration::from_millis(20);

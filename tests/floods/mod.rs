@@ -1,6 +1,7 @@
-//! Hubs that send as fast as they can for several seconds. The command must keep its memory and its log small, and
-//! must end in time. These are the only tests that assert a time. They need Linux, where `/proc` shows the peak
-//! memory of a process.
+//! Tests with hubs that send as fast as they can for several seconds. The command must use little memory, write a small
+//! log, and end in time.
+//!
+//! No other tests assert a time. These tests need Linux: they read the peak memory of a process from `/proc`.
 
 mod child;
 mod desired;

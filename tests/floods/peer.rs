@@ -1,4 +1,4 @@
-//! A hostile hub. It accepts any login, grants every subscription, answers pings and reads of the twin, and sends
+//! A hostile hub. It accepts any login, grants every subscription, and answers pings and reads of the twin. It sends
 //! packets as fast as the client reads them.
 
 use std::sync::Arc;
@@ -20,7 +20,8 @@ const HOST: &str = "localhost";
 /// The device that connects.
 pub(super) const DEVICE: &str = "dev-1";
 
-/// Bytes that the hub writes at a time: enough that the client, and not the hub, limits the speed.
+/// Number of bytes that the hub writes at a time. The number is high enough that the client limits the speed, and not
+/// the hub.
 const CHUNK: usize = 64 * 1024;
 
 /// The event that starts a flood.
@@ -45,7 +46,7 @@ pub(super) trait Flood: Send + 'static {
     /// Appends the next packet.
     fn next(&mut self, out: &mut Vec<u8>);
 
-    /// The body of the response to a read of the twin.
+    /// Returns the body of the response to a read of the twin.
     fn twin(&self) -> Vec<u8> {
         br#"{"desired":{"$version":1},"reported":{"$version":1}}"#.to_vec()
     }
@@ -63,7 +64,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub that calls `flood` for each connection, and sends the packets of the result.
+    /// Starts a hub. It calls `flood` for each connection, and sends the packets that the result produces.
     pub(super) async fn start<F: Flood>(flood: impl Fn() -> F + Send + 'static) -> Self {
         let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).expect("a key");
@@ -87,7 +88,7 @@ impl Hub {
         Self { folder, port, sent, logins, task }
     }
 
-    /// The environment variables with which a device reaches the hub.
+    /// Returns the environment variables with which a device reaches the hub.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         vec![
@@ -102,7 +103,7 @@ impl Hub {
         self.logins.wait_for(|it| *it > 0).await.expect("the hub listens");
     }
 
-    /// Number of bytes that the hub has sent as a flood.
+    /// Returns the number of bytes that the hub has sent as a flood.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -134,7 +135,7 @@ async fn serve<F: Flood>(
     tokio::select! {
         biased;
         Ok(()) = has_started, if !F::READS => {
-            // From now on the hub only writes, until the connection ends.
+            // The hub reads nothing more on this connection. It only writes, until the connection ends.
             let _ended = writing.await;
         }
         () = read(&mut reader, replies) => writing.abort(),
@@ -144,9 +145,9 @@ async fn serve<F: Flood>(
 /// A reply that the reading task passes to the writing task.
 enum Reply {
     Bytes(Vec<u8>),
-    /// Answers a subscription with this packet identifier to this filter.
+    /// The SUBACK for the SUBSCRIBE with this packet identifier and this filter.
     Suback(u16, String),
-    /// Answers a read of the twin with this request ID.
+    /// The response to a read of the twin with this request ID.
     Twin(String),
 }
 
@@ -166,7 +167,7 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSen
                 Reply::Suback(id, filters[0].0.clone())
             }
             12 => Reply::Bytes(packets::PINGRESP.to_vec()),
-            // The hub also ignores a DISCONNECT: it sends until the client closes the connection.
+            // The hub also ignores a DISCONNECT, and sends until the client closes the connection.
             _ => continue,
         };
         if replies.send(reply).is_err() {
@@ -209,7 +210,7 @@ async fn write<F: Flood>(
     }
 }
 
-/// Appends the packet of a reply. Returns whether the flood starts after it.
+/// Appends the packet of a reply. Returns `true` if the flood starts after this packet.
 fn append<F: Flood>(out: &mut Vec<u8>, reply: Reply, flood: &F, twin_reads: &mut u64) -> bool {
     match reply {
         Reply::Bytes(bytes) => out.extend(bytes),

@@ -1,11 +1,11 @@
-//! Floods of packets that a client ignores, with or without a warning.
+//! Hubs that send packets that a client ignores. For some of these packets, the client logs a warning.
 
 use hubward_tests::packets;
 
 use super::child::{End, Run, withstands};
 use super::peer::{Flood, Start};
 
-/// Calls of unknown methods with long names.
+/// Sends calls of unknown methods with long names.
 #[derive(Debug, Default)]
 struct UnknownMethods {
     calls: u64,
@@ -21,7 +21,7 @@ impl Flood for UnknownMethods {
     }
 }
 
-/// Calls of unknown methods from a hub that stops reading.
+/// Sends calls of unknown methods, and stops reading.
 #[derive(Debug, Default)]
 struct UnreadAnswers(UnknownMethods);
 
@@ -34,7 +34,7 @@ impl Flood for UnreadAnswers {
     }
 }
 
-/// Messages on topics that a hub never uses.
+/// Sends messages on topics that no hub uses.
 #[derive(Debug, Default)]
 struct UnknownTopics {
     messages: u64,
@@ -50,7 +50,7 @@ impl Flood for UnknownTopics {
     }
 }
 
-/// Responses about the twin to requests that the client never sent.
+/// Sends responses to twin requests that the client never sent.
 #[derive(Debug, Default)]
 struct UnexpectedResponses {
     responses: u64,
@@ -66,7 +66,7 @@ impl Flood for UnexpectedResponses {
     }
 }
 
-/// Acknowledgements of messages that the client never sent.
+/// Acknowledges messages that the client never sent.
 #[derive(Debug, Default)]
 struct UnexpectedAcks {
     id: u16,
@@ -81,7 +81,7 @@ impl Flood for UnexpectedAcks {
     }
 }
 
-/// Changes of the desired properties whose body is not JSON.
+/// Sends changes of the desired properties whose body is not JSON.
 #[derive(Debug, Default)]
 struct InvalidChanges;
 
@@ -93,8 +93,8 @@ impl Flood for InvalidChanges {
     }
 }
 
-/// Checks that the log contains the first warnings, shortened and without control characters, and the number of
-/// suppressed warnings.
+/// Checks that the log contains the first warnings, and the number of warnings that the client left out. The warnings
+/// must be short and must not contain control characters.
 fn assert_warned(run: &Run, warning: &str) {
     assert!(run.log.iter().filter(|it| it.contains(warning)).count() >= 2, "{run:?}");
     assert!(!run.log.iter().any(|it| it.contains('\u{1b}')), "{run:?}");

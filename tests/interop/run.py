@@ -3,8 +3,8 @@
 
     python3 tests/interop/run.py --hubward target/debug/hubward
 
-Installs the pinned SDKs into the work folder (later runs use them again while the versions match),
-enters a private network in which the fixed ports 443 and 8883 are free, starts one emulator, runs
+Installs the pinned SDKs into the work folder. A later run uses these SDKs again if the versions match.
+Enters a private network in which the fixed ports 443 and 8883 are free, and starts one emulator. Runs
 each case as a separate process, and prints a table. Exits with 0 only if every case passed.
 Needs Python 3.9 or later, and Node 20 or later with npm. Needs no Python package.
 """
@@ -33,11 +33,11 @@ def main():
     if not chosen:
         raise SetupError(f"no case matches --only {options.only}")
     if not isolation.inside():
-        # The installation needs the public network, which the private network does not reach.
+        # Install the SDKs first: the installation needs the public network, and the private network does not reach it.
         sdks.install(options.work)
         if not options.install_only:
             isolation.enter()
-            # The program gets here only if it could not enter a private network.
+            # The program is still here, so it could not enter a private network.
             isolation.check_ports()
     if options.install_only:
         return 0

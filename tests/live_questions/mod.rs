@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use crate::secrets::scanner::Scanner;
 
-/// Far longer than twenty questions take, and shorter than the limit of the test runner.
+/// Maximum time of a run. Twenty questions take far less, and the test runner would wait longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn program<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Invocation {
@@ -55,13 +55,15 @@ async fn two_emulators_answer_twenty_questions_alike() {
     }
     written.extend(std::fs::read(Path::new(&out).join("summary.md")).expect("a summary"));
     assert_eq!(scanner.find(&written), Vec::<String>::new());
-    // The run also generates keys that the test does not know. Only their form shows that they are keys.
+    // The run also generates keys, and the test cannot know them. So the test searches for text that has the form of a
+    // key.
     let written = String::from_utf8(written).expect("text");
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/=".contains(it);
     let key = written.split(|it| !of_base64(it)).find(|it| it.len() >= 44 && it.ends_with('='));
     assert_eq!(key, None);
     assert!(written.contains(r#"\"primaryKey\":\"<masked>\""#), "no key was masked");
-    // The requests carried a token, so the run had something to mask.
+    // The run sends a token with its requests. This check shows that the output contained a token, which the run
+    // masked.
     assert!(
         written.contains("Authorization: SharedAccessSignature sr=localhost&sig=<masked>"),
         "the output shows no login"
@@ -82,8 +84,8 @@ async fn the_run_reports_planted_differences() {
     let ran = program(["--only", "4,8", "--out", &out]).vars(&target.variables).run().await;
     let output = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
-    // The check of the login consumes the first fault, and the first of six requests the second one. It differs in
-    // status and in shape.
+    // The first fault answers the request with which the run checks the login. The second fault answers the first of
+    // six requests. This answer differs from the emulator's in status and in shape, so the table has two rows.
     let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{output}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");
@@ -135,7 +137,7 @@ async fn check_interruption(reads_output: bool) {
     let mut child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
     target.wait_for_enrollment().await;
     if !reads_output {
-        // As in a pipeline whose reader has exited.
+        // The test closes its end of the pipe, like a pipeline whose reader has ended.
         drop(child.stdout.take());
     }
     interrupt(&child).await;
@@ -182,7 +184,7 @@ async fn a_live_service_needs_yes_and_valid_logins() {
     assert!(ran.stdout_text().contains("the hub hub.invalid and the DPS dps.invalid"), "{}", ran.stdout_text());
     assert!(!Path::new(&out).exists(), "the run does nothing");
 
-    // An emulator refuses the key of another emulator.
+    // The key belongs to another emulator. So this emulator refuses it.
     let (target, other) = (Target::start().await, Target::start().await);
     let login = other.variables.iter().find(|it| it.0 == "PROVISIONING_CONNECTION_STRING").expect("a login");
     let before = target.resource_counts().await;

@@ -50,7 +50,7 @@ impl Target {
         vec![of_policy("IOTHUB_CONNECTION_STRING"), of_policy("PROVISIONING_CONNECTION_STRING")]
     }
 
-    /// Counts the devices, enrollments and other resources.
+    /// Returns the number of devices, enrollments and other resources.
     pub(super) async fn resource_counts(&self) -> Value {
         let status = self.request("GET /api/status", None).await;
         let hub = &status["hubs"][0];

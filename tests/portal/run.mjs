@@ -2,9 +2,11 @@
 //
 //     node tests/portal/run.mjs --hubward target/debug/hubward [--only TEXT] [--list]
 //
-// Installs the pinned packages once. Then runs each scenario with its own emulator and its own browser
-// profile. Exits 0 only if every scenario passes. To work on the page, set PORTAL_FILES=FOLDER: then the
-// browser loads the files of the page from the folder instead of the program.
+// Installs the pinned packages once. Then runs each scenario with its own emulator and its own browser profile. Exits 0
+// only if every scenario passes.
+//
+// To work on the page, set PORTAL_FILES=FOLDER. The browser then loads the files of the page from this folder, and not
+// from the program.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -1,4 +1,4 @@
-// Takes screenshots of the portal, at two widths and in both colour schemes.
+// Takes screenshots of the portal in two widths and two colour schemes.
 //
 //     node tests/portal/screenshots.mjs HUBWARD MODULES FOLDER [NAME]
 //

@@ -1,4 +1,4 @@
-//! Checks what the documentation shows: the program, the commands, the tables, the links.
+//! Checks the examples of the documentation: the program, the commands, the tables and the links.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn block(text: &str, kind: &str) -> String {
     after.split("```").next().unwrap_or_default().to_owned()
 }
 
-/// The example program, without the header that only an example in a workspace needs.
+/// Returns the example program without the header. Only an example inside a workspace needs the header.
 fn program() -> String {
     let example = read("crates/hubward/examples/quickstart.rs");
     let (header, program) = example.split_once("\n\n").expect("a header and a program");
@@ -107,12 +107,12 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The arguments of a `hubward` command in a page, up to a comment, a pipe or a redirection.
+/// Returns the arguments of a `hubward` command on a page. A comment, a pipe or a redirection ends the command.
 fn shown_arguments(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let rest = ["hubward ", "cargo run -- ", "cargo run --release -- "].iter().find_map(|it| line.strip_prefix(it))?;
     let command = rest.split([';', '#', '|', '<', '>', '\\']).next().unwrap_or_default();
-    // `hubward = …` is an entry of a manifest, not a command.
+    // A line such as `hubward = …` is an entry of a manifest, not a command.
     (!command.starts_with('=')).then(|| command.split_whitespace().map(str::to_owned).collect())
 }
 
@@ -121,10 +121,10 @@ async fn every_shown_command_exists() {
     let mut shown = 0;
     for page in pages() {
         let text = read(&page);
-        // Every second piece is the content of a code block.
+        // Skip the text outside code blocks: every second piece is the content of a code block.
         for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
             let Some(arguments) = shown_arguments(line) else { continue };
-            // The program prints its help only if it can parse the arguments.
+            // The program can print the help of a command only if it can parse the arguments.
             let ran = Invocation::hubward(arguments.iter().map(String::as_str)).args(["--help"]).run().await;
             assert_eq!(ran.code, Some(0), "{}: {line}\n{}", page.display(), ran.stderr_text());
             shown += 1;

@@ -1,4 +1,4 @@
-//! `--timeout` limits the run when a peer is slow or silent.
+//! Tests in which a peer is slow or silent. `--timeout` must end the run.
 
 use std::time::Duration;
 
@@ -106,12 +106,12 @@ pub(super) const CASES: &[Case] = &[
 
 const HUB: &str = "hub.example";
 
-/// Redirects the hub's name to another port than that of the DPS.
+/// Makes the command connect to this port when it connects to the hub's name. The DPS uses another port.
 fn redirect_hub(scene: &mut Scene, port: u16) {
     scene.add_arguments(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }
 
-/// The fault point at which the emulator accepts a connection of this transport.
+/// Returns the fault point at which the emulator accepts connections of this transport.
 const fn accept_point(kind: TransportKind) -> Point {
     if hubward_tests::cloud::is_web(kind) { Point::HttpsAccept } else { Point::MqttAccept }
 }
@@ -121,7 +121,7 @@ fn stall(scene: &mut Scene, point: Point, fault: Fault) {
     scene.add_arguments(["--timeout", "12s"]);
 }
 
-/// Listens on a port without ever calling `accept`. The operating system still completes the TCP handshake.
+/// Listens on a port, but never accepts a connection. The operating system still completes the TCP handshake.
 fn listen_silently(scene: &mut Scene) -> u16 {
     let (listener, port) = Scene::listen();
     scene.keep.push(Box::new(listener));

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "wrong id scope, at the login",
-        // The command gives up by itself, long before the two minutes that a registration may take.
+        // The command ends by itself. It does not use the two minutes that a registration may take.
         arrange: |scene| scene.add_arguments(["--id-scope", "0ne00FFFFFF"]),
         expected: Expected { hint: "check the id scope", message: "CONNACK 3", ..LOGIN },
         except: ONLY_MQTT,
@@ -205,7 +205,7 @@ pub(super) const CASES: &[Case] = &[
         expected: Expected {
             hint: "try again later",
             message: "502",
-            // The program may read a tracking ID from the headers.
+            // The headers may contain a tracking ID, which the program may read.
             tracking_id: None,
             ..SERVICE_ERROR
         },
@@ -290,7 +290,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a connection lost while assigning resumes the operation",
         arrange: |scene| {
             scene.fault(Point::DpsPoll, Fault::Cut);
-            // The emulator serves one registration and would refuse a second one.
+            // The emulator answers one registration and then refuses every other one.
             scene.fault(Point::DpsRegister, Fault::Delay(Duration::ZERO));
             let twice = Fault::status(400, 400_000, "registered twice");
             scene.fault_always(Point::DpsRegister, twice);

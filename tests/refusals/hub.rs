@@ -1,6 +1,6 @@
 //! Failures at the hub, after a successful registration.
 //!
-//! With `--transport https` the program reaches the hub over MQTT, so every transport has every case.
+//! With `--transport https` the program uses MQTT for the hub. So every case applies to every transport.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a device that is disabled at its hub",
         cloud: |it| it.hubs([HUB]),
         arrange: |scene| {
-            // The hub knows the device before it registers, so DPS does not change its status.
+            // The hub already contains the device. DPS finds it there, and does not enable it again.
             scene.emulator.add_device(HUB, DEVICE).expect("a valid id");
             assert!(scene.emulator.set_device_enabled(HUB, DEVICE, false), "the device exists");
             scene.add_arguments(["--messages", "1"]);
@@ -127,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
             let file = scene.file("body", &vec![b'x'; 262_145]);
             scene.add_arguments(["--messages", "1", "--body-file", &file]);
         },
-        // The program refuses the message before it registers the device.
+        // The program refuses the message, and does not register the device.
         expected: Expected {
             exit_code: 2,
             fault: "request",
@@ -179,7 +179,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// The name of a hub at another address than the DPS.
+/// The name of a hub whose address is not the address of the DPS.
 const OTHER_HUB: &str = "hub.example";
 
 fn refuse_login(scene: &mut Scene, code: u8) {
@@ -192,7 +192,8 @@ enum Trusted {
     No,
 }
 
-/// Redirects the hub's name to a second emulator. Only the first emulator's hub knows the device.
+/// Makes the command connect to a second emulator when it connects to the hub's name. Only the first emulator has the
+/// device.
 fn redirect_hub(scene: &mut Scene, trusted: Trusted) {
     let other = tokio::task::block_in_place(|| {
         let start = Emulator::builder().hubs([OTHER_HUB]).start();

@@ -1,7 +1,7 @@
-//! Errors that the program reports when a service refuses it, fails, or does not answer.
+//! Tests of the errors that the program reports. The service refuses the program, fails, or does not answer.
 //!
-//! One table: cases × transports. Each cell runs the real program against its own emulator, which misbehaves as the
-//! case requires, or against another peer that is not a service at all.
+//! The tests are a table of cases and transports. Each cell runs the real program against an emulator of its own, which
+//! misbehaves as the case requires. In some cases the peer is not a service at all.
 
 mod deadlines;
 mod dps;
@@ -52,10 +52,10 @@ struct Case {
     name: &'static str,
     /// How the emulator starts.
     cloud: fn(Builder) -> Builder,
-    /// Prepares the emulator and the command line before the command runs.
+    /// Prepares the emulator and the command line. Runs before the command.
     arrange: fn(&mut Scene),
     expected: Expected,
-    /// Transports that cannot have this case, each with the reason.
+    /// Transports that cannot have this case. Each has a reason.
     except: &'static [(TransportKind, &'static str)],
 }
 
@@ -70,9 +70,9 @@ struct Expected {
     /// Text that the hint must contain.
     hint: &'static str,
     service_code: Option<u32>,
-    /// Whether the error must carry a tracking ID. `None`: either is fine.
+    /// `Some(true)`: the error must contain a tracking ID. `Some(false)`: it must not. `None`: it may.
     tracking_id: Option<bool>,
-    /// Text that the message or its causes must contain.
+    /// Text that the message or one of its causes must contain.
     message: &'static str,
 }
 
@@ -81,21 +81,21 @@ struct Expected {
 enum Endpoint {
     Dps,
     Hub,
-    /// The command fails before it connects to an endpoint.
+    /// No endpoint, because the command fails before it connects.
     None,
-    /// This name, with the port of DPS.
+    /// The endpoint with this name and the port of DPS.
     DpsNamed(&'static str),
-    /// This name, with the port of the hub.
+    /// The endpoint with this name and the port of the hub.
     HubNamed(&'static str),
 }
 
-/// An emulator, and the command that will connect to it.
+/// An emulator, and the command that connects to it.
 struct Scene {
     kind: TransportKind,
     emulator: Emulator,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
-    /// Sockets and other emulators that must live as long as the scene.
+    /// Sockets and other emulators. They stay open until the scene is dropped.
     keep: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }
@@ -124,12 +124,12 @@ impl Scene {
         self.emulator.fault(point, fault).expect("a fault that fits the point");
     }
 
-    /// Scripts a fault that happens every time.
+    /// Makes the emulator misbehave in this way every time.
     fn fault_always(&self, point: Point, fault: Fault) {
         self.emulator.fault_always(point, fault).expect("a fault that fits the point");
     }
 
-    /// Listens on a free port; returns the listener and the port.
+    /// Listens on a free port. Returns the listener and the port.
     fn listen() -> (TcpListener, u16) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
@@ -138,7 +138,7 @@ impl Scene {
         (listener, port)
     }
 
-    /// Writes a file for an argument and returns its path.
+    /// Writes a file for the command line. Returns the path of the file.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -211,11 +211,11 @@ fn cases() -> impl Iterator<Item = Case> {
     [dps::CASES, network::CASES, hub::CASES, usage::CASES, deadlines::CASES].into_iter().flatten().copied()
 }
 
-/// Runs the table's column of one transport and names every cell that is wrong.
+/// Runs all cases with one transport. The failure message names every case that failed.
 async fn run_column(kind: TransportKind) {
-    // Builds the program before the first cell needs it.
+    // Builds the program before the first case needs it.
     let _ = hubward_tests::binary::hubward();
-    // Most cells spend most of their time waiting for a deadline.
+    // Most cases only wait for a deadline. So several cases can run at the same time.
     let at_a_time = Arc::new(Semaphore::new(12));
     let mut runs = JoinSet::new();
     for case in cases().filter(|it| it.except.iter().all(|(not, _)| *not != kind)) {

@@ -1,4 +1,4 @@
-//! Peers that the program cannot reach or does not trust.
+//! Tests with peers that the program cannot reach or does not trust.
 
 use hubward_emulator::BadCertificate;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// A bound port without a listener. No other process can take it.
+/// A port that this process holds without listening. So no other process can use the port.
 pub(super) fn closed_port(scene: &mut Scene) -> u16 {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -83,7 +83,8 @@ fn start_plain_http(scene: &mut Scene) -> u16 {
     let mut server = tokio::task::JoinSet::new();
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The server cannot read the TLS handshake, and the client may not read the answer.
+            // The server cannot read the TLS handshake, and answers it with something else. The client may not be able
+            // to read the answer.
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         }

@@ -1,4 +1,4 @@
-//! Errors that the program finds by itself, before it connects.
+//! Tests of errors that the program detects by itself before it connects.
 
 use super::{CASE, Case, Endpoint, Expected, SUCCESS};
 
@@ -76,7 +76,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "HTTPS to the hub",
-        // The program refuses the transport before it registers the device.
+        // The program refuses the transport, and does not register the device.
         arrange: |scene| {
             let never = hubward_emulator::Fault::status(400, 400_000, "it registered");
             scene.fault_always(hubward_emulator::Point::DpsRegister, never);

@@ -1,4 +1,4 @@
-//! `Debug` and `Display` of public types, which applications write to their logs.
+//! Tests of `Debug` and `Display` of the public types. Applications write this text to their logs.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use hubward_tests::cloud::{Cloud, HUB, settings};
 
 use super::scanner::Scanner;
 
-/// Scans the `Debug` and `Display` text of values.
+/// Scans the `Debug` and `Display` text of the values for secrets.
 struct Inspector {
     scanner: Scanner,
     scanned: usize,
@@ -164,7 +164,7 @@ async fn no_public_type_prints_a_secret() {
     assert!(inspector.scanned > 60, "only {} texts", inspector.scanned);
 }
 
-/// Checks the types of an operator's program: logins, clients, calls with keys in their bodies, refusals.
+/// Checks the types that an operator's program uses: logins, clients, requests with keys in their bodies, and refusals.
 async fn service_side(inspector: &mut Inspector, cloud: &Cloud, given: &SharedKey) {
     use hubward_service::model::{Authentication, Device, SymmetricKeys};
     use hubward_service::{AdminPort, DialOverride, HubService, ServiceLogin, ServiceOptions, TlsSettings};

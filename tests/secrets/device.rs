@@ -1,4 +1,4 @@
-//! The output of `hubward device` with a connection string contains no key, even at trace level.
+//! Tests that the output of `hubward device` contains no key of the connection string, even at trace level.
 
 use hubward_emulator::{Emulator, Fault, Point};
 use hubward_tests::command::Invocation;
@@ -20,7 +20,7 @@ async fn no_device_command_prints_a_secret() {
             variables
         };
         let good = with(text.clone());
-        // Without the `;`, the key becomes part of the device ID.
+        // This connection string has no `;` before the key. So the key becomes part of the device ID.
         let broken = with(text.replace(";SharedAccessKey", " SharedAccessKey"));
         let wrong = with(text.replace("dev-1", "dev-2"));
         let serve = ["method", "serve", "--exec", "true", "--for", "300ms"];
@@ -46,7 +46,7 @@ async fn no_device_command_prints_a_secret() {
                 }
             }
         }
-        // The hub closes the connection during a publish.
+        // The hub closes the connection while the device publishes.
         emulator.fault(Point::HubPublish, Fault::Cut).expect("fits");
         let command = Invocation::hubward(["device", "send", "x", "--transport", transport, "--log", "trace"]);
         let ran = command.vars(&good).run().await;

@@ -1,6 +1,7 @@
-//! No key, token or signature appears in any output: not at trace level, not in `Debug`, not in errors.
+//! Tests that no output contains a key, a token or a signature. The tests scan logs at trace level, `Debug` text, and
+//! errors.
 //!
-//! The first tests plant secrets and check that the scanner finds them.
+//! The first tests put secrets into a text, and check that the scanner finds the secrets.
 
 mod debug;
 mod device;
@@ -14,7 +15,7 @@ use scanner::{Scanner, forms};
 
 const RESOURCES: [&str; 2] = ["localhost/devices/dev-1", "0ne000DECADE/registrations/dev-1"];
 
-/// Output of a program without secrets, with `secret` in the middle.
+/// Returns harmless output of a program with `secret` in the middle.
 fn planted(secret: &[u8]) -> Vec<u8> {
     let before = b"2026-11-23T20:00:00Z TRACE hubward_dial: connected to localhost:443 path=\"certs/a/b\"\n DEBUG x=";
     let after = b" n=3 etag=\"NmNlYTQ4\"\n{\"type\":\"result\",\"version\":1}\n";
@@ -32,7 +33,7 @@ fn the_scanner_finds_a_planted_key_in_every_form_and_nothing_else() {
             let found = scanner.find(&planted(&needle));
             assert!(!found.is_empty(), "{length} bytes, {form}");
         }
-        // The scanner also finds a key inside a longer text.
+        // The scanner also finds a key that is part of a longer text.
         let json = format!("\"symmetricKey\":\"{}\"", key.expose_base64().as_str());
         assert!(!scanner.find(&planted(json.as_bytes())).is_empty(), "{length} bytes in JSON");
     }

@@ -1,4 +1,4 @@
-//! Scans the complete output of the program at trace level, in runs that succeed and in runs that fail.
+//! Scans the complete output of the program at trace level. Some of the runs succeed and others fail.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// The output formats and log level of the runs.
+/// The output format and the log level of each run.
 const OUTPUTS: [&[&str]; 2] = [&["--output", "json", "--log", "trace"], &["--output", "text", "--log", "trace"]];
 
 /// One run.
@@ -85,7 +85,7 @@ struct Case {
     cloud: fn(Builder) -> Builder,
     arrange: fn(&Emulator),
     arguments: &'static [&'static str],
-    /// Runs with the key of another device.
+    /// Runs a device with the key of another device.
     wrong_key: bool,
     exit_code: i32,
 }
@@ -149,7 +149,7 @@ async fn no_output_has_a_secret_over_mqtt_ws() {
     check_all(TransportKind::MqttWs).await;
 }
 
-/// Writes a key to a file and returns its path.
+/// Writes a key to a file. Returns the path of the file.
 fn key_file(folder: &TempDir, key: &SharedKey) -> String {
     let path = folder.path().join("some.key");
     std::fs::write(&path, key.expose_base64().as_bytes()).expect("a file");
@@ -260,7 +260,7 @@ async fn the_emulator_log_has_no_secret() {
     }
 }
 
-/// Runs the scanner on the output of commands that print a secret on purpose.
+/// Runs the scanner on commands that print a secret on purpose. The scanner must find the secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scanner_finds_a_secret_that_a_command_prints_on_purpose() {
     let key = SharedKey::generate().expect("a key");

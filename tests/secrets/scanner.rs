@@ -1,4 +1,4 @@
-//! Finds keys and signatures in the output of a program, in every encoding that they may have.
+//! Finds keys and signatures in the output of a program, in every encoding that a program may use.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -11,7 +11,7 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// Also searches for this key, complete or truncated.
+    /// Makes the scanner search also for this key, complete or truncated.
     pub(crate) fn key(mut self, name: &str, key: &SharedKey) -> Self {
         for (form, needle) in forms(key.expose_bytes()) {
             self.needles.push((format!("{name}, {form}"), needle));
@@ -19,13 +19,13 @@ impl Scanner {
         self
     }
 
-    /// Panics with the secrets in `output`, if it contains any.
+    /// Panics if `output` contains a secret. The message lists the secrets.
     pub(crate) fn assert_clean(&self, name: &str, output: &[u8]) {
         let found = self.find(output);
         assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
     }
 
-    /// Lists the secrets in `haystack`, each with its name and the text around it.
+    /// Returns the secrets in `haystack`. Each has its name and the text around it.
     pub(crate) fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found: Vec<String> = self
             .needles
@@ -35,7 +35,7 @@ impl Scanner {
                 Some(format!("{name}: {}", around(haystack, at)))
             })
             .collect();
-        // A query inside a URL may be percent-encoded twice.
+        // A query that is part of a URL may be percent-encoded twice.
         let once = percent_decoded(haystack);
         let twice = percent_decoded(&once);
         for text in [haystack, &once, &twice] {
@@ -48,7 +48,7 @@ impl Scanner {
     }
 }
 
-/// The encodings in which bytes may appear in text.
+/// Returns the forms in which bytes may be part of a text.
 pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let base64 = STANDARD.encode(bytes);
     let percent = |upper: bool| {
@@ -74,7 +74,7 @@ pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Finds `sig=` followed by a value that is not a placeholder.
+/// Finds each `sig=` with a value that is not a placeholder.
 fn signature_fields(text: &[u8]) -> Vec<String> {
     let of_value = |it: &u8| it.is_ascii_alphanumeric() || b"+/=%-_".contains(it);
     let mut found = Vec::new();
@@ -86,7 +86,7 @@ fn signature_fields(text: &[u8]) -> Vec<String> {
     found
 }
 
-/// Finds 32 bytes in base64 with padding: a signature without its name, made with any key.
+/// Finds base64 text of 32 bytes with padding. It may be a signature that any key has made.
 fn digests(text: &[u8]) -> Vec<String> {
     const LENGTH: usize = 43;
     let of_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"+/-_".contains(it);

@@ -122,7 +122,7 @@ async fn a_method_call_returns_an_answer_or_the_reason_for_failure() {
     for hub in [hub, admin] {
         let mut call = MethodRequest::new("echo");
         call.payload = Some(json!({"delay": 3}));
-        // The hub may not have received the subscription yet.
+        // The hub may not have read the SUBSCRIBE yet.
         (call.response_timeout_in_seconds, call.connect_timeout_in_seconds) = (Some(60), Some(60));
         let answer = hub.invoke("dev-1", &call).await.expect("an answer");
         assert_eq!((answer.status, answer.payload), (201, json!({"delay": 3})));

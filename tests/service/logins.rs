@@ -1,4 +1,4 @@
-//! Logins that the service accepts and refuses, and the errors of the client.
+//! Tests of logins that the service accepts or refuses, and of the errors that the client returns.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tests the client of the service APIs against the emulator: over TLS with the login of a policy, and over the admin
-//! port without a login.
+//! Tests the client of the service APIs against the emulator. The client uses TLS with the login of a policy, or the
+//! admin port without a login.
 
 mod dps;
 mod hub;
@@ -14,14 +14,15 @@ fn options(cloud: &Cloud) -> ServiceOptions {
     ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).dial_overrides(rules)
 }
 
-/// Clients of the hub: one with the login of `iothubowner`, one over the admin port.
+/// Returns two clients of the hub. One has the login of `iothubowner`, and the other uses the admin port.
 fn hubs(cloud: &Cloud) -> [HubService; 2] {
     let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
     let login = ServiceLogin::from_connection_string(&text).expect("a login");
     [HubService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).hub(HUB)]
 }
 
-/// Clients of DPS: one with the login of its owner, one over the admin port.
+/// Returns two clients of DPS. One has the login of the policy `provisioningserviceowner`, and the other uses the admin
+/// port.
 fn all_dps(cloud: &Cloud) -> [DpsService; 2] {
     let login = ServiceLogin::from_connection_string(&cloud.emulator.dps_connection_string()).expect("a login");
     [DpsService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).dps()]

@@ -1,4 +1,4 @@
-//! A client still works after thousands of its futures were dropped at random moments.
+//! A client must still work after a test has dropped thousands of its futures at random moments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const CANCELLATIONS: usize = 10_000;
 
-/// Every call that can wait, and how often the test must cancel it at least.
+/// Every call that can wait, with the number of times that the test must cancel it at least.
 const CALLS: [(Call, usize); 12] = [
     (Call::Connected, 10),
     (Call::Enqueue, 100),
@@ -61,7 +61,7 @@ async fn cancel_and_check(kind: TransportKind) {
     let mut rng = Rng::with_seed(seed);
     let cloud = Cloud::start().await;
     let tasks = tasks();
-    // A small window and queue, so that calls have to wait.
+    // With a small window and a small queue, calls often have to wait.
     let device = cloud.hub_device("dev-1", kind).options(fast_reconnect().window(4).queue(4));
     let hub = device.connect().await.expect("a login");
     hub.serve_method("ping", async |_| Ok(MethodResponse::new(200))).expect("methods");
@@ -77,7 +77,7 @@ async fn cancel_and_check(kind: TransportKind) {
     while count < CANCELLATIONS {
         scene.change_cloud(&mut rng);
         let call = CALLS[rng.usize(..CALLS.len())].0;
-        // Each of these calls opens a connection.
+        // Each of these calls opens a connection, so make only one of eight.
         if matches!(call, Call::Connect | Call::Close) && rng.u8(..8) > 0 {
             continue;
         }
@@ -96,7 +96,7 @@ async fn cancel_and_check(kind: TransportKind) {
     let closed = hub.close(Duration::from_secs(30)).await.expect("nothing is left");
     assert!(closed.is_clean());
     drop(hub);
-    // The emulator ends its tasks a moment after its last client has closed the connection.
+    // The last client has closed its connection. The emulator ends the tasks of this connection a moment later.
     let left = tokio::time::timeout(Duration::from_secs(60), async {
         while self::tasks() > tasks {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -114,7 +114,7 @@ struct Scene {
     hub: HubClient,
     messages: CloudMessages,
     desired: DesiredProperties,
-    /// A device for clients that the test closes.
+    /// A second device. The test connects and closes clients with the identity of this device.
     other: HubDevice,
 }
 
@@ -124,14 +124,14 @@ impl Scene {
         let emulator = &self.cloud.emulator;
         match rng.u16(..1000) {
             0..30 => drop(emulator.patch_desired(HUB, "dev-1", json!({ "n": rng.u32(..) }))),
-            // The hub refuses the message while the device's queue is full.
+            // The hub refuses the message if the device's queue is full.
             30..60 => drop(emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("random"))),
             60..65 => drop(emulator.disconnect_device(HUB, "dev-1")),
             _ => {}
         }
     }
 
-    /// Starts a call and drops it after a random time. Returns whether that cancelled the call.
+    /// Starts a call and drops it after a random time. Returns `true` if the call was still running.
     async fn cancel(&mut self, call: Call, rng: &mut Rng) -> bool {
         let hub = &self.hub;
         let message = || Message::new("cancelled");
@@ -166,7 +166,7 @@ impl Scene {
     }
 }
 
-/// Polls a future for a random time, then drops it. Returns whether the future was still pending.
+/// Polls a future for a random time, then drops it. Returns `true` if the future was still pending.
 async fn cancel<T>(rng: &mut Rng, future: impl Future<Output = T>) -> bool {
     let (yields, pause) = (rng.usize(..20), Duration::from_micros(rng.u64(..3000)));
     let by_yields = rng.bool();
@@ -186,7 +186,7 @@ async fn cancel<T>(rng: &mut Rng, future: impl Future<Output = T>) -> bool {
     }
 }
 
-/// Uses every feature of a device once.
+/// Uses every feature of a device once, to check that it works.
 async fn check_every_feature(
     cloud: &Cloud,
     hub: &HubClient,
@@ -205,11 +205,12 @@ async fn check_every_feature(
     let invocation = Invocation::new("ping").connect_timeout(Duration::from_secs(60));
     let result = cloud.emulator.invoke_method(HUB, "dev-1", invocation).await.expect("an answer");
     assert_eq!(result.status, 200);
-    // On the next connection, the hub delivers the unsettled messages again.
+    // Disconnect the device. On the next connection, the hub delivers the unsettled messages again.
     let mut state = hub.state();
     state.mark_unchanged();
     cloud.emulator.disconnect_device(HUB, "dev-1");
-    // The client may have reconnected before the test reads the state, so the test only waits for any change.
+    // The client may already have reconnected. So the test waits for any change of the state, not for the disconnected
+    // state.
     state.changed().await.expect("alive");
     hub.connected().await.expect("a new connection");
     while cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("the last one")).is_err() {
@@ -224,7 +225,7 @@ async fn check_every_feature(
 async fn complete_next(messages: &mut CloudMessages) -> String {
     let message = messages.next().await.expect("alive");
     let text = String::from_utf8_lossy(&message.body).into_owned();
-    // Completing a message of the previous connection fails.
+    // The call fails for a message that a previous connection delivered.
     drop(message.complete().await);
     text
 }

@@ -1,6 +1,6 @@
-//! Opening and closing connections leaks no memory, tasks or file descriptors.
+//! A client that opens and closes connections must not leak memory, tasks or file descriptors.
 //!
-//! The clients run in another process (`src/bin/cycles.rs`), and the emulator runs in this one.
+//! The clients run in a process of their own (`src/bin/cycles.rs`). The emulator runs in this process.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use hubward_tests::cloud::{Cloud, HubDevice};
 use hubward_tests::command::Invocation;
 use serde_json::Value;
 
-/// Cycles before the first measurement, so that caches and buffers have their final size.
+/// Number of cycles before the first measurement. In this time, caches and buffers reach their final size.
 const WARM_UP: usize = 200;
 /// Cycles that the test measures.
 const CYCLES: usize = 1_000;
 
-/// Largest accepted growth of the resident memory, in bytes per cycle.
+/// Maximum growth of the resident memory, in bytes per cycle.
 const MAX_GROWTH: f64 = 100.0;
 
 #[cfg(target_os = "linux")]
@@ -33,8 +33,8 @@ async fn a_thousand_connections_over_websocket_leak_nothing() {
 async fn cycles(kind: TransportKind) {
     let cloud = Cloud::start().await;
     let (steady, short_lived) = (cloud.hub_device("steady", kind), cloud.hub_device("short-lived", kind));
-    // Each cycle publishes three times: a message whose connection the hub closes, the same message again, and a
-    // message of the short-lived client.
+    // The hub gets three publishes in each cycle. It closes the connection at the first one. The client then sends the
+    // same message again, and the short-lived client sends a message.
     for _ in 0..WARM_UP + CYCLES {
         for fault in [Fault::Cut, Fault::Delay(Duration::ZERO), Fault::Delay(Duration::ZERO)] {
             cloud.emulator.fault(Point::HubPublish, fault).expect("it fits");

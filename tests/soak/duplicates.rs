@@ -1,4 +1,4 @@
-//! Two clients with the same identity detect each other and back off.
+//! Two clients with the same identity must detect each other and back off.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use hubward_tests::cloud::Cloud;
 
 use super::TRANSPORTS;
 
-/// Waits until a client reports a duplicate identity.
+/// Waits until a client reports a duplicate identity. Returns the cause that it reports.
 async fn duplicate_identity(client: HubClient) -> DisconnectCause {
     let mut state = client.state();
     let is_duplicate = |it: &ConnectionState| {
@@ -26,7 +26,8 @@ async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
     for kind in TRANSPORTS {
         let cloud = Cloud::start().await;
         let quick = Backoff::new(Duration::from_millis(50), Duration::from_millis(100));
-        // The client that detects it first waits. The other one detects it when the first one reconnects.
+        // One client detects the duplicate identity first, and then waits. When this client reconnects, the other
+        // client detects the duplicate identity too.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
         let device = cloud.hub_device("dev-1", kind).options(options);
         let clients = [(); 2].map(|()| device.settings.clone().spawn().expect("a client"));
@@ -34,7 +35,7 @@ async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
         for task in found {
             let cause = task.await.expect("no panic");
             let DisconnectCause::DuplicateIdentity { takeovers, .. } = cause else { panic!("{kind}: {cause}") };
-            // The count may have grown before the task reads it.
+            // The count may already be higher than five when the task reads it.
             assert!(takeovers >= 5, "{kind}: {takeovers}");
             assert_eq!(cause.fault(), hubward::Fault::Credential);
         }

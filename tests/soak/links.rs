@@ -1,4 +1,4 @@
-//! A client detects a dead connection within the documented limits, and keeps the connection to a slow hub.
+//! A client must detect a dead connection within the documented limits. It must keep the connection to a slow hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Scene {
         Self { proxy: Proxy::to(target).await, cloud, kind }
     }
 
-    /// Starts a client with these limits. It is not connected yet.
+    /// Starts a client with these limits. The client may not be connected when this function returns.
     fn client(&self, silence: Duration, keep_alive: Duration, options: HubOptions) -> HubClient {
         let device = self.cloud.hub_device("dev-1", self.kind);
         let rule = DialOverride::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
@@ -48,14 +48,14 @@ impl Scene {
     }
 }
 
-/// Back-off that is long enough to observe the disconnected state. With this seed, the first wait is longer than a
-/// second.
+/// Returns options with a long back-off, so that the test can observe the disconnected state. With this seed, the first
+/// wait takes more than a second.
 fn slow_reconnect() -> HubOptions {
     let second = Duration::from_secs(2);
     HubOptions::default().backoff(Backoff::new(second, second)).seed(Some(1))
 }
 
-/// Waits until the client loses its connection.
+/// Waits until the client loses its connection. Returns the error that caused the loss.
 async fn connection_error(client: &HubClient) -> TransportError {
     let mut state = client.state();
     let lost = state.wait_for(|it| matches!(it, ConnectionState::Disconnected { .. })).await.expect("it lives").clone();
@@ -127,11 +127,12 @@ async fn a_dead_connection_ends_at_the_login_deadline() {
     }
 }
 
-/// A hub throttles by delaying acknowledgements. It still answers pings.
+/// The hub delays acknowledgements, as a hub that throttles does. It still answers pings.
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // Without the answers to its pings, the client would close the connection after less than half of that time.
+    // The hub's answers to pings must keep the connection open. The limit `silence` is less than half of the delay. So
+    // without answers to pings, the client would close the connection.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;

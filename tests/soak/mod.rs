@@ -1,7 +1,8 @@
-//! Long-running behaviour: thousands of cancellations and connections, token renewals, and connections that fail
-//! without a close.
+//! Tests of long-running clients: thousands of cancellations and connections, token renewals, and connections that fail
+//! without being closed.
 //!
-//! By default each test runs briefly. The variables below make it run longer. The tests print measurements to stdout:
+//! By default each test runs for a short time. With the variables below, a test runs longer. The tests print their
+//! measurements to stdout:
 //!
 //! ```text
 //! HUBWARD_SOAK_TOKEN_SECONDS=60 cargo test -p hubward-tests --test suite soak::renewals -- --nocapture
@@ -24,7 +25,7 @@ use hubward::TransportKind;
 /// The two transports that reach a hub.
 const TRANSPORTS: [TransportKind; 2] = [TransportKind::Mqtt, TransportKind::MqttWs];
 
-/// The number of seconds in a variable, or `short` if it is not set.
+/// Returns the number of seconds in a variable. Returns `short` if the variable is not set.
 fn seconds(variable: &str, short: f64) -> Duration {
     let given = std::env::var(variable).ok().map(|it| it.parse().expect("a number of seconds"));
     Duration::from_secs_f64(given.unwrap_or(short))

@@ -1,4 +1,4 @@
-//! A TCP proxy between client and hub that can drop all traffic without closing the connection.
+//! A TCP proxy between a client and a hub. It can drop all traffic without closing the connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Forwards connections. Dropping the value closes them.
+/// Forwards connections to a hub. If the value is dropped, the proxy closes the connections.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// The proxy drops the traffic of connections up to this number.
+    /// The proxy numbers its connections from 1. It drops the traffic of all connections up to this number.
     dead: watch::Sender<usize>,
     _listening: JoinSet<()>,
 }
@@ -49,18 +49,18 @@ impl Proxy {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Drops all further traffic of the existing connections, in both directions, without closing them.
+    /// From now on, drops the traffic of the existing connections in both directions. Does not close them.
     pub(super) fn drop_traffic(&self) {
         self.dead.send_replace(self.connections());
     }
 
-    /// Also drops the traffic of the next `count` connections.
+    /// Drops the traffic of the existing connections and of the next `count` connections.
     pub(super) fn drop_traffic_of_next(&self, count: usize) {
         self.dead.send_replace(self.connections() + count);
     }
 }
 
-/// Forwards bytes until one end closes. Once the connection is dead, the future stays pending.
+/// Forwards bytes until one end closes. If the proxy drops the traffic of this connection, the future never completes.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

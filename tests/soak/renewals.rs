@@ -1,4 +1,4 @@
-//! Renewals of a short-lived token under load do not disturb the application.
+//! A client renews a short-lived token under load. The application must not notice the renewals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ async fn ten_renewals(kind: TransportKind) {
     );
 }
 
-/// Counts the renewals, and panics if the client reports a failure.
+/// Counts the renewals of a client. Panics if the client reports a failure.
 async fn watch(client: HubClient, renewals: Arc<AtomicUsize>) {
     let mut state = client.state();
     drop(client);

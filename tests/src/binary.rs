@@ -1,10 +1,11 @@
-//! Builds the programs under test, `hubward` and the examples of the façade, and returns their paths.
+//! Builds the programs under test, and returns their paths. The programs are `hubward` and the examples of the façade
+//! crate `hubward`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The program `hubward`, built with its default features in the profile of the running test.
+/// Returns the path of the program `hubward`. Builds it with its default features, in the profile of the running test.
 ///
 /// # Panics
 /// If it does not build.
@@ -42,11 +43,13 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is inside the repository")
 }
 
-/// Runs `cargo build` even if the program exists, because only cargo knows whether it is up to date. If it is, cargo
-/// returns quickly. cargo-nextest runs each test in its own process; there the first test of a run builds the program
-/// for all others.
+/// Builds a program and returns its path. Runs `cargo build` even if the file exists, because only cargo knows whether
+/// the file is up to date.
+///
+/// cargo-nextest runs each test in a process of its own. In this case only the first test of a run builds the program.
+/// It stores the ID of the run in a file, and the other tests read the file.
 fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
-    // target/PROFILE/deps/suite-…, or with a target triple target/TRIPLE/PROFILE/deps/suite-…
+    // The test is in `target/PROFILE/deps`. With a target triple, it is in `target/TRIPLE/PROFILE/deps`.
     let test = std::env::current_exe().expect("the path of the test");
     let deps = test.parent().expect("the folder of the test");
     let profile_dir = if deps.ends_with("deps") { deps.parent().expect("the folder of the profile") } else { deps };
@@ -74,7 +77,8 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
         .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir);
-    // These variables describe this package. Build scripts that read them would run again.
+    // Remove the variables that describe this package. Otherwise cargo would run the build scripts that read such
+    // variables again.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

@@ -1,4 +1,4 @@
-//! The embedded emulator, and the devices that scenarios connect to it.
+//! The embedded emulator, and devices that connect to it.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Cloud {
         Self { emulator: builder.start().await.expect("the emulator starts") }
     }
 
-    /// Enrolls a device with generated keys and returns its settings.
+    /// Creates an enrollment with generated keys. Returns the settings of its device.
     ///
     /// # Panics
     /// If the id is not valid.
@@ -48,7 +48,7 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// Creates a device at the hub without DPS. A second call with the same ID returns the same device.
+    /// Creates a device at the hub without DPS. If the device exists, returns the existing device.
     ///
     /// # Panics
     /// If the id is not valid.
@@ -59,7 +59,7 @@ impl Cloud {
         self.hub_identity(identity, key, kind)
     }
 
-    /// Creates a module at the hub, and its device if it does not exist.
+    /// Creates a module at the hub. If its device does not exist, creates the device too.
     ///
     /// # Panics
     /// If an id is not valid.
@@ -80,7 +80,7 @@ impl Cloud {
         HubDevice { settings, key }
     }
 
-    /// The telemetry of the hub.
+    /// Returns the telemetry that the hub has received.
     ///
     /// # Panics
     /// Never: every emulator has the default hub.
@@ -89,7 +89,8 @@ impl Cloud {
         self.emulator.telemetry(HUB).expect("the hub that every emulator has")
     }
 
-    /// Refuses new connections until [`Cloud::unblock_connections`]. Existing connections stay open.
+    /// Makes the emulator refuse new connections until [`Cloud::unblock_connections`] is called. Existing connections
+    /// stay open.
     ///
     /// # Panics
     /// Never: the fault fits the point.
@@ -129,7 +130,7 @@ impl HubDevice {
         context("connecting", self.settings.clone().connect().await)
     }
 
-    /// Opens a connection on which the test writes the bytes.
+    /// Opens a connection on which a test writes its own bytes.
     ///
     /// # Errors
     /// The reason, as text.
@@ -138,13 +139,14 @@ impl HubDevice {
     }
 }
 
-/// Options of a client that reconnects within milliseconds, so that tests do not wait for the default back-off.
+/// Returns options with which a client reconnects within milliseconds. With the default back-off, a test would wait
+/// longer.
 pub fn fast_reconnect() -> HubOptions {
     let short = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
     HubOptions::default().backoff(short).backoff_reset_after(Duration::ZERO).duplicate_wait(Duration::from_millis(100))
 }
 
-/// Reads settings from variables, with a timeout longer than any test takes.
+/// Reads settings from variables, and sets a timeout that is longer than any test.
 ///
 /// # Panics
 /// If they are not valid.
@@ -154,7 +156,7 @@ pub fn settings(variables: &[(&'static str, String)]) -> Settings {
         .options(|it| it.timeout(Duration::from_secs(60)))
 }
 
-/// Whether a transport uses the HTTPS port. The fault points distinguish this port from the MQTT port.
+/// Returns `true` if a transport uses the HTTPS port. The HTTPS port and the MQTT port have separate fault points.
 #[must_use]
 pub const fn is_web(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Https | TransportKind::MqttWs)

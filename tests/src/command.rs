@@ -8,10 +8,12 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-/// Far longer than every `--timeout` in a test, and shorter than the limit of the test runner.
+/// Maximum time of a command. It is far longer than every `--timeout` in a test, and shorter than the limit of the test
+/// runner.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A command line. Its environment holds no variables of the programs under test and no proxy settings.
+/// A command line. The environment of the command contains no variables of the programs under test, and no proxy
+/// settings.
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
@@ -21,7 +23,7 @@ pub struct Invocation {
 /// The exit code and the output of a run.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; `None` if a signal ended the program.
+    /// The exit code. `None` if a signal ended the program.
     pub code: Option<i32>,
     /// The bytes on stdout.
     pub stdout: Vec<u8>,
@@ -65,7 +67,7 @@ impl Invocation {
         self
     }
 
-    /// The bytes that the program reads from stdin.
+    /// Sets the bytes that the program reads from stdin.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
@@ -73,21 +75,21 @@ impl Invocation {
         self
     }
 
-    /// Sends stdout to another target than the test.
+    /// Connects the program's stdout to this target. By default, the test reads stdout.
     #[must_use]
     pub fn stdout(mut self, target: impl Into<Stdio>) -> Self {
         self.command.stdout(target);
         self
     }
 
-    /// Sends stderr to another target than the test.
+    /// Connects the program's stderr to this target. By default, the test reads stderr.
     #[must_use]
     pub fn stderr(mut self, target: impl Into<Stdio>) -> Self {
         self.command.stderr(target);
         self
     }
 
-    /// Starts the program and leaves it running. Dropping the handle kills it.
+    /// Starts the program and does not wait for its end. If the returned handle is dropped, the program is killed.
     ///
     /// # Panics
     /// If the program does not start.
@@ -99,19 +101,20 @@ impl Invocation {
     /// Runs the program until it exits.
     ///
     /// # Panics
-    /// If the program does not start, or does not exit within a limit that is far above its own deadlines.
+    /// If the program does not start, or does not end within a limit. The limit is far longer than the program's own
+    /// deadlines.
     pub async fn run(self) -> Ran {
         self.run_within(LIMIT).await
     }
 
-    /// Runs a program that may take longer than others.
+    /// Runs a program until it exits. Waits at most `limit`, for programs that take longer than others.
     ///
     /// # Panics
     /// If the program does not start, or does not exit within `limit`.
     pub async fn run_within(mut self, limit: Duration) -> Ran {
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
-            // A program may exit before it reads all of its input.
+            // Ignore an error: the program may exit before it has read all of its input.
             let _ = pipe.write_all(&bytes).await;
         }
         let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
@@ -123,11 +126,11 @@ impl Invocation {
 }
 
 impl Ran {
-    /// The JSON lines on stdout.
+    /// Returns the lines of stdout, parsed as JSON.
     ///
     /// # Errors
-    /// If a line is not JSON or has no version or type, or if the last line is not the only `result` or `error`. The
-    /// text shows the line.
+    /// If a line is not JSON or has no version or type. Also if the last line is not the only `result` or `error`. The
+    /// text contains the line.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
         let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();
@@ -149,7 +152,7 @@ impl Ran {
         Ok(lines)
     }
 
-    /// The last of [`Ran::lines`].
+    /// Returns the last of [`Ran::lines`].
     ///
     /// # Errors
     /// As for [`Ran::lines`].

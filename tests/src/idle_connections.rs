@@ -10,11 +10,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How long a task waits before it reopens its connection.
+/// Time that a task waits before it reopens its connection.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
-/// Idle connections. A task reopens each connection when the peer closes it, but only after all connections have been
-/// open once; otherwise reopened connections could keep the others from opening. Dropping the value closes them.
+/// Idle connections, one for each task. When the peer closes a connection, its task opens it again.
+///
+/// A task reopens nothing until every connection has been open once. Otherwise, reopened connections could prevent the
+/// first opening of others.
+///
+/// If the value is dropped, it closes the connections.
 #[derive(Debug)]
 pub struct IdleConnections {
     tasks: JoinSet<()>,
@@ -22,7 +26,7 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// Opens `count` connections to the addresses in turn, and writes the first bytes on each.
+    /// Opens `count` connections, and writes the first bytes on each one. Uses the addresses in turn.
     #[must_use]
     pub fn open(addresses: &[SocketAddr], count: usize, first: &'static [u8]) -> Self {
         let (counter, opened) = watch::channel(0);
@@ -37,7 +41,7 @@ impl IdleConnections {
                             counter.send_modify(|it| *it += 1);
                         }
                         until_closed(stream).await;
-                        // Cannot fail: this task holds the sender.
+                        // Cannot fail, because this task holds the sender.
                         let _ = counter.subscribe().wait_for(|it| *it == count).await;
                     }
                     sleep(REOPEN_DELAY).await;
@@ -47,13 +51,13 @@ impl IdleConnections {
         Self { tasks, opened }
     }
 
-    /// Waits until each connection has been open once.
+    /// Waits until every connection has been open once.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn all_opened(&mut self) {
         let count = self.tasks.len();
-        // Cannot fail: the tasks hold the sender.
+        // Cannot fail, because the tasks hold the sender.
         let _ = self.opened.wait_for(|it| *it == count).await;
     }
 }
@@ -67,7 +71,8 @@ pub mod first_bytes {
     pub const PARTIAL_CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 }
 
-/// Connects. On Linux, uses several local addresses, because one address has only about 28,000 ephemeral ports.
+/// Opens a connection. One local address has only about 28,000 ephemeral ports. So on Linux, the function uses several
+/// local addresses.
 async fn half_open(number: usize, address: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     let mut stream = if cfg!(target_os = "linux") && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let socket = TcpSocket::new_v4()?;

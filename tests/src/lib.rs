@@ -1,4 +1,6 @@
-//! Tests that need several crates: scenarios over every transport, against the embedded emulator or a live service.
+//! Tests that need several crates. The scenarios run over every transport, against the embedded emulator or a live
+//! service.
+//!
 //! The suite (`suite.rs`) and `cargo xtask e2e` run the same scenarios.
 
 pub mod binary;

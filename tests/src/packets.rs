@@ -1,5 +1,5 @@
-//! Encodes and parses MQTT 3.1.1 packets for tests. It shares no code with the codecs of the client and the emulator,
-//! so it can check both.
+//! Encodes and parses MQTT 3.1.1 packets for tests. This module shares no code with the codecs of the client and the
+//! emulator. So tests can check these codecs with it.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub mod kind {
     pub const PINGRESP: u8 = 13;
 }
 
-/// A packet: the first byte, and everything after the length.
+/// A packet: the first byte of its header, and all bytes after the length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Type and flags.
@@ -52,9 +52,9 @@ pub struct Publish {
     pub body: Vec<u8>,
     /// Quality of service.
     pub qos: u8,
-    /// The DUP flag: whether the sender has sent it before.
+    /// The DUP flag. It is set if the sender has sent the packet before.
     pub duplicate: bool,
-    /// The packet ID; 0 with quality of service 0.
+    /// The packet ID. It is 0 if the quality of service is 0.
     pub id: u16,
 }
 
@@ -80,7 +80,7 @@ impl Packet {
         self.first >> 4
     }
 
-    /// Reads one packet; `None` if the connection closes first.
+    /// Reads one packet. Returns `None` if the connection ends first.
     pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Self> {
         let mut header = Vec::new();
         let length = loop {
@@ -94,7 +94,7 @@ impl Packet {
         Some(Self { first: header[0], rest })
     }
 
-    /// Parses a PUBLISH; `None` for another packet.
+    /// Parses a PUBLISH. Returns `None` if the packet is not a valid PUBLISH.
     #[must_use]
     pub fn publish(&self) -> Option<Publish> {
         if self.kind() != kind::PUBLISH {
@@ -107,7 +107,8 @@ impl Packet {
         Some(Publish { topic, body: fields.0.to_vec(), qos, duplicate: self.first & 8 != 0, id })
     }
 
-    /// Parses a SUBSCRIBE to its packet ID and filters; `None` for another packet.
+    /// Parses a SUBSCRIBE. Returns its packet ID and its filters, each with its quality of service. Returns `None` if
+    /// the packet is not a valid SUBSCRIBE.
     #[must_use]
     pub fn subscribe(&self) -> Option<(u16, Vec<(String, u8)>)> {
         if self.first != 0x82 {
@@ -122,7 +123,7 @@ impl Packet {
         Some((id, filters))
     }
 
-    /// Parses a CONNECT with a user name; `None` for another packet.
+    /// Parses a CONNECT that has a user name. Returns `None` if the packet is not such a CONNECT.
     #[must_use]
     pub fn connect(&self) -> Option<Connect> {
         let mut fields = Fields(&self.rest);
@@ -137,7 +138,8 @@ impl Packet {
     }
 }
 
-/// The lengths of the fixed header and of the rest of a packet; `None` if the bytes end before the end of the header.
+/// Returns the length of the fixed header, and the length of the rest of the packet. Returns `None` if the header is
+/// incomplete.
 ///
 /// # Panics
 /// If the length has more than four bytes.
@@ -154,7 +156,7 @@ pub fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Reads the fields of a packet in order.
+/// Reads the fields of a packet, one after the other.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -184,7 +186,7 @@ pub async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::R
     stream.flush().await
 }
 
-/// A packet with this first byte and content.
+/// Returns a packet with this first byte and this content.
 #[must_use]
 pub fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
@@ -214,7 +216,7 @@ pub fn connect(login: &Connect) -> Vec<u8> {
     packet(0x10, &rest)
 }
 
-/// A PUBLISH. With quality of service 0 it has no packet ID.
+/// Returns a PUBLISH. A PUBLISH with quality of service 0 contains no packet ID.
 #[must_use]
 pub fn publish(topic: &str, body: &[u8], qos: u8, id: u16) -> Vec<u8> {
     let mut rest = text(topic);
@@ -225,7 +227,7 @@ pub fn publish(topic: &str, body: &[u8], qos: u8, id: u16) -> Vec<u8> {
     packet(0x30 | qos << 1, &rest)
 }
 
-/// A SUBSCRIBE to filters, each with its quality of service.
+/// Returns a SUBSCRIBE to several filters. Each filter has its own quality of service.
 #[must_use]
 pub fn subscribe(id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
     let mut rest = id.to_be_bytes().to_vec();
@@ -248,7 +250,7 @@ pub fn connack(session_present: bool, code: u8) -> Vec<u8> {
     packet(0x20, &[u8::from(session_present), code])
 }
 
-/// A SUBACK with one code for each filter.
+/// Returns a SUBACK with one return code for each filter.
 #[must_use]
 pub fn suback(id: u16, codes: &[u8]) -> Vec<u8> {
     packet(0x90, &[&id.to_be_bytes(), codes].concat())

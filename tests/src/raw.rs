@@ -1,4 +1,4 @@
-//! A device connection that sends exactly the packets that a test gives it, valid or not.
+//! A device connection that sends exactly the packets that a test gives it. The packets may be invalid.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl RawDevice {
     /// Logs in with the client ID and user name of the documentation.
     ///
     /// # Errors
-    /// If the connection fails or the hub refuses the login; the reason, as text.
+    /// The reason, as text: the connection fails, or the hub refuses the login.
     pub async fn login(settings: &HubSettings, key: &SharedKey, clean: bool) -> Result<Self, String> {
         let (host, device) = (&settings.identity.host, &settings.identity.device);
         let (client_id, resource) = match &settings.identity.module {
@@ -65,7 +65,7 @@ impl RawDevice {
         ensure(answer.rest == id.to_be_bytes(), || format!("{topic}: answered {answer:?}"))
     }
 
-    /// Waits for the next PUBLISH from the hub. Does not acknowledge it.
+    /// Waits for the next PUBLISH from the hub, and does not acknowledge it.
     ///
     /// # Errors
     /// If the connection closes first.
@@ -86,8 +86,8 @@ impl RawDevice {
         self.ping().await
     }
 
-    /// Sends a PINGREQ and waits for the PINGRESP. Then the hub has read all earlier packets, and all packets that it
-    /// sent before have arrived.
+    /// Sends a PINGREQ and waits for the PINGRESP. When this function returns, the hub has read all earlier packets.
+    /// All packets that the hub sent before the PINGRESP have also arrived.
     ///
     /// # Errors
     /// If the connection closes first.
@@ -104,7 +104,8 @@ impl RawDevice {
         context("writing", packets::write(&mut self.stream, bytes).await)
     }
 
-    /// Waits until the hub closes the connection, ignoring PUBLISH packets. Returns `false` if another packet arrives.
+    /// Waits until the hub closes the connection, and ignores PUBLISH packets. Returns `false` if any other packet
+    /// arrives.
     pub async fn is_closed(&mut self) -> bool {
         while let Some(packet) = Packet::read(&mut self.stream).await {
             if packet.publish().is_none() {
@@ -114,7 +115,7 @@ impl RawDevice {
         true
     }
 
-    /// Waits for the next packet of a type. Keeps earlier PUBLISH packets.
+    /// Waits for the next packet of this type. Keeps PUBLISH packets that arrive earlier for later calls.
     async fn packet(&mut self, kind: u8) -> Result<Packet, String> {
         loop {
             let packet = Packet::read(&mut self.stream).await.ok_or("the hub closed the connection")?;
@@ -133,7 +134,7 @@ impl RawDevice {
     }
 }
 
-/// Opens a byte stream to the hub, as the transport does.
+/// Opens a byte stream to the hub, as the product's transport does.
 async fn dial(settings: &HubSettings) -> Result<Box<dyn ByteStream>, String> {
     let mut trust = TlsSettings::new();
     if let Some(file) = &settings.options.ca_file {

@@ -1,4 +1,5 @@
-//! A scenario: its name, its body, the transports over which it runs, and whether it may run against a live service.
+//! A scenario has a name, a body, and a list of transports over which it runs. Some scenarios may run against a live
+//! service.
 
 use std::pin::Pin;
 
@@ -7,7 +8,7 @@ use hubward::{Settings, TransportKind};
 
 use crate::cloud::Cloud;
 
-/// The outcome of a scenario. The text says which expectation failed.
+/// The outcome of a scenario. An error says which expectation was not met.
 pub type Outcome = Result<(), String>;
 
 /// A running body.
@@ -36,16 +37,16 @@ pub enum Transports {
 /// The two kinds of bodies.
 #[derive(Debug, Clone, Copy)]
 pub enum Body {
-    /// Needs only the settings of an enrolled device, so it may run against a live service.
+    /// A body that needs only the settings of an enrolled device. It may run against a live service.
     Anywhere(fn(Settings) -> Running),
-    /// Inspects or controls the cloud, so it needs the emulator.
+    /// A body that reads or controls the cloud's side. It needs the emulator.
     Emulator(fn(Cloud, TransportKind) -> Running),
 }
 
 /// The service that a scenario uses.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// An emulator that is started for this scenario.
+    /// An emulator that is started only for this scenario.
     Emulator,
     /// The service that the settings name.
     Live(Box<Settings>),
@@ -63,7 +64,7 @@ pub enum RunResult {
 }
 
 impl Scenario {
-    /// Whether the scenario runs over a transport.
+    /// Returns `true` if the scenario runs over this transport.
     #[must_use]
     pub fn applies_to(&self, kind: TransportKind) -> bool {
         self.over == Transports::All || check_hub_transport(kind).is_ok()
@@ -79,7 +80,7 @@ impl Scenario {
             (Body::Anywhere(body), Target::Emulator) => {
                 let cloud = Cloud::start().await;
                 let settings = cloud.device("dev-1").transport(kind);
-                // Keeps the emulator running until the body has ended.
+                // `cloud` lives until the body has ended, so the emulator keeps running.
                 let outcome = body(settings).await;
                 drop(cloud);
                 outcome
@@ -92,7 +93,7 @@ impl Scenario {
     }
 }
 
-/// Converts an error to text: what the scenario was doing, the error, and its causes.
+/// Converts an error to text. The text contains what the scenario was doing, the error, and the causes of the error.
 pub fn context<T, E: std::error::Error>(what: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| {
         let mut text = format!("{what}: {error}");
@@ -105,7 +106,7 @@ pub fn context<T, E: std::error::Error>(what: &str, result: Result<T, E>) -> Res
     })
 }
 
-/// Fails with `what` unless the condition holds.
+/// Returns an error with the text of `what` if the condition is false.
 pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(what()) }
 }

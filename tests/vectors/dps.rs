@@ -1,4 +1,4 @@
-//! DPS over MQTT: login, topics, bodies, waits.
+//! DPS over MQTT: login, topics, bodies and waiting times.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// The packets of a client from CONNECT to the poll of the operation.
+/// Compares the packets that a client sends, from CONNECT to the poll of the operation.
 pub(super) fn flow(vector: &Vector) -> Sides {
     let id_scope = IdScope::new(vector.text("id_scope")).expect("an id scope");
     let registration_id = RegistrationId::new(vector.text("registration_id")).expect("a registration id");
@@ -27,7 +27,7 @@ pub(super) fn flow(vector: &Vector) -> Sides {
         client_version: Some(vector.text("python_user_agent").to_owned()),
     };
 
-    // Client: equal to Python, except for the order and spacing of JSON.
+    // The client: its texts are equal to Python's, except for the order and the spacing of JSON.
     let python = vector.python().expect("Python's flow");
     assert_eq!(username.registration_id.as_str(), python["client_id"], "{}", vector.id);
     assert_eq!(username.encode(), python["username"], "{}", vector.id);
@@ -40,7 +40,7 @@ pub(super) fn flow(vector: &Vector) -> Sides {
     let node = vector.node().expect("Node's flow");
     assert_eq!(ours, json_text(&node["register_body"]), "{}", vector.id);
 
-    // Emulator: parses the packets of each SDK.
+    // The emulator: it parses the packets of each SDK.
     for result in &vector.results {
         let name = format!("{} {}", vector.id, result.sdk);
         let field = |it: &str| result.output[it].as_str().unwrap_or_else(|| panic!("{name}: {it}"));
@@ -63,8 +63,8 @@ pub(super) fn flow(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The first wait. Python ignores the Retry-After of the first answer and waits two seconds. Our client waits as long
-/// as the service asks.
+/// The time until the first poll. Python waits two seconds, and ignores the Retry-After of the first answer. Our client
+/// waits as long as this Retry-After says.
 pub(super) fn timing(vector: &Vector) -> Sides {
     let python = vector.python().expect("Python's times");
     assert_eq!(python["wait_before_first_query"], 2, "{}", vector.id);
@@ -84,7 +84,7 @@ pub(super) fn timing(vector: &Vector) -> Sides {
     Sides { client: true, emulator: false }
 }
 
-/// The topic of an answer. The client parses it, and the emulator writes it, always with `$rid` first.
+/// The topic of an answer. The client parses it. The emulator writes it, and always writes `$rid` first.
 pub(super) fn response_topic(vector: &Vector) -> Sides {
     let topic = vector.text("topic");
     let read = ResponseTopic::parse(topic).unwrap_or_else(|error| panic!("{}: {error}", vector.id));
@@ -96,7 +96,7 @@ pub(super) fn response_topic(vector: &Vector) -> Sides {
         assert_eq!(read.retry_after.as_deref(), python["properties"]["retry-after"].as_str(), "{}", vector.id);
         assert_eq!(read.encode(), topic, "{}", vector.id);
     } else {
-        // Python loses the fields before `$rid`. Our client must keep them.
+        // Python loses the fields that come before `$rid`. Our client must keep these fields.
         assert_eq!(python["properties"].get("retry-after"), None, "{}", vector.id);
         assert_eq!(read.retry_after.as_deref(), Some("120"), "{}", vector.id);
     }

@@ -1,4 +1,4 @@
-//! IoT Hub over MQTT: login, topics in both directions.
+//! IoT Hub over MQTT: the login, and the topics in each direction.
 
 use hubward_proto::hub::{
     CloudToDeviceTopic, HubIdentity, HubUsername, Message, MethodResponseTopic, ModuleInputTopic, PropertyBag,
@@ -12,7 +12,8 @@ use super::{Sides, Vector};
 /// Source: [doc] hub-device documentation of security messages; vector `telemetry-security`.
 const SECURITY: &str = "urn:azureiot:Security:SecurityAgent:1";
 
-/// Client ID and user name. Ours are equal to Python's, and the emulator parses those of every SDK to the inputs.
+/// Client ID and user name. The client writes the same texts as Python. The emulator parses the texts of every SDK to
+/// the inputs.
 pub(super) fn connect(vector: &Vector) -> Sides {
     let identity = identity(vector, vector.text("host"));
     let model_id = vector.optional("model_id").map(str::to_owned);
@@ -20,7 +21,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 
     let python = vector.python().expect("Python's login");
     let mut ours = HubUsername::new(identity.clone()).user_agent(Some(agent("python"))).model_id(model_id.clone());
-    // Python uses an older api-version, and another one with a model ID.
+    // Python uses an older api-version than hubward. With a model ID, Python uses another api-version.
     let api_version = if model_id.is_some() { "2020-09-30" } else { "2019-10-01" };
     ours.api_version = Some(api_version.to_owned());
     assert_eq!(identity.client_id(), python["client_id"], "{}", vector.id);
@@ -41,22 +42,26 @@ pub(super) fn connect(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The topic of a telemetry message. Ours is equal to Python's, except that Python sorts application properties and our
-/// client keeps the order in which they were set. The emulator parses the topics of every SDK to the inputs.
+/// The topic of a telemetry message. The client writes the same topic as Python, except for the order of application
+/// properties. Python sorts the properties. The client keeps the order in which they were set.
+///
+/// The emulator parses the topics of every SDK to the inputs.
 pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let prefix = TelemetryTopic::prefix(&identity);
     let mut properties = properties(vector);
     let python = vector.python().and_then(Value::as_str).expect("Python's topic");
 
-    // MQTT forbids # and + in the topic of a PUBLISH, so our client refuses such a device ID.
+    // This device ID contains `#` or `+`. MQTT forbids these characters in the topic of a PUBLISH, so our client
+    // refuses the ID.
     let client = vector.id != "telemetry-odd-device-id";
     if client {
         let in_order = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         properties.sort_unstable();
         let sorted = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         assert_eq!(sorted, python, "{}", vector.id);
-        // Node also keeps the order. If its encoding is the same, our topic is equal to Node's.
+        // Node does not sort the properties either. For these two vectors its encoding is also the same, so the topics
+        // must be equal.
         if vector.id == "telemetry-property-order" || vector.id == "telemetry-system-and-properties" {
             assert_eq!(Some(in_order.as_str()), vector.node().and_then(Value::as_str), "{}", vector.id);
         }
@@ -73,7 +78,7 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
         let mut expected: Vec<(&str, Option<&str>)> = wire_names(vector)
             .into_iter()
             .chain(properties.iter().map(|(name, value)| {
-                // Node writes this application property as the system property of the same meaning.
+                // Node replaces this application property by the system property with the same meaning.
                 let is_component = *name == "dt-subject" && result.sdk.starts_with("node");
                 (if is_component { "$.sub" } else { name }, Some(*value))
             }))
@@ -85,8 +90,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     Sides { client, emulator: !vector.results.is_empty() }
 }
 
-/// A message to a device or module: the client parses it, the emulator writes it. Each SDK loses some information (see
-/// the comments); our client must not.
+/// A message to a device or module. The client parses it, and the emulator writes it. Each SDK loses some information
+/// (see the comments), but our client must keep it.
 pub(super) fn decode_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let topic = vector.text("topic");
@@ -126,7 +131,7 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
             expected.set(wire, Some(value.to_owned()));
         }
         for (field, value) in read["properties"].as_object().expect("application properties") {
-            // For a name without a value, Node returns the text `undefined`.
+            // If a property has a name but no value, Node returns the text `undefined`.
             let no_value = is_node && value == "undefined";
             expected.set(field, value.as_str().filter(|_| !no_value).map(str::to_owned));
         }
@@ -138,8 +143,8 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
         }
     }
     assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
-    // The emulator always encodes `$` and `+`. In these two vectors they are not encoded, and a client must accept
-    // that.
+    // In these two vectors, `$` or `+` is not encoded. The client must accept this. The emulator always encodes these
+    // characters, so it does not write the same topic.
     let emulator = !matches!(vector.id.as_str(), "decode-c2d-plus" | "decode-c2d-literal-dollar");
     if emulator {
         assert_eq!(written, topic, "{}", vector.id);
@@ -147,7 +152,7 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
     Sides { client: true, emulator }
 }
 
-/// The filters and requests of a device: the client writes them, the emulator parses them.
+/// The filters and requests of a device. The client writes them, and the emulator parses them.
 pub(super) fn topics(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let messages = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
@@ -188,7 +193,7 @@ fn identity(vector: &Vector, host: &str) -> HubIdentity {
     identity
 }
 
-/// The application properties of the input, in their order.
+/// Returns the application properties of the input, in their order.
 fn properties(vector: &Vector) -> Vec<(&str, &str)> {
     let pairs = vector.inputs["message"]["properties"].as_array().map(Vec::as_slice).unwrap_or_default();
     pairs.iter().map(|it| (it[0].as_str().expect("a name"), it[1].as_str().expect("a value"))).collect()
@@ -215,7 +220,7 @@ fn message(vector: &Vector, properties: &[(&str, &str)]) -> Message {
     properties.iter().fold(message, |message, (name, value)| message.property(*name, *value))
 }
 
-/// The system properties of the input with their wire names, typed from the documentation.
+/// Returns the system properties of the input. Their wire names are typed from the documentation.
 fn wire_names(vector: &Vector) -> Vec<(&str, Option<&str>)> {
     let system = vector.inputs["message"].as_object().expect("a message").iter();
     system

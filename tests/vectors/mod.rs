@@ -1,8 +1,8 @@
-//! Compares our encoders and parsers with wire examples that were made by running Microsoft's Python and Node SDKs
-//! (`README.md` says how). So our own code never decides whether a wire fact is right.
+//! Compares our encoders and parsers with wire examples. The examples come from Microsoft's Python and Node SDKs, which
+//! ran for this purpose (see `README.md`). So these tests do not depend on our own code for wire facts.
 //!
-//! `accounted.json` lists every vector with the side that the tests check. A test here fails if it checks another side
-//! than listed. `cargo xtask tidy` fails if a vector is not listed.
+//! `accounted.json` lists every vector, and the sides of hubward that the tests check with it. A test here fails if the
+//! tests check other sides than the list says. `cargo xtask tidy` fails if the list does not contain a vector.
 
 mod dps;
 mod hub;
@@ -29,7 +29,7 @@ struct SdkResult {
     output: Value,
 }
 
-/// The sides that a test checked: `client` is the device side, `emulator` the service side.
+/// The sides that a test checked. `client` is the device side, and `emulator` is the service side.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Sides {
     client: bool,
@@ -37,7 +37,7 @@ struct Sides {
 }
 
 impl Vector {
-    /// A text of the inputs; `None` if it is `null` or absent.
+    /// Returns a text of the inputs. Returns `None` if the input is `null` or absent.
     fn optional(&self, name: &str) -> Option<&str> {
         self.inputs[name].as_str()
     }
@@ -63,7 +63,7 @@ impl Vector {
     }
 }
 
-/// Checks one vector and returns the checked sides. If no check supports its kind, it returns no side.
+/// Checks one vector. Returns the sides that it checked. If no check supports the vector's kind, no side is set.
 fn check(vector: &Vector) -> Sides {
     match vector.kind.as_str() {
         "sas_hub_device" => sas::hub_device(vector),
@@ -91,7 +91,7 @@ fn vectors() -> Vec<Vector> {
     serde_json::from_value(file["vectors"].clone()).expect("vectors of the known form")
 }
 
-/// Checks the vectors of one kind, and that the file still has `count` of them.
+/// Checks all vectors of one kind. Fails if the number of these vectors is not `count`.
 fn check_kind(kind: &str, count: usize) {
     let vectors = vectors();
     let of_kind: Vec<&Vector> = vectors.iter().filter(|it| it.kind == kind).collect();
@@ -101,7 +101,7 @@ fn check_kind(kind: &str, count: usize) {
     }
 }
 
-/// One test for each kind, so that the name of a failed test shows the kind.
+/// Defines one test for each kind of vector. So the name of a failed test shows the kind.
 macro_rules! kinds {
     ($($kind:ident: $count:literal,)+) => {
         $(#[test]

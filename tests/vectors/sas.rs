@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// A token of a device or module for its hub. Ours is equal to Python's, and the tokens of every SDK are valid.
+/// A token with which a device or module logs in to its hub. The client signs the same token as Python. The tokens of
+/// every SDK are valid.
 pub(super) fn hub_device(vector: &Vector) -> Sides {
     let resource = vector.text("resource_uri");
     match DeviceId::new(vector.text("device_id")) {
@@ -17,7 +18,7 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
             identity.module = vector.optional("module_id").map(|it| ModuleId::new(it).expect("a module id"));
             assert_eq!(identity.sas_resource(), resource, "{}", vector.id);
         }
-        // A hub cannot have a device with this name, but the SDKs do not check that. The encoding is still correct.
+        // A hub cannot have a device with this ID, but the SDKs do not check the ID. Its encoding is still correct.
         Err(error) => assert_eq!(vector.id, "sas-hub-tilde", "{error}"),
     }
     let token = SasToken::sign(&key(vector), resource, expiry(vector), None);
@@ -25,8 +26,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token of a device for DPS. No SDK produces the documented form (encoded `sr` *and* `skn`), so this compares the
-/// parts: `sr`, `sig` and `se` with Python's, `skn` with Node's.
+/// A token with which a device logs in to DPS. In the documented form, `sr` is encoded and `skn` is present. No SDK
+/// writes this form. So the test compares `sr`, `sig` and `se` with Python's token, and `skn` with Node's token.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
         &IdScope::new(vector.text("id_scope")).expect("an id scope"),
@@ -38,7 +39,8 @@ pub(super) fn dps_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some("registration")) }
 }
 
-/// A token of an operator for a service. Python does not encode `/` in `sig`, so this encodes it before the comparison.
+/// A token with which an operator logs in to a service. Python does not encode `/` in `sig`. The test encodes it before
+/// it compares the tokens.
 pub(super) fn service(vector: &Vector) -> Sides {
     let policy = vector.text("policy");
     let token = SasToken::sign(&key(vector), vector.text("resource_uri"), expiry(vector), Some(policy));
@@ -47,8 +49,8 @@ pub(super) fn service(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some(policy)) }
 }
 
-/// A token for any resource. One vector has only a token of Node, without any encoding. Our client never writes such a
-/// token.
+/// A token for any resource. For one vector, only Node has a token. Node does not encode anything in it. Our client
+/// never writes such a token.
 pub(super) fn raw_uri(vector: &Vector) -> Sides {
     let client = vector.python().is_some();
     if client {
@@ -58,13 +60,14 @@ pub(super) fn raw_uri(vector: &Vector) -> Sides {
     Sides { client, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token for any resource, as the Python service package writes it. It uses form encoding, which we parse but do not
-/// write.
+/// A token for any resource, in form encoding. Only the Python service package writes it. Our parser reads form
+/// encoding, but our client does not write it.
 pub(super) fn service_raw_uri(vector: &Vector) -> Sides {
     Sides { client: false, emulator: verifies_every_token(vector, Some(vector.text("policy"))) }
 }
 
-/// Tokens that an application supplies. We accept and refuse the same tokens as Python. Both sides use the same parser.
+/// Tokens that an application supplies. Our parser accepts and refuses the same tokens as Python. The client and the
+/// emulator use the same parser.
 pub(super) fn parse(vector: &Vector) -> Sides {
     let parsed = SasToken::parse(vector.text("token"));
     let python = vector.python().expect("Python's result");
@@ -82,7 +85,7 @@ pub(super) fn parse(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The key of a device of a group. DPS derives the same key to check a token.
+/// The key of a device that belongs to a group. DPS derives the same key when it checks a token.
 pub(super) fn derived_key(vector: &Vector) -> Sides {
     let group = SharedKey::from_base64(vector.text("group_key")).expect("a key");
     let derived = group.derive(vector.text("registration_id"));
@@ -93,8 +96,8 @@ pub(super) fn derived_key(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// Connection strings. Where the SDKs differ, we refuse an ambiguous string (a name twice) as Python does, and accept
-/// any other string as Node does.
+/// Connection strings. If the SDKs differ, the parser refuses a string in which a name occurs twice, as Python does. It
+/// accepts every other string that Python or Node accepts.
 pub(super) fn connection_string(vector: &Vector) -> Sides {
     let follow = match vector.id.as_str() {
         "cs-policy-no-device" | "cs-duplicate-key" => Some("python"),
@@ -150,8 +153,10 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
     Sides { client: true, emulator: false }
 }
 
-/// Checks the device or module of a string. hubward refuses unsupported parts, and strings of a service, and its error
-/// names the part. It also refuses the token of the vector, which covers another resource.
+/// Compares the device or module of a connection string with the settings that hubward reads from it.
+///
+/// hubward refuses a string with parts that it does not support, and a string of a service. The error names the part.
+/// hubward also refuses the token of this vector, because the token is for another resource.
 fn device_of(vector: &Vector, read: &ConnectionString) {
     let refused = match vector.id.as_str() {
         "cs-gateway" => Some("`GatewayHostName`"),
@@ -173,7 +178,8 @@ fn device_of(vector: &Vector, read: &ConnectionString) {
     }
 }
 
-/// Whether the vector has tokens. Checks that each token can be parsed, has a valid signature and covers the resource.
+/// Checks each token of the vector: the parser reads it, its signature is valid, and it covers the resource. Returns
+/// `false` if the vector has no tokens.
 fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
     let key = key(vector);
     let other_key = SharedKey::from_bytes(&[7; 32]).expect("a key");
@@ -187,7 +193,7 @@ fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
         assert_eq!(token.expiry(), expiry(vector), "{name}");
         assert!(!token.is_expired(UnixSeconds(vector.number("now"))), "{name}");
         assert!(token.is_for(resource), "{name}");
-        // In form encoding, which only the Python service package uses, `+` is a space.
+        // Only the Python service package uses form encoding. In form encoding, `+` is a space.
         let form = result.sdk.starts_with("python azure-iot-hub");
         let read = if form { token.resource().replace('+', " ") } else { token.resource() };
         let expected = if form { resource.replace('+', " ") } else { resource.to_owned() };
@@ -195,7 +201,7 @@ fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
         if let Some(found) = token.policy() {
             assert_eq!(Some(found), policy, "{name}");
         }
-        // The signature covers the encoded text in the token.
+        // The signature is computed from the text as the token contains it: encoded.
         let to_sign = result.output["string_to_sign"].as_str().expect("a string to sign");
         assert!(text.contains(to_sign.split('\n').next().expect("sr")), "{name}");
     }

@@ -1,5 +1,5 @@
-//! Compares our encoders and parsers with the wire examples of Microsoft's documentation of IoT Hub over MQTT, typed by
-//! hand: every topic in each direction, every form of a property bag.
+//! Compares our encoders and parsers with the wire examples in Microsoft's documentation of IoT Hub over MQTT. We typed
+//! the examples by hand. They contain every topic in each direction, and every form of a property bag.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
@@ -41,7 +41,7 @@ fn logins() {
         let read = HubUsername::parse(username).expect("a user name");
         assert_eq!((read.identity, read.api_version.as_deref()), (identity, Some("2021-04-12")));
     }
-    // With a PnP model and a product. `[sdk]` node does not encode the model ID, others do.
+    // A user name with a PnP model ID and a product. `[sdk]` node does not encode the model ID; other SDKs encode it.
     for username in [
         "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1\
          &DeviceClientType=acme%2F2.1",
@@ -81,7 +81,7 @@ fn filters() {
     assert_eq!(TopicFilter::parse(&module(), "devices/d1/modules/m1/#"), Ok(TopicFilter::ModuleInputs));
 }
 
-/// The topics to which a device publishes: the client writes them, the emulator parses them.
+/// The topics to which a device publishes. The client writes them, and the emulator parses them.
 #[test]
 fn topics_from_a_device() {
     for (identity, message, topic) in [
@@ -98,7 +98,8 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // `[sdk]` java does not encode `$`; node ends the topic of an output with a slash; some SDKs omit the slash.
+    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some SDKs write no slash
+    // there.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),
@@ -119,7 +120,7 @@ fn topics_from_a_device() {
     assert_eq!(MethodResponseTopic::parse("$iothub/methods/res/200/?$rid=1f"), Ok(answer));
 }
 
-/// The topics to which a hub publishes: the emulator writes them, the client parses them.
+/// The topics to which a hub publishes. The emulator writes them, and the client parses them.
 #[test]
 fn topics_from_a_hub() {
     let answer = |status, version| TwinResponseTopic { status, request_id: "1".into(), version };
@@ -148,7 +149,7 @@ fn topics_from_a_hub() {
     assert_eq!(ModuleInputTopic::parse(&module(), topic), Ok(input));
 }
 
-/// The message of the documentation's example, in both directions.
+/// The message of the documentation's example. The test writes it and parses it.
 #[test]
 fn a_message_from_the_cloud() {
     let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
@@ -162,7 +163,7 @@ fn a_message_from_the_cloud() {
     assert_eq!(message.properties().collect::<Vec<_>>(), [("k", Some("v"))]);
 }
 
-/// Every form of a property bag. `Err` for a text that is not a property bag.
+/// Texts with every form of a property bag. The result is `Err` if the text is not a property bag.
 #[test]
 fn property_bags() {
     for (text, expected) in [
@@ -196,7 +197,7 @@ fn property_bags() {
     }
 }
 
-/// The bodies of the documentation's examples, "Retrieving / Updating a device twin's properties".
+/// The bodies of the examples in the sections "Retrieving / Updating a device twin's properties".
 #[test]
 fn bodies_about_the_twin() {
     let body = br#"{

@@ -1,4 +1,4 @@
-//! The bytes of direct methods and of messages to a device.
+//! Tests the bytes of direct methods and of messages to a device.
 
 use hubward::{CloudMessages, MethodResponse};
 use hubward_tests::packets;
@@ -7,7 +7,7 @@ use super::peer::{Peer, client, device, module};
 
 const METHODS: &str = "$iothub/methods/POST/#";
 
-/// The client returns any request ID unchanged: that of the documentation's example, and others.
+/// The client returns the request ID of a call unchanged. One request ID is from the documentation's example.
 #[tokio::test]
 async fn a_request_id_is_opaque() {
     let (client, mut hub) = client(device());
@@ -20,7 +20,8 @@ async fn a_request_id_is_opaque() {
         ("reboot", "reboot", "1"),
         ("reboot", "reboot", "1f"),
         ("reboot", "reboot", "8dd4ae6e-b1c5-4c5c-a1ea-1ee8c5d2f7d9"),
-        // All characters that a topic may contain. It may not contain `+` or `#`, and `&` ends the ID.
+        // This name contains every character that a topic may contain. A topic cannot contain `+` or `#`, and an `&`
+        // would end the request ID.
         ("reboot", "reboot", "a%20b=d/e?f$g"),
         ("a%20b%2Fc", "a b/c", "ü:;,.!~*'()"),
         ("%E6%B8%A9", "温", "00000000000000000000000000000000000000000000000000000000000000000000000000000000"),
@@ -30,7 +31,8 @@ async fn a_request_id_is_opaque() {
         assert_eq!(answer.topic, format!("$iothub/methods/res/200/?$rid={rid}"));
         assert_eq!(String::from_utf8_lossy(&answer.body), format!("[{decoded:?},[1.5]]"));
     }
-    // An empty body is a call without a payload. The client answers a body that is not JSON without calling a handler.
+    // A call with an empty body has no payload. If the body is not JSON, the client answers the call without calling a
+    // handler.
     peer.publish("$iothub/methods/POST/m/?$rid=2", b"", 0, 0).await;
     assert_eq!(peer.next_publish().await.body, br#"["m",null]"#);
     peer.publish("$iothub/methods/POST/m/?$rid=3", b"{", 1, 5).await;
@@ -42,7 +44,7 @@ async fn a_request_id_is_opaque() {
     assert_eq!(peer.next_publish().await.topic, "$iothub/methods/res/400/?$rid=3");
 }
 
-/// The client does not answer a call on another connection than that of the call.
+/// The client answers a call only on the connection on which the call arrived.
 #[tokio::test]
 async fn a_call_ends_with_its_connection() {
     let (client, mut hub) = client(device());
@@ -71,14 +73,14 @@ async fn a_call_ends_with_its_connection() {
     starts.recv().await.expect("a started call");
     gate.add_permits(2);
     assert_eq!(second.next_publish().await.body, br#""new""#);
-    // The client would send an answer to the old call before this message.
+    // If the client answered the old call, the answer would arrive before this message.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), second.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
     assert_eq!(client.counts().methods_unanswered, 1);
 }
 
-/// The client decodes every form of properties, and completes each message with a PUBACK.
+/// The client decodes every form of properties. When a message is completed, the client sends a PUBACK.
 #[tokio::test]
 async fn the_properties_of_a_message_are_decoded() {
     let (client, mut hub) = client(device());
@@ -116,8 +118,9 @@ async fn the_properties_of_a_message_are_decoded() {
     }
 }
 
-/// The client acknowledges messages in the order of their arrival (MQTT 3.1.1, 4.6.0-2). A hub that kept the session
-/// delivers unacknowledged messages again, without a SUBSCRIBE.
+/// The client acknowledges messages in the order in which they arrived (MQTT 3.1.1, 4.6.0-2).
+///
+/// A hub that kept the session delivers messages again if they were not acknowledged. It does not wait for a SUBSCRIBE.
 #[tokio::test]
 async fn acknowledgements_keep_the_order_of_the_messages() {
     let (client, mut hub) = client(device());
@@ -128,7 +131,8 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     third.complete().await.expect("a delayed acknowledgement");
     first.complete().await.expect("sent");
     assert_eq!(peer.next_packet().await.rest, [0, 1]);
-    // The client does not acknowledge the third message next.
+    // The program has completed the third message, but the second one is not complete. So the next packet is this
+    // message, not the acknowledgement of the third message.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
@@ -147,7 +151,7 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     message.complete().await.expect("completed");
     let mut packet = peer.next_packet().await;
     if let Some((id, filters)) = packet.subscribe() {
-        // The client may subscribe again although the hub kept the session.
+        // The hub kept the session, but the client may still subscribe again.
         peer.send(&packets::suback(id, &[filters[0].1])).await;
         packet = peer.next_packet().await;
     }
@@ -162,7 +166,7 @@ async fn deliver_three(peer: &mut Peer, messages: &mut CloudMessages, first: u16
     [next().await, next().await, next().await]
 }
 
-/// A message to an input of a module, with its sender.
+/// A message to an input of a module. It names the module that sent it.
 #[tokio::test]
 async fn a_message_to_an_input_is_decoded() {
     let (client, mut hub) = client(module());

@@ -1,5 +1,5 @@
-//! The client against a scripted hub. The tests compare the bytes that it writes and reads with the wire examples of
-//! the documentation, typed by hand. They use no encoder of the product.
+//! Tests the client against a scripted hub. The tests compare the bytes that the client writes and reads with the wire
+//! examples of the documentation. The examples are typed by hand, and no encoder of the product is used.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
@@ -13,7 +13,7 @@ use hubward_tests::cloud::fast_reconnect;
 
 use peer::{client, client_with, device, module};
 
-/// The CONNECT of a device with a product name and a PnP model, and of a module.
+/// The CONNECT of a device and of a module. The CONNECT of the device has a product name and a PnP model ID.
 #[tokio::test]
 async fn the_login_matches_the_documentation() {
     let login = HubLogin::new(device()).user_agent("acme-pump/2.1").model_id("dtmi:com:example:Thermostat;1");
@@ -39,7 +39,7 @@ async fn the_login_matches_the_documentation() {
     assert!(login.password.as_ref().is_some_and(|it| it.starts_with(signed)), "the token covers another resource");
 }
 
-/// The topics of a device's telemetry and of a module's output.
+/// The topic of a device's telemetry, and the topic of a module's output.
 #[tokio::test]
 async fn telemetry_uses_the_documented_topics() {
     let (client_of_device, mut hub) = client(device());

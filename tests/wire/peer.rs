@@ -1,4 +1,4 @@
-//! A scripted hub: it sends exactly the bytes that a test gives it, and reads what the client writes.
+//! A scripted hub. It sends exactly the bytes that a test gives it, and reads the bytes that the client writes.
 
 use std::sync::Arc;
 
@@ -26,18 +26,18 @@ struct Pipes(mpsc::UnboundedSender<DuplexStream>);
 impl Dialer for Pipes {
     async fn dial(&self, _to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
         let (client, hub) = duplex(1 << 20);
-        // Fails if the test has already ended.
+        // Ignore an error: it means that the test has already ended.
         let _ended = self.0.send(hub);
         Ok(Box::new(client))
     }
 }
 
-/// A client of the device `d1` or its module `m1`, and the hub that it connects to.
+/// Starts a client of the device `d1` or of its module `m1`. Returns the client, and the hub to which it connects.
 pub(super) fn client(identity: HubIdentity) -> (HubClient, Hub) {
     client_with(HubLogin::new(identity), fast_reconnect())
 }
 
-/// The same with another login and other options.
+/// Like [`client`], but with another login and other options.
 pub(super) fn client_with(login: HubLogin, options: HubOptions) -> (HubClient, Hub) {
     let (sender, accepted) = mpsc::unbounded_channel();
     let transport = MqttHub::new(TransportKind::Mqtt, Arc::new(Pipes(sender)), 8883);
@@ -57,12 +57,12 @@ pub(super) fn module() -> HubIdentity {
 }
 
 impl Hub {
-    /// Accepts the next connection and its login.
+    /// Accepts the next connection, and its login without a kept session.
     pub(super) async fn accept(&mut self) -> Peer {
         self.accept_session(false).await
     }
 
-    /// The same; the CONNACK reports whether the hub kept a session.
+    /// Accepts the next connection and its login. The CONNACK says whether the hub kept the session.
     pub(super) async fn accept_session(&mut self, present: bool) -> Peer {
         let mut stream = self.accepted.recv().await.expect("a connection of the client");
         let packet = Packet::read(&mut stream).await.expect("a CONNECT");
@@ -81,14 +81,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Waits for the SUBSCRIBE to a filter and grants it.
+    /// Waits for the SUBSCRIBE to this filter and grants it.
     pub(super) async fn grant_subscription(&mut self, filter: &str) {
         let (id, filters) = self.next_packet().await.subscribe().expect("a SUBSCRIBE");
         assert!(matches!(&filters[..], [(it, qos)] if it == filter && *qos <= 1), "{filters:?} instead of {filter}");
         self.send(&packets::suback(id, &[filters[0].1])).await;
     }
 
-    /// Waits for a PUBLISH, and acknowledges it if its quality of service is above 0.
+    /// Waits for a PUBLISH and returns it. Acknowledges it if its quality of service is above 0.
     pub(super) async fn next_publish(&mut self) -> Publish {
         let packet = self.next_packet().await;
         let publish = packet.publish().unwrap_or_else(|| panic!("{packet:?} instead of a PUBLISH"));
@@ -98,7 +98,7 @@ impl Peer {
         publish
     }
 
-    /// Waits for the next packet. Answers pings and does not return them.
+    /// Waits for the next packet and returns it. Answers pings, and does not return them.
     pub(super) async fn next_packet(&mut self) -> Packet {
         loop {
             let packet = Packet::read(&mut self.stream).await.expect("a packet of the client");

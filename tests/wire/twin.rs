@@ -8,7 +8,7 @@ use super::peer::{Peer, client, device};
 const RESPONSES: &str = "$iothub/twin/res/#";
 const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
 
-/// Waits for a twin request whose topic begins with `topic`. Returns its request ID.
+/// Waits for a twin request whose topic begins with `topic`. Returns the request ID.
 async fn twin_request(peer: &mut Peer, topic: &str, body: &Value) -> String {
     let publish = peer.next_publish().await;
     let rid = publish.topic.strip_prefix(topic).unwrap_or_else(|| panic!("{} instead of {topic}", publish.topic));
@@ -31,7 +31,7 @@ async fn the_client_reads_the_twin() {
         let rid = twin_request(&mut peer, "$iothub/twin/GET/?$rid=", &Value::Null).await;
         let body = br#"{"desired":{"telemetrySendFrequency":"5m","$version":12,"$metadata":{"$lastUpdated":"x"}},
             "reported":{"telemetrySendFrequency":"5m","batteryLevel":55,"$version":123}}"#;
-        // An answer with an unknown request ID arrives first.
+        // The first answer has an unknown request ID. The client must ignore it.
         peer.publish("$iothub/twin/res/200/?$rid=unknown", b"{}", 0, 0).await;
         peer.publish(&format!("$iothub/twin/res/200/?$rid={rid}"), body, 0, 0).await;
     });
@@ -41,8 +41,8 @@ async fn the_client_reads_the_twin() {
     assert_eq!(json!(twin.reported.values), json!({ "telemetrySendFrequency": "5m", "batteryLevel": 55 }));
 }
 
-/// The hub answers a report with status 204 and the version; some old pages say 200. The error of a refusal carries
-/// the hub's error body.
+/// The hub answers a report with status 204 and the version. (Some old pages say 200.) If the hub refuses a report, the
+/// client's error contains the hub's error body.
 #[tokio::test]
 async fn the_client_reports_properties() {
     let (client, mut hub) = client(device());
@@ -78,8 +78,8 @@ async fn the_client_reports_properties() {
     assert_eq!((refusal.error_code, refusal.tracking_id.as_deref()), (Some(400_004), Some("E3F-1")));
 }
 
-/// The documented rule for desired properties: subscribe, read the twin, ignore older versions. It also holds when
-/// notices arrive before the answer, twice, or out of order.
+/// The documentation gives a rule for desired properties: subscribe, read the twin, and ignore older versions. The
+/// client must follow the rule if notices arrive before the answer, twice, or out of order.
 #[tokio::test]
 async fn desired_properties_follow_the_documented_rule() {
     let (client, mut hub) = client(device());
@@ -89,7 +89,8 @@ async fn desired_properties_follow_the_documented_rule() {
     peer.grant_subscription(DESIRED).await;
     let rid = twin_request(&mut peer, "$iothub/twin/GET/?$rid=", &Value::Null).await;
     let notice = |version: u64| format!("$iothub/twin/PATCH/properties/desired/?$version={version}");
-    // The answer below has version 4: it already contains the change of the first notice, but not that of the second.
+    // The answer below has version 4. It contains the change of the first notice, but not the change of the second
+    // notice.
     peer.publish(&notice(4), br#"{"fan":1,"$version":4}"#, 0, 0).await;
     peer.publish(&notice(5), br#"{"fan":2,"route":null,"$version":5}"#, 1, 7).await;
     assert_eq!(peer.next_packet().await.rest, [0, 7], "the client acknowledges a notice with quality of service 1");
@@ -103,14 +104,15 @@ async fn desired_properties_follow_the_documented_rule() {
         assert_eq!(json!(state.values), json!({ "fan": 1, "route": "a" }), "version {}", state.version);
     };
     assert_eq!((state.version, json!(state.values)), (5, json!({ "fan": 2 })));
-    // A notice that arrives twice, and one that arrives late.
+    // Notice 5 arrives a second time. Notice 3 arrives late.
     peer.publish(&notice(5), br#"{"fan":2,"route":null,"$version":5}"#, 0, 0).await;
     peer.publish(&notice(3), br#"{"fan":9,"$version":3}"#, 0, 0).await;
     peer.publish(&notice(6), br#"{"fan":{"speed":1},"$version":6}"#, 0, 0).await;
     let state = desired.changed().await.expect("a state");
     assert_eq!((state.version, json!(state.values)), (6, json!({ "fan": { "speed": 1 } })));
 
-    // On a connection without a session, the client subscribes and reads the twin again by itself.
+    // On a connection without a kept session, the client subscribes again and reads the twin again. The application
+    // does not request this.
     drop(peer);
     let mut peer = hub.accept().await;
     peer.grant_subscription(RESPONSES).await;
@@ -121,7 +123,7 @@ async fn desired_properties_follow_the_documented_rule() {
     let state = desired.changed().await.expect("a state");
     assert_eq!((state.version, json!(state.values)), (9, json!({ "after": true })));
 
-    // After a gap in the versions, the client reads the twin again.
+    // If a version is missing, the client reads the twin again.
     peer.publish(&notice(12), br#"{"last":1,"$version":12}"#, 0, 0).await;
     let rid = twin_request(&mut peer, "$iothub/twin/GET/?$rid=", &Value::Null).await;
     let body = br#"{"desired":{"between":1,"last":1,"$version":12},"reported":{"$version":1}}"#;

@@ -1,7 +1,7 @@
-// A device or module that reads commands from standard input, one JSON object per line.
+// A client program that is a device or a module. It reads commands from standard input, one JSON object per line.
 //
-// It works like device.py, with the public API of Microsoft's unmodified npm packages. INTEROP_CONNECTION_STRING
-// is the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
+// It works like device.py, but uses the public API of Microsoft's unmodified npm packages. INTEROP_CONNECTION_STRING is
+// the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
 'use strict';
 
 const readline = require('readline');
@@ -23,7 +23,7 @@ class Device {
   }
 
   async disconnect() {
-    // The SDK's twin object does not work on another connection.
+    // The twin object of the SDK works only on the connection on which it was created.
     this.cached = undefined;
     await this.client.close();
   }
@@ -44,7 +44,7 @@ class Device {
   async twin() {
     const twin = await this.getTwin();
     await twin.get();
-    // JSON drops the functions of these objects.
+    // Converting these objects to JSON drops their functions.
     return JSON.parse(JSON.stringify({ desired: twin.properties.desired, reported: twin.properties.reported }));
   }
 
@@ -56,7 +56,7 @@ class Device {
 
   async desired() {
     const twin = await this.getTwin();
-    // The SDK emits the current desired properties first, then each change.
+    // The SDK first emits the current desired properties. Then it emits each change.
     twin.on('properties.desired', (patch) => writeLine({ event: 'desired', patch }));
     await this.subscribed();
   }
@@ -95,8 +95,8 @@ class Device {
     await this.subscribed();
   }
 
-  // The SDK does not report when a subscription is complete. The hub answers a read of the twin only after the
-  // SUBSCRIBE before it on the same connection.
+  // The SDK does not report when a subscription is complete. So the program reads the twin: the hub answers this only
+  // after it has handled the SUBSCRIBE that came before.
   async subscribed() {
     await this.twin();
   }

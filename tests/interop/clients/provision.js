@@ -1,8 +1,8 @@
-// Provision with a symmetric key, then send ten telemetry messages at once.
+// Provisions a device with a symmetric key, and sends ten telemetry messages at once.
 //
-// The steps are those of provision.py, with the public API of Microsoft's unmodified npm packages.
-// INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws. INTEROP_HUB_KEY and
-// INTEROP_HUB_TOKEN replace the key at the hub only, so that the hub refuses it.
+// The steps are the same as in provision.py, with the public API of Microsoft's unmodified npm packages.
+// INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws. INTEROP_HUB_KEY or
+// INTEROP_HUB_TOKEN replaces the key at the hub but not at DPS, so that the hub refuses the device.
 'use strict';
 
 const { randomUUID } = require('crypto');

@@ -1,9 +1,9 @@
-"""Provision with a symmetric key, then send ten telemetry messages at once.
+"""Provisions a device with a symmetric key, and sends ten telemetry messages at once.
 
-The steps are those of the SDK's sample `provision_symmetric_key`, with the public API of the unmodified
+The steps are the same as in the SDK's sample `provision_symmetric_key`, with the public API of the unmodified
 package `azure-iot-device`. The program reads the four environment variables of the sample.
-INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket. INTEROP_HUB_KEY replaces the key at the hub only, so that
-the hub refuses it.
+INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket. INTEROP_HUB_KEY replaces the key at the hub but not at DPS,
+so that the hub refuses the device.
 """
 
 import asyncio

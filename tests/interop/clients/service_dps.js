@@ -1,6 +1,6 @@
-// Makes every call of the service API of DPS in Microsoft's unmodified package `azure-iot-provisioning-service`.
-// It works like service_dps.py. INTEROP_DPS is the connection string of the shared access policy. Devices register
-// at PROVISIONING_HOST with PROVISIONING_IDSCOPE.
+// Makes every call that Microsoft's unmodified package `azure-iot-provisioning-service` has for DPS. It works like
+// service_dps.py. INTEROP_DPS is the connection string of the shared access policy. Devices register at
+// PROVISIONING_HOST with the ID scope PROVISIONING_IDSCOPE.
 'use strict';
 
 const { deepStrictEqual: same, ok } = require('node:assert');
@@ -21,7 +21,8 @@ async function main() {
   surface.report();
 }
 
-// An individual enrollment with generated keys: create, register with it, change its keys, disable, delete.
+// Creates an individual enrollment with generated keys and registers a device with it. Then changes its keys, disables
+// it and deletes it.
 async function individual(client) {
   const name = `${PREFIX}-1`;
   const body = {
@@ -54,7 +55,7 @@ async function individual(client) {
   const record = plain(await client.getDeviceRegistrationState(name));
   same(record.etag, registrationState.etag, 'the record');
 
-  // An update changes the keys: a device can register with the new key only.
+  // The update changes the keys. After that, a device can register with the new key only.
   const keys = { primaryKey: randomBytes(32).toString('base64'), secondaryKey: mechanism.symmetricKey.primaryKey };
   const changed = { ...shown, attestation: { type: 'symmetricKey', symmetricKey: keys } };
   await fails(/InvalidEtagError/, client.createOrUpdateIndividualEnrollment, { ...changed, etag: '"stale"' });
@@ -69,17 +70,17 @@ async function individual(client) {
   plain(await client.createOrUpdateIndividualEnrollment(disabled));
   await refusedDevice(name, keys.primaryKey);
 
-  // The SDK accepts an enrollment with its ETag, an ID with an ETag, or an ID alone.
+  // The SDK accepts three arguments here: an enrollment with its ETag, an ID with an ETag, or only an ID.
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, updated);
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, name, 'stale');
   await called((done) => client.deleteIndividualEnrollment(name, done));
   await fails(/Not ?[Ff]ound/, client.getIndividualEnrollment, name);
-  // The record stays until it is deleted.
+  // The registration record exists until the program deletes it.
   await client.deleteDeviceRegistrationState(plain(await client.getDeviceRegistrationState(name)));
   await fails(/Not ?[Ff]ound/, client.getDeviceRegistrationState, name);
 }
 
-// An enrollment group: devices register with derived keys, and the group lists their registration records.
+// An enrollment group. Devices register with derived keys, and the group lists their registration records.
 async function group(client) {
   const name = `${PREFIX}-group`;
   const created = plain(await client.createOrUpdateEnrollmentGroup({
@@ -101,7 +102,8 @@ async function group(client) {
   await fails(/Not ?[Ff]ound/, client.getEnrollmentGroup, name);
 }
 
-// Bulk operations and paged queries. The SDK's bulk call works only with a callback: its promise never settles.
+// Bulk operations and paged queries. The program uses a callback for the bulk call, because the SDK's promise never
+// settles.
 async function bulk(client) {
   const names = [0, 1, 2, 3, 4].map((number) => `${PREFIX}-bulk-${number}`);
   const enrollments = names.map((it) => ({ registrationId: it, attestation: { type: 'symmetricKey' } }));
@@ -135,7 +137,7 @@ async function wrongCredentials(Client) {
   await surface.refused('Microsoft Entra tokens are not emulated: 401', /Unauthorized.*Entra/, entra);
 }
 
-// Returns the rows of all pages of a query. A page may have at most this number of rows.
+// Returns the rows of all pages of a query. Each page has at most this number of rows.
 async function all(query, pageSize = 1000) {
   const watched = surface.watch('Query', query);
   const found = [];

@@ -1,7 +1,7 @@
 """Makes every call of the service API of DPS in Microsoft's unmodified package `azure-iot-deviceprovisioning`.
 
 INTEROP_DPS is the connection string of the shared access policy. Devices register at PROVISIONING_HOST with
-PROVISIONING_IDSCOPE.
+the ID scope PROVISIONING_IDSCOPE.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def main():
     groups = surface.watch("enrollment_group", client.enrollment_group)
     records = surface.watch("device_registration_state", client.device_registration_state)
 
-    # A registration mostly waits, so the parts run at the same time.
+    # Run the parts at the same time. A registration mostly waits.
     with ThreadPoolExecutor() as pool:
         parts = [
             pool.submit(individual, enrollments, records),
@@ -42,7 +42,7 @@ def main():
 
 
 def individual(enrollments, records):
-    """An individual enrollment with generated keys: create, register with it, swap its keys, disable, delete."""
+    """Creates an individual enrollment and registers a device. Then changes the keys, disables and deletes it."""
     name = f"{PREFIX}-1"
     body = {
         "registrationId": name, "deviceId": f"{name}-device", "attestation": {"type": "symmetricKey"},
@@ -70,7 +70,8 @@ def individual(enrollments, records):
     same("the registration state", (state["status"], state["assignedHub"]), ("assigned", "localhost"))
     same("the record", records.get(name)["etag"], state["etag"])
 
-    # An update replaces the primary key and moves the old one: a device can register with the new key.
+    # The update moves the old primary key to the secondary key, and sets a new primary key. A device can now register
+    # with the new key.
     keys = mechanism["symmetricKey"]
     swapped = {"primaryKey": base64.b64encode(os.urandom(32)).decode(), "secondaryKey": keys["primaryKey"]}
     changed = dict(shown, attestation={"type": "symmetricKey", "symmetricKey": swapped})
@@ -89,7 +90,7 @@ def individual(enrollments, records):
     same("a stale etag", status(enrollments.delete, name, if_match="stale"), 412)
     enrollments.delete(name, if_match="*")
     same("a deleted enrollment", status(enrollments.get, name), 404)
-    # The record stays until it is deleted.
+    # The registration record exists until the program deletes it.
     records.delete(name, if_match=records.get(name)["etag"])
     same("a deleted record", status(records.get, name), 404)
 
@@ -146,7 +147,7 @@ def wrong_credentials():
 
 
 def status(call, *arguments, **named):
-    """Returns the HTTP status of a call that the service refuses. Checks that the error code in the body matches."""
+    """Makes a call that the service refuses. Checks the error code in the body. Returns the HTTP status."""
     try:
         answer = call(*arguments, **named)
     except HttpResponseError as error:

@@ -1,6 +1,6 @@
-// Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iothub`. It works like
-// service_hub.py. INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the
-// shared access policies.
+// Makes every call that Microsoft's unmodified package `azure-iothub` has for the service API of a hub. It works like
+// service_hub.py. INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared
+// access policies.
 'use strict';
 
 const { deepStrictEqual: same, notStrictEqual: differ, ok } = require('node:assert');
@@ -27,7 +27,7 @@ async function main() {
   surface.report();
 }
 
-// A device identity is created, read, updated, disabled and deleted.
+// Creates a device identity, reads it, updates it, disables it and deletes it.
 async function identities(registry) {
   const deviceId = `${PREFIX}-device`;
   const authentication = keys(0, 1);
@@ -49,14 +49,14 @@ async function identities(registry) {
   await registry.delete(deviceId);
   await fails(NOT_FOUND, registry.get, deviceId);
   await fails(NOT_FOUND, registry.update, { deviceId, status: 'enabled' });
-  // Without keys in the request, the hub generates both.
+  // If the request contains no keys, the hub generates two keys.
   const again = plain(await registry.create({ deviceId }));
   ok([32, 64].includes(Buffer.from(again.authentication.symmetricKey.secondaryKey, 'base64').length), 'a generated key');
   differ(again.generationId, created.generationId, 'the generation ID of the new device');
   await registry.delete(deviceId);
 }
 
-// A module identity and its twin are created, read, updated and deleted.
+// Creates a module identity. Reads, updates and deletes the identity and its twin.
 async function modules(registry) {
   const deviceId = `${PREFIX}-with-modules`;
   const moduleId = 'mod-1';
@@ -101,7 +101,7 @@ async function bulk(registry) {
   await fails(NOT_FOUND, registry.get, devices[1].deviceId);
 }
 
-// A twin is read and patched, through the registry and through its own object.
+// Reads and patches a twin, with the registry and with the twin object of the SDK.
 async function twins(registry) {
   const deviceId = `${PREFIX}-twin`;
   await registry.create({ deviceId });
@@ -119,7 +119,7 @@ async function twins(registry) {
   await registry.delete(deviceId);
 }
 
-// Queries by tag return twins page by page, or rows.
+// Queries by tag. The results are twins, page by page, or rows.
 async function queries(registry) {
   const ids = [0, 1, 2, 3, 4].map((it) => `${PREFIX}-query-${it}`);
   for (const [number, deviceId] of ids.entries()) {
@@ -141,7 +141,7 @@ async function queries(registry) {
   for (const deviceId of ids) await registry.delete(deviceId);
 }
 
-// A device and a module answer methods. Calls to an offline or unknown device fail.
+// A device and a module answer methods. A call of an offline or unknown device fails.
 async function methods(registry) {
   const Client = surface.watch('Client', iothub.Client);
   const client = surface.watch('Client', Client.fromConnectionString(OWNER));
@@ -174,7 +174,7 @@ async function methods(registry) {
   surface.cannotCall(why, client.close, client.getFeedbackReceiver, client.getFileNotificationReceiver);
 }
 
-// Logins with other policies, wrong keys, SAS tokens and Microsoft Entra tokens.
+// Logs in with other policies, wrong keys, SAS tokens and Microsoft Entra tokens.
 async function logins(Registry) {
   const reader = Registry.fromConnectionString(process.env.INTEROP_HUB_REGISTRYREAD);
   ok(Array.isArray(plain(await reader.list())), 'a read with the policy registryRead');
@@ -251,12 +251,12 @@ function desired(properties) {
   return { properties: { desired: properties } };
 }
 
-// Returns the properties without the service's own names, which begin with `$`.
+// Returns the properties without the service's own properties, whose names begin with `$`.
 function data(properties) {
   return Object.fromEntries(Object.entries(properties).filter(([name]) => !name.startsWith('$')));
 }
 
-// Repeats a call until the device has subscribed to methods. Until then the hub answers that it is offline.
+// Repeats a call until the device has subscribed to methods. Before that, the hub answers that the device is offline.
 async function whenOnline(invoke) {
   for (const until = Date.now() + 20e3; ;) {
     try {

@@ -1,7 +1,7 @@
 """Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iot-hub`.
 
 INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared access
-policies. INTEROP_ADMIN is the admin port, which sends the messages that this SDK would send over AMQP.
+policies. INTEROP_ADMIN is the admin port. This SDK would send messages over AMQP, so the admin port sends them.
 """
 
 import base64
@@ -75,7 +75,7 @@ def identities(registry):
     registry.delete_device(name)
     fails("DeviceNotFound|Not Found", registry.get_device, name)
     fails("DeviceNotFound|Not Found", registry.update_device_with_sas, name, None, KEYS[0], KEYS[1], "enabled")
-    # Without keys in the request, the hub generates both.
+    # If the request contains no keys, the hub generates two keys.
     again = registry.create_device_with_sas(name, None, None, "enabled")
     same("the generated keys", [len(base64.b64decode(it)) in (32, 64) for it in keys_of(again)], [True, True])
     same("whether the new device has the old generation ID", again.generation_id == created.generation_id, False)
@@ -227,7 +227,7 @@ def methods(registry):
             client.send_method_response(MethodResponse.create_from_method_request(request, 207, payload))
 
         client.on_method_request_received = answer
-        # The SDK subscribes to methods in the background. Until then the hub answers that the device is offline.
+        # The SDK subscribes to methods in the background. Before that, the hub answers that the device is offline.
         result = when_online(invoke)
         same("the answer", (result.status, result.payload), (207, {"heard": {"delay": 3}, "by": "reboot"}))
         client.shutdown()
@@ -253,7 +253,7 @@ def messages(surface, registry):
     same("waiting", registry.get_device(name).cloud_to_device_message_count, 2)
     purged = queue.purge_cloud_to_device_message_queue(name)
     same("purged", (purged.total_messages_purged, purged.device_id), (2, name))
-    # The SDK's own call discards the feedback and its lock token, so this call reads the raw response.
+    # The SDK's own call discards the feedback and its lock token. So the program reads the raw response.
     locked = again.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True).response
     same("feedback", locked.status_code, 200)
     records = [it for it in locked.json() if it["deviceId"] == name]
@@ -337,7 +337,7 @@ class Entra:
 
 
 def named(call):
-    """Gives a call of an object that is not watched a name, for the error of `fails`."""
+    """Gives a call a name for the error of `fails`. The object of the call is not watched, so the call has no name."""
     def run(*arguments, **more):
         return call(*arguments, **more)
 
@@ -355,7 +355,7 @@ def desired(properties):
 
 
 def plain(properties):
-    """The properties without the service's own names, which begin with `$`."""
+    """Returns the properties without the service's own properties, whose names begin with `$`."""
     return {name: value for name, value in properties.items() if not name.startswith("$")}
 
 

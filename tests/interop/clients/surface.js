@@ -1,5 +1,5 @@
-// Records the results of the calls of an SDK, as surface.py does: which calls passed, which were refused, and
-// which are impossible. A public method without a result is a failure.
+// Records the results of the calls of an SDK, as surface.py does. A call can pass, be refused, or be impossible for the
+// program. Every public method needs a result, otherwise the program fails.
 'use strict';
 
 class Surface {
@@ -10,7 +10,7 @@ class Surface {
     this.watched = new Map();
   }
 
-  // Returns the same object, and records its calls under this name.
+  // Returns the same object. From now on, its calls are recorded under this name.
   watch(name, target) {
     const isClass = typeof target === 'function';
     const owner = isClass ? target : Object.getPrototypeOf(target);
@@ -40,7 +40,7 @@ class Surface {
     });
   }
 
-  // Makes a call that the emulator does not support. The error must match the pattern.
+  // Makes a call that the emulator does not support. The text of the error must match the pattern.
   async refused(why, pattern, call, ...args) {
     await fails(pattern, call, ...args);
     this.refusals.set(call.call, why);
@@ -70,7 +70,7 @@ class Surface {
   }
 }
 
-// Makes a supported call with arguments that the service refuses. The error must match the pattern.
+// Makes a supported call with arguments that the service refuses. The text of the error must match the pattern.
 async function fails(pattern, call, ...args) {
   let result;
   try {
@@ -83,19 +83,19 @@ async function fails(pattern, call, ...args) {
   throw new Error(`${call.call} did not fail: ${JSON.stringify(plain(result))}`);
 }
 
-// Returns the data of a result, without the HTTP response that the SDK adds to it.
+// Returns the data of a result. The SDK adds the HTTP response to the data, and this function removes it.
 function plain(value) {
   return value?.responseBody ?? value?.result ?? value;
 }
 
-// Turns a function that takes a callback into a promise.
+// Calls a function that takes a callback. Returns a promise of the result.
 function called(run) {
   return new Promise((resolve, reject) => {
     run((error, result) => (error ? reject(error) : resolve(result)));
   });
 }
 
-// Runs a program. Prints the whole error if it fails, and ends it at its time limit.
+// Runs a program. If it fails, prints the whole error. At the time limit, ends the program.
 function run(main) {
   const limit = setTimeout(() => {
     console.error('the program reached its time limit');

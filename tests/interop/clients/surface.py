@@ -1,7 +1,7 @@
 """Records the results of the calls of an SDK: which calls passed, and which were refused.
 
-Every public method of a watched object must have a result at the end. A method without one is a failure, so
-that a newer SDK cannot add calls that the test does not make.
+At the end, every public method of a watched object must have a result. Otherwise the program fails. So if a
+newer SDK adds a call, the test fails until it makes this call.
 """
 
 import inspect
@@ -26,7 +26,7 @@ class Surface:
         return _Watched(self, name, target, public)
 
     def refused(self, why, pattern, call, *arguments, **named):
-        """Makes a call that the emulator does not support. The error must match the pattern."""
+        """Makes a call that the emulator does not support. The text of the error must match the pattern."""
         fails(pattern, call, *arguments, **named)
         self._refused[call.name] = why
 
@@ -39,7 +39,7 @@ class Surface:
         for name, methods in self._watched.items():
             for method in sorted(methods):
                 call = f"{name}.{method}"
-                # A call that is refused with some arguments does not pass.
+                # A call does not count as passed if the service refuses it with some arguments.
                 if call in self._passed and call not in self._refused:
                     print(json.dumps({"call": call, "outcome": "passes"}))
                 elif call in self._refused:
@@ -68,7 +68,7 @@ class _Call:
         try:
             result = self._call(*arguments, **named)
         except Exception as error:
-            # The text of the SDK's error may not contain the response of the service.
+            # The SDK's error text may not contain the response of the service.
             print(f"{self.name}: {error} {_body(error)}", file=sys.stderr)
             raise
         self._surface.passed(self.name)
@@ -95,7 +95,7 @@ def fails(pattern, call, *arguments, **named):
     """Makes a call that the service refuses. The error must match the pattern."""
     try:
         result = call(*arguments, **named)
-        # The SDK requests the pages of a list only when the program reads them.
+        # The SDK requests a page of a list only when the program reads the page.
         result = list(result) if inspect.isgenerator(result) or hasattr(result, "by_page") else result
     except Exception as error:
         text = " ".join(f"{error!r} {error} {_body(error)}".split())

@@ -1,8 +1,8 @@
 """Compares the results of the calls of a service SDK with docs/interop.md.
 
-A section of that page stands between `<!-- calls: python dps -->` and `<!-- end -->`, and must equal the
-output of `render`. The comparison therefore fails if a call passes that did not pass before, or if a call
-no longer passes.
+The page has a section for each SDK, for example between `<!-- calls: python dps -->` and `<!-- end -->`. The
+section must be equal to the output of `render`. So the comparison fails if a call passes that the page does not
+list, or if a listed call does not pass.
 """
 
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "interop.md"
 
-# Whether to write the page instead of comparing it.
+# If true, writes the page. Otherwise compares it.
 writes = False
 _page_lock = threading.Lock()
 
 
 def check(case, code, stdout, installed):
-    """Checks the program and its calls. Returns the problem or None, and the calls."""
+    """Checks the output of the program. Returns the problem (None if there is none) and the recorded calls."""
     lines = [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
     calls = [line for line in lines if "call" in line]
     if code is None:
@@ -40,7 +40,7 @@ def check(case, code, stdout, installed):
 
 
 def render(case, calls, version):
-    """Returns the section of the page for these calls."""
+    """Returns the section of the page that lists these calls."""
     language = {"python": "Python", "node": "Node"}[case.sdk]
     text = f"\n### {language} `{case.package}` {version}\n\n| of | these pass |\n|---|---|\n"
     passing = [call["call"] for call in calls if call["outcome"] == "passes"]
@@ -59,7 +59,7 @@ def render(case, calls, version):
 
 
 def _by_owner(calls):
-    """Groups calls by the object that has them. The order does not depend on the order of the calls."""
+    """Groups calls by the object to which they belong. The result does not depend on the order of the calls."""
     owners = {}
     for call in sorted(calls):
         owner, _, method = call.rpartition(".")

@@ -1,7 +1,7 @@
 """The cases: every scenario of DPS and of a hub, with every SDK and transport.
 
-Each case has its own enrollment or device, so that all cases can run at the same time and the harness
-can tell their messages apart.
+Each case has its own enrollment or device. So all cases can run at the same time, and the harness knows
+which messages belong to which case.
 """
 
 import base64
@@ -39,7 +39,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The stage at which the client must be refused, and a pattern for the error of each SDK."""
+    """The stage at which the emulator must refuse the client, and a pattern for the error of each SDK."""
 
     at: str
     python: str = ""
@@ -82,7 +82,7 @@ class Case:
         return _key("primary", self.registration_id)
 
     def enrollment(self):
-        """The enrollment in the format of the service API; None for a device of the enrollment group."""
+        """The enrollment in the format of the service API. None if the device belongs to the enrollment group."""
         if self.scenario.group:
             return None
         return {
@@ -94,7 +94,7 @@ class Case:
         }
 
     def environment(self, id_scope):
-        """The variables of the client program: those of the SDK's sample, and those of this harness."""
+        """The variables of the client program: the variables of the SDK's sample, and the variables of this harness."""
         wrong = _key("wrong", self.registration_id)
         variables = {
             "PROVISIONING_HOST": DPS_HOST,
@@ -108,7 +108,7 @@ class Case:
         if self.scenario.wrong_hub_key:
             variables["INTEROP_HUB_KEY"] = wrong
         if self.scenario.expired_hub_token:
-            # The service accepts tokens until five minutes after their expiry.
+            # The token must have expired more than five minutes ago. Until then, the service still accepts it.
             resource = f"{self.scenario.hub}/devices/{self.registration_id}"
             variables["INTEROP_HUB_TOKEN"] = _token(self.device_key, resource, int(time.time()) - 3600)
         return variables
@@ -126,7 +126,7 @@ class HubScenario:
 
 @dataclass(frozen=True)
 class HubCase:
-    """A scenario for a device or module that its hub knows from the seed."""
+    """A scenario for a device or module that the seed creates at the hub."""
 
     client: Client
     scenario: HubScenario
@@ -225,14 +225,14 @@ SCENARIOS = [
         "wrong key at the hub", "wrong-hub-key", wrong_hub_key=True,
         refusal=Refusal("hub", r"CredentialError", r"UnauthorizedError"),
     ),
-    # Only the Node SDK sends an expired token to a hub. The Python SDK refuses to use one.
+    # Only the Node SDK sends an expired token to a hub. The Python SDK refuses to use an expired token.
     Scenario(
         "expired token at the hub", "expired-hub-token", expired_hub_token=True, sdks=("node",),
         refusal=Refusal("hub", node=r"UnauthorizedError"),
     ),
 ]
 
-# These cases do not use DPS, so one client for each SDK and transport of the hub is enough.
+# These cases do not use DPS. So each SDK needs only one client for each transport of the hub.
 HUB_CLIENTS = [client for client in CLIENTS if client.provisioning == client.telemetry]
 
 HUB_SCENARIOS = [
@@ -285,7 +285,8 @@ def _symmetric_key(primary, secondary):
 
 
 def _key(role, registration_id):
-    # Constant keys make failures repeatable. Only an emulator on the loopback interface uses them.
+    # The keys are constant, so that failures can be repeated. Only an emulator on the loopback interface uses these
+    # keys.
     return base64.b64encode(hashlib.sha512(f"hubward interop {role} {registration_id}".encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Starts one `hubward emulator` for all cases, queries it, and stops it in every case."""
+"""Starts one `hubward emulator` for all cases and queries it. Stops it even if the run fails."""
 
 import atexit
 import ctypes
@@ -83,7 +83,7 @@ class Emulator:
         return {**logins, "INTEROP_ADMIN": self._ready["admin"]}
 
     def received(self, device_id):
-        """The bodies of the telemetry of a device, in order of arrival."""
+        """Returns the bodies of a device's telemetry, in the order in which they arrived."""
         return [
             message["body"] for hub in cases.HUBS for message in self.telemetry(hub)
             if message["deviceId"] == device_id
@@ -110,7 +110,8 @@ class Emulator:
             with opener.open(request, timeout=timeout) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
-            # The field `Message` of a method's error contains JSON as text, that of any other error `ErrorCode:…`.
+            # If a method fails, the field `Message` contains JSON as text. For any other error, it contains
+            # `ErrorCode:…`.
             message = json.load(error)["Message"]
             return error.code, json.loads(message) if message.startswith("{") else message
 
@@ -130,7 +131,7 @@ class Emulator:
         return ready
 
     def _read_stdout(self, lines):
-        # Keeps reading after the first line, so that the pipe does not fill up and block the emulator.
+        # Read the rest of the output after the first line. Otherwise the pipe would fill up and block the emulator.
         first = True
         with open(self._folder / "stdout.log", "w", buffering=1) as log:
             for line in self._process.stdout:
@@ -200,7 +201,7 @@ class Cloud:
         self._ok("POST", self._messages, message)
 
     def queued(self):
-        """The messages in the queue of the device or module."""
+        """Returns the messages in the queue of the device or module."""
         return self._ok("GET", self._messages)["messages"]
 
     def wait_until_acknowledged(self):
@@ -226,6 +227,6 @@ class Cloud:
 
 
 def _kill_with_parent():
-    """Makes the system kill the emulator if this harness is killed."""
+    """Tells the system to kill the emulator if this harness is killed."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""Checks of a device or module at a hub. A check controls the SDK on one side and the cloud, through the
-admin port, on the other side, and compares both.
+"""Checks of a device or module at a hub. A check controls the SDK, and controls the cloud through the admin
+port. It compares what the device has seen with what the cloud has seen.
 
 Each check is a function of the device (`harness.device.Device`), the cloud side of this device
 (`harness.emulator.Cloud`), and the client.
@@ -54,7 +54,7 @@ def twin(device, cloud, client):
     same("reported as read back", _plain(device.do("twin")["reported"]), _plain(after))
 
     error = device.error_of("report", patch={"a.b": 1})
-    # The error of the Python SDK contains the status, that of the Node SDK the hub's message.
+    # The Python SDK's error contains the status. The Node SDK's error contains the hub's message.
     if ("400" if client.sdk == "python" else "`a.b`") not in error:
         raise Mismatch(f"unexpected error of a refused report: {error}")
     same("reported version", cloud.twin()["properties"]["reported"]["$version"], after["$version"])
@@ -69,9 +69,9 @@ def twin(device, cloud, client):
 
 
 def method(device, cloud, client):
-    """The device answers methods. Calls without a subscription, and of unknown methods, fail as in Azure."""
+    """The device answers methods. As in Azure, a call fails if the device has not subscribed or the method is unknown."""
     device.do("connect")
-    # Until the SDK subscribes to methods, the hub answers that the device is offline.
+    # Before the SDK has subscribed to methods, the hub answers that the device is offline.
     status, body = cloud.call("reboot", {"delay": 1})
     same("a call of a device without a subscription", (status, body["errorCode"]), (404, 404103))
     answers = {
@@ -87,7 +87,8 @@ def method(device, cloud, client):
         same(f"{name}: payload at the device", device.event("method")["payload"], payload)
     status, body = cloud.call("unknown", None, seconds=5)
     if client.sdk == "python":
-        # The Python SDK passes every method name to one handler. The handler of `clients/device.py` answers 404.
+        # The Python SDK passes every method name to one handler. The handler in `clients/device.py` answers an unknown
+        # name with 404.
         same("an unknown name", (status, body["status"]), (200, 404))
     else:
         # The Node SDK does not answer a call of a method without a handler.
@@ -117,7 +118,7 @@ def message(device, cloud, _client):
 
 
 def reconnect(device, cloud, _client):
-    """With a kept session, the device receives messages that were sent while it was disconnected."""
+    """The cloud sends a message while the device is disconnected. With a kept session, the device receives it later."""
     device.do("connect")
     device.do("messages")
     device.do("methods", answers={"ping": {"status": 200, "payload": "pong"}})
@@ -132,7 +133,7 @@ def reconnect(device, cloud, _client):
     received = device.event("message")
     same("the message", (received["body"], received["properties"].get("k")), ("while away", "v"))
     cloud.wait_until_acknowledged()
-    # The kept session still has the subscription to methods.
+    # The kept session still contains the subscription to methods.
     status, body = cloud.call("ping", None)
     same("a call", (status, body.get("payload")), (200, "pong"))
 

@@ -1,8 +1,8 @@
 """A private network in which the ports 443 and 8883 are free, and which reaches no other machine.
 
-The SDKs support no other ports. On Linux, `unshare` gives this process a network namespace that has only
+The SDKs can use only these two ports. On Linux, `unshare` gives this process a network namespace that has only
 a loopback interface. This works as root, and as an ordinary user if user namespaces are allowed. On other
-systems the emulator binds the two ports of the machine, if that is allowed.
+systems the emulator binds these two ports of the machine, if the user is allowed to do so.
 """
 
 import os
@@ -20,7 +20,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def inside():
-    """Returns whether this process runs in the private network. If so, activates its loopback interface."""
+    """Returns True if this process runs in the private network. In that case, activates the loopback interface."""
     if os.environ.get(_INSIDE) != "1":
         return False
     _raise_loopback()
@@ -28,7 +28,7 @@ def inside():
 
 
 def enter():
-    """Replaces this process with one in the private network. Returns only if that is not possible."""
+    """Starts the program again in the private network, in place of this process. Returns only if this fails."""
     unshare = shutil.which("unshare")
     if unshare is None or not sys.platform.startswith("linux"):
         return
@@ -40,7 +40,7 @@ def enter():
 
 
 def check_ports():
-    """Raises SetupError if this process cannot bind the ports outside a private network."""
+    """Checks that this process can bind the ports without a private network. Raises SetupError if it cannot."""
     for port in PORTS:
         with socket.socket() as probe:
             if os.name != "nt":

@@ -1,10 +1,13 @@
 """Runs the cases, several at a time, and checks each result.
 
 A case with DPS passes if the program printed the same steps as the SDK's sample, and the emulator
-received exactly the ten messages. A case with a refusal passes if the program was refused at the right
-stage with the SDK's own error, and the emulator received no message. A case at a hub passes if its check
-(`hub_checks.py`) found no difference, and the program ended with exit code 0. A case of a service SDK
-passes if every call has the result that docs/interop.md lists (`calls.py`).
+received exactly the ten messages.
+
+A case with a refusal passes if the emulator refused the program at the right stage. The program must show the
+SDK's own error, and the emulator must not have received a message.
+
+A case at a hub passes if its check (`hub_checks.py`) found no difference, and the program ended with exit
+code 0. A case of a service SDK passes if every call has the result that docs/interop.md lists (`calls.py`).
 """
 
 import os
@@ -24,13 +27,13 @@ from .device import Device, Mismatch
 from .emulator import Cloud
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
-# Seconds that a program may take to end after its time limit or after `close`.
+# Seconds that a program has to end after its time limit or after the command `close`.
 _GRACE_PERIOD = 10
 # Exit code of a Node program that reached its time limit.
 _TIMEOUT_EXIT_CODE = 75
 _PYTHON_TIMEOUT = re.compile(r"^Timeout \(\d", re.MULTILINE)
 _running = set()
-# Variables that could change the trusted certificates, the proxy, or the settings of the programs.
+# Variables that could change the trusted certificates, the proxy, or the settings of the client programs.
 _DROPPED = re.compile(r"(?i)proxy|^SSL_|CA_BUNDLE|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
 
 
@@ -68,7 +71,7 @@ def run_all(cases, emulator, installed, work, jobs, time_limit):
     try:
         return list(pool.map(one, cases))
     finally:
-        # After an interrupt: starts no further case, and kills the running programs.
+        # After an interrupt, start no more cases, and kill the running programs.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(_running):
             _kill(process)
@@ -88,7 +91,7 @@ def _start(case, program, emulator, installed, work, time_limit, **pipes):
 
 
 def _run_hub_check(case, emulator, installed, work, time_limit):
-    """Returns the exit code, stdout, stderr, and the problem or None."""
+    """Returns the exit code, stdout, stderr, and the problem (None if there is none)."""
     with tempfile.TemporaryFile("w+") as stderr:
         pipes = {"stdin": subprocess.PIPE, "stderr": stderr}
         process = _start(case, "device", emulator, installed, work, time_limit, **pipes)
@@ -107,7 +110,7 @@ def _run_hub_check(case, emulator, installed, work, time_limit):
         except subprocess.TimeoutExpired:
             problem = "the program closed its client, but did not end"
         except Exception as error:
-            # For example, the program has ended, or the emulator does not answer or answers unexpectedly.
+            # For example: the program has ended, or the emulator does not answer as expected.
             problem = "".join(traceback.format_exception_only(error)).strip() + f" ({_where(error)})"
         finally:
             _kill(process)
@@ -118,7 +121,7 @@ def _run_hub_check(case, emulator, installed, work, time_limit):
 
 
 def _where(error):
-    """The line of the check at which the error occurred."""
+    """Returns the line of the check that raised the error."""
     frames = [it for it in traceback.extract_tb(error.__traceback__) if it.filename.endswith("hub_checks.py")]
     return frames[-1].line if frames else "outside of the check"
 
@@ -128,7 +131,7 @@ def _run_client(case, emulator, installed, work, time_limit, program):
     pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = _start(case, program, emulator, installed, work, time_limit, **pipes)
     try:
-        # A program ends itself at its time limit. A Python program also prints its stack.
+        # A program ends itself at its time limit. A Python program also prints the stacks of its threads.
         stdout, stderr = process.communicate(timeout=time_limit + _GRACE_PERIOD)
         return process.returncode, stdout, stderr
     except subprocess.TimeoutExpired:
@@ -149,7 +152,8 @@ def _kill(process):
 
 
 def _environment(case, emulator, installed, work, time_limit):
-    """The environment of this process without the dropped variables, and the variables of the case."""
+    """Returns the environment for a program: the variables of this process except the dropped ones, and the variables
+    of the case."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
     variables.update(case.environment(emulator.id_scope))
     if isinstance(case, ServiceCase):
@@ -160,7 +164,7 @@ def _environment(case, emulator, installed, work, time_limit):
         PYTHONDONTWRITEBYTECODE="1",
         NODE_PATH=str(installed.node_modules),
     )
-    # Python: OpenSSL uses only the emulator's CA file and an empty folder.
+    # For Python, OpenSSL uses only the emulator's CA file and an empty folder.
     empty = work / "no-certificates"
     empty.mkdir(exist_ok=True)
     variables["SSL_CERT_DIR"] = str(empty)
@@ -175,7 +179,7 @@ def _environment(case, emulator, installed, work, time_limit):
 
 
 def _check_output(case, code, stdout, stderr, time_limit):
-    """Checks the exit code and the output of a program. Returns the problem or None."""
+    """Checks the exit code and the output of a program. Returns the problem, or None if there is none."""
     if code in (None, _TIMEOUT_EXIT_CODE) or _PYTHON_TIMEOUT.search(stderr):
         return f"did not end within {time_limit:g} s"
     lines = stdout.splitlines()
@@ -196,7 +200,7 @@ def _check_output(case, code, stdout, stderr, time_limit):
         if lines[: len(registration)] != registration:
             return f"registration result was {lines[: len(registration)]}"
         rest = lines[len(registration):]
-        # The program sends all ten messages before the first is acknowledged.
+        # The program sends all ten messages before it gets the first acknowledgement.
         if rest[:MESSAGES] != sending or sorted(rest[MESSAGES:]) != done:
             return f"telemetry was {rest}"
         return None
@@ -211,7 +215,7 @@ def _check_output(case, code, stdout, stderr, time_limit):
 
 
 def _check_received(case, emulator):
-    """Checks the telemetry that the emulator received. Returns the problem or None."""
+    """Checks the telemetry that the emulator received. Returns the problem, or None if there is none."""
     received = sorted(emulator.received(case.registration_id))
     sent = [] if case.scenario.refusal else [f"test wind speed {number}" for number in range(1, MESSAGES + 1)]
     if received != sorted(sent):

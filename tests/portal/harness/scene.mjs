@@ -1,4 +1,4 @@
-// The environment of one scenario: an emulator, a browser profile, and the problems of the page.
+// What one scenario uses: an emulator, a browser profile, and a list of the page's problems.
 
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -82,7 +82,7 @@ export class Scene {
 
   async photograph(path) {
     mkdirSync(dirname(path), { recursive: true });
-    // The page does not exist if the scenario failed before opening it.
+    // If the scenario failed before it opened the page, there is no page.
     await this.page?.screenshot({ path }).catch(() => {});
   }
 

@@ -1,4 +1,4 @@
-// Keyboard, small windows, dark mode, reduced motion, and hostile device names.
+// Tests the keyboard, small windows, dark mode, reduced motion, and hostile device names.
 
 import { check, equal } from "../harness/scene.mjs";
 
@@ -33,7 +33,7 @@ export const scenarios = [
       await page.getByText("3 devices").waitFor();
       await page.keyboard.press("/");
       equal(await page.evaluate(() => document.activeElement.type), "search");
-      // The whole list is one tab stop.
+      // The Tab key stops once in the whole list.
       await page.keyboard.press("Tab");
       await page.keyboard.press("Tab");
       check((await focused()).startsWith("a"), await focused());
@@ -116,7 +116,7 @@ export const scenarios = [
       await page.getByText(`The hub “${hostile}” does not exist.`).waitFor();
       equal(await page.locator("#main img").count(), 0);
       check(!(await page.title()).startsWith("owned"), "no script ran");
-      // Even if the page assigned markup by mistake, the browser would refuse it.
+      // The page must not assign markup. If it did so by mistake, the browser would refuse the markup.
       const written = await page.evaluate(() => {
         try {
           document.body.innerHTML = "<b>x</b>";

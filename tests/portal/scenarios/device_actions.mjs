@@ -1,4 +1,4 @@
-// Acting on a device: desired properties, methods, messages.
+// Actions on a device: desired properties, methods and messages.
 
 import { check, equal } from "../harness/scene.mjs";
 
@@ -23,7 +23,7 @@ export const scenarios = [
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
       await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
-      // Saving one editor keeps the unsaved text in the other editor.
+      // The user saves one editor. The unsaved text in the other editor stays.
       const tags = page.getByLabel("Tags as JSON");
       await tags.fill('{ "site": "a" }');
       await save.click();
@@ -33,14 +33,14 @@ export const scenarios = [
       equal(JSON.parse(await tags.inputValue()), {});
       await device.line((it) => it.type === "desired" && it.properties.led?.on === true);
 
-      // Removing a property also removes it for the device.
+      // If the user removes a property, the device loses the property too.
       await desired.fill('{ "interval": 30 }');
       await save.click();
       await device.line((it) => it.type === "desired" && it.desiredVersion === 3 && it.properties.interval === 30 && !it.properties.led);
       equal((await emulator.hub("GET", "/twins/dev-1")).properties.desired.led, undefined);
 
       scene.expected.push(/412/);
-      // Another client changes the twin during an edit. The page does not overwrite its change.
+      // Another client changes the twin while the user edits it. The page does not overwrite this change.
       await desired.fill('{ "interval": 31 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await page.getByText("The twin has been changed in the meantime.").waitFor();
@@ -53,7 +53,8 @@ export const scenarios = [
       };
       equal(await wanted(), [31, 1]);
 
-      // Both change the same property. The page shows the other change before it overwrites it.
+      // The user and another client change the same property. The page shows the other client's change before it
+      // overwrites it.
       await desired.fill('{ "interval": 31, "theirs": 5 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 7 } } });
       await page.getByText("The twin has been changed in the meantime.").waitFor();
@@ -67,7 +68,8 @@ export const scenarios = [
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await scene.until(() => document.querySelector("textarea").value.includes('"theirs": 1'));
 
-      // If the page received no event about a change, the hub refuses to overwrite it, and saves the rest.
+      // The page has missed the event of a change. When the user saves, the hub refuses to overwrite this change. It
+      // saves the other properties.
       const stale = await scene.newPage();
       scene.expected.push(/ERR_FAILED.*events/);
       await stale.route("**/api/events**", (route) => route.abort());
@@ -93,7 +95,7 @@ export const scenarios = [
       await page.getByLabel("Payload as JSON").fill('{"delay":');
       await page.getByText("a value is missing before the end").waitFor();
       await page.getByLabel("Payload as JSON").fill('{"delay":3}');
-      // The device may not be connected yet, so the call waits for the connection.
+      // The device may not be connected yet. The call waits until the device connects.
       await page.getByLabel("Answer within (s)").fill("60");
       await page.getByLabel("Wait for connection (s)").fill("60");
       await page.getByRole("button", { name: "Invoke" }).click();

@@ -1,4 +1,4 @@
-// Enrollments: the quickstart, the lines to paste, groups, deleting.
+// Enrollments: the quickstart, the lines to copy, groups, and deleting.
 
 import { spawn, spawnSync } from "node:child_process";
 import { dirname } from "node:path";
@@ -64,7 +64,7 @@ export const scenarios = [
       equal(refused.status, 5, refused.stderr);
       await page.getByText(/^dev-1 refused: .*signature.*, 401002$/).waitFor();
       await page.getByText("Waiting for dev-1 to register…").waitFor();
-      // A page that is opened later also shows the refusal.
+      // The user opens the page later. It still shows the refusal.
       const later = await scene.newPage();
       await scene.open("", later);
       await later.getByText(/^dev-1 refused: /).waitFor();
@@ -148,7 +148,7 @@ export const scenarios = [
       const made = await emulator.hub("GET", "/twins/pump-seven");
       equal([made.tags, made.properties.desired.interval], [{ site: "a" }, 30]);
 
-      // Creating the same enrollment again is an error, which the dialog shows.
+      // If the user creates the same enrollment again, the dialog shows an error.
       scene.expected.push(/409.*pump-7/);
       await page.goto(`${emulator.url}/#/enrollments`);
       await page.getByRole("button", { name: "New enrollment…" }).click();

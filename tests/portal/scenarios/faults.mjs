@@ -21,7 +21,7 @@ export const scenarios = [
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       await page.locator("#facts").getByText("1 scripted fault").waitFor();
 
-      // The fault does not affect another device.
+      // Only one device has the fault. Another device still works.
       equal((await emulator.device(["provision"], await emulator.enroll("dev-2"))).code, 0);
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       const refused = await emulator.device(["provision"], variables);
@@ -30,7 +30,7 @@ export const scenarios = [
       await page.getByRole("list", { name: "Events of faults" }).getByText("fault happened").first().waitFor();
       equal((await emulator.device(["provision"], variables)).code, 0, "the fault happens once");
 
-      // A fault with headers, such as a gateway sends.
+      // A fault with the headers that a gateway sends.
       await page.getByLabel("More headers").fill("Retry After 7");
       await page.getByRole("button", { name: "Add fault" }).click();
       await page.getByText("“Retry After 7” is not a header.").waitFor();
@@ -65,7 +65,7 @@ export const scenarios = [
       for (const it of points) {
         await point.selectOption(it.point);
         equal(await offered(kind), it.faults);
-        // Fills in the form of each kind of fault, at the first point that has it.
+        // Fills in the form for each kind of fault. Uses the first fault point that has this kind.
         for (const name of it.faults.filter((one) => !tried.has(one))) {
           tried.add(name);
           await kind.selectOption(name);

@@ -1,4 +1,4 @@
-// The page is hidden, or the emulator stops and restarts; the page shows it and continues.
+// The page is hidden, or the emulator stops and restarts. The page shows this, and works again afterwards.
 
 import { equal } from "../harness/scene.mjs";
 import { confirm } from "./enrolling.mjs";
@@ -55,8 +55,8 @@ export const scenarios = [
       await page.getByText("No device has registered yet.").first().waitFor();
       await hide(page, true);
       await emulator.hub("PUT", "/devices/a-first", identity("a-first"));
-      // The emulator keeps 2,500 events of each kind: it keeps the creation of the device and discards the oldest
-      // updates.
+      // The emulator keeps 2,500 events of each kind. So it still has the event for the creation of the device, but has
+      // discarded the oldest updates.
       const many = Array.from({ length: 100 }, (_, at) => ({ id: `d${at}`, importMode: "createOrUpdate", status: "enabled" }));
       for (let round = 0; round < 27; round += 1) await emulator.hub("POST", "/devices", many);
       await hide(page, false);

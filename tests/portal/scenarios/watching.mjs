@@ -48,7 +48,7 @@ export const scenarios = [
         await page.getByRole("button", { name: "Load more" }).click();
         await shown(expected);
       }
-      // The page shows at most 500 devices at a time; "Next page" shows the next ones.
+      // The page shows at most 500 devices at a time. "Next page" shows the devices that follow.
       await page.getByRole("button", { name: "Next page" }).click();
       await rows.first().getByText("d-0500").waitFor();
       equal(await rows.count(), 100);
@@ -95,7 +95,7 @@ export const scenarios = [
       equal(lines.map((it) => it.body), ["before", '{"speed":12.5}', "while paused"]);
       check(download.suggestedFilename().endsWith(".jsonl"), download.suggestedFilename());
 
-      // The page of a device shows only its telemetry.
+      // The page of a device shows only the telemetry of this device.
       await emulator.device(["device", "send", "of another"], await emulator.enroll("dev-2"));
       await page.goto(`${emulator.url}/#/devices/localhost/dev-2/telemetry`);
       await page.locator("#detail .messages button").first().click();

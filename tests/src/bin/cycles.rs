@@ -1,9 +1,12 @@
-//! Connects and disconnects in a loop. Prints a line of JSON: the resident memory after each cycle, and the number of
-//! tasks and file descriptors before and after. The suite (`soak::cycles`) runs it in its own process, so that it
-//! measures only its own resources.
+//! Connects and disconnects in a loop. Prints one line of JSON: the resident memory after each cycle, and the number of
+//! tasks and file descriptors before and after the loop.
 //!
-//! Arguments: cycles to warm up, cycles to measure. It reads the variables of [`hubward::HubSettings::from_env`], and
-//! `OTHER_CONNECTION_STRING` for a second device.
+//! The suite (`soak::cycles`) runs this program in a process of its own, so the program measures only its own
+//! resources.
+//!
+//! Arguments: the number of cycles to warm up, and the number of cycles to measure. The program reads the variables of
+//! [`hubward::HubSettings::from_env`]. It reads the connection string of a second device from
+//! `OTHER_CONNECTION_STRING`.
 
 #![expect(clippy::print_stdout, reason = "the suite reads its output")]
 
@@ -47,8 +50,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The hub closes the connection at the first publish, so `hub` reconnects. A second client connects and ends. It is
-/// closed in every other cycle, and dropped in the others.
+/// Sends with `hub`. The hub closes the connection at the first publish, so `hub` reconnects and sends again.
+///
+/// Then connects a second client and ends it. In every other cycle the client is closed. In the other cycles it is only
+/// dropped.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
     let other = short_lived.clone().connect().await?;
@@ -59,7 +64,7 @@ async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Res
     }
     drop(other);
     state.wait_for(ConnectionState::is_closed).await?;
-    // The task of the second client reports `Closed` shortly before it ends.
+    // The client reports `Closed` shortly before its task ends.
     while tasks() > 1 {
         tokio::task::yield_now().await;
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask e2e`: runs every scenario over every transport, against the embedded emulator or a live DPS. Prints a
-//! table and the counts.
+//! `cargo xtask e2e`: runs every scenario over every transport. Uses the embedded emulator or a live DPS. Prints a
+//! table and the number of results of each kind.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the program prints for people")]
 
@@ -22,10 +22,10 @@ const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqt
   With a live service, it registers the given id, sends telemetry, reads the twin, reports the
   property hubwardConformance and removes it. It changes nothing else.";
 
-/// The number of variables for a live service.
+/// Number of variables that a live service needs.
 const REQUIRED: usize = 4;
 
-/// Far longer than any scenario takes. A scenario that takes longer hangs.
+/// Maximum time of a scenario. Every scenario takes far less, unless it hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::main]
@@ -81,7 +81,7 @@ impl Choice {
             (live, false) => match Settings::from_env() {
                 Ok(settings) => Target::Live(Box::new(settings)),
                 Err(problem) if live => return Err(format!("--live: {problem}")),
-                // If only some of the four are set, or one is not valid, the caller made a mistake.
+                // The user set only some of the variables, or set an invalid value. This is a mistake of the user.
                 Err(problem) if problem.problems().iter().any(|it| it.invalid.is_some()) => {
                     return Err(problem.to_string());
                 }

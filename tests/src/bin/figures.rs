@@ -1,8 +1,10 @@
-//! Measures an emulator: the time until it is ready, and its memory when idle, with devices that send, and with idle
-//! connections. Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs it with an optimised
+//! Measures an emulator: the time until it is ready, and its memory. It measures the memory of an idle emulator, with
+//! devices that send, and with idle connections.
+//!
+//! Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs this program with an optimised
 //! `hubward`.
 //!
-//! Arguments: the program, the number of devices, the number of seconds for which the devices send.
+//! Arguments: the path of `hubward`, the number of devices, and the number of seconds for which the devices send.
 
 #![expect(clippy::print_stdout, reason = "the program prints its measurements")]
 
@@ -28,7 +30,7 @@ const DEVICE_MOST: u64 = 40 * 1024;
 const IDLE_CONNECTIONS: usize = 10_000;
 const STARTS: usize = 20;
 
-/// How many devices connect at the same time.
+/// Maximum number of devices that connect at the same time.
 const CONNECTING_MAX: usize = 50;
 
 #[tokio::main(flavor = "current_thread")]
@@ -94,7 +96,7 @@ fn ready_in_time(took: Duration) -> bool {
     is_within("milliseconds until ready", took.as_millis() as u64, READY_MOST.as_millis() as u64)
 }
 
-/// Whether a measurement is within its limit. Prints it if not.
+/// Returns `true` if a measurement is within its limit. Otherwise prints the measurement.
 fn is_within(what: &str, measured: u64, limit: u64) -> bool {
     if measured > limit {
         println!("{what}: {measured} is more than {limit}");
@@ -157,7 +159,7 @@ async fn open_idle_connections(emulator: &Emulator) -> Option<IdleConnections> {
     Some(idle)
 }
 
-/// A seed with devices of the hub `localhost`, and the keys of the devices.
+/// Returns a seed with devices of the hub `localhost`, and the keys of these devices.
 fn seed(count: usize) -> Result<(Value, Vec<String>), Failure> {
     let mut keys = Vec::new();
     for _ in 0..count {
@@ -190,8 +192,8 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
     }
 }
 
-/// Lets each device send one message of 256 bytes per second. Returns the number of acknowledged messages and the
-/// largest resident memory.
+/// Makes each device send one message of 256 bytes per second. Returns the number of acknowledged messages, and the
+/// largest resident memory that it measured.
 async fn send(emulator: &Emulator, devices: &[HubClient], seconds: usize) -> Result<(usize, u64), Failure> {
     let mut every = interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);

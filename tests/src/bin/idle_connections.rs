@@ -1,7 +1,9 @@
-//! Opens connections and keeps them idle until its stdin ends. Prints `ready` when all connections are open. It runs in
-//! its own process, so that its file descriptors and memory do not count for the process under test.
+//! Opens connections and keeps them idle until stdin ends. Prints `ready` when all connections are open.
 //!
-//! Arguments: the number of connections; `nothing` or `hello`, the first bytes of each; the addresses.
+//! The program runs in a process of its own. So its file descriptors and its memory do not count for the process under
+//! test.
+//!
+//! Arguments: the number of connections, the first bytes of each connection (`nothing` or `hello`), and the addresses.
 
 #![expect(clippy::print_stdout, reason = "the suite reads its output")]
 

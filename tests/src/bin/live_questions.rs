@@ -1,4 +1,5 @@
-//! `cargo xtask live-questions`: asks a live service twenty questions and compares its answers with the emulator's.
+//! `cargo xtask live-questions`: asks a live service twenty questions, and compares the answers with those of the
+//! emulator.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! JSON bodies: parsing, encoding and parsing again gives the same value.
+//! Parses JSON bodies. Checks that encoding and parsing the result again gives the same value.
 
 use std::fmt::Debug;
 
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 /// The bodies of devices, DPS and the hub.
 pub(super) fn bodies(bytes: &[u8]) -> bool {
     let mut accepted = false;
-    // Never fails; returns the default if the body holds no error.
+    // This parser never fails. If the body contains no error, it returns the default.
     accepted |= ErrorBody::parse(bytes) != ErrorBody::default();
     if let Ok(body) = DeviceRegistration::parse(bytes) {
         accepted = true;
@@ -73,7 +73,7 @@ fn round_trips<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> bool {
     true
 }
 
-/// The value as JSON with a placeholder for each fraction, because parsing a fraction may change its last bit.
+/// Returns the value as JSON, with a placeholder for each fraction. Parsing a fraction may change its last bit.
 fn rounded(value: &impl Serialize) -> Value {
     fn round(value: &mut Value) {
         match value {

@@ -40,7 +40,7 @@ fn check_token(token: &SasToken, text: &str) {
     assert!(!token.redact(&format!("refused: {text}")).contains(text), "`redact` removes the token");
 }
 
-/// Checks that a token for any resource is parsed to the values with which it was signed.
+/// Signs a token for this resource, and parses the token. The parser must return the values of the signed token.
 fn check_signing(resource: &str) {
     if resource.is_empty() {
         return;
@@ -70,7 +70,8 @@ fn check_connection_string(read: &ConnectionString) {
     for (name, value) in parts(read) {
         text.extend(value.map(|it| format!("{name}={it};")));
     }
-    // This part is last because the parser ignores white space at the end.
+    // `x509` must be the last part: the parser removes white space at the end of the text. If another part were last,
+    // its value could lose white space.
     text.push_str(if read.is_x509() { "x509=true" } else { "x509=false" });
     let again = ConnectionString::parse(&text).expect("the same parts");
     assert_eq!((parts(&again), again.is_x509()), (parts(read), read.is_x509()));

@@ -1,7 +1,8 @@
-//! The bodies of the fuzz targets, one function for each parser that reads from the network.
+//! The functions of the fuzz targets. There is one function for each parser that reads data from the network.
 //!
-//! Each function takes bytes, panics if a promise is broken, and returns whether a parser accepted them. They run under
-//! libFuzzer in `fuzz/`, and on the committed corpora in every test run.
+//! Each function takes bytes. It panics if a parser breaks a promise, and returns `true` if a parser accepts the bytes.
+//!
+//! libFuzzer runs the functions in `fuzz/`. Every test run calls the functions with the committed corpora.
 
 mod bodies;
 mod credentials;
@@ -10,7 +11,7 @@ mod requests;
 mod topics;
 mod websocket;
 
-/// A target: its name, which is also the name of its corpus and its program in `fuzz/`, and its body.
+/// A fuzz target: its name and its function. Its corpus and its program in `fuzz/` have the same name.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
@@ -39,7 +40,7 @@ pub fn run(name: &str, bytes: &[u8]) -> bool {
     body(bytes)
 }
 
-/// The bytes as UTF-8. Parsers of text accept only UTF-8.
+/// Returns the bytes as text. Text parsers read only UTF-8, so other bytes give `None`.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

@@ -1,21 +1,22 @@
-//! MQTT packets, as the client and the emulator read them.
+//! Parses MQTT packets, once as the client does and once as the emulator does.
 
 use hubward_emulator::fuzzing as emulator;
 use hubward_mqtt::fuzzing as client;
 
 use crate::packets::{kind, lengths};
 
-/// A small limit, so that many packets exceed it.
+/// Maximum length of a packet. The limit is small, so that many packets exceed it.
 const MAX_LENGTH: usize = 512;
 
-/// Packets that the client reads. The first byte says whether the client expects a CONNACK.
+/// Parses a packet as the client does. If the first byte is odd, the client expects a CONNACK.
 pub(super) fn client_packets(bytes: &[u8]) -> bool {
     let Some((choice, bytes)) = bytes.split_first() else { return false };
     let first = choice & 1 == 1;
     let Ok(Some(read)) = client::read(bytes, MAX_LENGTH, first) else { return false };
     check_taken(bytes, read.taken, |part| matches!(client::read(part, MAX_LENGTH, first), Ok(None)));
     if let Some(again) = &read.again {
-        // Our packet is shorter if the original has an overlong length. It is never longer.
+        // A packet may encode its length in more bytes than necessary. The client never does this. So its packet may be
+        // shorter than the original, but never longer.
         assert!(again.len() <= read.taken, "{} bytes became {}", read.taken, again.len());
         let second = client::read(again, MAX_LENGTH, first).expect("our own packet").expect("a whole one");
         assert_eq!(second.taken, again.len());
@@ -29,11 +30,12 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
     let Ok(Some(read)) = emulator::read(bytes, MAX_LENGTH) else { return false };
     check_taken(bytes, read.taken, |part| matches!(emulator::read(part, MAX_LENGTH), Ok(None)));
     if let Some(again) = &read.again {
-        // A strict decoder accepts only one encoding of a packet.
+        // The decoder of the emulator is strict: it accepts only one encoding of each packet.
         assert_eq!(again, &bytes[..read.taken]);
         let is_message = bytes[0] >> 4 == kind::PUBLISH;
         if is_message && bytes[0] & 0b0100 == 0 {
-            // The lenient decoder must accept each packet that the strict one accepts, with the same length.
+            // The decoder of the client is lenient. It must accept every packet that the strict decoder accepts, with
+            // the same length.
             let other =
                 client::read(bytes, MAX_LENGTH, false).expect("strict implies lenient").expect("a whole packet");
             assert_eq!(other.taken, read.taken);
@@ -42,7 +44,8 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
     true
 }
 
-/// Checks that the decoder consumed as many bytes as the packet's length says, and that it does not accept fewer bytes.
+/// Checks that the decoder consumed exactly the bytes of the packet. Checks also that it does not accept a part of the
+/// packet.
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");

@@ -1,4 +1,4 @@
-//! Requests to the service APIs: twin queries and headers.
+//! Parses requests to the service APIs: twin queries and headers.
 
 use hubward_emulator::fuzzing;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub(super) fn queries(bytes: &[u8]) -> bool {
     text(bytes).and_then(|it| fuzzing::query(it, &twin())).is_some()
 }
 
-/// One header per line: If-Match, page size, continuation.
+/// The input has one header value per line, in this order: If-Match, page size, continuation.
 pub(super) fn page_headers(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|it| *it == b'\n');
     let mut line = || lines.next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Topics, property bags, user names and paths: parsing, encoding and parsing again gives the same value.
+//! Parses topics, property bags, user names and paths. Checks that encoding and parsing the result again gives the same
+//! value.
 
 use std::fmt::Debug;
 
@@ -12,14 +13,15 @@ use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 
 use super::text;
 
-/// Whether the parser accepts the text. If it does, encoding and parsing again must give the same value.
+/// Returns `true` if the parser accepts the text. In that case, encodes the result and parses it again. The value must
+/// not change.
 fn round_trips<T: PartialEq + Debug>(read: Result<T, ProtoError>, write: impl Fn(&T) -> Result<T, ProtoError>) -> bool {
     let Ok(read) = read else { return false };
     assert_eq!(write(&read).as_ref(), Ok(&read));
     true
 }
 
-/// Every topic and filter of a device `d1` and of its module `m1`.
+/// Parses the text as every topic and filter of the device `d1` and its module `m1`.
 pub(super) fn topics(bytes: &[u8]) -> bool {
     let Some(topic) = text(bytes) else { return false };
     let device =
@@ -55,7 +57,8 @@ pub(super) fn topics(bytes: &[u8]) -> bool {
     accepted
 }
 
-/// Encoding puts the system properties first. After that, parsing and encoding change nothing.
+/// Checks a telemetry topic. The encoder writes system properties first, so it may change the order once. After that,
+/// parsing and encoding must change nothing.
 fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
     let message = Message::from_wire("body".into(), &topic.bag);
     match TelemetryTopic::encode(&TelemetryTopic::prefix(identity), &message) {
@@ -63,12 +66,12 @@ fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
             let second = TelemetryTopic::parse(identity, &text).expect("our own topic");
             assert_eq!(Message::from_wire("body".into(), &second.bag), message);
         }
-        // Encoding makes a text up to three times longer.
+        // An encoded text may be three times as long as the original, so it may exceed the limit.
         Err(problem) => assert!(matches!(problem, ProtoError::TooLarge { .. }), "{problem}"),
     }
 }
 
-/// The property bag at the end of a topic.
+/// Parses the text as the property bag at the end of a topic.
 pub(super) fn property_bags(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     round_trips(PropertyBag::parse(text), |bag| {
@@ -84,7 +87,8 @@ pub(super) fn property_bags(bytes: &[u8]) -> bool {
     })
 }
 
-/// The user name in a CONNECT, or the equivalent over HTTPS: method, space, path, and optionally `?` and a query.
+/// Parses the user name of a CONNECT, or the same values of an HTTPS request: method, space, path, and optionally `?`
+/// and a query.
 pub(super) fn user_names(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let mut accepted = round_trips(HubUsername::parse(text), |it| HubUsername::parse(&it.encode()));

@@ -1,4 +1,4 @@
-//! WebSocket frames, as client and server read them.
+//! Parses WebSocket frames, once as the client does and once as the server does.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use hubward_ws::WebSocketStream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// A peer with fixed output that accepts any input.
+/// A peer that sends fixed bytes and accepts all bytes that it gets.
 #[derive(Debug, Default)]
 struct Script {
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl AsyncWrite for Script {
     }
 }
 
-/// The first byte says whether a server or a client reads.
+/// If the first byte is odd, a server reads the frames. Otherwise a client reads them.
 pub(super) fn websocket(bytes: &[u8]) -> bool {
     let Some((choice, bytes)) = bytes.split_first() else { return false };
     let is_server = choice & 1 == 1;
@@ -54,7 +54,7 @@ pub(super) fn websocket(bytes: &[u8]) -> bool {
     !content.is_empty()
 }
 
-/// All content, and the error at the end.
+/// Returns the content of all frames, and the error at the end.
 fn read(bytes: &[u8], is_server: bool, step: usize) -> (Vec<u8>, Option<ErrorKind>) {
     let script = Script { bytes: bytes.to_vec(), step, ..Script::default() };
     now(async {
@@ -71,7 +71,7 @@ fn read(bytes: &[u8], is_server: bool, step: usize) -> (Vec<u8>, Option<ErrorKin
     })
 }
 
-/// Checks that a server reads the bytes that a client writes.
+/// Checks that a server can read the bytes that a client writes.
 fn check_return(bytes: &[u8]) {
     let written = now(async {
         let mut script = Script::default();
@@ -84,7 +84,7 @@ fn check_return(bytes: &[u8]) {
     assert_eq!(read(&written, true, 7), (bytes.to_vec(), None));
 }
 
-/// The result of a future that never waits.
+/// Returns the result of a future that completes at its first poll.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

@@ -1,5 +1,5 @@
-//! The tools of a question: it sends requests and records them, creates devices that the run deletes at the end, and
-//! records observations for the comparison.
+//! A question uses these functions to ask the cloud. They send and record requests. They create devices, which the run
+//! deletes at the end. They also record observations for the comparison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Asker {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An ID that is unique to this run and question.
+    /// Returns an ID that no other run and no other question uses.
     pub(super) fn id(&self, name: &str) -> String {
         format!("{}-{:02}-{name}", self.cloud.prefix, self.notes().number)
     }
@@ -63,12 +63,13 @@ impl Asker {
         self.notes().observations.push((name.into(), Finding::Seen(what)));
     }
 
-    /// Records why the run did not ask the cloud.
+    /// Records the reason why the run did not ask the cloud for this observation.
     pub(super) fn not_asked(&self, name: impl Into<String>, reason: impl Into<String>) {
         self.notes().observations.push((name.into(), Finding::NotAsked(reason.into())));
     }
 
-    /// Records status and error code, and the shape of the body if the status is 400 or above.
+    /// Records the status and the error code of a reply. If the status is 400 or above, also records the shape of the
+    /// body.
     pub(super) fn observe_reply(&self, name: &str, reply: &Reply) {
         self.observe(name, reply.summary());
         if reply.status.is_some_and(|it| it >= 400) {
@@ -76,7 +77,7 @@ impl Asker {
         }
     }
 
-    /// Records a request and its answer without secrets.
+    /// Removes the secrets from a request and its answer, and records both texts.
     pub(super) fn exchange(&self, request: &str, answer: &str) {
         let (request, answer) = (self.cloud.mask.apply(request), self.cloud.mask.apply(answer));
         self.notes().keep(&request, &answer);
@@ -88,7 +89,7 @@ impl Asker {
         self.ask_as(api, method, path, Some(&token), headers, body.as_bytes()).await
     }
 
-    /// Sends a request with this token, or without a token.
+    /// Sends a request. If `token` is `None`, the request has no token.
     pub(super) async fn ask_as(
         &self,
         api: Api,
@@ -118,7 +119,8 @@ impl Asker {
         reply
     }
 
-    /// Sends a request to the hub once, even if the hub throttles it, and waits for the answer at most `limit`.
+    /// Sends a request to the hub only once, even if the hub throttles the request. Waits at most `limit` for the
+    /// answer.
     pub(super) async fn ask_once(&self, method: &str, path: &str, body: &[u8], limit: Duration) -> Reply {
         let token = self.cloud.owner_token(&self.cloud.hub);
         let headers = all_headers(Some(&token), &[], body);
@@ -163,7 +165,7 @@ impl Asker {
         Ok(Device { id, module: Some(name.to_owned()), key })
     }
 
-    /// Creates an individual enrollment with generated keys and returns the primary key.
+    /// Creates an individual enrollment with generated keys. Returns the primary key.
     pub(super) async fn enrollment(&self, id: &str, more: &str) -> Result<SharedKey, String> {
         let key = self.key()?;
         let body = self.enrollment_body(id, &key, more)?;
@@ -172,19 +174,20 @@ impl Asker {
         Ok(key)
     }
 
-    /// Returns the body of an individual enrollment, and marks the enrollment for deletion.
+    /// Returns the body of an individual enrollment. Adds the enrollment to the resources that the run deletes at the
+    /// end.
     pub(super) fn enrollment_body(&self, id: &str, key: &SharedKey, more: &str) -> Result<String, String> {
         self.cloud.created.add(Resource::Enrollment(id.to_owned()));
         Ok(format!("{{\"registrationId\":\"{id}\",\"attestation\":{}{more}}}", attestation(key, &self.key()?)))
     }
 
-    /// Returns the body of an enrollment group, and marks the group for deletion.
+    /// Returns the body of an enrollment group. Adds the group to the resources that the run deletes at the end.
     pub(super) fn group_body(&self, id: &str) -> Result<String, String> {
         self.cloud.created.add(Resource::Group(id.to_owned()));
         Ok(format!("{{\"enrollmentGroupId\":\"{id}\",\"attestation\":{}}}", attestation(&self.key()?, &self.key()?)))
     }
 
-    /// Generates a key that the run masks in all output.
+    /// Generates a key. The run masks the key in all output.
     pub(super) fn key(&self) -> Result<SharedKey, String> {
         let key = SharedKey::generate().map_err(|error| error.to_string())?;
         self.cloud.mask.learn(&key.expose_base64());
@@ -205,7 +208,7 @@ impl Asker {
         Login { host, client_id, username, password, clean: true }
     }
 
-    /// Connects a device; the question stops if the hub refuses it.
+    /// Connects a device. If the hub refuses the device, returns an error, which stops the question.
     pub(super) async fn connect(&self, device: &Device) -> Result<Connection, String> {
         let (answer, line) = Connection::open(self, "login", &self.login(device)).await;
         line.ok_or_else(|| format!("the login of {} was answered with {answer}", device.id))
@@ -223,7 +226,7 @@ impl Asker {
         self.ask(Api::Hub, method, &path, &[], body).await
     }
 
-    /// Records the text of a body, without the parts that differ from run to run.
+    /// Records a body as text. Replaces the parts that differ from run to run.
     pub(super) fn observe_body(&self, name: &str, body: &[u8]) {
         self.observe(name, if body.is_empty() { "empty".into() } else { literal(body) });
     }
@@ -239,7 +242,7 @@ fn all_headers<'a>(token: Option<&str>, headers: &[(&'a str, &str)], body: &[u8]
     all
 }
 
-/// A device or module with two keys.
+/// A device or module, with its two keys.
 pub(super) fn identity(names: &str, key: &SharedKey, second: &SharedKey) -> String {
     format!("{{{names},\"authentication\":{{\"type\":\"sas\",\"symmetricKey\":{}}}}}", keys(key, second))
 }

@@ -1,4 +1,4 @@
-//! Records what a run creates, and deletes it.
+//! Records what a run creates, and deletes it at the end.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,16 +15,16 @@ const CONCURRENT_MAX: usize = 8;
 /// A resource that a run may have created.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Resource {
-    /// The registration record of a device. It must be deleted before the enrollment.
+    /// The registration record of a device. The run must delete it before the enrollment of the device.
     Registration(String),
     Enrollment(String),
     Group(String),
     Device(String),
-    /// A device that DPS assigned to a hub that this run cannot reach.
+    /// A device at another hub: DPS assigned the device to a hub for which this run has no login.
     AtOtherHub(String, String),
 }
 
-/// The resources of a run. A question adds a resource before it creates it.
+/// The resources of a run. A question adds each resource before it creates the resource.
 #[derive(Debug, Default)]
 pub(super) struct CreatedResources(Mutex<BTreeSet<Resource>>);
 
@@ -65,13 +65,14 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Deletes everything that the run may have created. Returns what it could not delete, and why.
+/// Deletes everything that the run may have created. Returns a text for each resource that it could not delete, with
+/// the reason.
 pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     let (at_other_hubs, resources): (Vec<_>, Vec<_>) =
         cloud.created.take().into_iter().partition(|it| matches!(it, Resource::AtOtherHub(..)));
     let not_deleted = delete_all(cloud, resources).await;
-    // After an interruption, a service may still complete an earlier request to create a resource. So this deletes
-    // resources again that did not exist, as well as those that failed.
+    // Try a second time to delete the resources that did not exist or could not be deleted. After an interruption, the
+    // service may have created a resource only now, because of an earlier request.
     let again = not_deleted.into_iter().map(|it| it.0).collect();
     let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
     let failed = not_deleted.map(|(resource, reply)| format!("{resource}: {}", reply.summary()));
@@ -80,7 +81,7 @@ pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     failed.chain(of_others).collect()
 }
 
-/// Deletes resources. Returns those that were not deleted, with the answers.
+/// Deletes resources. Returns the resources that the service did not delete, with the service's answers.
 async fn delete_all(cloud: &Arc<Cloud>, resources: Vec<Resource>) -> Vec<(Resource, Reply)> {
     let (mut running, mut not_deleted) = (JoinSet::new(), Vec::new());
     for resource in resources {

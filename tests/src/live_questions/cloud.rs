@@ -1,4 +1,4 @@
-//! A cloud that the run asks: its services, its logins, and how to reach it.
+//! A cloud that the run asks. It consists of the services, their logins, and the way to connect to them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub(super) const HUB_VERSION: &str = "api-version=2021-04-12";
 /// The API version of requests to the service API of DPS.
 pub(super) const DPS_VERSION: &str = "api-version=2021-10-01";
 
-/// Built-in policies besides `iothubowner`, each with the variable that holds its connection string.
+/// The built-in policies except `iothubowner`. Each has the name of the variable with its connection string.
 pub(super) const POLICIES: [(&str, &str); 4] = [
     ("service", "IOTHUB_CONNECTION_STRING_SERVICE"),
     ("device", "IOTHUB_CONNECTION_STRING_DEVICE"),
@@ -30,16 +30,16 @@ pub(super) const POLICIES: [(&str, &str); 4] = [
     ("registryReadWrite", "IOTHUB_CONNECTION_STRING_REGISTRYREADWRITE"),
 ];
 
-/// Largest number of concurrent TLS handshakes. A service drops a handshake that takes too long.
+/// Maximum number of concurrent TLS handshakes. A service drops a handshake that takes too long.
 const DIALS: usize = 16;
 
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// How often the run repeats a throttled request.
+/// Maximum number of times that the run repeats a throttled request.
 const THROTTLED_MAX: usize = 20;
 
-/// A service API and the policy that the run uses.
+/// A service API, and the policy with which the run uses it.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) host: String,
@@ -47,7 +47,7 @@ pub(super) struct Service {
     pub(super) key: SharedKey,
 }
 
-/// A hub and a DPS, live or emulated.
+/// A hub and a DPS, which are live or emulated.
 #[derive(Debug)]
 pub(super) struct Cloud {
     pub(super) hub: Service,
@@ -57,13 +57,13 @@ pub(super) struct Cloud {
     pub(super) scope: String,
     /// Keys of the hub's other policies.
     pub(super) policies: BTreeMap<&'static str, SharedKey>,
-    /// The prefix of every ID that this run creates.
+    /// The text with which every ID of this run begins.
     pub(super) prefix: String,
     pub(super) names: Names,
     pub(super) mask: Mask,
     pub(super) created: CreatedResources,
     pub(super) time: TimeControl,
-    /// Locked by questions that read data of the whole hub, or advance the clock.
+    /// A lock for questions that read data of the whole hub or advance the clock. Only one of them runs at a time.
     pub(super) exclusive: Mutex<()>,
     tls: TlsDialer,
     rules: Vec<DialOverride>,
@@ -72,7 +72,8 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    /// Reads the variables that `hubward emulator env` prints, or that the user sets for a live hub.
+    /// Reads the settings from variables. The command `hubward emulator env` prints these variables for an emulator.
+    /// For a live hub, the user sets them.
     pub(super) async fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let need = |name: &str| variable(name).filter(|it| !it.is_empty()).ok_or_else(|| format!("{name} is not set"));
         let hub = service("IOTHUB_CONNECTION_STRING", &need("IOTHUB_CONNECTION_STRING")?)?;
@@ -137,7 +138,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// Whether every service runs on this machine.
+    /// Returns `true` if every service runs on this machine.
     pub(super) fn is_local(&self) -> bool {
         [(&self.hub.host, 443), (&self.hub.host, 8883), (&self.dps.host, 443)]
             .into_iter()
@@ -162,7 +163,8 @@ impl Cloud {
         }
     }
 
-    /// Sends a request and waits for the answer. Repeats a throttled request after the service's Retry-After.
+    /// Sends a request and waits for the answer. If the service throttles the request, waits for the service's
+    /// Retry-After and sends the request again.
     pub(super) async fn request(
         &self,
         host: &str,
@@ -183,7 +185,7 @@ impl Cloud {
         self.exchange(host, &bytes, ANSWER).await
     }
 
-    /// Sends bytes to the HTTPS port once.
+    /// Sends bytes to the HTTPS port once, and waits for the answer.
     pub(super) async fn exchange(&self, host: &str, bytes: &[u8], limit: Duration) -> Reply {
         match self.dial(host, 443).await {
             Ok(stream) => {
@@ -195,7 +197,7 @@ impl Cloud {
         }
     }
 
-    /// Signs a token that the run masks in all output.
+    /// Signs a token. The run masks the token's signature in all output.
     pub(super) fn token(&self, key: &SharedKey, resource: &str, policy: Option<&str>, expiry: UnixSeconds) -> String {
         let token = SasToken::sign(key, resource, expiry, policy).expose().to_owned();
         for field in token.split('&') {
@@ -206,7 +208,7 @@ impl Cloud {
         token
     }
 
-    /// Signs a token of a service's policy.
+    /// Signs a token for a service, with the policy that the run uses.
     pub(super) fn owner_token(&self, service: &Service) -> String {
         self.token(&service.key, &service.host, Some(&service.policy), in_an_hour())
     }

@@ -2,7 +2,7 @@
 
 use super::record::{Answer, Finding};
 
-/// Placeholder for an observation that only the other cloud has.
+/// The text for an observation that only one of the two clouds has.
 const ABSENT: &str = "(not observed)";
 
 /// One observation that differs.
@@ -14,8 +14,8 @@ pub(super) struct Difference {
     pub(super) emulator: String,
 }
 
-/// The differences, in the order of questions and observations. An observation that a run did not ask for does not
-/// count.
+/// Returns the differences, in the order of questions and observations. Ignores an observation that one of the runs did
+/// not ask for.
 pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {
     let mut found = Vec::new();
     for answer in live {
@@ -35,7 +35,7 @@ pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Differenc
     found
 }
 
-/// The observation; `None` if the run did not ask the cloud.
+/// Returns the text of an observation. Returns `None` if the run did not ask for the observation.
 fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     match answer.finding(name) {
         Some(Finding::Seen(text)) => Some(text),
@@ -45,7 +45,7 @@ fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Whether an observation is a detail (`NAME: DETAIL`) of an observation that the run did not ask for.
+/// Returns `true` if an observation is a detail (`NAME: DETAIL`), and the run did not ask for the observation `NAME`.
 fn follows_unasked(answer: &Answer, name: &str) -> bool {
     answer.observations.iter().any(|(other, finding)| {
         let is_detail = name.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with(": "));

@@ -1,4 +1,5 @@
-//! An MQTT connection that sends exactly the packets of a question, and reports the answers of the service.
+//! An MQTT connection of a question. It sends exactly the packets that the question gives it, and reports the answers
+//! of the service.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use super::asker::Asker;
 use super::normal::literal;
 use crate::packets::{self, Connect, Packet, Publish, kind};
 
-/// How long a question waits for a packet. After that, silence is the service's answer.
+/// Time that a question waits for a packet. If no packet arrives in this time, the question records the silence as the
+/// answer.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Largest number of unread packets.
@@ -41,7 +43,7 @@ pub(super) struct Connection {
     pub(super) session_present: bool,
 }
 
-/// The result of waiting for a packet.
+/// The result of waiting for a packet: a packet, the end of the connection, or silence.
 enum Received {
     Packet(Packet),
     Closed,
@@ -49,7 +51,7 @@ enum Received {
 }
 
 impl Connection {
-    /// Logs in. Returns the answer of the service as text.
+    /// Logs in. Returns the answer of the service as text, and the connection if the service accepted the login.
     pub(super) async fn open(asker: &Asker, what: &str, login: &Login) -> (String, Option<Self>) {
         let stream = match asker.cloud.dial(&login.host, 8883).await {
             Ok(stream) => stream,
@@ -97,7 +99,7 @@ impl Connection {
         (answer, accepted.then_some(connection))
     }
 
-    /// Subscribes to all filters in one packet. Returns the answer of the service as text.
+    /// Sends one SUBSCRIBE with all filters. Returns the answer of the service as text.
     pub(super) async fn subscribe(&mut self, asker: &Asker, filters: &[(&str, u8)]) -> String {
         let id = self.id();
         self.write(&packets::subscribe(id, filters)).await;
@@ -113,13 +115,14 @@ impl Connection {
         answer
     }
 
-    /// Subscribes to a filter; the question stops if the service does not grant it.
+    /// Subscribes to a filter. If the service does not grant the subscription, returns an error, which stops the
+    /// question.
     pub(super) async fn must_subscribe(&mut self, asker: &Asker, filter: &str, qos: u8) -> Result<(), String> {
         let answer = self.subscribe(asker, &[(filter, qos)]).await;
         if answer == format!("SUBACK {qos:02x}") { Ok(()) } else { Err(format!("SUBSCRIBE {filter}: {answer}")) }
     }
 
-    /// Publishes. With quality of service 1, returns the answer of the service as text.
+    /// Sends a PUBLISH. With quality of service 1, returns the answer of the service as text.
     pub(super) async fn publish(&mut self, asker: &Asker, topic: &str, body: &[u8], qos: u8) -> String {
         let id = self.id();
         self.write(&packets::publish(topic, body, qos, id)).await;
@@ -135,7 +138,7 @@ impl Connection {
         answer
     }
 
-    /// Waits for the next PUBLISH from the service. The error says what happened instead.
+    /// Waits for the next PUBLISH from the service. If none arrives, the error says what happened.
     pub(super) async fn next(&mut self, asker: &Asker, limit: Duration) -> Result<Publish, &'static str> {
         let publish = match self.early.pop_front() {
             Some(publish) => publish,
@@ -164,7 +167,7 @@ impl Connection {
         }
     }
 
-    /// Sends a PINGREQ. Returns whether the service still answers on this connection.
+    /// Sends a PINGREQ. Returns a text that says whether the service still answers on this connection.
     pub(super) async fn ping(&mut self) -> &'static str {
         self.write(packets::PINGREQ).await;
         match self.wait_for(kind::PINGRESP).await {
@@ -174,7 +177,7 @@ impl Connection {
         }
     }
 
-    /// Whether the service closes the connection within this time.
+    /// Returns `true` if the service closes the connection within this time.
     pub(super) async fn is_ended_within(&mut self, limit: Duration) -> bool {
         let all = async {
             while let Some(packet) = self.packets.recv().await {
@@ -184,13 +187,13 @@ impl Connection {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
-    /// Sends a DISCONNECT, so that the service ends the connection at once.
+    /// Sends a DISCONNECT, and waits until the service has ended the connection.
     pub(super) async fn close(mut self) {
         self.write(packets::DISCONNECT).await;
         self.is_ended_within(Duration::from_secs(10)).await;
     }
 
-    /// Ignores a failed write: the next read then reports the end of the connection.
+    /// Writes bytes. Ignores a failure, because the next read then reports the end of the connection.
     async fn write(&mut self, bytes: &[u8]) {
         let _ = packets::write(&mut self.writer, bytes).await;
     }
@@ -203,7 +206,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the next packet of a type. Keeps earlier PUBLISH packets.
+    /// Waits for the next packet of this type. Keeps PUBLISH packets that arrive earlier for later calls.
     async fn wait_for(&mut self, kind: u8) -> Received {
         loop {
             match self.receive(SILENCE).await {
@@ -223,7 +226,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Closes the stream: the task holds its other half.
+        // The task uses the other half of the stream. Ending the task closes the stream.
         self.reader.abort();
     }
 }

@@ -1,4 +1,5 @@
-//! One HTTP/1.1 request per connection. The caller provides every byte, and the reply holds the unchanged answer.
+//! Sends one HTTP/1.1 request per connection. The caller provides every byte of the request, and gets the unchanged
+//! answer.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const HEAD_MAX: usize = 64 * 1024;
 /// Largest body, in bytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 
-/// The answer to a request, or the reason why there is none.
+/// The answer to a request, or the reason why the service sent no answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
     /// The status; `None` without an answer.
@@ -45,12 +46,12 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` if it is not JSON.
+    /// Returns the body as JSON. Returns `null` if the body is not JSON.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The error code of the service: the number, the name, or both.
+    /// Returns the error code of the service: its number, its name, or both.
     pub(super) fn code(&self) -> Option<String> {
         let body = self.json();
         let nested = ["Message", "message"].iter().find_map(|it| body[*it].as_str()).unwrap_or_default();
@@ -63,10 +64,10 @@ impl Reply {
         (!both.is_empty()).then(|| both.join(" "))
     }
 
-    /// Status and error code as a short text.
+    /// Returns the status and the error code as a short text.
     pub(super) fn summary(&self) -> String {
         match (self.status, self.code()) {
-            // Without a connection, the head holds the reason.
+            // If the connection failed, the head contains the reason.
             (None, _) if !self.head.is_empty() => format!("no answer: {}: {}", self.no_answer, self.head),
             (None, _) => format!("no answer: {}", self.no_answer),
             (Some(status), Some(code)) if status >= 400 => format!("{status}, code {code}"),
@@ -75,20 +76,20 @@ impl Reply {
         }
     }
 
-    /// Returns the reply if it is a success, otherwise a text that says what failed.
+    /// Returns the reply if its status is a success. Otherwise returns an error text that says what failed.
     pub(super) fn expect(self, what: &str) -> Result<Self, String> {
         if self.is_success() { Ok(self) } else { Err(format!("{what} failed: {}", self.summary())) }
     }
 }
 
-/// Writes the request and reads the answer, which may arrive before the request is complete.
+/// Writes the request and reads the answer. The service may answer before it has read the whole request.
 pub(super) async fn exchange<S>(stream: S, request: &[u8], limit: Duration) -> Reply
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
-        // A service that refuses a large body stops reading it, and sends its answer.
+        // Ignore a failed write. If a service refuses a large body, it stops reading the body and sends an answer.
         if writer.write_all(request).await.is_ok() {
             let _ = writer.flush().await;
         }
@@ -124,7 +125,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Reply> {
         None => false,
     };
     while !complete(&bytes) && bytes.len() < BODY_MAX {
-        // Keeps the part of a truncated body that has arrived.
+        // If the connection ends early, keep the part of the body that has arrived.
         match stream.read_buf(&mut bytes).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
@@ -134,7 +135,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Reply> {
     Some(reply)
 }
 
-/// Reads up to the empty line and leaves the bytes after it in `bytes`.
+/// Reads up to the empty line after the headers. Leaves all later bytes in `bytes`.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
@@ -148,7 +149,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) ->
     }
 }
 
-/// Decodes a chunked body; `None` while the last chunk is missing.
+/// Decodes a chunked body. Returns `None` if the last chunk has not arrived.
 fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     loop {

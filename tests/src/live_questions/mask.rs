@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The replacement for a secret.
 const MASKED: &str = "<masked>";
 
-/// Prefixes of secrets. A secret ends at the next character that it cannot contain.
+/// Texts that come before a secret. The secret ends at the first character that a secret cannot contain.
 const NAMES: [&str; 7] = [
     "sig=",
     "sharedaccesskey=",
@@ -19,7 +19,8 @@ const NAMES: [&str; 7] = [
     "\"secondarykey\": \"",
 ];
 
-/// Base64 of at least this length that ends in `=` counts as a key or a signature. 32 bytes have 43 characters.
+/// Base64 text that is at least this long and ends in `=` counts as a key or a signature. The base64 of 32 bytes has 43
+/// characters and one `=`.
 const KEY_LENGTH: usize = 40;
 
 /// Masks the secrets of a run.
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Known {
 }
 
 impl Mask {
-    /// Masks this text from now on, also in its percent-encoded forms.
+    /// From now on, masks this text. Also masks its percent-encoded forms.
     pub(super) fn learn(&self, secret: &str) {
         // Shorter texts could be ordinary words.
         if secret.len() < 12 {
@@ -50,7 +51,7 @@ impl Mask {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).0.extend(known);
     }
 
-    /// Learns the keys in an answer of a service.
+    /// Finds the keys in an answer of a service, and masks them from now on.
     pub(super) fn learn_keys(&self, value: &Value) {
         match value {
             Value::Object(members) => {
@@ -74,7 +75,7 @@ impl Mask {
                 text = text.replace(secret.as_str(), MASKED);
             }
         }
-        // Remaining padding would reveal the length of the secret.
+        // Also remove padding after a masked secret. The padding would reveal the length of the secret.
         let padded = format!("{MASKED}=");
         while text.contains(&padded) {
             text = text.replace(&padded, MASKED);
@@ -87,9 +88,9 @@ fn is_of_value(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=%-_".contains(&byte)
 }
 
-/// Masks the values after each of [`NAMES`].
+/// Masks the value after each text in [`NAMES`].
 fn without_named(text: &str) -> String {
-    // Converting ASCII to lower case does not change offsets.
+    // Converting ASCII to lower case does not change the position of any byte.
     let lower = text.to_ascii_lowercase();
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -108,7 +109,7 @@ fn without_named(text: &str) -> String {
     clean
 }
 
-/// Masks runs of base64 that are at least as long as a key and end in `=`.
+/// Masks each base64 text that is at least as long as a key and ends in `=`.
 fn without_base64(text: &str) -> String {
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/-_".contains(it);
     let mut clean = String::with_capacity(text.len());

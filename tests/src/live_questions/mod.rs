@@ -1,7 +1,7 @@
-//! Asks a live DPS and IoT Hub twenty questions that no public source answers. An emulator in this process answers the
-//! same questions, and the run lists the differences.
+//! Asks a live DPS and a live IoT Hub twenty questions that no public source answers. Asks an emulator in this process
+//! the same questions, and lists the differences.
 //!
-//! The questions build their requests by hand, because many of them are requests that no client would send.
+//! The questions build their requests by hand. A client would never send many of these requests.
 
 mod asker;
 mod cleanup;
@@ -31,18 +31,18 @@ use record::Answer;
 use reference::Reference;
 use tokio::signal;
 
-/// The cloud answered every question, with the same answers as the emulator.
+/// Exit code if the cloud answered every question, and all answers are equal to those of the emulator.
 const SAME: u8 = 0;
-/// The run could not ask, write or delete something.
+/// Exit code if the run could not ask, write or delete something.
 const INCOMPLETE: u8 = 1;
-/// The command line or a variable is wrong.
+/// Exit code if the command line or a variable is wrong.
 const USAGE: u8 = 2;
-/// The cloud answered every question, and an answer differs from that of the emulator.
+/// Exit code if the cloud answered every question, and at least one answer differs from that of the emulator.
 const DIFFERENT: u8 = 3;
 /// A signal ended the run.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the program with these arguments and the variables of this process.
+/// Runs the program with these arguments. Reads the environment variables of this process.
 pub async fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let options = match Options::parse(arguments) {
         Ok(Some(options)) => options,
@@ -96,7 +96,7 @@ async fn ask_and_report(cloud: &Arc<Cloud>, reference: &Reference, options: &Opt
             None
         }
     };
-    // Writes the answers before the deletion, which can take minutes and may be interrupted.
+    // Write the answers now. The deletion that follows can take minutes, and the user may interrupt it.
     let results = answers.map(|(live, emulated)| {
         let differences = compare::differences(&live, &emulated);
         let written = report::write(&options.out, &live, &emulated, &differences);

@@ -1,15 +1,16 @@
-//! Removes the parts of an observation that differ from run to run, so that two clouds can be compared.
+//! Replaces the parts of an observation that differ from run to run. After that, the observations of two clouds can be
+//! compared.
 
 use serde_json::Value;
 
-/// The names of one run, each with its placeholder.
+/// The names that one run uses. Each name has a placeholder.
 #[derive(Debug)]
 pub(super) struct Names(Vec<(String, &'static str)>);
 
 impl Names {
     pub(super) fn new(names: impl IntoIterator<Item = (String, &'static str)>) -> Self {
         let mut names: Vec<_> = names.into_iter().filter(|it| !it.0.is_empty()).collect();
-        // The longest name first, because a name may contain another one.
+        // The longest name is first, because a name may contain a shorter name.
         names.sort_by_key(|it| std::cmp::Reverse(it.0.len()));
         Self(names)
     }
@@ -35,7 +36,8 @@ impl Names {
     }
 }
 
-/// The length and the placeholder of a value at the start of the text that differs from run to run.
+/// Finds a value that differs from run to run, at the start of the text. Returns the length of the value and its
+/// placeholder.
 fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     if before.is_some_and(u8::is_ascii_alphanumeric) {
         return None;
@@ -57,8 +59,8 @@ fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     (run >= 16 && text.get(run).is_none_or(|it| !it.is_ascii_alphanumeric())).then_some((run, "HEX"))
 }
 
-/// Whether the text starts with the pattern: `x` matches a hexadecimal digit, `d` a decimal digit, any other byte
-/// itself.
+/// Returns `true` if the text starts with the pattern. In the pattern, `x` matches a hexadecimal digit and `d` matches
+/// a decimal digit. Any other byte matches only itself.
 fn fits(text: &[u8], pattern: &[u8]) -> bool {
     text.len() >= pattern.len()
         && text.iter().zip(pattern).all(|(byte, expected)| match expected {
@@ -68,7 +70,7 @@ fn fits(text: &[u8], pattern: &[u8]) -> bool {
         })
 }
 
-/// The shape of an answer: the names of members, the types of values, and the error codes.
+/// Returns the shape of an answer: the names of its members, the types of its values, and its error codes.
 pub(super) fn shape(body: &[u8]) -> String {
     if body.is_empty() {
         return "empty".into();
@@ -81,7 +83,7 @@ fn shape_of(value: &Value) -> String {
         Value::Null => "null".into(),
         Value::Bool(it) => it.to_string(),
         Value::Number(_) => "number".into(),
-        // The errors of a hub contain JSON as text.
+        // The errors of a hub contain a text that is itself JSON.
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(inner @ Value::Object(_)) => format!("text of {}", shape_of(&inner)),
             _ => "text".into(),
@@ -106,7 +108,7 @@ fn shape_of(value: &Value) -> String {
     }
 }
 
-/// Bytes as readable text: escapes everything but printable ASCII, and truncates long texts.
+/// Returns bytes as readable text. Escapes every byte that is not printable ASCII, and shortens long texts.
 pub(super) fn literal(bytes: &[u8]) -> String {
     const SHOWN: usize = 200;
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'");

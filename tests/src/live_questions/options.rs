@@ -67,7 +67,7 @@ fn numbers(text: &str) -> Result<Vec<u8>, String> {
     text.split(',').map(|it| number(it).ok_or_else(|| format!("`{it}` is not a number from 1 to 20"))).collect()
 }
 
-/// A folder name that sorts by time.
+/// Returns the name of a folder. The names sort by time.
 fn folder() -> String {
     #[expect(clippy::disallowed_methods, reason = "the name of the folder is the current time")]
     let at = OffsetDateTime::from(std::time::SystemTime::now());

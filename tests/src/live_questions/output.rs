@@ -1,7 +1,7 @@
-//! Output for the user.
+//! Prints text for the user.
 //!
-//! A closed pipe must not stop a run before it has deleted what it created. So a failed write only sets a flag, which
-//! the run reads at the end.
+//! If the user closes the pipe, the run must still delete what it has created. So a failed write does not end the run.
+//! It only sets a flag, and the run reads the flag at the end.
 
 use std::fmt::Arguments;
 use std::io::Write as _;

@@ -1,17 +1,18 @@
-//! The answer to a question: the observations to compare, and the raw requests and answers behind them.
+//! The answer to a question. It contains the observations that the run compares, and the requests and answers that led
+//! to these observations.
 
 use serde_json::{Value, json};
 
-/// Largest number of recorded exchanges per question. The run only counts the others.
+/// Maximum number of recorded exchanges per question. The run counts further exchanges but does not record them.
 const EXCHANGES_MAX: usize = 512;
 
-/// Largest number of recorded bytes of a request or an answer.
+/// Maximum number of recorded bytes of a request, and of an answer.
 const TEXT_MAX: usize = 4096;
 
 /// One observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// The behaviour of the cloud, without the parts that differ from run to run.
+    /// The behaviour of the cloud. Parts that differ from run to run are replaced.
     Seen(String),
     /// The reason why the run did not ask the cloud.
     NotAsked(String),
@@ -31,7 +32,7 @@ pub(super) struct Answer {
     pub(super) title: &'static str,
     pub(super) observations: Vec<(String, Finding)>,
     pub(super) exchanges: Vec<Exchange>,
-    /// The number of exchanges that are not recorded.
+    /// The number of exchanges that the run did not record.
     pub(super) skipped: usize,
     /// The reason why the question stopped early.
     pub(super) stopped: Option<String>,

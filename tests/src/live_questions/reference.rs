@@ -1,4 +1,4 @@
-//! A new emulator in this process, with which the run compares the cloud.
+//! A new emulator in this process. The run compares the cloud with it.
 
 use std::sync::Arc;
 

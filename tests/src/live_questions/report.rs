@@ -6,7 +6,8 @@ use std::path::Path;
 use super::compare::{self, Difference};
 use super::record::{Answer, Finding};
 
-/// Creates the folder before the first question, so that a failure does not lose answers.
+/// Creates the folder. The run calls this before the first question: if the folder cannot be created, no answers are
+/// lost.
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
@@ -54,7 +55,7 @@ fn summary(live: &[Answer], emulated: &[Answer], differences: &[Difference]) -> 
     text
 }
 
-/// The observations that the run did not ask for, and the reasons, one line each.
+/// Returns the observations that the run did not ask for. Each has one line with the reason.
 pub(super) fn not_asked(answers: &[Answer]) -> Vec<String> {
     let mut lines = Vec::new();
     for answer in answers {

@@ -1,4 +1,4 @@
-//! Asks one cloud the questions, several at the same time.
+//! Asks one cloud the questions. Several questions run at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::output::print_line;
 use super::questions::Question;
 use super::record::Answer;
 
-/// Largest number of concurrent questions, besides one exclusive question.
+/// Maximum number of questions that run at the same time. One exclusive question may run in addition.
 const CONCURRENT_MAX: usize = 4;
 
-/// Far longer than any question takes. A question that takes longer hangs.
+/// Maximum time of a question. Every question takes far less, unless it hangs.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Sends each service a request that changes nothing, to find a wrong login before the run creates anything.
+/// Sends each service a request that changes nothing. This finds a wrong login before the run creates anything.
 pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
     let paths = [
         (&cloud.hub, format!("/devices?top=1&{HUB_VERSION}"), "IOTHUB_CONNECTION_STRING"),
@@ -41,7 +41,7 @@ pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the questions. Returns the answers in the order of their numbers.
+/// Asks the questions. Returns the answers, sorted by the numbers of the questions.
 pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question], prints_progress: bool) -> Vec<Answer> {
     let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
     let (mut running, begun) = (JoinSet::new(), Instant::now());
@@ -71,7 +71,7 @@ pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question],
     while let Some(done) = running.join_next().await {
         answers.extend(done.ok());
     }
-    // If the task of a question panicked, adds an answer that says so.
+    // If the task of a question panicked, the question has no answer. Add an answer that reports the panic.
     for question in questions {
         if !answers.iter().any(|it: &Answer| it.number == question.number) {
             let mut answer = Answer::new(question.number, question.title);

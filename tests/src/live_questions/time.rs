@@ -1,4 +1,4 @@
-//! Advances the time of a cloud: by waiting, or by moving the clock of an emulator.
+//! Advances the time of a cloud. For a live cloud the run waits, and for an emulator it moves the clock.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::sync::Mutex;
 
 use super::http::{self, Reply};
 
-/// How the run advances the time of a cloud.
+/// The way in which the run advances the time of a cloud.
 #[derive(Debug)]
 pub(super) enum TimeControl {
     /// Waits.
     Real,
-    /// Moves the clock of an emulator through its admin port.
+    /// The run moves the clock of an emulator through its admin port.
     Clock(Admin),
 }
 
@@ -21,7 +21,7 @@ pub(super) enum TimeControl {
 pub(super) struct Admin {
     /// `HOST:PORT`.
     address: String,
-    /// Locked while the clock is read and set.
+    /// A lock that is held while the run reads the clock and sets it.
     clock: Mutex<()>,
 }
 

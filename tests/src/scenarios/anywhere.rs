@@ -1,5 +1,5 @@
-//! Scenarios for any DPS with an enrolled device, also a live one. They register the given ID and send telemetry, and
-//! change nothing else.
+//! Scenarios that may run against any DPS with an enrolled device, also a live one. They only register the given ID and
+//! send telemetry.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ pub(super) async fn provisions(settings: Settings) -> Outcome {
     })
 }
 
-/// Registering twice gives the same hub and device ID.
+/// A device that registers twice gets the same hub and the same device ID.
 pub(super) async fn provisions_again(settings: Settings) -> Outcome {
     let first = context("the first time", settings.provision().await)?;
     let second = context("the second time", settings.provision().await)?;
     ensure(first.identity() == second.identity(), || format!("first {}, then {}", first.identity(), second.identity()))
 }
 
-/// Sends ten messages without waiting in between, as Microsoft's sample does.
+/// Sends ten messages at once and then waits for the acknowledgements, as Microsoft's sample does.
 pub(super) async fn sends_ten_at_once(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let mut receipts = Vec::new();
@@ -42,7 +42,7 @@ pub(super) async fn sends_ten_at_once(settings: Settings) -> Outcome {
     ensure(closed.is_clean(), || format!("unsent messages: {closed:?}"))
 }
 
-/// System and application properties, with characters that need encoding.
+/// Sends system properties and application properties. Some of their characters need encoding.
 pub(super) async fn sends_every_property(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let message = context("JSON", Message::json(&serde_json::json!({"windSpeed": 12.5})))?
@@ -56,7 +56,7 @@ pub(super) async fn sends_every_property(settings: Settings) -> Outcome {
     context("closing", hub.close(FLUSH).await).map(|_| ())
 }
 
-/// The client refuses a message above the hub's limit, and sends the next one.
+/// The client refuses a message that exceeds the hub's limit. It still sends the next message.
 pub(super) async fn refuses_oversize_before_sending(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let refused = hub.send(Message::new(vec![b'x'; limits::TELEMETRY_MAX + 1])).await;
@@ -70,7 +70,7 @@ pub(super) async fn refuses_oversize_before_sending(settings: Settings) -> Outco
 /// `close` sends the queued messages first.
 pub(super) async fn closes_with_queued_messages(settings: Settings) -> Outcome {
     let assignment = context("provisioning", settings.provision().await)?;
-    // The client is not connected yet, so it queues every message below.
+    // The client is not connected yet. So it first queues all messages below.
     let options = HubOptions::default().window(4);
     let hub = context("setting up", settings.hub_settings(&assignment).options(|it| it.hub_options(options)).spawn())?;
     let mut receipts = Vec::new();

@@ -1,5 +1,5 @@
-//! Messages from the cloud: the client does not receive them without a receiver, and the hub keeps them until the
-//! application completes them.
+//! Messages from the cloud. Without a receiver, the client gets no messages. The hub keeps each message until the
+//! application completes it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,31 +23,31 @@ pub(super) fn send(cloud: &Cloud, bodies: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// The device's queue at the hub: the delivery count and the state of each message.
+/// Returns the delivery count and the state of each message in the device's queue.
 fn queued(cloud: &Cloud) -> Vec<(u32, CloudMessageState)> {
     let messages = cloud.emulator.cloud_messages(HUB, "dev-1");
     messages.iter().map(|it| (it.delivery_count, it.state)).collect()
 }
 
-/// Waits until `count` messages are left in the device's queue.
+/// Waits until the device's queue contains `count` messages.
 pub(super) async fn wait_for_queue_length(cloud: &Cloud, count: usize) {
     cloud.emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1").len() == count).then_some(())).await;
 }
 
-/// Receives the next message, which must have this body.
+/// Receives the next message, and checks that it has this body.
 pub(super) async fn next(messages: &mut CloudMessages, body: &str) -> Result<hubward::CloudMessage, String> {
     let message = context("a message", messages.next().await)?;
     ensure(message.body == body, || format!("expected `{body}`, received {:?}", message.message()))?;
     Ok(message)
 }
 
-/// Waits until the hub has read everything that the client wrote before.
+/// Waits until the hub has read everything that the client has written.
 async fn wait_for_hub(hub: &HubClient) -> Outcome {
     context("telemetry", hub.send(Message::new("settled")).await)
 }
 
-/// A client without a receiver does not receive messages. With a receiver, they arrive in order, and completing them
-/// empties the queue.
+/// Without a receiver, the client gets no messages. With a receiver, it gets the messages in order. After the
+/// application has completed all messages, the device's queue is empty.
 pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     send(&cloud, &["1", "2"])?;
@@ -67,8 +67,8 @@ pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind
     ensure(hub.counts() == Default::default(), || format!("{:?}", hub.counts()))
 }
 
-/// If the hub kept the session, it delivers at once, even if the application has no receiver yet. Until then the client
-/// keeps the messages and does not acknowledge them.
+/// A hub that kept the session delivers messages at once, even if the application has no receiver yet. The client keeps
+/// these messages and does not acknowledge them until the application completes them.
 pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let hub = device.connect().await?;
@@ -80,7 +80,8 @@ pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportK
 
     send(&cloud, &["while away", "and another"])?;
     let hub = device.connect().await?;
-    // Without a receiver the client does not subscribe. The hub delivers because of the old subscription.
+    // The client has no receiver, so it does not subscribe. The hub delivers the messages because the session still
+    // contains the old subscription.
     cloud
         .emulator
         .wait_until(|_| queued(&cloud).iter().all(|it| it.1 == CloudMessageState::Invisible).then_some(()))
@@ -94,8 +95,8 @@ pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportK
     Ok(())
 }
 
-/// The hub delivers a message again if the application dropped it, or if the connection was lost before the application
-/// completed it.
+/// The application drops one message. Before it completes another message, the connection is lost. The hub delivers the
+/// two messages again.
 pub(super) async fn a_dropped_message_is_redelivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -117,8 +118,8 @@ pub(super) async fn a_dropped_message_is_redelivered(cloud: Cloud, kind: Transpo
     ensure(counts.messages_unsettled == 1 && counts.messages_stale == 1, || format!("{counts:?}"))
 }
 
-/// The client acknowledges messages in the order of their arrival, so it delays the acknowledgement of a message that
-/// the application completes early.
+/// The client must acknowledge messages in the order in which they arrived. If the application completes a later
+/// message first, the client delays the acknowledgement of this message.
 pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -140,8 +141,8 @@ pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKin
     Ok(())
 }
 
-/// System and application properties arrive exactly as the sender set them: no value, an empty value, a plus, a percent
-/// sign, and every character that needs encoding.
+/// Properties of the system and of the application arrive exactly as the sender set them. The test sends a property
+/// without a value, an empty value, a plus, a percent sign, and every character that needs encoding.
 pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -195,8 +196,8 @@ pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: Transpo
     ensure(message.body == large, || format!("{} bytes", message.body.len()))
 }
 
-/// MQTT does not support abandon and reject. The client says so without sending anything, and the application can still
-/// complete the message.
+/// A device cannot abandon or reject a message over MQTT. The client returns an error and sends nothing. The
+/// application can still complete the message.
 pub(super) async fn abandon_and_reject_are_unsupported(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let abilities = hub.abilities();
@@ -221,7 +222,8 @@ pub(super) async fn abandon_and_reject_are_unsupported(cloud: Cloud, kind: Trans
     })
 }
 
-/// Only one receiver exists at a time. The next one continues where the last one stopped.
+/// An application has at most one receiver at a time. After a receiver is dropped, the next receiver gets the messages
+/// that follow.
 pub(super) async fn one_receiver_at_a_time(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut first = context("receiving", hub.cloud_messages())?;
@@ -236,8 +238,8 @@ pub(super) async fn one_receiver_at_a_time(cloud: Cloud, kind: TransportKind) ->
     Ok(())
 }
 
-/// An application that does not read its messages can still send. The client counts the messages that it discards, and
-/// the hub keeps the others.
+/// An application that does not read its messages can still send telemetry. The client counts the messages that it
+/// cannot keep, and the hub keeps these messages.
 pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = fast_reconnect().receive_queue(5).method_calls(2);
     let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;
@@ -261,7 +263,8 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
         cloud.emulator.invoke_method(HUB, "dev-1", invocation)
     };
     for _ in 0..4 {
-        // The application does not answer two calls, and the client refuses two.
+        // The client accepts two of the four calls, and the application does not answer them. The client refuses the
+        // other two calls.
         drop(call().await);
     }
     let mut receipts = Vec::new();
@@ -274,16 +277,16 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
     ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())?;
 
-    // The hub still has every message and allows 16 unacknowledged ones. The client counts the messages beyond its
-    // queue.
+    // The hub still has every message. It sends at most 16 messages that are not acknowledged. The client counts the
+    // messages that do not fit into its queue.
     let delivered = || queued(&cloud).iter().filter(|it| it.0 > 0).count();
     cloud.emulator.wait_until(|_| (delivered() == 16).then_some(())).await;
     wait_for_hub(&hub).await?;
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The receiver is read for the first time, and its last state is the newest. (If many changes arrive before the
-    // answer to the first read, the client reads the twin again.)
+    // The application reads this receiver for the first time. It must get the newest state in the end. (If many changes
+    // arrive before the first answer about the twin, the client reads the twin again.)
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

@@ -1,4 +1,4 @@
-//! Scenarios that inspect the cloud's side, or in which the cloud misbehaves.
+//! Scenarios that inspect the cloud's side. In some scenarios the cloud misbehaves.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::scenario::{Outcome, context, ensure};
 
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// A device of a group registers with a key derived from the group's primary or secondary key.
+/// A device of a group registers with a derived key. The key is derived from the group's primary key or secondary key.
 pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let primary = settings(&group.vars("pump-1")).transport(kind);
@@ -27,7 +27,7 @@ pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKi
     ensure(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
 }
 
-/// If a device has an individual enrollment, DPS does not use the enrollment of its group.
+/// DPS ignores the group of a device that has an individual enrollment.
 pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let own = context("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
@@ -37,7 +37,7 @@ pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind
     ensure(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
 }
 
-/// The hub uses the device ID of the enrollment, and telemetry works with it.
+/// The device gets the device ID of its enrollment, and sends telemetry with it.
 pub(super) async fn device_id_may_differ_from_registration_id(cloud: Cloud, kind: TransportKind) -> Outcome {
     let enrolled = context("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
     let hub = context("connecting", settings(&enrolled.vars()).transport(kind).connect().await)?;
@@ -46,7 +46,7 @@ pub(super) async fn device_id_may_differ_from_registration_id(cloud: Cloud, kind
     ensure(device.is_some(), || "the registry has no device with this ID".into())
 }
 
-/// A device can register and connect with either key of its enrollment.
+/// A device can register and connect with the primary key and with the secondary key of its enrollment.
 pub(super) async fn secondary_key_works(cloud: Cloud, kind: TransportKind) -> Outcome {
     let enrolled = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let mut settings = settings(&enrolled.vars()).transport(kind);
@@ -55,7 +55,7 @@ pub(super) async fn secondary_key_works(cloud: Cloud, kind: TransportKind) -> Ou
     context("sending", hub.send(Message::new("x")).await)
 }
 
-/// The payload of the registration reaches DPS, and the payload of the allocation reaches the device.
+/// DPS gets the payload of the registration. The device gets the payload of the allocation.
 pub(super) async fn payload_is_sent_and_returned(cloud: Cloud, kind: TransportKind) -> Outcome {
     let answer = json!({"floor": 3, "städte": ["Köln"]});
     let enrolled = context("an enrollment", cloud.emulator.enrollment("dev-1").payload(answer.clone()).create())?;
@@ -69,7 +69,7 @@ pub(super) async fn payload_is_sent_and_returned(cloud: Cloud, kind: TransportKi
     })
 }
 
-/// DPS spreads devices over several hubs, and each device sends to its own hub.
+/// DPS spreads the devices over several hubs. Each device sends to its own hub.
 pub(super) async fn devices_are_spread_over_the_hubs(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let hubs = ["localhost", "127.0.0.1"];
@@ -109,18 +109,20 @@ pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind)
     ensure(log.total() == sent.len() as u64, || format!("{} entries", log.total()))
 }
 
-/// The client waits for the Retry-After of the registration and of a 429.
+/// The client waits as long as the Retry-After says: after a registration, and after a refusal with 429.
 pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;
     context("a fault", cloud.emulator.fault(Point::DpsRegister, Fault::throttled("1")))?;
     let started = Instant::now();
     context("provisioning", cloud.device("dev-1").transport(kind).provision().await)?;
-    // 1 s after the 429, 1 s after the registration, 1 s after a poll with the status `assigning`.
+    // The client waits for 1 s three times: after the 429, after the registration, and after a poll with the status
+    // `assigning`.
     ensure(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
 }
 
-/// The client ignores answers that arrive twice, late, for another request, or before their PUBACK.
+/// The client ignores unexpected answers: an answer that arrives twice, for another request, or before the PUBACK. It
+/// also reads an answer that arrives byte by byte.
 pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind) -> Outcome {
     for (number, fault) in [Fault::Duplicate, Fault::Stray, Fault::BeforePuback, Fault::Drip(Duration::from_millis(1))]
         .into_iter()
@@ -135,10 +137,10 @@ pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind
     Ok(())
 }
 
-/// If the connection closes while DPS assigns, the client polls again and does not register again.
+/// If the connection closes while DPS is assigning a hub, the client polls again. It does not register again.
 pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind: TransportKind) -> Outcome {
     context("a fault", cloud.emulator.fault(Point::DpsPoll, Fault::Cut))?;
-    // The emulator would refuse a second registration. Only polls succeed.
+    // After the first poll, the emulator refuses every registration. So only polls can succeed.
     let settings = cloud.device("dev-1").transport(kind);
     let emulator = &cloud.emulator;
     let (provisioned, ()) = tokio::join!(settings.provision(), async {
@@ -151,7 +153,7 @@ pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind
     })
 }
 
-/// A token is valid for five minutes after its expiry, and not longer.
+/// DPS accepts a token until five minutes after its expiry, and not longer.
 pub(super) async fn an_expired_token_has_a_grace_period(cloud: Cloud, kind: TransportKind) -> Outcome {
     let lifetime = hubward::provisioning::Provisioner::TOKEN_LIFETIME;
     let settings = cloud.device("dev-1").transport(kind);
@@ -164,7 +166,7 @@ pub(super) async fn an_expired_token_has_a_grace_period(cloud: Cloud, kind: Tran
     }
 }
 
-/// A lost connection under load loses no message.
+/// If a connection is lost while messages are in flight, the client loses no message.
 pub(super) async fn reconnects_and_resends(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = context("connecting", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
     context("a warm-up", hub.send(Message::new("0")).await)?;
@@ -174,7 +176,7 @@ pub(super) async fn reconnects_and_resends(cloud: Cloud, kind: TransportKind) ->
     context("closing", hub.close(FLUSH).await).map(|_| ())
 }
 
-/// If a PUBACK is missing, the client sends the message again with the same packet ID and DUP.
+/// If the hub sends no PUBACK, the client sends the message again, with DUP and the same packet ID.
 pub(super) async fn a_missing_puback_is_sent_again(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = HubOptions::default().ack_timeout(Duration::from_millis(300));
     let hub = context("connecting", quick(&cloud, "dev-1", kind, options).await)?;
@@ -185,7 +187,7 @@ pub(super) async fn a_missing_puback_is_sent_again(cloud: Cloud, kind: Transport
     ensure(!again.is_empty(), || "the client sent no message with DUP".into())
 }
 
-/// The application does not notice the renewal of a token.
+/// An application that sends telemetry does not notice that the client renews its token.
 pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = HubOptions::default().token_lifetime(Duration::from_secs(2));
     let hub = context("connecting", quick(&cloud, "dev-1", kind, options).await)?;
@@ -198,7 +200,7 @@ pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outco
             .map(|it| it.clone())
     };
     tokio::pin!(renewed);
-    // Sends until the client reports a renewal.
+    // Send messages until the client reports a renewal.
     let seen = loop {
         tokio::select! {
             seen = &mut renewed => break seen,
@@ -215,7 +217,7 @@ pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outco
     ensure(hub.state().borrow().is_connected(), || format!("{:?}", *hub.state().borrow()))
 }
 
-/// A second connection of a device ends the first one. The first client reports the end and reconnects.
+/// If a device connects a second time, the hub ends the first connection. The first client reports this and reconnects.
 pub(super) async fn takes_over_from_an_older_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let first = context("the first", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
     let mut state = first.state();
@@ -229,7 +231,7 @@ pub(super) async fn takes_over_from_an_older_connection(cloud: Cloud, kind: Tran
     context("the first reconnects", first.send(Message::new("first")).await)
 }
 
-/// Connects a client with these options to the assigned hub.
+/// Registers a device, and connects a client with these options to the hub that DPS assigns.
 async fn quick(
     cloud: &Cloud,
     id: &str,
@@ -243,8 +245,8 @@ async fn quick(
     Ok(client)
 }
 
-/// Sends numbered messages without waiting in between. Every receipt must resolve, and the hub's log must contain every
-/// message.
+/// Sends numbered messages without waiting in between. Then checks that the client reports each message as
+/// acknowledged, and that the hub's log contains each message.
 async fn send_and_check(cloud: &Cloud, hub: &HubClient, count: usize) -> Outcome {
     let mut receipts = Vec::new();
     for number in 0..count {

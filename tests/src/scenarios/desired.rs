@@ -8,7 +8,7 @@ use super::twin::{cut_and_come_back, desired_at};
 use crate::cloud::{Cloud, HUB};
 use crate::scenario::{Outcome, context, ensure};
 
-/// Each receiver starts with the current desired properties.
+/// The first state of each receiver is the current desired properties.
 pub(super) async fn desired_properties_start_with_the_current_state(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let expected = json!({ "fan": { "speed": 3 }, "note": "é" });
@@ -26,8 +26,8 @@ pub(super) async fn desired_properties_start_with_the_current_state(cloud: Cloud
     ensure(read.desired == first, || format!("{read:?}"))
 }
 
-/// The client delivers each change, merged into the earlier state. `null` removes a member. A replacement replaces all
-/// members.
+/// The client merges each change into the previous state and delivers the result. In a change, `null` removes a member.
+/// A replacement replaces all members.
 pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -52,12 +52,13 @@ pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportK
     let version = context("a replacement", cloud.emulator.replace_desired(HUB, "dev-1", json!({ "new": true })))?;
     let state = context("a replacement", desired.changed().await)?;
     ensure(state.version == version && json!(state.values) == json!({ "new": true }), || format!("{state:?}"))?;
-    // A report of the device does not change the desired properties.
+    // When the device reports properties, the desired properties do not change.
     context("reporting", hub.report(&json!({ "a": 1 })).await)?;
     ensure(desired.latest() == Some(state), || format!("{:?}", desired.latest()))
 }
 
-/// After a reconnect, the client delivers the changes that it missed. The application need not request them.
+/// Some changes happen while the client is not connected. After the reconnect, the client delivers these changes
+/// without a request of the application.
 pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -74,14 +75,14 @@ pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, ki
     let found = context("the missed changes", desired.changed().await)?;
     ensure(found.version == version, || format!("{found:?} instead of version {version}"))?;
     ensure(json!(found.values) == json!({ "b": 1, "c": { "d": 1 } }), || format!("{found:?}"))?;
-    // The hub also announces the next change.
+    // Changes after the reconnect arrive too.
     let version = context("a change", cloud.emulator.patch_desired(HUB, "dev-1", json!({ "e": 1 })))?;
     let found = context("a change", desired.changed().await)?;
     ensure(found.version == version && found.get("e") == Some(&json!(1)), || format!("{found:?}"))
 }
 
-/// A hundred changes with disconnects at random points. The last change arrives, versions never decrease, and every
-/// state equals the state of the cloud with the same version.
+/// A hundred changes, and disconnects at random points. The client must deliver the last change, and versions must
+/// never decrease. Every state must be equal to the cloud's state with the same version.
 pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: TransportKind) -> Outcome {
     for seed in [1, 2] {
         let id = format!("dev-{seed}");
@@ -90,7 +91,8 @@ pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: Tra
         let mut desired = context("following", hub.desired())?;
         context("the first", desired.changed().await)?;
         let reader = tokio::spawn(seen_until(desired, 101));
-        // The desired properties at each version. The changes have one level, so a simple insert merges them.
+        // `history` contains the desired properties of each version. The changes have only one level, so inserting a
+        // member is the same as merging it.
         let (mut expected, mut history, mut offline) = (Map::new(), vec![Map::new(); 2], false);
         for number in 0..100 {
             match random.u8(0..10) {
@@ -136,7 +138,7 @@ pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: Tra
     Ok(())
 }
 
-/// Collects every state up to a version.
+/// Collects all states up to the state with this version.
 async fn seen_until(mut desired: DesiredProperties, last: u64) -> Result<Vec<(u64, Map<String, Value>)>, String> {
     let mut seen = Vec::new();
     loop {
@@ -148,7 +150,7 @@ async fn seen_until(mut desired: DesiredProperties, last: u64) -> Result<Vec<(u6
     }
 }
 
-/// A receiver that is read late returns the complete newest state.
+/// A receiver that the application reads late returns the newest state, with all properties.
 pub(super) async fn a_slow_reader_gets_the_newest_state(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut slow = context("following", hub.desired())?;

@@ -1,4 +1,4 @@
-//! Direct methods: the caller always gets exactly one answer, and the correct one.
+//! Direct methods. The caller must always get exactly one answer, and it must be the answer to its call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::twin::cut_and_come_back;
 use crate::cloud::{Cloud, HUB, fast_reconnect};
 use crate::scenario::{Outcome, context, ensure};
 
-/// Calls a method of a device that will subscribe soon.
+/// Calls a method of a device that subscribes soon.
 async fn call(cloud: &Cloud, id: &str, name: &str, payload: Option<Value>) -> Result<MethodResult, String> {
     context(&format!("calling {name}"), cloud.emulator.invoke_method(HUB, id, invocation(name, payload)).await)
 }
 
-/// A call that waits for the device's subscription.
+/// Returns a call that waits until the device has subscribed to methods.
 fn invocation(name: &str, payload: Option<Value>) -> Invocation {
     let mut invocation = Invocation::new(name).connect_timeout(Duration::from_secs(60));
     invocation.payload = payload;
     invocation
 }
 
-/// Adds a handler that answers with the payload of the call.
+/// Adds a handler that returns the payload of the call.
 fn echo(hub: &HubClient, name: &str) -> Outcome {
     context("serving", hub.serve_method(name, async |call| MethodResponse::json(207, &call.json::<Value>()?)))
 }
 
-/// Any method name, payload, status and answer arrive unchanged.
+/// Method names, payloads, statuses and answers of any form arrive unchanged.
 pub(super) async fn a_method_is_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let missed = cloud.emulator.invoke_method(HUB, "dev-1", Invocation::new("echo")).await;
@@ -54,7 +54,7 @@ pub(super) async fn a_method_is_answered(cloud: Cloud, kind: TransportKind) -> O
         let result = call(&cloud, "dev-1", "bare", payload).await?;
         ensure(result.status == status && result.payload.is_none(), || format!("{result:?}"))?;
     }
-    // Replaces a handler, and adds one for all other methods.
+    // The application replaces a handler. It also adds a handler for all other methods.
     context("serving", hub.serve_method("echo", async |_| Ok(MethodResponse::new(1))))?;
     context("serving", hub.serve_methods(async |call| MethodResponse::json(2, call.name())))?;
     for (name, status, payload) in [("echo", 1, None), ("other", 2, Some(json!("other")))] {
@@ -74,7 +74,7 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
         hub.serve_method("meet", move |call| {
             let meeting = meeting.clone();
             async move {
-                // Returns only when all calls have reached this point.
+                // Wait until all handlers have reached this point.
                 meeting.wait().await;
                 MethodResponse::json(200, &call.json::<usize>()?)
             }
@@ -94,7 +94,8 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// If a call fails, the caller gets 404, 400 or 500. Other calls and telemetry are not affected.
+/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler's error has a status, the
+/// caller gets this status. Other calls and telemetry still work.
 pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     context(
@@ -147,7 +148,8 @@ pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKi
     context("telemetry", hub.send(Message::new("x")).await)
 }
 
-/// The client refuses a call above the limit at once with 503. The earlier calls are not affected.
+/// If the limit of running calls is reached, the client answers the next call with 503 immediately. The running calls
+/// still get their answers.
 pub(super) async fn too_many_calls_are_refused(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).options(fast_reconnect().method_calls(2)).connect().await?;
     let (started, open) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -185,7 +187,7 @@ pub(super) async fn too_many_calls_are_refused(cloud: Cloud, kind: TransportKind
     ensure(hub.counts().methods_busy == 3, || format!("{:?}", hub.counts()))
 }
 
-/// The hub drops an answer that arrives after the caller has timed out. Other calls are not affected.
+/// If an answer arrives after the caller has timed out, the hub drops the answer. Other calls still work.
 pub(super) async fn a_late_answer_is_dropped(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let gate = Arc::new(Notify::new());
@@ -212,7 +214,8 @@ pub(super) async fn a_late_answer_is_dropped(cloud: Cloud, kind: TransportKind) 
     ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())
 }
 
-/// The client does not answer a call whose connection has closed. The method still works on the next connection.
+/// If the connection of a call has closed, the client does not answer the call. The method still works on the next
+/// connection.
 pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -240,14 +243,15 @@ pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, ki
     ensure(new.payload == Some(json!("new")), || format!("{new:?}"))?;
     let old = old.await;
     ensure(old.is_err(), || format!("the client answered the call of the old connection: {old:?}"))?;
-    // Its handler may still be running, because the two calls run concurrently.
+    // The handler of the old call may still be running, because the two handlers run at the same time.
     while hub.counts().methods_unanswered == 0 {
         tokio::task::yield_now().await;
     }
     ensure(hub.counts().methods_unanswered == 1, || format!("{:?}", hub.counts()))
 }
 
-/// A call that arrives twice has no effect on other calls. A call whose caller no longer waits has no effect either.
+/// A call that arrives twice does not affect other calls. Other calls also work after a call whose caller no longer
+/// waits.
 pub(super) async fn unexpected_calls_are_harmless(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     echo(&hub, "echo")?;

@@ -1,4 +1,4 @@
-//! The scenarios, in the order of the table.
+//! All scenarios, in the order in which the table prints them.
 
 mod anywhere;
 mod cloud_messages;
@@ -108,7 +108,7 @@ pub const ALL: &[Scenario] = &[
     emulator!(Hub, staying::closes_while_it_cannot_connect),
 ];
 
-/// The last part of a path. The scenario has the name of its function.
+/// Returns the last part of a path. A scenario has the same name as its function.
 const fn name(path: &'static str) -> &'static str {
     let bytes = path.as_bytes();
     let mut at = bytes.len();

@@ -1,4 +1,4 @@
-//! Modules: they work like devices, with inputs and outputs instead of messages.
+//! Modules. They work like devices, but have inputs and outputs instead of messages from the cloud.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::twin::seen_by_the_cloud;
 use crate::cloud::{Cloud, HUB};
 use crate::scenario::{Outcome, context, ensure};
 
-/// A module sends telemetry through an output, and the hub adds the identity of the module.
+/// A module sends telemetry through an output. The hub adds the module's identity to the telemetry.
 pub(super) async fn a_module_sends_through_outputs(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.module("dev-1", "mod-1", kind).connect().await?;
     context("sending", hub.send(Message::new("1").output("out 1/é").property("k", "v")).await)?;
@@ -27,7 +27,8 @@ pub(super) async fn a_module_sends_through_outputs(cloud: Cloud, kind: Transport
     ensure(arrived[1].message.system_properties().count() == 0, || format!("{:?}", arrived[1]))
 }
 
-/// A module receives messages of other modules through inputs. The hub keeps them until the module completes them.
+/// A module receives messages of other modules through its inputs. The hub keeps each message until the module
+/// completes it.
 pub(super) async fn a_module_receives_through_inputs(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.module("dev-1", "mod-1", kind).connect().await?;
     let none = hub.cloud_messages();
@@ -55,7 +56,7 @@ pub(super) async fn a_module_receives_through_inputs(cloud: Cloud, kind: Transpo
     Ok(())
 }
 
-/// The twins and methods of a module and of its device are separate.
+/// A module and its device have separate twins and separate methods.
 pub(super) async fn a_module_has_its_own_twin_and_methods(cloud: Cloud, kind: TransportKind) -> Outcome {
     const ID: &str = "dev-1/mod-1";
     let hub = cloud.module("dev-1", "mod-1", kind).connect().await?;
@@ -82,7 +83,8 @@ pub(super) async fn a_module_has_its_own_twin_and_methods(cloud: Cloud, kind: Tr
     Ok(())
 }
 
-/// The hub receives the identity and the model ID. (`tests/wire` checks the name of the program.)
+/// The hub gets the identity and the model ID of a device and of a module. (`tests/wire` checks the name of the
+/// program.)
 pub(super) async fn the_hub_receives_identity_and_model(cloud: Cloud, kind: TransportKind) -> Outcome {
     const MODEL: &str = "dtmi:com:example:Thermostat;1";
     for known in [cloud.hub_device("dev-1", kind), cloud.module("dev-1", "mod-1", kind)] {

@@ -1,4 +1,5 @@
-//! The hub delivers an uncompleted message again on the same connection when the lock on the message ends.
+//! If the application does not complete a message, the hub delivers it again on the same connection. This happens when
+//! the lock on the message ends.
 
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use crate::scenario::{Outcome, context, ensure};
 /// The lock on a message lasts one minute.
 const AFTER_THE_LOCK: Duration = Duration::from_secs(61);
 
-/// The hub delivers a dropped message again on the same connection, and the application can complete it. Then the
-/// client also acknowledges the messages behind it. While the application still holds a message, the client does not
-/// hand out a second copy.
+/// The hub delivers a dropped message again on the same connection, and the application can then complete it. After
+/// that, the client also acknowledges later messages.
+///
+/// If the application still holds a message, the client gives it no second copy of this message.
 pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -32,7 +34,8 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
     context("completing the second delivery", again.complete().await)?;
     wait_for_queue_length(&cloud, 1).await;
-    // The first connection delivered the message. After a reconnect, the message would be stale.
+    // The connection has not changed since it delivered this message. So the application can still complete the
+    // message.
     context("completing the held message", held.complete().await)?;
     wait_for_queue_length(&cloud, 0).await;
     ensure(messages.try_next().is_none(), || "the client delivered a message twice".into())?;
@@ -40,7 +43,8 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(counts.messages_unsettled == 1 && counts.messages_held_back == 0, || format!("{counts:?}"))
 }
 
-/// The hub delivers a message again on the same connection if the client's queue was full.
+/// If a message does not fit into its queue, the client drops the message. The hub delivers it again on the same
+/// connection.
 pub(super) async fn a_message_beyond_the_queue_is_redelivered_on_its_connection(
     cloud: Cloud,
     kind: TransportKind,

@@ -1,5 +1,5 @@
-//! A device registers again, with a changed or an unchanged enrollment. The scenarios check its hub, its twin and its
-//! keys.
+//! A device registers again, and its enrollment may have changed. The scenarios check the hub, the twin and the keys of
+//! the device.
 
 use hubward::error::ProvisionError;
 use hubward::provisioning::{AssignmentStatus, Substatus};
@@ -15,7 +15,7 @@ use crate::scenario::{Outcome, context, ensure};
 
 const OTHER_HUB: &str = "127.0.0.1";
 
-/// A device that moves to another hub keeps its twin, and the old hub closes its connection.
+/// A device that moves to another hub keeps its twin. The old hub closes the device's connection.
 pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let (cloud, settings, old) = moving(cloud, kind, ReprovisionPolicy::default()).await?;
     let mut state = old.state();
@@ -38,7 +38,7 @@ pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportK
     ensure(arrived == 1, || format!("{arrived} messages at the new hub"))
 }
 
-/// A device that is reset starts at the new hub with the initial twin of its enrollment.
+/// The policy resets the twin. At the new hub the device has the initial twin of its enrollment.
 pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false };
     let (cloud, settings, old) = moving(cloud, kind, policy).await?;
@@ -54,7 +54,7 @@ pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, ki
     ensure(twin.reported.get("fan").is_none(), || format!("the reported properties are not empty: {:?}", twin.reported))
 }
 
-/// With the policy `never`, a device stays at its hub and keeps its twin and its connection.
+/// With the reprovisioning policy `never`, a device keeps its hub, its twin and its connection.
 pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: false, migrate_device_data: false };
     let (cloud, settings, hub) = moving(cloud, kind, policy).await?;
@@ -66,8 +66,8 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
     ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// If a device registers again with an unchanged enrollment, the answer says that the hub already has the device, even
-/// if the registration record was deleted. The device loses nothing.
+/// A device registers again and its enrollment has not changed. The answer says that the hub already has the device.
+/// This is also true if the registration record was deleted. The device keeps its twin.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
     let first = context("the first time", settings.provision().await)?;
@@ -106,7 +106,7 @@ pub(super) async fn an_unsupported_allocation_policy_fails_clearly(cloud: Cloud,
     Ok(())
 }
 
-/// New keys take effect at DPS at once, and at the hub with the next registration.
+/// DPS uses new keys immediately. The hub uses them after the next registration of the device.
 pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, kind: TransportKind) -> Outcome {
     let old = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let with_old = settings(&old.vars()).transport(kind);
@@ -131,8 +131,8 @@ pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, 
     ensure(refused.is_err(), || "the hub still accepts the old key".into())
 }
 
-/// A disabled individual enrollment blocks a device of a group. When it is deleted, the device can register through the
-/// group again. The hub keeps the device throughout.
+/// A disabled individual enrollment blocks a device that also belongs to a group. After the individual enrollment is
+/// deleted, the device can register through the group again. The hub never removes the device.
 pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let settings = settings(&group.vars("pump-1")).transport(kind);
@@ -155,8 +155,8 @@ pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Clou
     ensure(cloud.emulator.registration("pump-1").is_some(), || "the registration record is gone".into())
 }
 
-/// Starts an emulator with two hubs. A device is connected to the first hub, has reported properties, and has new
-/// desired properties. Its enrollment then names the second hub.
+/// Starts an emulator with two hubs, and connects a device to the first hub. The device reports properties, and the
+/// cloud changes the desired properties. Then changes the enrollment, so that it names the second hub.
 async fn moving(
     cloud: Cloud,
     kind: TransportKind,

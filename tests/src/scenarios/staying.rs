@@ -1,4 +1,4 @@
-//! Staying connected: the client reconnects without help from the application.
+//! A client reconnects without help from the application.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::scenario::{Outcome, context, ensure};
 
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// If the hub closes the connection, the client reconnects and restores all subscriptions.
+/// If the hub closes the connection, the client reconnects. It then restores all subscriptions.
 pub(super) async fn every_feature_works_after_the_hub_closes(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -34,13 +34,15 @@ pub(super) async fn every_feature_works_after_the_hub_closes(cloud: Cloud, kind:
         ensure(result.status == 200, || format!("{result:?}"))?;
         context("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hi")))?;
         context("completing", context("a message", messages.next().await)?.complete().await)?;
-        // If an acknowledgement is lost with its connection, the client sends the message again.
+        // Wait until the hub has read the acknowledgement. Otherwise the next disconnect could lose it, and the hub
+        // would deliver the message again.
         cloud.emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
     }
     ensure(cloud.log().total() == 3, || format!("{} messages arrived", cloud.log().total()))
 }
 
-/// A renewal waits for running calls, and for messages that the application has not completed.
+/// Before a planned reconnect for a new token, the client waits for running calls. It also waits for messages that the
+/// application has not completed.
 pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = fast_reconnect().token_lifetime(Duration::from_secs(6));
     let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;
@@ -65,7 +67,7 @@ pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: T
     let invocation = Invocation::new("slow").connect_timeout(Duration::from_secs(60));
     let (result, renewed) = tokio::join!(cloud.emulator.invoke_method(HUB, "dev-1", invocation), async {
         context("it started", started.acquire().await)?.forget();
-        // The renewal begins while the call is running.
+        // The client starts the renewal while the call is running.
         let seen = state.wait_for(|it| !matches!(it, ConnectionState::Connected)).await.map(|it| it.clone());
         gate.add_permits(1);
         let seen = context("a state", seen)?;
@@ -84,7 +86,8 @@ pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: T
     ensure(counts == Default::default(), || format!("{counts:?}"))
 }
 
-/// A handler can call `close`, even twice. The client sends the queued messages and reports its end to all receivers.
+/// A method handler calls `close` twice. The client sends the queued messages, and tells all receivers that it has
+/// ended.
 pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -100,14 +103,14 @@ pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKi
                     call.hub().ok_or_else(|| std::io::Error::other("the application dropped the client"))?;
                 let receipt = hub.enqueue(Message::new("last words")).await?;
                 let (first, second) = tokio::join!(hub.close(FLUSH), hub.close(FLUSH));
-                // Fails if the test has already ended.
+                // Ignore an error: it means that the test has already ended.
                 let _ = report.send((first, second, receipt.await));
                 Ok(MethodResponse::new(200))
             }
         }),
     )?;
     let invocation = Invocation::new("shutdown").connect_timeout(Duration::from_secs(60));
-    // The answer may be lost with the connection. The test only needs the handler to finish.
+    // The call may get no answer, because `close` ends the connection. The test needs only the end of the handler.
     let (_answer, closed) = tokio::join!(cloud.emulator.invoke_method(HUB, "dev-1", invocation), reports.recv());
     let (first, second, receipt) = closed.ok_or("the handler did not finish")?;
     context("the last message", receipt)?;
@@ -124,7 +127,8 @@ pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKi
     ensure(cloud.log().total() == 1, || format!("{} messages arrived", cloud.log().total()))
 }
 
-/// If a client is closed while it cannot connect, it ends in time and reports the unsent messages.
+/// The application closes a client that cannot connect. The client ends in time, and reports the messages that it could
+/// not send.
 pub(super) async fn closes_while_it_cannot_connect(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     cloud.block_connections(kind);

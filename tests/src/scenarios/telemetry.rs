@@ -1,4 +1,4 @@
-//! Telemetry arrives exactly as the device sent it, up to the size limit.
+//! Telemetry arrives exactly as the device sent it, up to the maximum size.
 
 use hubward::error::ProtoError;
 use hubward::{Fault, Message, SendError, TransportKind};
@@ -49,10 +49,11 @@ pub(super) async fn sends_every_system_property(cloud: Cloud, kind: TransportKin
     ensure(found == [("$.ct", "application/json"), ("$.ce", "utf-8")], || format!("the JSON form has {found:?}"))
 }
 
-/// Every character that a property may contain, in names and in values, alone and together.
+/// Sends every character that a property may contain, in names and in values, alone and with other characters.
 pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
-    // Printable ASCII, characters of each length in UTF-8, a combining mark, a joined emoji.
+    // Printable ASCII, and characters of each length in UTF-8. Also a combining mark, and an emoji that consists of
+    // several characters.
     let mut characters: Vec<String> = (' '..='~').map(String::from).collect();
     characters.extend(["é", "ñ", "ß", "温", "𝄞", "e\u{301}", "👩\u{200d}🔧", "\u{202e}"].map(str::to_owned));
     let mut sent = Vec::new();
@@ -74,11 +75,12 @@ pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -
     ensure(arrived.len() == sent.len(), || format!("{} arrived", arrived.len()))
 }
 
-/// The client counts the size as the service does and applies the limit exactly. Its error names the limit. A message
-/// above the limit is not sent and does not block others.
+/// The client computes the size of a message as the service does. It refuses a message that is one byte too large, and
+/// the error contains the limit. Other messages are sent.
 pub(super) async fn the_size_limit_is_exact(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
-    // 256 KB: the body, the values of system properties, and the names and values of application properties.
+    // The limit is 256 KB. The size includes the body, the values of system properties, and the names and values of
+    // application properties.
     let properties = "m-1".len() + "text/plain".len() + "name".len() + "välue".len() + "flag".len();
     let of = |size: usize| {
         Message::new(vec![b'x'; size - properties])

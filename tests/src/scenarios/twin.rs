@@ -1,4 +1,4 @@
-//! Reading the twin and reporting to it.
+//! A device reads its twin and reports properties.
 
 use hubward::error::{ProtoError, TwinError};
 use hubward::twin::Properties;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cloud::{Cloud, HUB};
 use crate::scenario::{Outcome, context, ensure};
 
-/// Reading the twin does not change it. May run against a live service.
+/// Reading the twin does not change it. The scenario may run against a live service.
 pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let first = context("reading", hub.twin().await)?;
@@ -18,8 +18,10 @@ pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
     ensure(first.desired.version >= 1 && first.reported.version >= 1, || format!("a version is below 1: {first:?}"))
 }
 
-/// A report returns the next version. The twin then contains the report, merged; `null` removes a member. May run
-/// against a live service: the scenario removes its property at the end.
+/// A report returns the next version. The twin then contains the reported properties, merged with the earlier ones.
+/// `null` removes a member.
+///
+/// The scenario may run against a live service, because it removes its property at the end.
 pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     const NAME: &str = "hubwardConformance";
     let hub = context("connecting", settings.clone().connect().await)?;
@@ -52,8 +54,10 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     ensure(after.values == before.values, || format!("before {before:?}, after {after:?}"))
 }
 
-/// The client refuses a report that no service accepts, names the reason, and sends a report of exactly the largest
-/// size. May run against a live service: a refused report changes nothing.
+/// The client refuses a report that no service accepts, and the error contains the reason. The client sends a report of
+/// exactly the maximum size.
+///
+/// The scenario may run against a live service, because a refused report changes nothing.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let before = context("reading", hub.twin().await)?;
@@ -74,8 +78,8 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. For a report that is too large, the
-/// entry contains its size and the limit.
+/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. If the report is too large, the entry
+/// also contains its size and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     // Eleven levels below the section.
     let mut deep = json!(1);
@@ -100,7 +104,8 @@ fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     ]
 }
 
-/// The cloud sees reported properties, and the device sees desired properties. Only the cloud sees tags.
+/// The cloud gets the reported properties, and the device gets the desired properties. The device does not get the
+/// tags.
 pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let desired = json!({ "fan": { "speed": 3 }, "list": [1, "é"] });
@@ -129,8 +134,10 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
     ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// The emulator refuses a report with 400 if the service would refuse it, even if the client does not check it. The
-/// twin does not change. If a message is not a valid request, the emulator closes the connection.
+/// A raw connection sends invalid reports, which the client would refuse. The emulator refuses them as the service
+/// does: with status 400, or with 403 if a report is too large. The twin does not change.
+///
+/// If a message is not a valid request, the emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let mut raw = device.raw(true).await?;
@@ -151,7 +158,7 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
         }
     }
     let after = seen_by_the_cloud(&cloud, "dev-1")?;
-    // The device was active, but its twin has not changed.
+    // The test compares these parts only: other parts show that the device was active. The twin has not changed.
     let same = ["version", "etag", "tags", "properties"].iter().all(|it| before[it] == after[it]);
     ensure(same && before["version"].is_u64(), || format!("before {before}, after {after}"))?;
 
@@ -160,7 +167,7 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     let version = before["properties"]["reported"]["$version"].as_u64().unwrap_or_default() + 1;
     ensure(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
     ensure(answer.body.is_empty(), || "the answer with status 204 has a body".into())?;
-    // The documented GET has an empty body; Microsoft's SDKs send one space.
+    // In the documentation, the body of a GET is empty. Microsoft's SDKs send one space.
     for body in [&b""[..], b" "] {
         raw.publish("$iothub/twin/GET/?$rid=8dd4ae6e", body).await?;
         let answer = raw.next().await?;
@@ -173,7 +180,8 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     ensure(raw.is_closed().await, || "the hub did not close the connection after a request without an ID".into())
 }
 
-/// The client repeats a throttled request until the hub answers. The application only waits longer.
+/// If the hub throttles a request, the client sends it again until the hub answers. The application waits longer, but
+/// gets no error.
 pub(super) async fn a_throttled_twin_request_is_repeated(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let throttled = emulator::Fault::throttled("1");
@@ -188,7 +196,7 @@ pub(super) async fn a_throttled_twin_request_is_repeated(cloud: Cloud, kind: Tra
     ensure(twin.reported.get("a") == Some(&json!(1)), || format!("{twin:?}"))
 }
 
-/// If the connection closes before the answer, the client sends the request again on the next connection.
+/// If the connection closes before the answer arrives, the client sends the request again on the next connection.
 pub(super) async fn a_lost_twin_request_is_sent_again(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     for point in [emulator::Point::HubReported, emulator::Point::HubTwinGet] {
@@ -203,13 +211,13 @@ pub(super) async fn a_lost_twin_request_is_sent_again(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// The twin in the form of the service API.
+/// Returns the twin as the service API returns it.
 pub(super) fn seen_by_the_cloud(cloud: &Cloud, id: &str) -> Result<Value, String> {
     let view = cloud.emulator.twin(HUB, id).ok_or("no twin")?;
     context("JSON", serde_json::to_value(&view))
 }
 
-/// Waits for desired properties of at least this version.
+/// Waits until the desired properties have at least this version.
 pub(super) async fn desired_at(
     desired: &mut hubward::twin::DesiredProperties,
     version: u64,
@@ -222,12 +230,13 @@ pub(super) async fn desired_at(
     }
 }
 
-/// Closes the connection of a client and waits until it has reconnected.
+/// Closes the connection of a client. Waits until the client has reconnected.
 pub(super) async fn cut_and_come_back(cloud: &Cloud, hub: &HubClient, id: &str) -> Outcome {
     let mut state = hub.state();
     state.mark_unchanged();
     ensure(cloud.emulator.disconnect_device(HUB, id), || format!("{id} is not connected"))?;
-    // The test waits for any change, because the client may have reconnected before the test reads the state.
+    // The client may already have reconnected. So the test waits for any change of the state, not for the disconnected
+    // state.
     context("the loss", state.changed().await)?;
     context("reconnecting", hub.connected().await)
 }

@@ -1,4 +1,4 @@
-//! Questions 4 and 5: the error codes for missing enrollments and for failed conditions.
+//! Questions 4 and 5: which error codes does DPS return for missing enrollments, and for conditions that are not met?
 
 use std::sync::Arc;
 

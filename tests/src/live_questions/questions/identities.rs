@@ -49,7 +49,7 @@ pub(super) async fn updates(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Describes which keys an update changed, without the keys.
+/// Returns a text that says which keys an update changed. The text does not contain the keys.
 fn changed(before: &Value, after: &Value) -> String {
     let key = |device: &Value, name: &str| device["authentication"]["symmetricKey"][name].as_str().map(str::to_owned);
     let one = |name| {
@@ -90,7 +90,7 @@ pub(super) async fn bulk(asker: Arc<Asker>) -> Result<(), String> {
         twin.get("tags").map_or_else(|| "absent".into(), Value::to_string),
     );
 
-    // Deletes devices that do not exist, so the request creates nothing even if the hub accepts it.
+    // The request deletes devices that do not exist. So it creates nothing, even if the hub accepts it.
     let items: Vec<String> = (0..101)
         .map(|it| format!("{{\"id\":\"{}\",\"importMode\":\"delete\"}}", asker.id(&format!("n{it}"))))
         .collect();
@@ -109,7 +109,7 @@ async fn observe_exists(asker: &Asker, name: &str, id: &str) {
     asker.observe(name, reply.summary());
 }
 
-/// Records each error: its code, its operation, and whether it has a text.
+/// Records each error of a bulk request: its code, its operation, and whether it has a text.
 fn observe(asker: &Asker, name: &str, reply: &Reply) {
     asker.observe_reply(name, reply);
     let body = reply.json();

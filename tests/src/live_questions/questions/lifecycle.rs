@@ -7,10 +7,10 @@ use crate::live_questions::asker::{Api, Asker, Device, identity};
 use crate::live_questions::cloud::{HUB_VERSION, in_an_hour};
 use crate::live_questions::connection::Connection;
 
-/// How long the question waits for the hub to close a connection.
+/// Maximum time that the question waits for the hub to close a connection.
 const ENDS: Duration = Duration::from_secs(30);
 
-/// If a connection stays open for this time, the hub keeps it.
+/// If a connection is still open after this time, the question assumes that the hub keeps it.
 const STAYS: Duration = Duration::from_secs(5);
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {

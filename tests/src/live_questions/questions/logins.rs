@@ -1,4 +1,4 @@
-//! Question 2: how does a hub refuse a login, and what may a login without api-version do?
+//! Question 2: how does a hub refuse a login, and which requests may a login without api-version send?
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
         connection.subscribe(&asker, &[("$iothub/methods/POST/#", 0)]).await,
     );
     let (reply, received) = tokio::join!(invoke(&asker, &device, "m", "null", 5), async {
-        // Answers at once, so that the call does not wait for its timeout.
+        // The device answers immediately. Otherwise the call would wait for its timeout.
         let call = connection.next(&asker, std::time::Duration::from_secs(10)).await?;
         let rid = super::methods::rid(&call.topic);
         connection.publish(&asker, &format!("$iothub/methods/res/200/?$rid={rid}"), b"{}", 0).await;

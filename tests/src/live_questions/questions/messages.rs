@@ -1,4 +1,4 @@
-//! Questions 15 to 17: messages to devices over HTTPS, their feedback, and their redelivery.
+//! Questions 15 to 17: messages to devices over HTTPS, the feedback about them, and their redelivery.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::live_questions::connection::{Connection, SILENCE};
 use crate::live_questions::http::Reply;
 use crate::packets::Publish;
 
-/// The observation if the hub accepts no message.
+/// The observation that the question records if the hub accepts no message.
 const NOT_SENT: &str = "nothing: the hub took no message";
 
-/// Longest wait for feedback. A hub sends it in batches.
+/// Maximum time that the question waits for feedback. A hub collects feedback and sends it in batches.
 const FEEDBACK: Duration = Duration::from_secs(180);
 
-/// Longer than the lock of a message or a batch of feedback, which is 60 s.
+/// A time that is longer than the lock of a message or of a batch of feedback. Such a lock lasts 60 s.
 const LOCK: Duration = Duration::from_secs(70);
 
-/// After this time without a message, the question expects no further message.
+/// If no message arrives in this time, the question expects no further message.
 const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) async fn sending(asker: Arc<Asker>) -> Result<(), String> {
@@ -114,7 +114,7 @@ pub(super) async fn feedback(asker: Arc<Asker>) -> Result<(), String> {
     stale(&asker, &purged).await
 }
 
-/// Waits until the lock of a batch has ended, and completes the batch.
+/// Receives a batch of feedback, waits until its lock has ended, and then completes the batch. Records the answers.
 async fn stale(asker: &Asker, device: &Device) -> Result<(), String> {
     send(asker, device, &[("iothub-ack", "full"), ("iothub-messageid", "stale")], "hello").await.expect("sending")?;
     purge(asker, device).await.expect("purging")?;
@@ -210,7 +210,8 @@ fn feedback_path(token: &str) -> String {
     format!("/messages/serviceBound/feedback{slash}{token}?{HUB_VERSION}")
 }
 
-/// Receives the next batch and its lock token. `None` if none arrives.
+/// Asks the hub for a batch of feedback. Returns the batch and its lock token. If the hub has no batch, waits a second
+/// and returns `None`.
 async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> {
     let reply = asker.ask(Api::Hub, "GET", &feedback_path(""), &[], "").await.expect("asking for feedback")?;
     let batch = reply.json().as_array().cloned().unwrap_or_default();
@@ -218,7 +219,7 @@ async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> 
         Some(token) if !batch.is_empty() => Ok(Some((token, batch))),
         None if !batch.is_empty() => Err("a batch of feedback has no ETag, so it cannot be completed".to_owned()),
         _ => {
-            // A hub sends feedback in batches, and no event announces them.
+            // The hub does not announce a batch, so the question has to ask again and again.
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(None)
         }
@@ -253,7 +254,7 @@ fn summary(record: &Value) -> String {
     )
 }
 
-/// The message id in the topic of a message; `no id` if there is none.
+/// Returns the message id in the topic of a message. Returns `no id` if the topic contains none.
 fn message_id(message: &Publish) -> String {
     let id = message
         .topic

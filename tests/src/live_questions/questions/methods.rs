@@ -1,4 +1,4 @@
-//! Questions 13 and 14: calls that a device cannot answer, and undocumented answers.
+//! Questions 13 and 14: calls that a device cannot answer, and answers that are not documented.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ const METHODS: &str = "$iothub/methods/POST/#";
 /// The number of concurrent calls.
 const MANY: usize = 300;
 
-/// Longest wait of a device for a call.
+/// Maximum time that a device waits for a call.
 const CALL: Duration = Duration::from_secs(30);
 
-/// Response timeout in seconds of calls that the device does not answer.
+/// Response timeout, in seconds, of calls that the device does not answer.
 const SHORT: u64 = 10;
 
 /// Response timeout in seconds of the [`MANY`] calls.
@@ -53,7 +53,7 @@ pub(super) async fn calls(asker: Arc<Asker>) -> Result<(), String> {
     many(&asker, &device, connection).await
 }
 
-/// Calls a method. The device answers if the call reaches it.
+/// Calls a method. If the call reaches the device, the device answers.
 async fn answered(
     asker: &Asker,
     device: &Device,
@@ -82,8 +82,8 @@ async fn answered(
     if state == "lives" { Ok(connection) } else { listening(asker, device).await }
 }
 
-/// Makes many calls at the same time. The device answers when each call has arrived or was refused, so the number of
-/// waiting calls does not depend on timing.
+/// Makes many calls at the same time. The device does not answer until each call has arrived or was refused. So the
+/// number of calls that wait at the same time does not depend on timing.
 async fn many(asker: &Arc<Asker>, device: &Device, mut connection: Connection) -> Result<(), String> {
     let mut calls = JoinSet::new();
     for _ in 0..MANY {
@@ -153,7 +153,8 @@ pub(super) async fn answers(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Shows only the code of a refusal, because its text contains IDs and times.
+/// Returns the body of a successful reply as text. For a refusal, returns only the status and the code: the body would
+/// contain IDs and times.
 fn literal_without_ids(reply: &Reply) -> String {
     if reply.is_success() { literal(&reply.body) } else { reply.summary() }
 }
@@ -164,7 +165,7 @@ async fn listening(asker: &Asker, device: &Device) -> Result<Connection, String>
     Ok(connection)
 }
 
-/// Calls a method once; `payload` is JSON.
+/// Calls a method once. `payload` is JSON text.
 pub(super) async fn invoke(asker: &Asker, device: &Device, name: &str, payload: &str, seconds: u64) -> Reply {
     let path = format!("/twins/{}/methods?{HUB_VERSION}", device.id);
     let body = format!(
@@ -174,7 +175,7 @@ pub(super) async fn invoke(asker: &Asker, device: &Device, name: &str, payload: 
     asker.ask_once("POST", &path, body.as_bytes(), Duration::from_secs(seconds + 30)).await
 }
 
-/// The request id in the topic of a call.
+/// Returns the request id in the topic of a call.
 pub(super) fn rid(topic: &str) -> &str {
     topic.split_once("$rid=").map_or("", |it| it.1)
 }

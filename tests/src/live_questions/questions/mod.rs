@@ -51,7 +51,8 @@ type Asking = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) struct Question {
     pub(super) number: u8,
     pub(super) title: &'static str,
-    /// Whether the question reads data of the whole hub or advances the clock, so that no other one may run beside it.
+    /// If `true`, the question reads data of the whole hub or advances the clock. In that case no other exclusive
+    /// question may run at the same time.
     pub(super) is_exclusive: bool,
     pub(super) ask: fn(Arc<Asker>) -> Asking,
 }

@@ -1,4 +1,4 @@
-//! Question 10: which notices does a device receive, and which versions change?
+//! Question 10: which notices does a device receive after a change of its twin, and which versions change?
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes one change, and then a second one that marks the end. So the question does not need a timeout to observe that
-/// no notice arrives.
+/// Makes the change, and then a second change. The notice of the second change marks the end: if only this notice
+/// arrives, the first change caused no notice. So the question needs no timeout.
 async fn change(
     asker: &Asker,
     device: &Device,
@@ -73,7 +73,7 @@ async fn change(
         if body[&marker] == 1 {
             break;
         }
-        // The notice of an earlier change may arrive late.
+        // This may be the late notice of an earlier change. `relative` then returns `None`.
         notices.extend(relative(&notice.topic, body, desired_version(&before)));
     }
     let seen = if notices.is_empty() { "none".to_owned() } else { notices.join("; ") };
@@ -93,7 +93,8 @@ fn desired_version(twin: &Value) -> i64 {
     twin["properties"]["desired"]["$version"].as_i64().unwrap_or_default()
 }
 
-/// A notice with versions relative to the twin's version before the change. `None` for a notice of that version.
+/// Returns a notice, with its versions relative to the version that the twin had before the change. Returns `None` if
+/// the notice belongs to an earlier change.
 fn relative(topic: &str, mut body: Value, base: i64) -> Option<String> {
     let topic = match topic.split_once("$version=") {
         Some((start, version)) => match version.parse::<i64>() {

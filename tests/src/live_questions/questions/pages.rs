@@ -1,4 +1,4 @@
-//! Question 7: how many entries does a page have?
+//! Question 7: how many entries does a page of a list contain?
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::live_questions::cleanup::Resource;
 use crate::live_questions::cloud::{DPS_VERSION, HUB_VERSION};
 use crate::live_questions::http::Reply;
 
-/// One more than the largest page of DPS in public reports.
+/// One more than the largest page size of DPS that public reports mention.
 const ENTRIES: usize = 101;
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
@@ -32,7 +32,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Records the number of rows. Other enrollments and devices may exist, so it does not record a number above 100.
+/// Records how many rows a reply has. Other enrollments and devices may exist. So if there are more than 100 rows, the
+/// question records only `more than 100`.
 fn observe(asker: &Asker, name: &str, reply: &Reply) {
     asker.observe_reply(name, reply);
     if let Some(rows) = reply.json().as_array().filter(|_| reply.is_success()) {

@@ -1,4 +1,5 @@
-//! Question 19: columns, absent values and refusals of queries.
+//! Question 19: which columns does a query return, how does it treat absent values, and which queries does the hub
+//! refuse?
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use crate::live_questions::asker::{Api, Asker};
 use crate::live_questions::cloud::HUB_VERSION;
 use crate::live_questions::http::Reply;
 
-/// Longest wait for a new twin to appear in queries.
+/// Maximum time until a new twin appears in queries.
 const LAG: Duration = Duration::from_secs(120);
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
@@ -59,13 +60,14 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends a query of twins. The text must not contain a character that JSON escapes.
+/// Sends a query of twins. The function does not escape the text for JSON, so the text must not contain quotes or
+/// backslashes.
 pub(super) async fn query(asker: &Asker, text: &str, headers: &[(&str, &str)]) -> Reply {
     let body = format!("{{\"query\":\"{text}\"}}");
     asker.ask(Api::Hub, "POST", &format!("/devices/query?{HUB_VERSION}"), headers, &body).await
 }
 
-/// Repeats a query until it has this many rows, because a live hub shows new twins with a delay.
+/// Repeats a query until it returns this many rows. A live hub shows new twins only after a delay.
 pub(super) async fn wait_for_rows(asker: &Asker, text: &str, rows: usize) -> Result<(), String> {
     let shown = async {
         loop {

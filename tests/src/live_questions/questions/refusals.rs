@@ -1,4 +1,5 @@
-//! Question 6: requests with an unknown api-version, without one, and without Authorization, at both service APIs.
+//! Question 6: how do the two service APIs answer a request without Authorization? How do they answer a request without
+//! an api-version, or with an unknown one?
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Question 3: how does DPS refuse a registration over HTTPS, and what does an accepted one look like?
+//! Question 3: how does DPS refuse a registration over HTTPS, and how does it answer a registration that it accepts?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::live_questions::http::Reply;
 
 const VERSION: &str = "api-version=2019-03-31";
 
-/// Largest number of polls of one registration.
+/// Maximum number of polls for one registration.
 const POLLS_MAX: usize = 60;
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
@@ -53,7 +53,7 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// The MQTT login of a device at DPS.
+/// Returns the MQTT login with which a device connects to DPS.
 pub(super) fn login_at_dps(asker: &Asker, id: &str, key: &SharedKey) -> Login {
     let (host, scope) = (asker.cloud.device_dps.clone(), &asker.cloud.scope);
     let username = format!("{scope}/registrations/{id}/{VERSION}");
@@ -79,7 +79,7 @@ fn observe(asker: &Asker, name: &str, reply: &Reply) {
     }
 }
 
-/// Polls until a registration ends. Returns its result as text.
+/// Polls until a registration has ended. Returns the result as text.
 async fn finish(asker: &Asker, id: &str, key: &SharedKey, mut reply: Reply) -> String {
     let scope = &asker.cloud.scope;
     let operation = reply.json()["operationId"].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Questions 8 and 9: reports and tags that a twin does not accept.
+//! Questions 8 and 9: which reports and tags does a twin refuse?
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ const RESPONSES: &str = "$iothub/twin/res/#";
 /// The answer to a report.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// The topic without the version, or what happened instead.
+    /// Returns the topic of an answer without the version. If no answer arrived, says what happened.
     pub(super) topic: String,
-    /// Status and error code as a short text.
+    /// Returns the status and the error code as a short text.
     pub(super) summary: String,
     /// The shape of the body.
     pub(super) body: String,

@@ -1,4 +1,4 @@
-//! Question 20: what may each built-in policy of a hub do, and what may a token for a path do?
+//! Question 20: which requests may each built-in policy of a hub send, and which requests may a token for a path send?
 
 use std::sync::Arc;
 
