@@ -20,7 +20,7 @@
 //! # Behaviour
 //!
 //! * One deadline covers the whole registration: connecting, waiting and retrying. Each request also has its own
-//!   shorter limit. So a silent server costs one attempt, and time remains for others.
+//!   shorter limit. So a silent server costs one attempt, and time remains for further attempts.
 //! * The provisioner obeys the service's Retry-After, in a successful response and in a refusal. If a response has no
 //!   Retry-After, the provisioner waits 2 s between polls, and 5 s after a server failure.
 //! * The provisioner retries network failures, throttling and 5xx. The waits are random and grow. The provisioner does

@@ -1,11 +1,11 @@
-//! Counts of messages and calls that the client could not hand to the program or could not answer.
+//! Counts of calls that failed, and of messages that were lost or that the hub delivers again.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Counts of calls and messages from the hub that the client could not hand to the program or could not answer.
+/// Counts of calls that failed, of messages that were lost or that the hub delivers again, and of unreadable data.
 /// Counting begins when the client starts. See [`HubClient::counts`](crate::HubClient::counts).
 ///
-/// All counts are zero for a client that keeps up.
+/// In normal operation, all counts are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HubCounts {
@@ -21,8 +21,8 @@ pub struct HubCounts {
     /// Calls answered with 504, because the handler took longer than
     /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline).
     pub methods_timed_out: u64,
-    /// Calls that the client could not answer, because the connection of the call, or the client, had ended. The caller
-    /// sees a timeout.
+    /// Calls that the client could not answer, because the client or the connection that delivered the call had ended.
+    /// The caller sees a timeout.
     pub methods_unanswered: u64,
     /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full, or while the program
     /// held 16 MiB of messages. The client does not acknowledge these messages. So the hub delivers them again, on the

@@ -16,8 +16,8 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendDeadline {
-    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the driver adds `after` to
-    /// its own time, and the sender does not read the clock.
+    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the sender does not read the
+    /// clock, and the driver computes the moment from `after`.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }

@@ -58,7 +58,7 @@ impl SendError {
         !matches!(self, Self::Unknown { .. })
     }
 
-    /// Whether the message's deadline passed ([`HubOptions::send_deadline`](crate::HubOptions)).
+    /// Returns `true` if the message's deadline passed ([`HubOptions::send_deadline`](crate::HubOptions)).
     #[must_use]
     pub const fn is_deadline(&self) -> bool {
         matches!(
@@ -68,7 +68,7 @@ impl SendError {
         )
     }
 
-    /// Returns the party that has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -82,7 +82,7 @@ impl SendError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnconfirmedReason {
-    /// The message's deadline passed.
+    /// The deadline of the message or twin request passed.
     #[error("it was not acknowledged within {after:?}")]
     Deadline {
         /// The time from `enqueue` to the deadline.
@@ -94,7 +94,7 @@ pub enum UnconfirmedReason {
     /// The client ended before the acknowledgement came.
     #[error("the client was closed")]
     Closed(#[source] CloseReason),
-    /// The next connection could not send the message again. An earlier connection had sent it.
+    /// An earlier connection had sent the message, but a later connection could not send it again.
     #[error("it could not be sent again")]
     Resend(#[source] ProtoError),
 }
@@ -186,7 +186,7 @@ impl HubError {
         &self.reason
     }
 
-    /// Returns the party that has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.reason().fault()
@@ -216,7 +216,7 @@ impl Closed {
         Self { reason, not_sent: Vec::new(), unknown: Vec::new() }
     }
 
-    /// Whether the hub acknowledged every message that was outstanding.
+    /// Returns `true` if no message was outstanding when the client ended.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.not_sent.is_empty() && self.unknown.is_empty()

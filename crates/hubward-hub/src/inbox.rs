@@ -43,9 +43,9 @@ pub(crate) struct MessageInbox {
     unsettled: usize,
     /// Number of bytes of the messages that the program has taken and not dropped, over all connections.
     held_bytes: usize,
-    /// Settlements that wait for the connection. There are at most as many as received messages.
+    /// Settlements that wait for the connection: at most one for each received message.
     settlements: VecDeque<Settlement>,
-    /// The caller of the settlement that the connection is accepting.
+    /// Reports the result of the settlement that [`MessageInbox::next`] returned; `None` for a released message.
     settling: Option<SettleSender>,
     has_receiver: bool,
     waker: Option<Waker>,
@@ -141,6 +141,8 @@ impl MessageInbox {
 
     /// Adds a message that came over the connection that is up. Returns the waker of the receiver, for the caller to
     /// wake.
+    ///
+    /// If a limit is exceeded, the inbox only counts the message. It releases the lock of the message, if there is one.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
         // A single message always fits.
@@ -167,7 +169,7 @@ impl MessageInbox {
         self.waker.take()
     }
 
-    /// Returns the next settlement for the connection. The driver gives it to the connection, and then calls
+    /// Returns the next settlement. The driver gives the settlement to the connection, and then calls
     /// [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
         Some(match self.settlements.pop_front()? {
@@ -200,7 +202,7 @@ impl MessageInbox {
         self.settlements.is_empty()
     }
 
-    /// The client has ended.
+    /// Handles the end of the client: fails the queued settlements and drops the waiting messages.
     pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> WakeUps {
         let mut wake_ups = self.clear(&SettleFailure::Closed(reason.clone()), counters);
         let lost = self.waiting.drain(..).len() as u64;
@@ -220,7 +222,8 @@ impl MessageInbox {
         !std::mem::replace(&mut self.has_receiver, true)
     }
 
-    /// Unregisters the receiver when it is dropped. The messages that it has not taken wait for the next receiver.
+    /// Unregisters the receiver when it is dropped. The messages that the receiver has not taken wait for the next
+    /// receiver.
     pub(crate) fn detach(&mut self) -> Option<Waker> {
         self.has_receiver = false;
         self.waker.take()
@@ -254,8 +257,8 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Queues the settlement of a message that came over `connection`. [`MessageInbox::next`] later returns it for the
-    /// connection.
+    /// Queues the settlement of a message that came over `connection`. [`MessageInbox::next`] later returns the
+    /// settlement. Fails if this connection or the client has ended.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -277,12 +280,12 @@ impl MessageInbox {
         Ok(receiver)
     }
 
-    /// The program dropped a message: frees its bytes.
+    /// Frees the bytes of a message that the program has dropped.
     pub(crate) const fn release_bytes(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    /// The program dropped a message without settling it.
+    /// Handles a message that the program dropped without settling it. Releases its lock if its connection is still up.
     pub(crate) fn drop_unsettled(&mut self, connection: u64, lock: Lock, counters: &Counters) {
         counters.add(|it| it.messages_unsettled += 1);
         if self.up == Some(connection) {
@@ -475,7 +478,7 @@ mod tests {
         assert_eq!(counters.snapshot().messages_stale, 2);
     }
 
-    /// The messages that the program holds, as the test knows them.
+    /// A message that the program holds.
     struct Held {
         connection: u64,
         lock: Option<Lock>,

@@ -36,28 +36,29 @@
 //!   crate can be dropped at any time.
 //!
 //! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight, and at most
-//!   [`queue`](HubOptions::queue) messages wait. Together they take at most [`queue_bytes`](HubOptions::queue_bytes).
-//!   When a limit is reached, [`HubClient::enqueue`] waits. Limits also apply to data from the hub. Received messages
-//!   take at most 16 MiB ([`HubClient::cloud_messages`]). Desired properties take at most 128 KiB as JSON
-//!   ([`HubClient::desired`]). At most [`method_calls`](HubOptions::method_calls) method calls run at a time.
+//!   [`queue`](HubOptions::queue) messages wait. All these messages together take at most
+//!   [`queue_bytes`](HubOptions::queue_bytes). When a limit is reached, [`HubClient::enqueue`] waits. Limits also apply
+//!   to data from the hub. Received messages take at most 16 MiB ([`HubClient::cloud_messages`]). Desired properties
+//!   take at most 128 KiB as JSON ([`HubClient::desired`]). At most [`method_calls`](HubOptions::method_calls) method
+//!   calls run at a time.
 //!
 //! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute. It counts the other
 //!   warnings and logs their number later. Names that come from the hub are cut to 128 characters and escaped.
 //!
 //! * **The client reconnects.** After a network or service failure, it waits for a random time. The upper limit of this
 //!   time doubles with each failure, up to a minute. The limit returns to its start after the hub has accepted the
-//!   client for 30 s ([`HubOptions::backoff_reset_after`]). After a refusal, the client waits longer. A refusal ends
-//!   the client in two cases only. The first case is the very first login, so a wrong key shows at once. The second
-//!   case is a token that the client cannot renew.
+//!   client for 30 s ([`HubOptions::backoff_reset_after`]). After a refusal, the client waits longer. Before the first
+//!   successful login, a failure ends the client if a retry cannot succeed. So a wrong key shows at once. After the
+//!   first login, a failure ends the client only if the hub refuses a token that the client cannot renew.
 //!
 //! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime, the client waits for
-//!   outstanding acknowledgements. It then moves to a connection with a new token and continues. Meanwhile, the state
-//!   is [`ConnectionState::Renewing`]. No message is lost, and the client reports no failure. The client also renews an
-//!   old token after the machine has slept.
+//!   outstanding acknowledgements. It then moves to a connection with a new token and continues. During the renewal,
+//!   the state is [`ConnectionState::Renewing`]. A renewal loses no message, and the client does not report it as a
+//!   failure. If the token became old while the machine slept, the client renews the token soon after the sleep.
 //!
 //! * **A slow acknowledgement does not mean a dead connection**, because a hub throttles by delaying acknowledgements.
-//!   If an acknowledgement takes longer than 30 s, the client reconnects once and sends the messages again. The time
-//!   doubles with each such reconnect.
+//!   If an acknowledgement takes longer than 30 s, the client reconnects once and sends the messages again. Each such
+//!   reconnect doubles the 30 s, up to 10 minutes, until acknowledgements come in time again.
 //!
 //! * **Two clients with one identity** take over each other's connection again and again. A hub keeps one connection
 //!   for each identity, and gives no reason when it closes one. After the fifth takeover within a quarter of an hour,
@@ -70,20 +71,20 @@
 //!
 //! * **Reports keep their order.** The client sends twin requests one at a time, even if the hub is busy or a
 //!   connection breaks. Each request ends within [`twin_deadline`](HubOptions::twin_deadline). If a request fails,
-//!   [`TwinError`] says whether the hub may have it.
+//!   [`TwinError`] says whether the hub may have the request.
 //!
 //! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, always the newest
 //!   one. After a reconnect, the client reads the changes that happened while it was not connected.
 //!
 //! * **Every method call gets one response**, even if its handler fails, panics or hangs. The client sends the response
-//!   over the connection that delivered the call. At most [`method_calls`](HubOptions::method_calls) calls run at a
-//!   time.
+//!   over the connection that delivered the call. If this connection has ended, the caller gets no response. At most
+//!   [`method_calls`](HubOptions::method_calls) calls run at a time.
 //!
 //! * **The program decides when the client acknowledges a received message**, by calling [`CloudMessage::complete`].
-//!   The client subscribes to messages when the program makes a receiver.
+//!   The client subscribes to messages when the program makes the first receiver.
 //!
-//! * **A slow reader delays only itself.** [`HubClient::counts`] counts the messages and calls that the client could
-//!   not hand to the program or could not answer.
+//! * **A slow reader delays only itself.** [`HubClient::counts`] counts failed calls, and messages that were lost or
+//!   that the hub delivers again.
 //!
 //! * Dropping the last handle ends the client in the background. The client then does not send messages that are still
 //!   queued.

@@ -50,7 +50,7 @@ impl MethodResponse {
 /// The error of a handler. The caller of the method gets the error's status and a body `{"error": "…"}`.
 ///
 /// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
-/// contain details that the cloud should not see. So it goes only to the log.
+/// contain details that the cloud should not see. So this text goes only to the log.
 ///
 /// `MethodError` itself does not implement [`std::error::Error`], because that would exclude this conversion.
 /// `anyhow::Error` does the same.

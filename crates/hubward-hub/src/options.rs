@@ -23,14 +23,14 @@ pub struct HubOptions {
     /// Default 100.
     pub window: u16,
     /// Maximum number of messages that wait because the window is full. If this number is reached,
-    /// [`enqueue`](crate::HubClient::enqueue) waits too. At least 1. Default 1024.
+    /// [`enqueue`](crate::HubClient::enqueue) waits. At least 1. Default 1024.
     pub queue: usize,
     /// Maximum number of bytes of messages that wait or are in flight, as [`Message::size`](crate::Message::size)
-    /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits. At least one message of
-    /// 256 KB. Default 16 MiB.
+    /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits. At least 256 KB, the
+    /// maximum size of one message. Default 16 MiB.
     pub queue_bytes: usize,
-    /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes:
-    /// this time is long enough for the longest back-off and a reconnect, and no caller waits for ever.
+    /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes.
+    /// This is enough for the longest wait after a network failure (60 s) and a reconnect.
     pub send_deadline: Option<Duration>,
     /// Maximum time for one attempt to connect and log in. Default 30 s.
     pub login_deadline: Duration,
@@ -42,8 +42,8 @@ pub struct HubOptions {
     pub ack_timeout: Duration,
     /// Lifetime of a token; at least 2 s. The client renews the token after about 85 % of this time. Default 1 hour.
     pub token_lifetime: Duration,
-    /// Maximum time that a renewal waits for acknowledgements. Then the client moves to the new connection and sends
-    /// unacknowledged messages again. Default 5 s.
+    /// Maximum time that a renewal waits for acknowledgements. After this time, the client moves to the new connection
+    /// and sends unacknowledged messages again. Default 5 s.
     pub renewal_drain: Duration,
     /// Waits between attempts after a network or service failure. Each wait is random, between zero and a bound that
     /// doubles with each failure. Default 1 s to 60 s.
@@ -51,15 +51,15 @@ pub struct HubOptions {
     /// Waits after a refusal that does not pass by itself (credential, certificate). Each wait is random, between half
     /// of a bound and the bound. The bound doubles with each refusal. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// How long the hub must accept the client without a failure before the bounds of the waits return to their start.
-    /// A renewal does not interrupt this time. Default 30 s.
+    /// After the hub has accepted the client for this time without a failure, the bounds of the waits return to their
+    /// start. A renewal does not interrupt this time. Default 30 s.
     pub backoff_reset_after: Duration,
     /// Minimum wait between attempts while another client seems to use the same identity
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and
     /// twice this time. Default 60 s.
     pub duplicate_wait: Duration,
-    /// Maximum number of method calls that run at a time; at least 1. While this number is running, the client answers
-    /// other calls with 503 at once. Default 16.
+    /// Maximum number of method calls that run at a time; at least 1. While so many calls are running, the client
+    /// answers further calls with 503 at once. Default 16.
     pub method_calls: usize,
     /// Maximum time for a method handler. After this time, the client answers the call with 504 and drops the handler's
     /// future. Default 5 minutes: a hub lets a caller wait no longer.
@@ -258,7 +258,7 @@ impl Default for HubOptions {
     }
 }
 
-/// An upper limit of waits. It doubles with each failure in a row.
+/// The bound of a random wait. The bound doubles with each failure in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound after the first failure.

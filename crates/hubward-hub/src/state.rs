@@ -21,7 +21,8 @@ pub enum ConnectionState {
     Disconnected {
         /// What ended the connection or the attempt.
         cause: DisconnectCause,
-        /// Number of failures in a row, including this one. The number returns to zero after a connection that lasted.
+        /// Number of failures in a row, including this one. The number returns to zero after the hub has accepted the
+        /// client for [`HubOptions::backoff_reset_after`](crate::HubOptions::backoff_reset_after).
         attempt: u32,
         /// When the next attempt starts.
         next_try: Instant,
@@ -34,8 +35,8 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Returns `true` if the hub has accepted the login and the connection has not ended since then. Also returns
-    /// `true` during a renewal, because messages only wait briefly.
+    /// Returns `true` while the hub has accepted the login and the connection has not ended. Also returns `true` during
+    /// a renewal, because messages wait only briefly.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected | Self::Renewing)
@@ -73,8 +74,8 @@ pub enum DisconnectCause {
     },
     /// The hub has repeatedly closed connections that it had accepted.
     ///
-    /// Probably another client with the same identity takes over the connections. The client cannot be sure: only the
-    /// pattern indicates it. The client connects at most once a [minute](crate::HubOptions::duplicate_wait) until a
+    /// Probably another client with the same identity takes over the connections. The client cannot be sure, because
+    /// the hub gives no reason. The client connects at most once a [minute](crate::HubOptions::duplicate_wait) until a
     /// connection has lasted ten minutes.
     #[error(
         "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
@@ -96,7 +97,7 @@ impl DisconnectCause {
         match self {
             Self::Transport(error) => error.fault(),
             Self::AckOverdue { .. } => Fault::Deadline,
-            // The operator who gave two clients the same identity.
+            // The operator must give each client an identity of its own.
             Self::DuplicateIdentity { .. } => Fault::Credential,
         }
     }
@@ -110,7 +111,7 @@ impl DisconnectCause {
         }
     }
 
-    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    /// Returns `true` if the hub refuses this identity. Registering with DPS again may then help.
     ///
     /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
     /// same in all these cases.
@@ -142,7 +143,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns the party that has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.transport_error().map(TransportError::fault)
@@ -157,7 +158,7 @@ impl CloseReason {
         }
     }
 
-    /// Returns `true` if the hub refuses this identity. Then registering with DPS again may help.
+    /// Returns `true` if the hub refuses this identity. Registering with DPS again may then help.
     ///
     /// The device may have been moved, disabled or removed, or its key may have been changed. The hub's answer is the
     /// same in all these cases.
@@ -167,8 +168,8 @@ impl CloseReason {
     }
 }
 
-/// Returns `true` if the hub refuses the identity, by answering "not authorized" or "not found". A wrong certificate, a
-/// proxy or a local signer does not count.
+/// Returns `true` if the hub answered that the identity is not authorized or not found. Returns `false` for other
+/// failures, such as a wrong certificate or a refusal by a proxy or a local signer.
 fn refuses_identity(error: &TransportError) -> bool {
     let by_status = |it: &Refusal| matches!(it.by, RefusedBy::Status(404));
     error.refusal().is_some_and(|it| error.fault() == Fault::Credential || by_status(it))

@@ -26,7 +26,7 @@ pub struct Skew {
 /// Compares the service's clock with this machine's clock. Returns the difference if it is four minutes or more;
 /// otherwise `None`.
 ///
-/// The service tolerates five minutes. Beyond that, it refuses tokens.
+/// The service refuses tokens if the difference exceeds five minutes.
 #[must_use]
 pub fn skew(service: SystemTime, ours: SystemTime) -> Option<Skew> {
     const TOLERATED: Duration = Duration::from_secs(4 * 60);

@@ -21,7 +21,7 @@ pub enum Credential {
 impl Credential {
     /// Returns a token for `resource` that is valid until `expiry`.
     ///
-    /// A [`Credential::Token`] has its own expiry. If it covers the resource, it is returned unchanged.
+    /// For a [`Credential::Token`], `expiry` has no effect. The token is returned unchanged if it covers the resource.
     ///
     /// # Errors
     /// [`CredentialError`]. Its `Display` output contains no secret.

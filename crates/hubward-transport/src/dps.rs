@@ -49,8 +49,8 @@ pub trait DpsTransport: Send + fmt::Debug {
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError>;
 
-    /// Returns the current stage of the latest request, if known. When a deadline passes, the driver uses it to report
-    /// which stage did not finish.
+    /// Returns the current stage of the latest request, if known. When a deadline passes, the driver reports this stage
+    /// as the one that did not finish.
     fn stage(&self) -> Option<Stage> {
         None
     }

@@ -65,7 +65,7 @@ pub trait HubConnection: Send + fmt::Debug {
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 
     /// Queues the reply to an event of the hub. The next [`HubConnection::poll_exchange`] sends the reply. The hub does
-    /// not answer it.
+    /// not answer a reply.
     ///
     /// The caller must ensure that the event came over *this* connection. The caller may reply even if
     /// [`HubConnection::has_room`] is false, because there is at most one reply for each received event.
@@ -103,7 +103,7 @@ pub trait HubConnection: Send + fmt::Debug {
     /// Replaces the token without a new connection, if [`Abilities::renew_in_place`] is set.
     ///
     /// # Errors
-    /// [`TransportError::Unsupported`] if it is not set.
+    /// [`TransportError::Unsupported`] if [`Abilities::renew_in_place`] is not set.
     fn poll_renew(&mut self, cx: &mut Context<'_>, token: &SasToken) -> Poll<Result<(), TransportError>>;
 
     /// Closes the connection in an orderly way. Returns `Ready` when all queued bytes are written, or when writing has
@@ -310,7 +310,7 @@ pub enum Downstream {
     /// and the message stays with the hub.
     MessageOverLimit,
     /// The connection received an unreadable message and discarded it. If the message is a method call with a readable
-    /// id, this value contains the id. The client can then still answer the call.
+    /// id, this value contains the id, so that the client can answer the call.
     Unreadable(Option<CallId>),
 }
 

@@ -13,7 +13,7 @@
 //!
 //! # Behaviour
 //!
-//! * A transport sends each request once. It never retries or delays a request; the retry policy of the client does.
+//! * A transport sends each request once. It never retries or delays a request; the client decides when to retry.
 //! * Every error says who is at fault ([`Fault`]), whether a retry can help, and how long the service asked
 //!   to wait. No error contains a secret.
 //! * A transport never signs tokens. The client gets a token from a [`Credential`] and passes the token to the

@@ -62,7 +62,7 @@ impl Provisioner {
     /// Default of [`Provisioner::attempt_timeout`].
     pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Default of [`Provisioner::token_lifetime`]: one hour. The provisioner uses the token for some minutes at most.
+    /// Default of [`Provisioner::token_lifetime`]: one hour. The provisioner makes a new token for each request.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
     /// Makes a provisioner that registers `request` over `transport`.
@@ -82,8 +82,9 @@ impl Provisioner {
 
     /// Sets the deadline of the whole registration. The time counts from the start of [`Provisioner::run`].
     ///
-    /// Without a deadline, only the retry policy ends a registration. The provisioner then polls without end while the
-    /// service answers `assigning`.
+    /// Without a deadline, nothing limits the time of a registration. The retry policy limits only consecutive
+    /// failures, and an answer `assigning` is not a failure. So the provisioner polls without end while the service
+    /// answers `assigning`.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -114,7 +115,7 @@ impl Provisioner {
         self
     }
 
-    /// Calls `callback` at each step. It must not block.
+    /// Calls `callback` at each step. The callback must not block.
     pub fn on_progress(mut self, callback: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
         self.progress = Some(Box::new(callback));
         self

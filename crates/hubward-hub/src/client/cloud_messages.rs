@@ -22,14 +22,15 @@ impl HubClient {
     /// next receiver. The client acknowledges none of them.
     ///
     /// The waiting messages and the [`CloudMessage`]s that the program holds take at most 16 MiB together. With the
-    /// default options, the client has room for everything that a hub keeps for a device.
+    /// default options, the client has room for all messages that a hub keeps for a device.
     ///
     /// The client does not acknowledge a message that exceeds a limit. It [counts](HubCounts::messages_over_limit) this
-    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). Until then, the message holds
-    /// back [later acknowledgements](CloudMessage#in-which-order-to-complete). A receiver that does not read delays
-    /// only its own messages.
+    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). Until the program has completed
+    /// this message, it holds back [later acknowledgements](CloudMessage#in-which-order-to-complete). A receiver that
+    /// does not read delays only its own messages.
     ///
-    /// In a persistent session, messages may arrive before the program has made a receiver. These messages also wait.
+    /// In a persistent session, messages may arrive before the program has made a receiver. These messages wait for the
+    /// first receiver.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -48,7 +49,7 @@ impl HubClient {
         self.receive(Feature::Inputs, self.login().identity.module.is_some())
     }
 
-    /// Returns counts of the messages and calls that the client could not hand to the program or could not answer.
+    /// Returns counts of failed calls, and of messages that were lost or that the hub delivers again.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         self.shared.incoming.counters.snapshot()
@@ -138,18 +139,18 @@ impl Drop for CloudMessages {
 /// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value
 /// instead, the hub delivers the message again. For example, code that fails or panics drops the value.
 ///
-/// The hub locks a delivered message for a minute. This time also passes while the program works. After it, the hub
-/// delivers the message again on the same connection. If the client makes a new connection earlier, the hub delivers
-/// the message there at once.
+/// The hub locks a delivered message for a minute. This time also passes while the program works on the message. After
+/// the minute, the hub delivers the message again on the same connection. If the client makes a new connection within
+/// the minute, the hub delivers the message on the new connection at once.
 ///
-/// Over MQTT, the client does not hand out a second copy of a message that the program still holds.
+/// Over MQTT, the client discards a second copy of a message that the program still holds.
 ///
 /// A hub delivers a message at most 10 times, unless the hub is configured differently.
 ///
 /// # In which order to complete
 /// Over MQTT, a client must send acknowledgements in the order in which the messages came. The program may complete
-/// messages in any order. If an earlier message is not completed yet, the client holds back the acknowledgement of the
-/// later one.
+/// messages in any order. The client holds back the acknowledgement of a message until every earlier message is
+/// completed.
 ///
 /// * A dropped message holds back all later acknowledgements until the hub has delivered it again and the program has
 ///   completed it.
@@ -190,8 +191,8 @@ impl CloudMessage {
     /// that needs no acknowledgement (QoS 0), this method does nothing.
     ///
     /// The method returns when the connection has accepted the acknowledgement. The connection may still hold back the
-    /// acknowledgement for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends during
-    /// this time, the hub delivers the message again.
+    /// acknowledgement for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends before
+    /// it has sent the acknowledgement, the hub delivers the message again.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.

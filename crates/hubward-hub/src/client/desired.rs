@@ -12,10 +12,11 @@ use crate::{CloseReason, HubClient, Unsupported};
 
 impl HubClient {
     /// Returns a receiver of the desired properties. The receiver returns the current state as soon as the client knows
-    /// it. Then it returns newer states. Each state is complete.
+    /// it, and then each newer state. Each state is complete.
     ///
-    /// On the first call, the client subscribes to changes and reads the twin. It then follows the changes until it
-    /// ends. After a reconnect, the client reads the changes that happened while it was not connected.
+    /// On the first call, the client subscribes to changes and reads the twin. From then on, the client follows the
+    /// changes until the client ends. After a reconnect, the client reads the changes that happened while it was not
+    /// connected.
     ///
     /// The program can have any number of receivers. A slow receiver delays neither other receivers nor the client.
     ///
@@ -24,7 +25,7 @@ impl HubClient {
     ///
     /// The client accepts an older version if the hub returns an older version twice on the same connection, at least 5
     /// s apart. A single response with an older version may come from a copy that lags behind. The service documents no
-    /// rule, so this rule is ours.
+    /// rule for this case, so the client uses its own.
     ///
     /// # Size limits
     /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
@@ -82,7 +83,7 @@ impl DesiredProperties {
                 return Err(self.shared.reason());
             }
             if self.ended.changed().await.is_err() {
-                // The sender lives in `shared`, so this does not happen.
+                // Unreachable: the sender lives in `shared`, which this receiver keeps alive.
                 return Err(self.shared.reason());
             }
         }

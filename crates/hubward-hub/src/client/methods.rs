@@ -42,8 +42,8 @@ impl HubClient {
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
     /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// If the handler returns no response, the caller gets a body `{"error": "…"}` with the reason. The text of an
-    /// error goes only to the log, unless the error was [made for the caller](MethodError::new).
+    /// In each case without a response of the handler, the caller gets a body `{"error": "…"}` with the reason. The
+    /// text of an error goes only to the log, unless the error was [made for the caller](MethodError::new).
     ///
     /// The client answers a call only over the connection that delivered the call, because the hub does not know the
     /// call on another connection. The client counts the calls that it could not answer

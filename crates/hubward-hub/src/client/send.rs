@@ -21,8 +21,7 @@ impl HubClient {
     }
 
     /// Waits until the queue has room, queues the message and returns a [`Receipt`]. The receipt resolves when the hub
-    /// has acknowledged the message. The client sends the messages of one sender in the order in which they were
-    /// queued.
+    /// has acknowledged the message. The client sends messages in the order in which they were queued.
     ///
     /// Delivery is at least once: after a reconnect, the client sends unacknowledged messages again.
     ///
@@ -58,7 +57,7 @@ impl HubClient {
         Ok(self.resolve_if_ended(receipt))
     }
 
-    /// Waits for permits, until the deadline at the latest. When it has to wait for the first time, it fixes the moment
+    /// Waits for permits, until the deadline at the latest. The first time that it has to wait, it computes the moment
     /// of the deadline.
     async fn permits<'a>(
         &self,
@@ -124,7 +123,7 @@ impl HubClient {
     }
 
     /// Resolves the receipt if the client has ended. A message may enter the channel at the moment when the task ends.
-    /// Then the task never takes the message.
+    /// The task then never takes this message.
     fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
             receipt.resolve_after_end(self.shared.reason());

@@ -168,7 +168,7 @@ pub enum TwinError {
 }
 
 impl TwinError {
-    /// Whether the hub certainly does not have the request.
+    /// Returns `true` if the hub certainly does not have the request.
     #[must_use]
     pub const fn is_certainly_not_sent(&self) -> bool {
         matches!(self, Self::Invalid(_) | Self::NotSent { .. } | Self::Unsupported(_))
@@ -202,7 +202,7 @@ impl TwinError {
         }
     }
 
-    /// Returns the party that has to act; `None` if the program itself closed the client.
+    /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {

@@ -26,7 +26,7 @@ impl<T> Core<T> {
         self.closing.is_some()
     }
 
-    /// Why the client ends, once that is final.
+    /// Returns why the client ends, if its end is final; otherwise `None`.
     pub(crate) fn end_reason(&self) -> Option<CloseReason> {
         self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
     }
@@ -48,7 +48,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Everything is resolved, or the time limit has passed.
+    /// Ends the client, because every message is resolved or the time limit has passed.
     pub(super) fn finish(&mut self, now: Instant) {
         let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
         self.end_with(now, reason);

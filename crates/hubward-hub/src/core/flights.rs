@@ -24,8 +24,8 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Free slots. The slot that was freed first is used first. So each tag is reused as late as possible, and a second
-    /// acknowledgement of a tag matches no other message.
+    /// Free slots. The slot that was freed first is used first. This reuses each tag as late as possible, so a repeated
+    /// acknowledgement rarely matches a newer message.
     free: VecDeque<u16>,
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
@@ -108,8 +108,8 @@ impl<T> Flights<T> {
         self.slots.get(slot(tag))?.as_ref()?.message.as_ref()
     }
 
-    /// Frees a tag that the hub has acknowledged on this connection. Returns the message, if its receipt is unresolved,
-    /// and when the message was sent. Returns `None` if no message was sent under the tag.
+    /// Frees a tag that the hub has acknowledged. Returns the message, if its receipt is unresolved, and the time at
+    /// which this connection sent it. Returns `None` if this connection sent no message under the tag.
     pub(crate) fn acknowledged(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
@@ -143,12 +143,12 @@ impl<T> Flights<T> {
         self.again.extend(order.into_iter().map(|(_, at)| at));
     }
 
-    /// When this connection got its oldest unacknowledged message.
+    /// Returns when this connection sent its oldest unacknowledged message; `None` if there is no such message.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.slots.iter().flatten().filter_map(|it| it.sent_at).min()
     }
 
-    /// Removes messages that have passed their deadline and passes each to `gone`. Returns the earliest deadline of the
+    /// Removes each message whose deadline has passed, and calls `gone` with it. Returns the earliest deadline of the
     /// remaining messages.
     pub(crate) fn expire(&mut self, now: Instant, mut gone: impl FnMut(T)) -> Option<Instant> {
         let mut earliest: Option<Instant> = None;

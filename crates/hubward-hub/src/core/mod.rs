@@ -138,7 +138,7 @@ impl<T> Core<T> {
 
     // Commands of the program.
 
-    /// Queues a message.
+    /// Queues a message. If the end of the client is final, resolves the message as not sent instead.
     pub(crate) fn enqueue(&mut self, message: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
@@ -151,8 +151,8 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { message, deadline });
     }
 
-    /// Sets whether a planned reconnect (`renewal`), and whether an orderly close (`close`), must wait for unfinished
-    /// work in other parts of the client. The time limits of the reconnect and of the close still apply.
+    /// Sets what must wait for unfinished work in other parts of the client: a planned reconnect if `renewal` is true,
+    /// an orderly close if `close` is true. The time limits of the reconnect and of the close still apply.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
@@ -168,7 +168,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The hub has accepted the login.
+    /// The driver calls this when the hub has accepted the login.
     pub(crate) fn on_ready(&mut self, now: Instant) {
         if let Phase::Login { renew_at, .. } = self.phase {
             self.phase = Phase::Up { renew_at };
@@ -179,7 +179,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The hub has acknowledged the message under `tag`.
+    /// The driver calls this when the hub has acknowledged the message under `tag`.
     pub(crate) fn on_done(&mut self, now: Instant, tag: Tag) {
         let Some((message, sent_at)) = self.flights.acknowledged(tag) else { return };
         let usual = self.setup.options.ack_timeout;
@@ -206,12 +206,12 @@ impl<T> Core<T> {
         self.advance(now);
     }
 
-    /// The attempt failed or the connection ended.
+    /// The driver calls this when the attempt failed or the connection ended.
     pub(crate) fn on_lost(&mut self, now: Instant, error: TransportError) {
         self.fail(now, DisconnectCause::Transport(Arc::new(error)));
     }
 
-    /// The connection is closed after an orderly disconnect.
+    /// The driver calls this when the connection is closed after an orderly disconnect.
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         if let Phase::Disconnecting { then, .. } = self.phase {
             match then {
@@ -221,7 +221,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The token was replaced in place.
+    /// The driver calls this when the token was replaced in place.
     pub(crate) fn on_renewed(&mut self, now: Instant, life: TokenLife) {
         if matches!(self.phase, Phase::Renewing { .. }) {
             let renew_at = Some(self.renew_at(now, life));
@@ -230,8 +230,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// The driver calls this when the token of the connection or attempt is too old, although the timer for the renewal
-    /// is not due. The machine slept, or its clock was set. Returns `true` if the core replaces the token now.
+    /// The driver calls this when the token of the connection or attempt is too old. Normally, a timer renews the token
+    /// earlier. The token becomes too old if the machine slept or its clock was set. Returns `true` if the core
+    /// replaces the token now.
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
@@ -314,9 +315,9 @@ impl<T> Core<T> {
 
     /// Returns `true` if messages and new requests may go to the hub; otherwise only replies may.
     ///
-    /// A renewal may wait for work that itself waits for the hub, such as a method that sends a message. So messages
-    /// and requests may also go to the hub during most of the renewal's time limit. The rest of the limit is for the
-    /// responses.
+    /// While a renewal waits for acknowledgements, it may also wait for a running method, and the method may wait for a
+    /// message that it sends. So while other parts have unfinished work, messages and requests may still go to the hub.
+    /// In the last eighth of the renewal's time limit, they may not: this time is for the responses.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
@@ -429,8 +430,8 @@ impl<T> Core<T> {
 
     /// Returns `true` if the failure ends the client.
     ///
-    /// Before the first successful login, this is a failure that a retry cannot change. After the first login, it is
-    /// the refusal of a token that cannot be renewed.
+    /// Before the first successful login, a failure ends the client if a retry cannot succeed. After the first login, a
+    /// failure ends the client only if the hub refuses a token that cannot be renewed.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
             !self.setup.renewable && error.fault() == Fault::Credential
@@ -439,8 +440,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Ends the time during which the hub has accepted the client. If this time was long enough, resets the failure
-    /// counts and the count of takeovers.
+    /// Ends the time during which the hub has accepted the client. If this time was at least
+    /// [`HubOptions::backoff_reset_after`], resets the failure counts. Also reports this time to [`Takeovers::lasted`].
     fn end_accepted(&mut self, now: Instant) {
         let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
@@ -455,11 +456,11 @@ impl<T> Core<T> {
         self.next_overdue = None;
     }
 
-    /// Returns the moment of the renewal. The moment is random, between 80 and 90 % of a token's life, so that devices
-    /// that started together do not renew together.
+    /// Returns the moment of the renewal: a random moment between 80 and 90 % of the token's life. The random part
+    /// spreads the renewals of devices that started together.
     ///
-    /// Connecting may have taken most of the token's life. Then the moment is later: each connection lasts at least a
-    /// tenth of the token's life.
+    /// If connecting took most of the token's life, the renewal comes later: each connection lasts at least a tenth of
+    /// the token's life.
     fn renew_at(&mut self, now: Instant, life: TokenLife) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)

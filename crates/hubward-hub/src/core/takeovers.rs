@@ -33,7 +33,7 @@ pub(super) struct Takeovers {
 }
 
 impl Takeovers {
-    /// A connection lasted this long, whatever ended it.
+    /// Handles the end of a connection that lasted this long. After [`SETTLED`], forgets all takeovers.
     pub(super) fn lasted(&mut self, lasted: Duration) {
         if lasted >= SETTLED {
             *self = Self::default();

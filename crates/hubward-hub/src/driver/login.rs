@@ -37,8 +37,8 @@ impl Age {
 
     /// Updates the age to the times `now` and `wall`. Returns `true` if the token is old, at 92 % of its life.
     ///
-    /// The core's own timer renews the token earlier, at 90 % at the latest. So a token becomes old only if a clock
-    /// jumped or stopped.
+    /// Normally, the core's timer renews the token at 90 % at the latest. A token becomes old if a clock jumped or
+    /// stopped, or if connecting took most of the token's life.
     pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();

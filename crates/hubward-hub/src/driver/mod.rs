@@ -327,7 +327,7 @@ impl Driver {
         }
     }
 
-    /// The attempt failed or the connection ended.
+    /// Handles a failed attempt, or the end of the connection.
     fn on_lost(&mut self, now: Instant, error: TransportError) {
         self.drop_link();
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);

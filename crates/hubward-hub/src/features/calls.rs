@@ -127,7 +127,7 @@ impl Calls {
         self.open == 0 && self.is_flushed()
     }
 
-    /// Whether the connection has accepted every response that a handler gave.
+    /// Returns `true` if no response of a handler waits for the connection.
     pub(crate) fn is_flushed(&self) -> bool {
         self.replies.is_empty()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// Upper limit of the wait after the first failure. The limit doubles with each further failure. A Retry-After may
-/// exceed it.
+/// exceed this limit.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 
 /// The longest wait after any number of failures.
@@ -14,8 +14,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Returns how long to wait after this number of failures in a row. The wait is random, so that devices that failed
-/// together do not send again together. It is at least as long as the hub requests with Retry-After (at most one hour).
+/// Returns how long to wait after this number of failures in a row. The random part spreads the requests of devices
+/// that failed together. The wait is at least as long as the hub requests with Retry-After (at most one hour).
 pub(super) fn retry_wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
     let bound = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(WAIT_MAX);
     let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
-/// How long the client waits before it requests a subscription again. The wait applies if no response came, and after a
-/// refusal. A refusal may be temporary. It may also be permanent, because the hub does not offer the feature.
+/// How long the client waits before it requests a subscription again. The wait applies if the hub did not respond, or
+/// if it refused the subscription. A refusal may be temporary. It is permanent if the hub does not offer the feature.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.
@@ -60,12 +60,12 @@ impl Subscriptions {
         self.by_feature.values_mut().for_each(|it| *it = SubscriptionState::Due);
     }
 
-    /// Returns whether the tag belongs to a subscription.
+    /// Records that the hub granted a subscription. Returns `true` if the tag belongs to a subscription.
     pub(crate) fn on_done(&mut self, tag: Tag) -> bool {
         self.on_response(tag, SubscriptionState::Active).is_some()
     }
 
-    /// Returns whether the tag belongs to a subscription.
+    /// Records that the hub refused a subscription. Returns `true` if the tag belongs to a subscription.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
         let refused =
             SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: Some(Box::new(refusal.clone())) };
@@ -77,7 +77,7 @@ impl Subscriptions {
         feature.is_some()
     }
 
-    /// Returns whether the tag belongs to a subscription.
+    /// Records that the connection could not send a subscription. Returns `true` if the tag belongs to a subscription.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
         let feature = self.on_response(tag, SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: None });
         if let Some(feature) = feature {
@@ -104,7 +104,7 @@ impl Subscriptions {
         timers.min()
     }
 
-    /// Returns the next subscription to request.
+    /// Returns the next subscription to request; `None` if no subscription is due.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Outgoing> {
         let (feature, state) = self.by_feature.iter_mut().find(|(_, it)| **it == SubscriptionState::Due)?;
         let tag = tags.take();

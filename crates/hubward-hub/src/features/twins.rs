@@ -44,7 +44,7 @@ impl Twins {
         self.desired.follow();
     }
 
-    /// The hub may have granted or refused a subscription.
+    /// Handles a change of the subscriptions: the hub may have granted or refused one.
     pub(crate) fn on_subscriptions(&mut self, subscriptions: &Subscriptions) {
         if subscriptions.is_active(Feature::TwinResponses) {
             self.requests.set_refusal(None);
@@ -87,7 +87,7 @@ impl Twins {
         self.desired.on_notice(now, &mut self.rng, body);
     }
 
-    /// Returns whether the tag belongs to a twin request.
+    /// Handles the refusal of a twin request. Returns `true` if the tag belongs to a twin request.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
         let requester = self.requests.on_response(tag);
         match requester {
@@ -102,7 +102,7 @@ impl Twins {
         requester.is_some()
     }
 
-    /// Returns whether the tag belongs to a twin request.
+    /// Handles a twin request that the connection could not send. Returns `true` if the tag belongs to a twin request.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
         let requester = self.requests.on_response(tag);
         match requester {
@@ -160,7 +160,7 @@ impl Twins {
         self.desired.has_changed()
     }
 
-    /// Returns, once, how the hub violated the protocol.
+    /// Returns how the hub violated the protocol. A second call returns `None`.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.desired.broken()
     }

@@ -9,8 +9,8 @@
 //! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
 //! the waiting changes.
 //!
-//! If a change would make the state too large, the client fetches the twin once. If this twin is too large, or if it
-//! happens again on the same connection, the hub violates the protocol.
+//! If a change would make the state too large, the client fetches the twin once. The hub violates the protocol if this
+//! twin is too large, or if another change on the same connection would make the state too large.
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +38,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// Minimum time between the first response with an older version and the request for the second one. After the second
-/// response with an older version, the client accepts this version.
+/// Minimum time between a response with an older version and the next request for the twin. If the next response also
+/// has an older version, the client accepts this version.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -112,14 +112,14 @@ impl Desired {
         self.followed = true;
     }
 
-    /// This connection delivers changes from now on.
+    /// Handles the grant of the subscription: this connection delivers changes from now on.
     pub(crate) fn on_subscribed(&mut self) {
         if self.phase == Phase::Off {
             self.phase = Phase::FetchNow;
         }
     }
 
-    /// The connection has ended.
+    /// Handles the end of the connection.
     pub(crate) fn on_lost(&mut self) {
         self.phase = Phase::Off;
         self.waiting = Vec::new();
@@ -165,7 +165,7 @@ impl Desired {
         self.broken.take()
     }
 
-    /// Fetching the twin failed.
+    /// Handles a fetch of the twin that failed.
     pub(crate) fn on_failed(&mut self, now: Instant, rng: &mut Rng, requested: Option<Duration>) {
         if self.phase == Phase::Fetching {
             self.retry_later(now, rng, requested);
