@@ -135,7 +135,7 @@ impl fmt::Display for MessageLabel {
     }
 }
 
-/// Why [`try_enqueue`](crate::HubClient::try_enqueue) did not queue a message. Contains the message.
+/// Why [`try_enqueue`](crate::HubClient::try_enqueue) did not queue a message. Every variant contains the message.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryEnqueueError {

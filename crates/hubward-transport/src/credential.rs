@@ -21,7 +21,8 @@ pub enum Credential {
 impl Credential {
     /// Returns a token for `resource` that is valid until `expiry`.
     ///
-    /// For a [`Credential::Token`], `expiry` has no effect. The token is returned unchanged if it covers the resource.
+    /// For a [`Credential::Token`], `expiry` and `policy` have no effect. The token is returned unchanged if it covers
+    /// the resource.
     ///
     /// # Errors
     /// [`CredentialError`]. Its `Display` output contains no secret.

@@ -299,7 +299,7 @@ impl TransportError {
         }
     }
 
-    /// Returns how long the service asked to wait.
+    /// Returns how long the service asked to wait; `None` if it did not ask.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(|it| it.retry_after)
@@ -328,7 +328,7 @@ impl TransportError {
         }
     }
 
-    /// Returns the stage that failed.
+    /// Returns the stage that failed; `None` if the failure has nothing to do with a connection.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         match self {

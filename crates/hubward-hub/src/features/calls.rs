@@ -48,7 +48,7 @@ impl Calls {
         Self { incoming, limit, working: 0, open: 0, jobs: Vec::new(), replies: VecDeque::new() }
     }
 
-    /// Handles the end of the connection. The client can no longer answer the calls of this connection.
+    /// Handles the end of the connection: the client can no longer answer the calls of this connection.
     pub(crate) fn on_lost(&mut self) {
         self.open = 0;
         let lost = self.replies.drain(..).len() as u64;
@@ -127,7 +127,7 @@ impl Calls {
         self.open == 0 && self.is_flushed()
     }
 
-    /// Returns `true` if no response of a handler waits for the connection.
+    /// Returns `true` if no response waits for the connection.
     pub(crate) fn is_flushed(&self) -> bool {
         self.replies.is_empty()
     }

@@ -38,8 +38,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// Minimum time between a response with an older version and the next request for the twin. If the next response also
-/// has an older version, the client accepts this version.
+/// The client accepts an older version only from a response that it requested at least this long after the first
+/// response with an older version.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -132,7 +132,7 @@ impl Desired {
         self.phase == Phase::FetchNow
     }
 
-    /// The twin was requested.
+    /// Records that the twin was requested.
     pub(crate) fn on_requested(&mut self, now: Instant) {
         self.phase = Phase::Fetching;
         (self.missed, self.requested_at) = (false, Some(now));
@@ -311,8 +311,8 @@ impl Desired {
     }
 
     /// Handles a change that would make the state too large. The first time on a connection, the client fetches the
-    /// twin, to learn its real size. The second time, the client ends the connection. `idle` is true if no fetch is
-    /// planned or running.
+    /// twin to learn the real size. The second time, the client ends the connection. Set `idle` to `true` if no fetch
+    /// is planned or running.
     fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
         if std::mem::replace(&mut self.was_too_large, true) {
             return self.fail_connection(problem);

@@ -199,7 +199,7 @@ impl TwinRequests {
         self.refusal = refusal.map(|it| Box::new(it.clone()));
     }
 
-    /// The connection has ended.
+    /// Handles the end of the connection.
     pub(crate) fn on_lost(&mut self) {
         self.refusal = None;
         if let Some(in_flight) = self.in_flight.take()
@@ -229,8 +229,8 @@ impl TwinRequests {
         request.caller.resolve(outcome);
     }
 
-    /// Handles the hub's refusal of the program's request. A busy hub gets the request again later. Any other refusal
-    /// ends the request.
+    /// Handles the hub's refusal of the program's request. If the hub is busy, the client sends the request again
+    /// later. Any other refusal ends the request.
     pub(crate) fn refused(&mut self, now: Instant, rng: &mut Rng, refusal: &Refusal) {
         if !is_busy(refusal) {
             return self.finish(Err(TwinFailure::Refused(Box::new(refusal.clone()))));
@@ -248,8 +248,8 @@ impl TwinRequests {
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
-    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. If the hub has not answered a
-    /// request in time, returns who made this request.
+    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. If the hub did not answer the
+    /// request in flight in time, returns who made this request.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Requester> {
         let silent = self.in_flight.take_if(|it| it.until <= now).map(|it| it.requester);
         if silent == Some(Requester::Program)
@@ -267,7 +267,7 @@ impl TwinRequests {
         silent
     }
 
-    /// The client has ended.
+    /// Handles the end of the client.
     pub(crate) fn end(&mut self, reason: &CloseReason) {
         self.ended = Some(reason.clone());
         (self.in_flight, self.next_expiry) = (None, None);
@@ -285,8 +285,8 @@ impl TwinRequests {
         [self.next_expiry, not_before, self.in_flight.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// Returns the next request, and who made it. `own` is true if the client itself needs the twin. The program and
-    /// the client take turns.
+    /// Returns the next request, and who made it. `own` is true if the client itself needs the twin. If both the
+    /// program and the client need a request, they take turns.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -311,7 +311,8 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // The time doubles with each timeout. A hub that throttles may be slow, and more requests would make it slower.
+        // The time doubles with each timeout. A hub that throttles may be slow, and more requests would make the hub
+        // slower.
         let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
         self.last = requester;
@@ -328,15 +329,14 @@ impl TwinRequests {
         !self.queue.iter().any(TwinRequest::is_awaited)
     }
 
-    /// An attempt of the program's request ended without a response.
+    /// Handles an attempt of the program's request that ended without a response.
     fn on_no_response(&mut self) {
         if let Some(request) = self.queue.front_mut() {
             request.effect_unknown = true;
         }
     }
 
-    /// Removes requests whose caller stopped waiting. A request in flight is not removed: it stays until the hub
-    /// answers.
+    /// Removes requests whose caller stopped waiting. A request in flight stays until the hub answers.
     fn remove_cancelled(&mut self) {
         let mut on_its_way = self.in_flight.as_ref().is_some_and(|it| it.requester == Requester::Program);
         self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_awaited());
