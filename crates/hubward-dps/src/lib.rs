@@ -22,9 +22,10 @@
 //! * One deadline covers the whole registration: connecting, waiting and retrying. Each request also has its own
 //!   shorter limit. So a silent server costs one attempt, and time remains for further attempts.
 //! * The provisioner obeys the service's Retry-After, in a successful response and in a refusal. If a response has no
-//!   Retry-After, the provisioner waits 2 s between polls, and 5 s after a server failure.
-//! * The provisioner retries network failures, throttling and 5xx. The waits are random and grow. The provisioner does
-//!   not retry a wrong key, an unknown id or a bad certificate, because a retry cannot succeed.
+//!   Retry-After, the provisioner polls after 2 s.
+//! * The provisioner retries network failures, throttling and 5xx. The waits are random and grow. After a 5xx, the
+//!   provisioner waits at least 5 s. The provisioner does not retry a wrong key, an unknown id or a bad certificate,
+//!   because a retry cannot succeed.
 //! * If the connection breaks while the service is assigning, the provisioner continues to poll the same operation. It
 //!   does not register again.
 
