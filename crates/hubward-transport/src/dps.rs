@@ -11,8 +11,8 @@ use crate::{Stage, TransportError, TransportKind};
 
 /// Sends requests to one DPS endpoint over one protocol. The driver decides when to send a request.
 ///
-/// Each of the two requests contains the whole identity of the device. So a transport keeps no state except its
-/// connection, and the driver can continue an operation on another transport.
+/// Each request contains the whole identity of the device. So a transport needs no state except its connection, and the
+/// driver can continue an operation on another transport.
 #[async_trait]
 pub trait DpsTransport: Send + fmt::Debug {
     /// Returns the protocol.

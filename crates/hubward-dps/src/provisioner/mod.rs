@@ -109,7 +109,8 @@ impl Provisioner {
         self
     }
 
-    /// Continues an operation that an earlier run started. The provisioner then does not register again.
+    /// Continues an operation that an earlier run started: the provisioner polls the operation and does not register.
+    /// It registers again only if the service does not know the operation.
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self

@@ -19,12 +19,12 @@ pub(crate) struct FailureCounts {
 }
 
 impl FailureCounts {
-    /// Resets the counts after a connection that lasted.
+    /// Resets the counts, after the hub has accepted the client for long enough.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// The number of failures in a row.
+    /// Returns the number of failures in a row, of both kinds.
     pub(crate) fn attempt(&self) -> u32 {
         self.transient.saturating_add(self.refusals)
     }
@@ -41,15 +41,15 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // The client never connects earlier than the service requests. The added time is random, so that devices do
-            // not connect at the same moment.
+            // The client connects no earlier than the service requests, unless Retry-After exceeds an hour. The added
+            // time is random, so that devices do not connect at the same moment.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
     }
 }
 
-/// Whether every retry fails until an operator acts.
+/// Returns `true` if every retry fails until an operator acts.
 fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }

@@ -6,7 +6,7 @@ use crate::CloseReason;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    /// The client waits until then before it connects.
+    /// The client waits until `until` before it connects.
     Waiting {
         until: Instant,
     },

@@ -435,7 +435,7 @@ fn closing_waits_only_for_unresolved_messages() {
     core.close(now, now + seconds(5), CloseReason::Requested);
     assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "queued messages are still sent");
     core.on_done(now, tag(1));
-    // If the connection breaks meanwhile, the client reconnects.
+    // If the connection breaks during the close, the client reconnects.
     let at = lose(&mut core, now);
     connect(&mut core, at);
     assert_eq!(sends(&mut core, at), [(2, true)]);

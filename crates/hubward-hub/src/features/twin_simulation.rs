@@ -90,7 +90,7 @@ enum Happening {
     Tells(Downstream),
 }
 
-/// `Upstream`, reduced to what matters here.
+/// The part of an `Upstream` that this test uses.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Watch(Feature),
@@ -196,8 +196,8 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // From here on, nothing fails. In half of the runs, the connection is new. In the others, it may have missed
-        // changes.
+        // From here on, nothing fails. In half of the runs, the connection is new. In the other runs, the connection
+        // may have missed changes.
         self.calm = true;
         if self.rng.bool() {
             self.cut();

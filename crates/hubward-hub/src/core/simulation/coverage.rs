@@ -1,5 +1,5 @@
-//! A table of failures, and of the client states in which each failure happened. If a required entry of the table stays
-//! empty, the test fails, because the run proves nothing.
+//! A table of failures, and of the client states in which each failure happened. The test fails if a required entry of
+//! the table stays empty, because the run did not test this entry.
 
 use std::fmt::Write as _;
 

@@ -98,7 +98,8 @@ fn the_same_seed_gives_the_same_run() {
     assert!((1..20).all(|it| runs[it] != runs[it - 1]), "every seed gives the same run");
 }
 
-/// Checks that the simulation finds planted bugs. Otherwise, a simulation that finds no bug would prove little.
+/// Checks that the simulation finds planted bugs. Without this check, a simulation that finds no bug would prove
+/// little.
 #[test]
 fn planted_bugs_are_found() {
     for (bug, found_as) in [

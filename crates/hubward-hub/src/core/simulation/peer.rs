@@ -227,7 +227,7 @@ impl World<'_> {
         }
     }
 
-    /// In the order in which the hub sends them.
+    /// Plans an event that arrives after all earlier events of the hub.
     fn send_in_order(&mut self, happening: Happening) {
         let at = self.connection.last_event.unwrap_or(self.now).max(self.now + self.delay(0.3));
         self.connection.last_event = Some(at);
@@ -284,7 +284,7 @@ impl World<'_> {
         }
     }
 
-    /// A new attempt; its outcome is drawn now.
+    /// Begins an attempt, and draws its outcome.
     fn begin(&mut self, number: u64) {
         self.connection = Connection { number, ..Connection::default() };
         let is_rough = |world: &mut Self, times| world.rng.f64() < times * world.rough;

@@ -261,7 +261,7 @@ impl<'a> World<'a> {
     fn live_until(&mut self, until: Instant) {
         loop {
             let timers = [self.core.next_deadline(), self.features.next_deadline()];
-            // The driver owns the features' timers, so they end with it.
+            // The driver owns the features' timers, so these timers end with the driver.
             let timers = if self.at() == At::Ended { [self.core.next_deadline(), None] } else { timers };
             let timer = timers.into_iter().flatten().min().filter(|it| *it <= until);
             let event = self.future.peek().map(|Reverse((at, ..))| *at).filter(|it| *it <= until);
@@ -280,7 +280,7 @@ impl<'a> World<'a> {
                         self.time();
                         self.drive();
                     }
-                    // The events of an ended connection end with it.
+                    // The events of a connection end with the connection.
                     if number == self.connection.number {
                         self.happen(happening, late);
                     }

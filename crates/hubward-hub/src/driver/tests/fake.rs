@@ -206,7 +206,7 @@ impl HubTransport for FakeHub {
             (hub.opened, hub.outcomes.pop_front().unwrap_or(AttemptOutcome::Accept))
         };
         let alive = Alive::new(self);
-        // Yields several times. Other tasks can then see that an attempt is running.
+        // Yields several times, so that other tasks can see that an attempt is running.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }

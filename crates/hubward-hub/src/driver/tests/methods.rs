@@ -121,7 +121,7 @@ async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_ans
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     until_idle().await;
     assert_eq!(hub.opened(), 1, "the renewal waits for the acknowledgement");
-    // Both in one read.
+    // One read returns the acknowledgement and the call.
     let tag = hub.lock().taken[0].tag;
     hub.send_event(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
     hub.call("work", "1", "{}");

@@ -296,7 +296,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     until_idle().await;
     assert_eq!((hub.opened(), hub.disconnects()), (1, 0), "it waits");
-    // No new request is sent meanwhile.
+    // During the renewal, the client sends no new request.
     let next = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 2 })).await }
@@ -312,7 +312,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_waits_for_reports_and_resolves_them() {
-    // In one step, before the task has taken either.
+    // The program reports and closes in one step, before the task has taken the report or the close.
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");

@@ -407,7 +407,7 @@ fn waiting_notices_are_bounded_in_bytes_too() {
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
 
     // If a too large notice arrives during a fetch, the client fetches once more, because the fetched twin may be older
-    // than the notice. The first response still counts.
+    // than the notice. Receivers still get the twin of the first fetch.
     let mut it = Bench::watched();
     it.requests();
     it.notice(&huge);
