@@ -13,7 +13,7 @@ use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 pub enum ProvisionError {
     /// A request failed, and the provisioner gave up.
     ///
-    /// It gives up when a retry cannot succeed, when too many requests have failed in a row, or when the next retry
+    /// It gives up in three cases: a retry cannot succeed, too many requests have failed in a row, or the next retry
     /// would come after the deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
@@ -80,7 +80,8 @@ impl ProvisionError {
         }
     }
 
-    /// Returns the host and port of the service; `None` if the failure has nothing to do with a connection.
+    /// Returns the host and port of the service; `None` for [`ProvisionError::Credential`] and for failures without a
+    /// connection.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

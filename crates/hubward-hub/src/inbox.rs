@@ -26,7 +26,7 @@ pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 /// Beyond the limit, the client does not acknowledge messages. So the hub delivers them again, also on this connection.
 /// No message is lost, and the connection continues.
 ///
-/// The client could instead stop reading. It would then also miss the acknowledgements of telemetry.
+/// The client could stop reading instead, but it would then miss the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The received messages of one client. A device receives them from the cloud, and a module from other modules.
@@ -325,7 +325,7 @@ mod tests {
     use fastrand::Rng;
     use hubward_proto::hub::PropertyBag;
 
-    /// The bodies of all test messages are slices of this memory, so a test message costs almost nothing.
+    /// The bodies of all test messages are slices of this memory, so a test message needs almost no memory of its own.
     static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
 
     fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {

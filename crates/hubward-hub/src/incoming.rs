@@ -14,8 +14,8 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. A handler may hold a handle of the client, and would then keep the client
-    /// alive.
+    /// `None` after the client has ended. A handler may hold a handle of the client, and a stored handler would then
+    /// keep the client alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,

@@ -86,7 +86,7 @@
 //! * **A slow reader delays only itself.** [`HubClient::counts`] counts failed calls, and messages that were lost or
 //!   that the hub delivers again.
 //!
-//! * Dropping the last handle ends the client in the background. The client then does not send messages that are still
+//! * Dropping the last handle ends the client in the background. The client does not send messages that are still
 //!   queued.
 
 mod client;

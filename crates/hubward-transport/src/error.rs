@@ -314,7 +314,8 @@ impl TransportError {
         }
     }
 
-    /// Returns the host and port of the failed connection; `None` if the failure has nothing to do with a connection.
+    /// Returns the host and port of the failed connection; `None` for [`TransportError::Request`],
+    /// [`TransportError::Credential`] and [`TransportError::Unsupported`].
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

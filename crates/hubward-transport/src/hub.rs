@@ -140,7 +140,7 @@ pub struct HubLogin {
     pub user_agent: Option<String>,
     /// The PnP model, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
-    /// The client sends a ping after it has sent nothing for this long. Whole seconds, from 1 s to
+    /// After the client has sent nothing for this time, it sends a ping. Whole seconds, from 1 s to
     /// [`KEEP_ALIVE_MAX`](hubward_proto::limits::KEEP_ALIVE_MAX).
     pub keep_alive: Duration,
     /// If `true`, the hub discards the device's subscriptions and undelivered messages when the connection ends.
@@ -310,7 +310,7 @@ pub enum Downstream {
     /// and the message stays with the hub.
     MessageOverLimit,
     /// The connection received an unreadable message and discarded it. If the message is a method call with a readable
-    /// id, this value contains the id, so that the client can answer the call.
+    /// id, this value contains the id. With this id, the client can answer the call.
     Unreadable(Option<CallId>),
 }
 

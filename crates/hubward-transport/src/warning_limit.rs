@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Limits how many warnings of one kind are logged. It logs the first warnings and only counts the others, so a peer
-/// cannot fill a disk by causing the same warning again and again.
+/// Limits how many warnings of one kind are logged. The limit logs the first warnings and only counts the further ones.
+/// So a peer cannot fill a disk by causing the same warning again and again.
 ///
 /// In each [`PERIOD`](WarningLimit::PERIOD), at most [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings are logged. The
 /// number of suppressed warnings is logged with the first warning after the period. [`WarningLimit::finish`] logs the

@@ -32,11 +32,11 @@ impl HubClient {
     /// As JSON, it keeps at most 128 KiB. If a change exceeds a limit, the client reads the twin once, to check whether
     /// the hub really has that much.
     ///
-    /// The hub violates the protocol if the twin also exceeds a limit, or if a later change on the same connection
-    /// exceeds a limit. Then the client ends the connection and connects again with growing waits.
+    /// The hub violates the protocol in two cases: the twin also exceeds a limit, or a later change on the same
+    /// connection exceeds a limit. In both cases, the client ends the connection and connects again with growing waits.
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
-    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Meanwhile, messages wait, as after any loss
-    /// of a connection. Receivers keep the last state within the limits.
+    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Until the client is connected again,
+    /// messages wait. Receivers keep the last state within the limits.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support twins.

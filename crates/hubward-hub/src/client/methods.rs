@@ -45,8 +45,8 @@ impl HubClient {
     /// In each case without a response of the handler, the caller gets a body `{"error": "…"}` with the reason. The
     /// text of an error goes only to the log, unless the error was [made for the caller](MethodError::new).
     ///
-    /// The client answers a call only over the connection that delivered the call, because the hub does not know the
-    /// call on another connection. The client counts the calls that it could not answer
+    /// The client answers a call only over the connection that delivered it. On another connection, the hub does not
+    /// know the call. The client counts the calls that it could not answer
     /// ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
     /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. A planned renewal waits for running

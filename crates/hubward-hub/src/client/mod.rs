@@ -143,7 +143,7 @@ impl HubClient {
     }
 
     /// Closes the client. The client takes no more messages, and waits up to `flush` for the hub to acknowledge every
-    /// queued message. Then it disconnects from the hub and ends.
+    /// queued message. After that, the client disconnects from the hub and ends.
     ///
     /// The program can call this method at any time, more than once and on any handle. If it is called more than once,
     /// the earliest end time counts, and every caller gets the same result.

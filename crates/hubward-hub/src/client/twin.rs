@@ -54,8 +54,8 @@ impl HubClient {
     ///
     /// # Cancel safety
     /// If the future is dropped before the client has written the report to a connection, the client does not send the
-    /// report. If the future is dropped later, the hub may or may not have received the report, and the client does not
-    /// send it again.
+    /// report. If the future is dropped later, the hub may or may not receive the report. The client does not send it
+    /// again.
     ///
     /// To report without waiting, spawn the future as a task.
     ///
@@ -93,7 +93,7 @@ impl HubClient {
         let (request, outcome) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
         slot.send(Command::Twin(Box::new(request)));
-        // A request may enter the channel at the moment when the task ends. Then the task never takes the request.
+        // A request may enter the channel at the moment when the task ends. The task then never takes this request.
         if self.shared.is_closed.load(Ordering::SeqCst) && outcome.is_empty() {
             return Err(closed());
         }

@@ -239,8 +239,8 @@ impl<T> Core<T> {
             // The hub would refuse the old token, and the client would report a wrong key. So the core starts another
             // attempt.
             //
-            // The new attempt keeps the time limit of the current one. If each attempt had a new limit, a token that
-            // always expires before the login would make the client retry for ever without a wait.
+            // The new attempt keeps the time limit of the current one. Otherwise, a token that always expires before
+            // the login would make the client retry for ever without a wait.
             Phase::Opening { until } | Phase::Login { until, .. } => {
                 let until = *until;
                 self.open(now);
@@ -315,9 +315,9 @@ impl<T> Core<T> {
 
     /// Returns `true` if messages and new requests may go to the hub; otherwise only replies may.
     ///
-    /// While a renewal waits for acknowledgements, it may also wait for a running method, and the method may wait for a
-    /// message that it sends. So while other parts have unfinished work, messages and requests may still go to the hub.
-    /// In the last eighth of the renewal's time limit, they may not: this time is for the responses.
+    /// A renewal may wait for a running method, and this method may wait for a message that it sends. So while other
+    /// parts have unfinished work, messages and requests may still go to the hub. In the last eighth of the renewal's
+    /// time limit, they may not: this time is for the responses.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,

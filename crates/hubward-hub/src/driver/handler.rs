@@ -88,7 +88,7 @@ impl ResponseGuard {
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let (status, body) = self.response.take().unwrap_or_else(|| {
-            // If there is no panic, the runtime is shutting down, and nothing is logged.
+            // Without a panic, the runtime is shutting down. In this case, the guard logs nothing.
             if std::thread::panicking() {
                 let method = Excerpt(&self.method);
                 self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method handler panicked"));

@@ -347,7 +347,7 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // The new token may already be old. Then its age makes the core renew it soon.
+                // The new token may be old already. The core then renews it soon, because of its age.
                 age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);

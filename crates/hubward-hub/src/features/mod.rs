@@ -196,8 +196,8 @@ impl Features {
         &self.incoming.warnings
     }
 
-    /// Returns `true` if nothing waits for this connection, so a planned reconnect is possible now. The hub owes no
-    /// response, no call is running, and the program holds no message.
+    /// Returns `true` if a planned reconnect is possible now: the hub owes no response, no call is running, and the
+    /// program holds no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.twins.is_idle() && self.calls.is_idle() && self.incoming.inbox().is_idle()
     }

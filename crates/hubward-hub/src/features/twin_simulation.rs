@@ -30,7 +30,8 @@ const ACTIONS: usize = 60;
 /// Maximum lag of a copy of the twin. If the lag were greater, the client would assume that the twin was created again.
 const LAG_MS: u64 = 4_900;
 
-/// Events that must happen at least once over all seeds; otherwise the test proves nothing and fails.
+/// Events that must happen at least once over all seeds. If one does not happen, the test fails, because it did not
+/// test this event.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a request in flight",

@@ -245,7 +245,7 @@ async fn deadlines_count_from_enqueue_and_say_whether_the_hub_may_have_the_messa
     assert!(written.is_deadline() && !written.is_certainly_not_sent(), "{written:?}");
     assert_eq!(started.elapsed().as_secs(), 10);
     assert_eq!(hub.bodies(), ["written"]);
-    // Both permits are available again after the late acknowledgement.
+    // After the late acknowledgement, the client sends messages again.
     hub.acknowledge(1);
     hub.lock().ack_mode = AckMode::AtOnce;
     client.send(Message::new("next")).await.expect("an acknowledgement");

@@ -193,7 +193,8 @@ async fn a_refusal_contains_everything_the_hub_said() {
     assert_eq!(error.refusal().and_then(|it| it.tracking_id.as_deref()), Some("t-1"));
     assert_eq!(error.to_string(), format!("{ENDPOINT} refused (exchange) with status 400"));
 
-    // If the hub is busy until the deadline, it certainly did nothing. The error contains the hub's last refusal.
+    // A hub that is busy until the deadline certainly did not apply the report. The error contains the hub's last
+    // refusal.
     hub.treats(&[Treatment::Refuse(429); 20]);
     let started = tokio::time::Instant::now();
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");

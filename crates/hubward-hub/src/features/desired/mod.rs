@@ -38,8 +38,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// The client accepts an older version only from a response that it requested at least this long after the first
-/// response with an older version.
+/// Minimum time between the first response with an older version and the request that confirms it. If the response to
+/// this request is also older, the client accepts its version.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -247,8 +247,8 @@ impl Desired {
         }
     }
 
-    /// Fetches the twin sooner than planned, if the hub returned an older twin and then sent a change that is newer
-    /// than the known state.
+    /// If the hub returned an older twin and then sent a change that is newer than the known state, fetches the twin
+    /// sooner than planned.
     ///
     /// The client does not merge such a change into the known state. The twin may have been created again, and the
     /// result would be a state that never existed.
