@@ -14,8 +14,8 @@ use hubward_transport::ProtoError;
 /// a hub accepts, because the way a hub counts arrays is a guess.
 pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 
-/// Maximum number of bytes of desired properties that a client keeps, counted as JSON. It also limits values that a hub
-/// does not count, such as empty objects and the `null`s of an array.
+/// Maximum number of bytes of desired properties that a client keeps, counted as JSON. This limit also covers values
+/// that a hub does not count, such as empty objects and the `null`s of an array.
 pub(crate) const JSON_MAX: usize = 4 * limits::TWIN_PROPERTIES_MAX;
 
 const DESIRED: &str = "the set of desired properties";

@@ -133,7 +133,7 @@ pub enum CloseReason {
     Dropped,
     /// The client ended because of this error. There are two cases:
     ///
-    /// * The very first login failed for a reason that a retry cannot change.
+    /// * Before the first successful login, an attempt failed for a reason that a retry cannot change.
     /// * The hub no longer accepts the token, and the client cannot renew it because the program supplied it.
     #[error(transparent)]
     Refused(Arc<TransportError>),

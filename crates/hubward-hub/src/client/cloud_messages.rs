@@ -136,8 +136,9 @@ impl Drop for CloudMessages {
 
 /// A received message. It dereferences to the [`IncomingMessage`].
 ///
-/// The hub keeps the message until the program calls [`CloudMessage::complete`]. If the program drops this value
-/// instead, the hub delivers the message again. For example, code that fails or panics drops the value.
+/// The hub keeps the message until the program calls [`CloudMessage::complete`] or the message expires. If the program
+/// drops this value instead, the hub delivers the message again. For example, code that fails or panics drops the
+/// value.
 ///
 /// The hub locks a delivered message for a minute. This time also passes while the program works on the message. After
 /// the minute, the hub delivers the message again on the same connection. If the client makes a new connection within

@@ -36,7 +36,7 @@ impl HubClient {
     /// | status | when |
     /// |---|---|
     /// | the handler's | it returned a response, or a [`MethodError`] with a status |
-    /// | 400 | the payload is not JSON; the handler is not called |
+    /// | 400 | the payload is not JSON, or the name cannot be read; the handler is not called |
     /// | 404 | no handler serves this name |
     /// | 500 | the handler failed or panicked, or its response is not JSON or over 128 KB |
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |

@@ -53,9 +53,9 @@ impl HubClient {
     /// Starts a client and returns at once. The client connects in the background. To wait for the connection, call
     /// [`HubClient::connected`].
     ///
-    /// If the very first login fails for a reason that a retry cannot change, the client ends with this reason.
-    /// Examples are a refused credential, an untrusted certificate and an unsupported feature. The client retries
-    /// network failures for ever.
+    /// If an attempt before the first successful login fails for a reason that a retry cannot change, the client ends
+    /// with this reason. Examples are a refused credential, an untrusted certificate and an unsupported feature. The
+    /// client retries network failures for ever.
     ///
     /// After the first successful login, the client retries every failure, with growing waits. There is one exception:
     /// if the hub refuses a token that the client cannot renew, the client ends.

@@ -142,7 +142,10 @@ pub enum TwinError {
     #[error("the properties cannot be reported")]
     Invalid(#[source] ProtoError),
     /// The hub refused the request. The refusal contains the status and, if the hub sent them, code, message and
-    /// tracking id. The client also returns this error if the hub was busy (429, 5xx) until the deadline passed.
+    /// tracking id.
+    ///
+    /// The client also returns this error if the deadline passes and the hub certainly does not have the request, in
+    /// two cases: the hub was busy (429, 5xx), or it refused the subscription to twin responses.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.
