@@ -20,7 +20,7 @@ pub(crate) enum SendOutcome {
 /// Why a message was not acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) enum SendFailure {
-    /// The deadline of the message passed. If the client was not connected then, contains the cause.
+    /// The deadline of the message passed. Contains the cause if the client was not connected at the deadline.
     Deadline(Option<DisconnectCause>),
     /// The client ended.
     Closed(CloseReason),

@@ -25,9 +25,9 @@ impl HubClient {
     /// default options, the client has room for all messages that a hub keeps for a device.
     ///
     /// The client does not acknowledge a message that exceeds a limit. It [counts](HubCounts::messages_over_limit) this
-    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). Until the program has completed
-    /// this message, it holds back [later acknowledgements](CloudMessage#in-which-order-to-complete). A receiver that
-    /// does not read delays only its own messages.
+    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). This message holds back
+    /// [later acknowledgements](CloudMessage#in-which-order-to-complete) until the program has completed it. A receiver
+    /// that does not read delays only its own messages.
     ///
     /// In a persistent session, messages may arrive before the program has made a receiver. These messages wait for the
     /// first receiver.

@@ -473,8 +473,8 @@ impl Drop for Driver {
     }
 }
 
-/// Gives replies to the connection, and gives it requests while it has room for them. Returns `true` if there was a
-/// reply or request.
+/// Gives replies to the connection. Also gives requests to the connection, while the core allows requests and the
+/// connection has room. Returns `true` if there was a reply or request.
 fn put_requests(
     features: &mut Features,
     core: &Core<PendingMessage>,

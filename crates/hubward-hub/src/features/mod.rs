@@ -1,6 +1,6 @@
 //! All features besides telemetry: subscriptions, the twin, direct methods, and messages from the cloud. Like the core,
-//! this module has no I/O and no clock. The driver reports what happened and when, and gives the items that
-//! [`Features::next`] returns to the connection.
+//! this module has no I/O and no clock. The driver reports what happened and when. It also passes the items of
+//! [`Features::next`] to the connection.
 //!
 //! A feature keeps its requests when a connection ends, and sends them again on the next connection. Method calls and
 //! message locks belong to one connection and end with it.

@@ -28,8 +28,8 @@ enum SubscriptionState {
     Requested { tag: Tag, until: Instant },
     /// The hub granted it on this connection.
     Active,
-    /// Refused; requested again at `until`. `refusal` is the refusal of the hub; it is `None` if the connection did not
-    /// accept the request.
+    /// The request failed; the client makes it again at `until`. `refusal` is the hub's refusal; `None` if the
+    /// connection did not accept the request.
     Refused { until: Instant, refusal: Option<Box<Refusal>> },
 }
 
