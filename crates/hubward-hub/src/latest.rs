@@ -1,7 +1,7 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
 //! The task merges a change into the state in place. The cost then depends only on the size of the change. If a reader
-//! holds the state, the task first copies the state. Between two reads, it makes at most one copy, even for many
+//! holds the state, the task first copies the state. Between two reads, the task makes at most one copy, even for many
 //! changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -53,7 +53,7 @@ impl MethodResponse {
 /// contain details that the cloud should not see. So this text goes only to the log.
 ///
 /// `MethodError` itself does not implement [`std::error::Error`], because that would exclude this conversion.
-/// `anyhow::Error` does the same.
+/// `anyhow::Error` does not implement this trait either, for the same reason.
 pub struct MethodError {
     status: i32,
     /// For the caller.

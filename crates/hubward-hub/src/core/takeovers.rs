@@ -1,8 +1,8 @@
 //! Detects that another client uses the same identity.
 //!
 //! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection
-//! without giving a reason. So two clients take over each other's connection again and again. The only sign is this
-//! pattern.
+//! without giving a reason. So two clients take over each other's connection again and again. This pattern is
+//! the only sign.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
