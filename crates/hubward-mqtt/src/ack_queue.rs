@@ -43,7 +43,8 @@ pub(crate) struct AckQueue {
     first: u64,
     /// Number of entries in [`EntryState::Dropped`].
     dropped: usize,
-    /// Whether [`AckQueue::starts_to_block`] has returned `true` since the queue last had no dropped entry.
+    /// Whether [`AckQueue::starts_to_block`] has returned `true` for the dropped entries in the queue. Becomes `false`
+    /// when the hub has redelivered all dropped messages.
     warned: bool,
     /// Whether the queue was ever full.
     overflowed: bool,
@@ -126,8 +127,8 @@ impl AckQueue {
         was_held
     }
 
-    /// Checks whether a settled or consumed message waits behind a dropped message. Returns `true` once. It can return
-    /// `true` again after the hub has redelivered all dropped messages.
+    /// Returns whether a settled or consumed message waits behind a dropped message. After it has returned `true`,
+    /// returns `false` until the hub has redelivered all dropped messages.
     pub(crate) fn starts_to_block(&mut self) -> bool {
         if self.dropped == 0 || self.warned {
             return false;
@@ -148,14 +149,14 @@ impl AckQueue {
         false
     }
 
-    /// Removes entries from the front that are settled or consumed, up to the next packet id to acknowledge. Returns
-    /// this packet id.
+    /// Removes settled and consumed entries from the front until a packet id can be acknowledged. Returns this packet
+    /// id, or `None` if no packet id can be acknowledged yet.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         loop {
             let Entry { id, .. } = *self.entries.front().filter(|it| it.state.is_done())?;
             self.entries.pop_front();
             self.first += 1;
-            // If two entries have this id, the PUBACK of the second one acknowledges both.
+            // If two entries have this id, the PUBACK of the second entry acknowledges both messages.
             if self.entries.iter().all(|it| it.id != id) {
                 return Some(id);
             }

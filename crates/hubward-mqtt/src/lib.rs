@@ -37,8 +37,8 @@
 //!   request is unanswered, and 1.5 times the keep-alive otherwise.
 //! * The client acknowledges a message from DPS as soon as it has read the message. It acknowledges messages from a hub
 //!   when the program completes them, in the order in which they arrived; see [`MqttHub`].
-//! * Over WebSocket, the server sends the time of its clock. The event of a successful login contains this time, and so
-//!   does the error of a refused login.
+//! * Over WebSocket, the server sends the time of its clock. The event of a successful login and the error of a refused
+//!   login contain this time.
 //! * After the session has written the password, it wipes the password from memory. No `Debug` output and no log
 //!   contains the password.
 

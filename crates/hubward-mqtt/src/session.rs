@@ -44,7 +44,7 @@ pub(crate) enum Event {
 /// Whether a received message still needs an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckNeed {
-    /// No: the QoS is 0, or the session acknowledges the message without the caller.
+    /// The message needs no settlement: its QoS is 0, or the session acknowledges the message without the caller.
     None,
     /// Yes, as soon as the caller settles it.
     OnSettlement(Lock),
@@ -282,7 +282,7 @@ impl Session {
             return Poll::Ready(());
         }
         if !self.closing && self.accepted {
-            // A DISCONNECT always encodes. Even if it did not, the session would have to close.
+            // Encoding a DISCONNECT cannot fail. The session ignores the result, because it closes in any case.
             let _ = packet::disconnect(self.link.out());
         }
         self.closing = true;
@@ -296,7 +296,8 @@ impl Session {
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // If writing fails, the peer may have sent the reason. Read this reason first, then return the write error.
+        // If a write fails, the peer may have sent the reason before it closed the connection. Read the received bytes
+        // first, then return the write error.
         let written = self.write(cx, now);
         let (mut handed_over, mut read) = (false, 0);
         loop {

@@ -172,8 +172,9 @@ impl SasToken {
     }
 
     /// Returns whether the token grants access to `resource`. The token's `sr` must be `resource` or a parent path of
-    /// `resource`. Letter case does not matter. A raw `+` in `sr` matches a space (form encoding) or a `+` (no
-    /// encoding).
+    /// `resource`. Letter case does not matter.
+    ///
+    /// A raw `+` in `sr` can mean a space (form encoding) or a `+` (no encoding). One matching meaning is enough.
     ///
     /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///

@@ -122,7 +122,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the API version of this request. For requests that exist only in this version.
+    /// Sets the API version of this request. Use it for a request that exists only in this version.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
         self.changed(|spec| {
             spec.api_version = Some(version);
@@ -187,7 +187,7 @@ impl<T> Call<T> {
 }
 
 impl<T> Call<T> {
-    /// Returns the client and the request. For callers that need more of the answer than its body.
+    /// Returns the client and the request. Callers use this function if they need more than the body of the answer.
     pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
         (self.client, self.spec)
     }

@@ -141,8 +141,8 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends a request, and retries it if that is safe. Returns when the request succeeds, when a retry would not
-    /// help, or at the deadline.
+    /// Sends a request, and retries it if that is safe. Returns the last error if the client must not retry, or if the
+    /// next attempt would start after the deadline.
     pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
@@ -152,8 +152,8 @@ impl Client {
         }
     }
 
-    /// Sends a request once and returns the body of the answer as a stream. The deadline covers only the status and
-    /// headers.
+    /// Sends a request once. If the request succeeds, returns the body of the answer as a stream. The deadline does not
+    /// cover reading this stream.
     pub(crate) async fn open(&self, spec: &RequestSpec) -> Result<Incoming, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline);
         let begun = async {

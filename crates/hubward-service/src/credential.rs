@@ -34,7 +34,8 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The time from which the value is valid. If the clock shows an earlier time, it was set back.
+    /// The time when the client cached the value. If the clock shows an earlier time, the clock was set back. The
+    /// client then does not use a value that has a limit.
     from: SystemTime,
     /// The time until which the client uses the value. `None` means without a limit.
     until: Option<SystemTime>,

@@ -332,8 +332,10 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Appends the difference between this machine's clock and the service's clock to `hint`, if the refusal contains the
-/// service's time. A wrong clock makes every token invalid.
+/// Puts advice about the clock before `hint` if the refusal contains the service's time and the difference is four
+/// minutes or more.
+///
+/// Without the service's time, appends the advice to check the clock. A wrong clock makes every token invalid.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also check that this machine's clock is right");

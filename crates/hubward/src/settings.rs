@@ -141,7 +141,7 @@ impl Settings {
     }
 
     /// Returns the transport to the hub: [`Settings::hub_transport`] if it is set, otherwise the transport to DPS. If
-    /// DPS uses HTTPS, the hub uses MQTT, because hubward does not support the hub's HTTPS API yet.
+    /// DPS uses HTTPS, the hub uses MQTT, because hubward does not support the hub's HTTPS API for devices yet.
     #[must_use]
     pub fn effective_hub_transport(&self) -> TransportKind {
         match (self.hub_transport, self.transport) {

@@ -46,7 +46,7 @@ impl TelemetryTopic {
     /// Parses the topic of a publish by `identity`. The last `/` may be missing.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic or belongs to another device,
+    /// [`ProtoError::Topic`] if `topic` does not have this form or belongs to another device.
     /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let rest = topic

@@ -102,8 +102,10 @@ impl Properties {
     }
 }
 
-/// Applies a patch: objects are merged, `null` removes a property, and any other value replaces the old one.
-/// A new object from the patch is added without its `null` members.
+/// Applies a patch to `target`. An object in the patch is merged into the old object. `null` removes a property. Any
+/// other value replaces the old value.
+///
+/// If `target` does not contain an object of the patch, the object is added without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -162,8 +164,8 @@ fn size_of_value(value: &Value) -> usize {
     }
 }
 
-/// Checks that a hub would accept these properties. The checks are: names, strings, numbers, depth, and that the total
-/// size is at most `limit` bytes.
+/// Checks the names, strings, numbers and depth of the properties, and that their total size is at most `limit` bytes.
+/// A hub refuses properties that fail a check.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.

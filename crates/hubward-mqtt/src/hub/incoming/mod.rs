@@ -49,8 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event of the session. The program cannot settle a message that it does not get, so this function
-    /// marks such a message as handled.
+    /// Translates an event of the session for the program. If the program does not get a message, this function marks
+    /// the message as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
