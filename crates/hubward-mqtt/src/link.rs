@@ -78,7 +78,8 @@ impl Link {
         self.sent
     }
 
-    /// Writes as much as the stream accepts, then flushes once. Returns `Ready` when all bytes are written.
+    /// Writes the queued bytes, and then flushes the stream. Returns `Ready` when all bytes are written and flushed, or
+    /// if this has failed.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.login.has_remaining() {
             let written = ready!(write(&mut self.stream, cx, self.login.chunk()))?;

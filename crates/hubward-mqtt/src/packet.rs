@@ -1,7 +1,7 @@
 //! Encodes and decodes MQTT packets.
 //!
-//! `rumqttc` does the encoding and decoding. Its decoder accepts some packets that a client must refuse;
-//! this module checks for them first.
+//! `rumqttc` does the encoding and decoding. Its decoder accepts some packets that a client must refuse; this module
+//! refuses these packets before it decodes them.
 
 use std::fmt;
 use std::num::NonZeroU16;

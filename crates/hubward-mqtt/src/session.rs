@@ -46,9 +46,9 @@ pub(crate) enum Event {
 pub(crate) enum AckNeed {
     /// The message needs no settlement: its QoS is 0, or the session acknowledges the message without the caller.
     None,
-    /// Yes, as soon as the caller settles it.
+    /// The session acknowledges the message when the caller settles it.
     OnSettlement(Lock),
-    /// Yes, but this connection does not acknowledge it; see [`Arrival::QueueFull`].
+    /// The message needs an acknowledgement, but this connection sends none; see [`Arrival::QueueFull`].
     QueueFull,
 }
 
@@ -250,7 +250,7 @@ impl Session {
                         found = find(event);
                     }
                 });
-                // Return an event that came before an error. The next poll returns the error.
+                // If `find` returned a value before an error, return this value now. The next poll returns the error.
                 if let Some(found) = found.take() {
                     if let Poll::Ready(Err(error)) = polled {
                         self.deferred_error = Some(error);

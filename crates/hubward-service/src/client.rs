@@ -278,8 +278,8 @@ impl Client {
         // Only the error codes of a hub have names. Ignore a name for a code of DPS.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway between client and service may have sent the answer, without the JSON format of the service. Keep
-        // the text of such an answer.
+        // A gateway between client and service may have sent the answer. An answer of a gateway does not have the JSON
+        // format of the service. Keep the text of the answer.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));
@@ -292,7 +292,7 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// Returns the error for an answer that contains a text of a device, if the text is not JSON.
+    /// Returns the error for an answer in which the text of the device is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let response = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceResponse { endpoint: self.endpoint.to_string(), device: one_line(device), response }

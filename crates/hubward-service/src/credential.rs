@@ -138,8 +138,7 @@ impl Authorization {
         Ok(Some(value))
     }
 
-    /// Replaces the token in `text` with `(redacted)`. A peer may quote the request in its refusal, and with it the
-    /// token.
+    /// Replaces the token in `text` with `(redacted)`. A refusal may quote the request with its token.
     pub(crate) fn redact(&self, text: &str) -> String {
         match self {
             Self::Nothing => text.to_owned(),

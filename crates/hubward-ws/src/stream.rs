@@ -30,7 +30,7 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
 
 /// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// A read returns zero bytes after the peer has closed the WebSocket cleanly. Otherwise it fails:
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. A read fails in these cases:
 ///
 /// * with [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
 /// * with [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;

@@ -256,7 +256,8 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
     })
 }
 
-/// Returns the hint for a failed connection, and for a timeout. Some networks silently drop packets to blocked ports.
+/// Returns the hint for a failed connection and for a timeout. For port 8883, the hint suggests a transport on port
+/// 443, because many networks block port 8883.
 fn unreachable_hint(target: Target, endpoint: &str) -> String {
     let other = match target {
         _ if !endpoint.ends_with(":8883") => {

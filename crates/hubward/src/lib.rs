@@ -64,8 +64,10 @@
 //! In this example, the [timeout](ConnectOptions::timeout) applies to each step. In [`Settings::connect`], the timeout
 //! applies to both steps together.
 //!
-//! For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner). The program can
-//! follow the progress of a provisioner. For the second step, [`HubSettings::spawn`] does not wait for the hub.
+//! [`Settings::provisioner`] is another way to make the first step. It returns a
+//! [`Provisioner`](provisioning::Provisioner), and the program can follow its progress. [`HubSettings::spawn`] is
+//! another way to make the second step. It does not wait for the hub.
+//!
 //! Lower-level types are in [`provisioning`] and [`transport`].
 
 mod client_diagnosis;

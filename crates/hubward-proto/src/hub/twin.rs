@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Tests two cases for twins, and the examples of RFC 7396, appendix A, in which target and patch are objects.
+    /// Tests two cases for twins. Also tests the examples of RFC 7396, appendix A, whose target and patch are objects.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [
