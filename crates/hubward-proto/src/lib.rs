@@ -21,8 +21,8 @@
 //!   produced these texts.
 //! * Parsers accept additions that the service may make later: they ignore unknown fields, and keep unknown words as
 //!   `Unknown`.
-//! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation, `[sdk]` is the
-//!   source code of an official SDK, `[seen]` is a trace, and `[guess]` is our choice, because no source exists.
+//! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation. `[sdk]` is the
+//!   source code of an official SDK. `[seen]` is a trace. `[guess]` is our choice, because no source exists.
 
 pub mod dps;
 mod error;

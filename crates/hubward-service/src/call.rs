@@ -168,7 +168,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Accepts a response with status 400 and a bulk result as an answer. Otherwise, a 400 is an error.
+    /// Makes a response with status 400 an answer if its body is a bulk result. Every other response with status 400
+    /// stays an error.
     pub(crate) fn accepts_bulk_result(self) -> Self {
         self.changed(|spec| {
             spec.accepts_bulk_result = true;

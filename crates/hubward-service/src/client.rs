@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Creates a client for the paths that start with `base`. Both clients share one connection.
+    /// Creates a client for the paths that start with `base`. The new client and this client share one connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {

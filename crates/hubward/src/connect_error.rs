@@ -91,8 +91,8 @@ impl ConnectError {
                 Some(error) => Diagnosis::of_transport(Target::Hub, error),
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
-            // If the last failure contains a transport error, this error determines the stage. Otherwise the stage is
-            // the stage that the client had reached, and the hub did not answer in time.
+            // If the last failure contains a transport error, this error determines the stage. Otherwise, the diagnosis
+            // contains the stage that the client had reached, and the hint says that the hub did not answer in time.
             Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last {
                     Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),

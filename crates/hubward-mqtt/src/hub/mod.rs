@@ -28,7 +28,7 @@ use crate::session::{Acknowledge, Session};
 /// * The transport sets no time limit for the login. The caller must limit the time until
 ///   [`Downstream::Ready`](hubward_transport::Downstream::Ready).
 /// * After the login, the hub may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin
-///   request is unanswered. Otherwise the hub may be silent for 1.5 times the keep-alive.
+///   request is unanswered. If nothing is unanswered, the hub may be silent for 1.5 times the keep-alive.
 /// * Messages that the program has not settled do not count as unanswered. Method calls that the program has not
 ///   answered do not count either.
 /// * A twin request under a tag replaces an unanswered twin request under the same tag. The client then ignores a
@@ -39,8 +39,8 @@ use crate::session::{Acknowledge, Session};
 /// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. The client sends
 ///   PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a message waits until the program
 ///   has completed this message and every earlier message.
-/// * MQTT has neither abandon nor reject. If the program never completes a message, this message blocks every later
-///   acknowledgement, and the hub redelivers the message on another connection.
+/// * Over MQTT, a device can neither abandon nor reject a message. If the program never completes a message, this
+///   message blocks every later acknowledgement, and the hub redelivers the message on another connection.
 /// * If the program [releases](hubward_transport::Reply::Release) a message, the hub can redeliver it on the same
 ///   connection. The client then returns the message to the program again, and the message keeps its position in the
 ///   order. The client ignores every other redelivery of a message that is not acknowledged yet.

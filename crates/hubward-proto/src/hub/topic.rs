@@ -95,7 +95,8 @@ impl TopicFilter {
         }
     }
 
-    /// Parses the filter of a SUBSCRIBE by `identity`.
+    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, accepts any filter with the
+    /// right beginning.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if `filter` is not a documented filter, or belongs to another device.

@@ -43,7 +43,7 @@ impl Twin {
     }
 }
 
-/// Properties with their version, without `$metadata` and other names that begin with `$`.
+/// Properties and their version. The properties contain no `$metadata` and no other name that begins with `$`.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Properties {
@@ -102,10 +102,10 @@ impl Properties {
     }
 }
 
-/// Applies a patch to `target`. An object in the patch is merged into the old object. `null` removes a property. Any
-/// other value replaces the old value.
+/// Applies a patch to `target`. `null` removes a property, an object is merged into the old object, and any other value
+/// replaces the old value.
 ///
-/// If `target` does not contain an object of the patch, the object is added without its `null` members.
+/// If the old value is not an object or does not exist, an object of the patch is added without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
