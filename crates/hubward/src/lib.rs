@@ -26,8 +26,8 @@
 //! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
 //! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
 //!
-//! Both functions return a [`HubClient`]. Its methods send telemetry with receipts, read and change the twin, answer
-//! direct methods and receive messages.
+//! [`Settings::connect`] and [`HubSettings::connect`] return a [`HubClient`]. The methods of the client send telemetry
+//! with receipts, read and change the twin, answer direct methods and receive messages.
 //!
 //! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
 //! function that registers method handlers before the login, and the [`HubOptions`].

@@ -60,7 +60,7 @@ impl Properties {
         Self { version, values }
     }
 
-    /// Converts a JSON object. Reads `$version`, and removes every name that begins with `$`.
+    /// Converts a JSON object. Takes the version from `$version`, and removes the top-level names that begin with `$`.
     ///
     /// # Errors
     /// [`ProtoError::Missing`] if the object has no version.
