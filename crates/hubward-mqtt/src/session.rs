@@ -276,7 +276,7 @@ impl Session {
         .await
     }
 
-    /// Sends DISCONNECT and closes the stream. Returns `Ready` when the bytes are written or cannot be written.
+    /// Sends DISCONNECT if the login was accepted, and then closes the stream as [`Link::poll_close`] does.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.failed {
             return Poll::Ready(());

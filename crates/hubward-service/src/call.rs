@@ -152,7 +152,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Marks the request as one that changes nothing, even though its HTTP method is normally used for changes.
+    /// Marks the request as one that only reads, although its HTTP method is POST. The client retries it as a GET.
     pub(crate) fn read_only(self) -> Self {
         self.changed(|spec| {
             spec.effect = Effect::Reads;

@@ -30,7 +30,7 @@
 //! * If a request only reads, the client retries it after a lost connection, after 429, and after a 5xx except 501 and
 //!   504.
 //! * If a request changes something, the client retries it after 429. The client also retries the request after a 5xx
-//!   with a `Retry-After` header, except 501 and 504. The client never retries such a request after a lost connection.
+//!   with a `Retry-After` header, except 501 and 504. It does not retry the request after a lost connection.
 //! * [`ServiceOptions::attempts`] sets the maximum number of attempts.
 //! * A token that the client signs is valid for an hour. The client replaces it before it expires.
 //! * If a file contains a bearer token, the client reads the file before each attempt.

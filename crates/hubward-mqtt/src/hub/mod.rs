@@ -52,8 +52,9 @@ use crate::session::{Acknowledge, Session};
 /// * A peer cannot fill the log. A connection logs the first few warnings of each kind, and after that only their
 ///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
 /// * At most 4096 messages wait for their acknowledgement. Later messages stay with the hub until the next connection.
-///   The client then logs a warning and returns
-///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit). Telemetry continues.
+///   For each later message, the client returns
+///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit). It logs one warning per
+///   connection. Telemetry continues.
 /// * All queues and buffers have a maximum size. One poll reads about 256 KiB at most. The caller must limit the bytes
 ///   of unsettled messages: it [releases](hubward_transport::Reply::Release) messages that it cannot keep.
 /// * The client always accepts replies, because each reply answers a message of the hub. If 512 KiB are unwritten

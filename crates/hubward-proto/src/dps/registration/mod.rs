@@ -18,7 +18,7 @@ const REREGISTRATIONS_MAX: u32 = 3;
 /// Maximum number of consecutive logins that the service refuses as unavailable.
 const UNAVAILABLE_MAX: u32 = 3;
 
-/// The only connection profile that hubward supports. An absent profile means the same.
+/// The only connection profile that hubward supports. An answer without a profile means this profile.
 const CLASSIC: &str = "classic";
 
 /// One registration, from the first request to its end.
