@@ -34,8 +34,8 @@ pub struct Diagnosis {
     pub tracking_id: Option<String>,
     /// What to do.
     pub hint: Option<String>,
-    /// The setting that the hint suggests to change. The hint contains the name of the setting that [`SettingName`]
-    /// displays. If a program has another name for the setting, it can replace the name in the hint.
+    /// The setting that the hint suggests to change. The hint contains the name that [`SettingName`] displays. A
+    /// program that has another name for the setting can replace the name in the hint.
     pub setting: Option<SettingName>,
 }
 

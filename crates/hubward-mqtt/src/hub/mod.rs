@@ -47,8 +47,8 @@ use crate::session::{Acknowledge, Session};
 /// * If some properties of a message are invalid, the client returns the message with the other properties.
 /// * If a message has a topic that this device does not use, the client acknowledges and discards the message. Without
 ///   the acknowledgement, the hub would redeliver the message for ever. The client also logs a warning and returns
-///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). With this event, the caller can refuse a
-///   method call with an unreadable name.
+///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). If the topic is a method call with an
+///   unreadable name, this event lets the caller refuse the call.
 /// * A peer cannot fill the log. A connection logs the first few warnings of each kind, and after that only their
 ///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
 /// * At most 4096 messages wait for their acknowledgement. Later messages stay with the hub until the next connection.
