@@ -104,7 +104,7 @@ impl TwinSections {
 /// A change of a twin by an operator.
 ///
 /// A patch is merged into the twin: `null` removes a property. A replacement replaces the tags and the desired
-/// properties. The operator's request decides which of the two the hub does.
+/// properties. The operator chooses with the HTTP method: PATCH for a patch, PUT for a replacement.
 ///
 /// The parser ignores all other members of the JSON, so an operator can read a twin, change it and send it back.
 ///
