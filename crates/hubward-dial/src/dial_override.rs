@@ -9,8 +9,8 @@ use crate::Endpoint;
 /// A rule that replaces the address to dial for a host and port, as curl's option `connect-to` does. Certificate
 /// checks, tokens and headers still use the original host name.
 ///
-/// On the left, an empty host or port matches any host or port. On the right, an empty host or port keeps the original.
-/// IPv6 addresses are in brackets.
+/// In `HOST:PORT`, an empty host or port matches any host or port. In `ADDR:PORT`, an empty address or port keeps the
+/// original. IPv6 addresses are in brackets.
 ///
 /// ```
 /// use hubward_dial::{DialOverride, Endpoint};

@@ -86,7 +86,7 @@ pub enum TlsFault {
     NotYetValid,
     /// The certificate is for another host name.
     WrongName,
-    /// The peer does not speak TLS, or only versions that the client does not support.
+    /// The peer does not speak TLS, or speaks only versions of TLS that the client does not support.
     NotTls,
     /// Another cause.
     Other,

@@ -3,9 +3,10 @@
 /// The environment variables that name a proxy for HTTPS, in curl's order of precedence.
 const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Returns the environment variable that names a proxy, if such a variable is set. hubward ignores the proxy and
-/// connects directly. This function returns the name of the variable, not the value, because the value may contain a
-/// password.
+/// Returns the name of the first of these environment variables that is set: `https_proxy`, `HTTPS_PROXY`, `all_proxy`,
+/// `ALL_PROXY`. Does not return the value, because the value may contain a password.
+///
+/// hubward ignores the proxy and connects directly.
 #[must_use]
 pub fn unused_proxy_variable() -> Option<&'static str> {
     first_set(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))

@@ -52,8 +52,8 @@ pub trait Dialer: Send + Sync + fmt::Debug {
     /// Dropping the future closes the connection.
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError>;
 
-    /// Like [`Dialer::dial`], but also returns the facts that the dialer learned about the peer. A dialer overrides
-    /// this method if it learns such a fact, for example the server's time.
+    /// Opens a byte stream as [`Dialer::dial`] does, and also returns the facts that the dialer learned about the peer.
+    /// A dialer overrides this method if it learns a fact about the peer, for example the server's time.
     ///
     /// # Errors
     /// As for [`Dialer::dial`].

@@ -27,8 +27,8 @@ pub struct TcpDialer {
 impl TcpDialer {
     /// Default limit for name resolution and the TCP connection together.
     ///
-    /// The default limits of all steps together are shorter than a driver's limit for one attempt (30 s). The limit of
-    /// the step therefore ends the attempt, and the error names this step.
+    /// A driver limits one attempt to 30 s. The default limits of all steps together are shorter. If a step is too
+    /// slow, its own limit therefore ends the attempt, and the error names the step.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Creates a dialer without overrides and with the default limit.
@@ -48,16 +48,18 @@ impl TcpDialer {
         self
     }
 
-    /// Returns the progress of the latest dial. This dialer records its steps there, and so does a dialer that uses
-    /// this dialer.
+    /// Returns the progress of the latest dial. This dialer and a dialer on top of it, such as `TlsDialer`, record
+    /// their steps in this progress.
     #[must_use]
     pub const fn progress(&self) -> &DialProgress {
         &self.progress
     }
 
-    /// Connects to `to`, or to the address that replaces `to` according to an override. Tries the addresses in the
-    /// resolver's order, alternating between IPv6 and IPv4. Tries the next address when an address fails, or does not
-    /// answer within 250 ms. Sets `TCP_NODELAY`, so that small writes are sent immediately.
+    /// Connects to `to`, or to the address with which an override replaces `to`. Returns the first connection that
+    /// succeeds, with `TCP_NODELAY` set.
+    ///
+    /// Tries IPv4 and IPv6 addresses alternately, and the addresses of one family in the resolver's order. If an
+    /// address fails or does not answer within 250 ms, also tries the next address.
     ///
     /// # Errors
     /// [`DialError::Connect`]; its source names every address that was tried.
@@ -118,8 +120,8 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
     }
 }
 
-/// Returns the addresses in the resolver's order, alternating between IPv4 and IPv6. If one of the two families does
-/// not work, the dialer loses only one attempt before it tries the other family.
+/// Sorts the addresses: IPv4 and IPv6 alternate, and the addresses of one family keep the resolver's order. If one
+/// family does not work, the dialer loses only one attempt before it tries the other family.
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);

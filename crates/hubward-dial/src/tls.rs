@@ -16,8 +16,8 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
 ///
-/// TCP and the handshake have separate limits. A peer that accepts the connection and then sends nothing therefore
-/// cannot block the dial for ever. A caller with its own deadline drops the future.
+/// The TCP connection and the TLS handshake have separate time limits. If a peer accepts the connection and then sends
+/// nothing, the limit of the handshake ends the dial. A caller with its own deadline can drop the future.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {
@@ -93,8 +93,8 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 }
 
 impl TlsFault {
-    /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. Returns `None`
-    /// if neither the error nor a cause is a TLS failure, for example if the network failed.
+    /// Looks for a TLS failure in `error` and its causes, and in errors inside an [`io::Error`]. Returns `None` if
+    /// there is no TLS failure, for example if the network failed.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);

@@ -58,8 +58,10 @@ impl TlsSettings {
     /// a few milliseconds. Build one configuration and share it.
     ///
     /// # Errors
-    /// [`TrustError`] if the given file cannot be read, or if the file or text contains no valid certificate. The
-    /// system's authorities never cause an error: if the system has none, the configuration uses the bundled set.
+    /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the file or text contains no
+    /// valid certificate.
+    ///
+    /// The system's authorities never cause an error: if the system has none, the configuration uses the bundled set.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let roots = match &self.roots {
             Roots::System => system_roots(rustls_native_certs::load_native_certs()),
@@ -172,7 +174,7 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
     let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
         malformed(match error {
-            // The other errors quote the text of the certificate. This text may be a secret that was given by mistake.
+            // Do not show the other errors: they quote the PEM text, which may be a secret that was given by mistake.
             PemError::Base64Decode(problem) => problem,
             _ => "malformed PEM".to_owned(),
         })

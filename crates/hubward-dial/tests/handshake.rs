@@ -30,7 +30,8 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Returns a server with a certificate for `name`. `years` are the first and the last year of the certificate.
+    /// Returns a server with a certificate for `name`. The certificate is valid from the first to the last year in
+    /// `years`.
     fn server(&self, name: &str, years: (i32, i32)) -> Server {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

@@ -52,7 +52,7 @@ fn accepted(context: &RequestContext<'_>, head: &Parts, body: &str) -> Result<Dp
 
 fn refused(context: &RequestContext<'_>, head: &Parts, error: ServiceError, body: &str) -> TransportError {
     let headers = &head.headers;
-    // A gateway between client and DPS does not answer with the JSON of DPS. Keep the text of such an answer.
+    // A gateway between client and DPS may answer with text that is not the JSON of DPS. Keep this text.
     let message =
         error.message.unwrap_or_else(|| if error.error_code.is_none() { body.to_owned() } else { String::new() });
     let mut refusal =

@@ -29,7 +29,7 @@ pub(crate) enum Arrival {
     /// The hub redelivered a message that is already in the queue. The caller still holds the message, or has settled
     /// it.
     Duplicate,
-    /// The queue is full, or was full earlier on this connection. The connection acknowledges neither this message nor
+    /// The queue is full, or was full earlier on this connection. The connection does not acknowledge this message or
     /// any later message, because a gap would break the order. The hub redelivers these messages on the next
     /// connection.
     QueueFull,
@@ -43,7 +43,8 @@ pub(crate) struct AckQueue {
     first: u64,
     /// Number of entries in [`EntryState::Dropped`].
     dropped: usize,
-    /// Whether [`AckQueue::starts_to_block`] has returned `true` since the queue last had no dropped entry.
+    /// Whether [`AckQueue::starts_to_block`] has returned `true` for the dropped entries in the queue. Becomes `false`
+    /// when the hub has redelivered all dropped messages.
     warned: bool,
     /// Whether the queue was ever full.
     overflowed: bool,
@@ -68,8 +69,8 @@ enum EntryState {
 }
 
 impl EntryState {
-    /// Returns whether the message is settled or consumed. The client acknowledges such a message after all earlier
-    /// messages.
+    /// Returns whether the message is settled or consumed. The client acknowledges a settled or consumed message after
+    /// all earlier messages.
     const fn is_done(self) -> bool {
         matches!(self, Self::Settled | Self::Consumed)
     }
@@ -82,9 +83,9 @@ impl AckQueue {
     ///
     /// * If DUP is set and the id is already in the queue, the message is a redelivery. If the caller has dropped the
     ///   message, the message returns to its old entry.
-    /// * If DUP is not set and the id is already in the queue, the peer breaks the rule. The queue then treats this
-    ///   message as another message, and acknowledges the id when both messages are settled. In this way, the client
-    ///   never acknowledges an unread message.
+    /// * If DUP is not set and the id is already in the queue, the peer breaks the rule. The queue treats the new
+    ///   message as a separate message. It acknowledges the id when both messages with this id are settled. The client
+    ///   therefore never acknowledges an unread message.
     pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
         if dup && self.entries.iter().any(|it| it.id == id) {
             let is_dropped = |it: &Entry| it.id == id && it.state == EntryState::Dropped;
@@ -126,8 +127,8 @@ impl AckQueue {
         was_held
     }
 
-    /// Checks whether a settled or consumed message waits behind a dropped message. Returns `true` once. It can return
-    /// `true` again after the hub has redelivered all dropped messages.
+    /// Returns whether a settled or consumed message waits behind a dropped message. After it has returned `true`,
+    /// returns `false` until the hub has redelivered all dropped messages.
     pub(crate) fn starts_to_block(&mut self) -> bool {
         if self.dropped == 0 || self.warned {
             return false;
@@ -148,14 +149,14 @@ impl AckQueue {
         false
     }
 
-    /// Removes entries from the front that are settled or consumed, up to the next packet id to acknowledge. Returns
-    /// this packet id.
+    /// Removes settled and consumed entries from the front until a packet id can be acknowledged. Returns this packet
+    /// id, or `None` if no packet id can be acknowledged yet.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         loop {
             let Entry { id, .. } = *self.entries.front().filter(|it| it.state.is_done())?;
             self.entries.pop_front();
             self.first += 1;
-            // If two entries have this id, the PUBACK of the second one acknowledges both.
+            // If two entries have this id, the PUBACK of the second entry acknowledges both messages.
             if self.entries.iter().all(|it| it.id != id) {
                 return Some(id);
             }
@@ -290,7 +291,7 @@ mod tests {
         assert_eq!(acks(&mut queue), [] as [u16; 0]);
     }
 
-    /// Compares the queue with a simple list, which the test scans from the beginning each time.
+    /// Compares the queue with a simple list. The test scans this list from the beginning each time.
     #[test]
     fn any_order_of_arrivals_and_settlements_keeps_the_order() {
         for seed in 1..500_u64 {

@@ -12,8 +12,8 @@ use crate::ack_queue::{AckQueue, Arrival};
 use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
-/// A subscription or twin request is stale if it is unanswered for this many times `silence`. A stale request no longer
-/// keeps the connection busy. The peer has sent other bytes since then, because otherwise the connection would have
+/// A subscription or twin request becomes stale after this many times `silence` without an answer. A stale request no
+/// longer keeps the connection busy. The peer has sent other bytes in this time; otherwise the connection would have
 /// ended.
 const STALE_FACTOR: u32 = 2;
 
@@ -230,8 +230,8 @@ impl Core {
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // The end of half of `silence`, measured from the last received byte or from the start of the busy period,
-        // whichever is later.
+        // An answer is due half of `silence` after the last received byte, or after the start of the busy period. The
+        // later of these two times counts.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {
@@ -244,8 +244,8 @@ impl Core {
                 self.last_sent = now;
                 Step::Ping
             }
-            // Count from the ping, not from the last byte. Otherwise the peer would have no time to answer after this
-            // machine was suspended.
+            // Measure from the ping, not from the last received byte. This machine may have been suspended after the
+            // last byte. The peer would then have no time to answer.
             Some(pinged) => {
                 let idle = (pinged + self.keep_alive / 2, self.keep_alive * 3 / 2);
                 let busy = answer_due.map_or(idle, |it| (it.max(pinged) + half, self.silence));

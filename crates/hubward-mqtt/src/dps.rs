@@ -36,10 +36,11 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// # Behaviour
 /// * The first request opens the connection. Later requests of the same identity reuse the connection.
-/// * The transport opens a new connection if the old one was idle for a whole keep-alive. The transport also does so if
-///   the old connection ended before any byte of the request was written.
-/// * Each request has its own request id. The transport acknowledges and discards responses to earlier requests, and
-///   repeated responses.
+/// * The transport opens a new connection if the old connection failed or was idle for a whole keep-alive. An old
+///   connection may also be closed before any byte of a request is written. The transport then sends the request on a
+///   new connection.
+/// * Each request has its own request id. The transport acknowledges responses to earlier requests and repeated
+///   responses, and then discards them.
 /// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. The transport sets no other
 ///   time limit: the driver must limit the time for the login and for a response.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 /// may exceed this limit.
 const ROOM: usize = 64 * 1024;
 
-/// Reading pauses when this many bytes are unwritten. Messages of the program use at most 390 KB: [`ROOM`] and one
-/// telemetry message. The rest is for replies to messages from the peer.
+/// Reading pauses when this many bytes are unwritten. Messages of the program use at most 390 KB: [`ROOM`], and one
+/// telemetry message with its topic. The rest is for replies to messages from the peer.
 const BACKLOG_MAX: usize = 512 * 1024;
 
 /// Maximum number of bytes per read: enough for a thousand PUBACKs.
@@ -78,7 +78,8 @@ impl Link {
         self.sent
     }
 
-    /// Writes as much as the stream accepts, then flushes once. Returns `Ready` when all bytes are written.
+    /// Writes the queued bytes, and then flushes the stream. Returns `Ready` when all bytes are written and flushed, or
+    /// if this has failed.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.login.has_remaining() {
             let written = ready!(write(&mut self.stream, cx, self.login.chunk()))?;

@@ -29,7 +29,7 @@ impl Login {
     /// Encodes the CONNECT packet, with the token as password.
     ///
     /// `rumqttc`'s `Connect` and `Login` print the password in `Debug` and leave it in memory. Only this
-    /// function uses them, and it wipes the password before it returns.
+    /// function uses these types, and it wipes the password before it returns.
     pub(crate) fn encode(&self, token: Option<&SasToken>) -> Result<Zeroizing<Vec<u8>>, ProtoError> {
         let password = token.map_or("", SasToken::expose);
         for (what, text) in [

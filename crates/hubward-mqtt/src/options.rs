@@ -9,8 +9,8 @@ pub struct SessionOptions {
     /// Time limit for a silent peer while a request is unanswered. If the peer sends nothing for this time, the
     /// connection counts as dead.
     ///
-    /// After half of this time, the session sends a ping. A service that acknowledges slowly but answers the ping keeps
-    /// the connection.
+    /// After half of this time without a byte from the peer, the session sends a ping. If the peer answers the ping,
+    /// the connection stays open, even if an acknowledgement is late.
     pub silence: Duration,
     /// The largest packet that the session accepts, in bytes after the fixed header.
     pub max_packet: usize,

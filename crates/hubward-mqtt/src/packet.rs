@@ -1,7 +1,7 @@
 //! Encodes and decodes MQTT packets.
 //!
-//! `rumqttc` does the encoding and decoding. Its decoder accepts some packets that a client must refuse;
-//! this module checks for them first.
+//! `rumqttc` does the encoding and decoding. Its decoder accepts some packets that a client must refuse; this module
+//! refuses these packets before it decodes them.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -55,7 +55,7 @@ impl fmt::Debug for Message {
 /// Returns an error if the specification requires a client to close the connection.
 ///
 /// Accepts packets with harmless flaws: wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK. If
-/// the client closed the connection because of such a flaw, the next connection would end in the same way.
+/// the client closed the connection because of one of these flaws, the next connection would end in the same way.
 pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
     // Fast path for PUBACK, because the client receives one for each message that it sends.
     if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {

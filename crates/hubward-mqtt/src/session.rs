@@ -44,11 +44,11 @@ pub(crate) enum Event {
 /// Whether a received message still needs an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckNeed {
-    /// No: the QoS is 0, or the session acknowledges the message without the caller.
+    /// The message needs no settlement: its QoS is 0, or the session acknowledges the message without the caller.
     None,
-    /// Yes, as soon as the caller settles it.
+    /// The session acknowledges the message when the caller settles it.
     OnSettlement(Lock),
-    /// Yes, but this connection does not acknowledge it; see [`Arrival::QueueFull`].
+    /// The message needs an acknowledgement, but this connection sends none; see [`Arrival::QueueFull`].
     QueueFull,
 }
 
@@ -250,7 +250,7 @@ impl Session {
                         found = find(event);
                     }
                 });
-                // Return an event that came before an error. The next poll returns the error.
+                // If `find` returned a value before an error, return this value now. The next poll returns the error.
                 if let Some(found) = found.take() {
                     if let Poll::Ready(Err(error)) = polled {
                         self.deferred_error = Some(error);
@@ -276,13 +276,13 @@ impl Session {
         .await
     }
 
-    /// Sends DISCONNECT and closes the stream. Returns `Ready` when the bytes are written or cannot be written.
+    /// Sends DISCONNECT if the login was accepted, and then closes the stream as [`Link::poll_close`] does.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.failed {
             return Poll::Ready(());
         }
         if !self.closing && self.accepted {
-            // A DISCONNECT always encodes. Even if it did not, the session would have to close.
+            // Encoding a DISCONNECT cannot fail. The session ignores the result, because it closes in any case.
             let _ = packet::disconnect(self.link.out());
         }
         self.closing = true;
@@ -296,7 +296,8 @@ impl Session {
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // If writing fails, the peer may have sent the reason. Read this reason first, then return the write error.
+        // If a write fails, the peer may have sent the reason before it closed the connection. Read the received bytes
+        // first, then return the write error.
         let written = self.write(cx, now);
         let (mut handed_over, mut read) = (false, 0);
         loop {

@@ -27,8 +27,8 @@ pub(crate) struct TwinRequests {
 impl TwinRequests {
     /// Adds a request and returns its request id.
     ///
-    /// Removes an unanswered request under the same tag. A caller that sends a second request under a tag no longer
-    /// waits for the first.
+    /// Removes an unanswered request under the same tag, because the caller no longer waits for the response to that
+    /// request.
     pub(crate) fn add(&mut self, tag: Tag, kind: TwinRequestKind, now: Instant) -> String {
         self.remove(tag);
         self.count += 1;

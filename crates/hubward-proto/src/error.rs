@@ -83,7 +83,8 @@ impl ProtoError {
     pub fn json(problem: &serde_json::Error, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&body[..body.len().min(320)]);
         let excerpt = text.chars().filter(|it| !is_hidden(*it)).take(80).collect();
-        // If a value has the wrong type, the parser's message quotes the value. The value can be long.
+        // If a value has the wrong type, the parser's message quotes the value. The value can be long, so shorten the
+        // message.
         Self::Json { problem: shorten(&problem.to_string()), excerpt }
     }
 

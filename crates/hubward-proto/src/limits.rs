@@ -110,13 +110,14 @@ pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 
-/// A hub disconnects every client that sends nothing for this time, even if the client chose a longer keep-alive.
+/// The longest silence of a client that a hub accepts. After this time, the hub disconnects the client, even if the
+/// client chose a longer keep-alive.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
-/// The longest useful keep-alive. A hub disconnects a client that is silent for 1.5 times its keep-alive, or for
-/// [`KEEP_ALIVE_HARD_CAP`] if this time is shorter.
+/// The longest useful keep-alive. A hub disconnects a client after a silence of 1.5 times the client's keep-alive, and
+/// at the latest after [`KEEP_ALIVE_HARD_CAP`].
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);

@@ -47,8 +47,10 @@ impl SasToken {
     /// `policy` becomes the field `skn`. Pass `registration` for a device at DPS, the policy's name for a service, and
     /// `None` for a device at a hub.
     ///
-    /// The token has the fields `sr`, `sig`, `se` and `skn`, in this order. In `sr` and `sig`, every character
-    /// except `A-Z a-z 0-9 - . _ ~` is percent-encoded with upper-case digits; `skn` is not encoded.
+    /// The token has the fields `sr`, `sig` and `se`, in this order, and then `skn` if `policy` is given.
+    ///
+    /// In `sr` and `sig`, all characters except `A-Z a-z 0-9 - . _ ~` are percent-encoded with upper-case digits. `skn`
+    /// is not encoded.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; `[sdk]` Azure/azure-iot-sdk-python,
     /// sastoken.py; vectors `sas-hub-*`, `sas-dps-*`.
@@ -172,8 +174,9 @@ impl SasToken {
     }
 
     /// Returns whether the token grants access to `resource`. The token's `sr` must be `resource` or a parent path of
-    /// `resource`. Letter case does not matter. A raw `+` in `sr` matches a space (form encoding) or a `+` (no
-    /// encoding).
+    /// `resource`. Letter case does not matter.
+    ///
+    /// A raw `+` in `sr` can mean a space (form encoding) or a `+` (no encoding). One matching meaning is enough.
     ///
     /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///

@@ -76,7 +76,8 @@ impl AdminPort {
     /// id.
     ///
     /// # Errors
-    /// The same errors as for a [`Call`]. The deadline covers only the wait for the status and headers of the answer.
+    /// The same errors as for a [`Call`], but the client does not retry. The deadline covers only the wait for the
+    /// status and headers of the answer.
     pub async fn events(
         &self,
         path: impl Into<String>,

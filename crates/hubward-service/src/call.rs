@@ -122,7 +122,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the API version of this request. For requests that exist only in this version.
+    /// Sets the API version of this request. Use it for a request that exists only in this version.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
         self.changed(|spec| {
             spec.api_version = Some(version);
@@ -152,7 +152,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Marks the request as one that changes nothing, even though its HTTP method is normally used for changes.
+    /// Marks the request as one that only reads, although its HTTP method is POST. The client retries it as a GET.
     pub(crate) fn read_only(self) -> Self {
         self.changed(|spec| {
             spec.effect = Effect::Reads;
@@ -168,7 +168,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Accepts a response with status 400 and a bulk result as an answer. Otherwise, a 400 is an error.
+    /// Makes a response with status 400 an answer if its body is a bulk result. Every other response with status 400
+    /// stays an error.
     pub(crate) fn accepts_bulk_result(self) -> Self {
         self.changed(|spec| {
             spec.accepts_bulk_result = true;
@@ -187,7 +188,7 @@ impl<T> Call<T> {
 }
 
 impl<T> Call<T> {
-    /// Returns the client and the request. For callers that need more of the answer than its body.
+    /// Returns the client and the request. Callers use this function if they need more than the body of the answer.
     pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
         (self.client, self.spec)
     }

@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Creates a client for the paths that start with `base`. Both clients share one connection.
+    /// Creates a client for the paths that start with `base`. The new client and this client share one connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {
@@ -141,8 +141,8 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends a request, and retries it if that is safe. Returns when the request succeeds, when a retry would not
-    /// help, or at the deadline.
+    /// Sends a request, and retries it if that is safe. Returns the last error if the client must not retry, or if the
+    /// next attempt would start after the deadline.
     pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
@@ -152,8 +152,8 @@ impl Client {
         }
     }
 
-    /// Sends a request once and returns the body of the answer as a stream. The deadline covers only the status and
-    /// headers.
+    /// Sends a request once. If the request succeeds, returns the body of the answer as a stream. The deadline does not
+    /// cover reading this stream.
     pub(crate) async fn open(&self, spec: &RequestSpec) -> Result<Incoming, ServiceError> {
         let limit = spec.deadline.unwrap_or(self.deadline);
         let begun = async {
@@ -278,8 +278,8 @@ impl Client {
         // Only the error codes of a hub have names. Ignore a name for a code of DPS.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway between client and service may have sent the answer, without the JSON format of the service. Keep
-        // the text of such an answer.
+        // A gateway between client and service may have sent the answer. An answer of a gateway does not have the JSON
+        // format of the service. Keep the text of the answer.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));
@@ -292,7 +292,7 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// Returns the error for an answer that contains a text of a device, if the text is not JSON.
+    /// Returns the error for an answer in which the text of the device is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let response = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceResponse { endpoint: self.endpoint.to_string(), device: one_line(device), response }

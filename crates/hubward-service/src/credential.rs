@@ -34,7 +34,8 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The time from which the value is valid. If the clock shows an earlier time, it was set back.
+    /// The time when the client cached the value. If the clock shows an earlier time, the clock was set back. The
+    /// client then does not use a value that has a limit.
     from: SystemTime,
     /// The time until which the client uses the value. `None` means without a limit.
     until: Option<SystemTime>,
@@ -137,8 +138,7 @@ impl Authorization {
         Ok(Some(value))
     }
 
-    /// Replaces the token in `text` with `(redacted)`. A peer may quote the request in its refusal, and with it the
-    /// token.
+    /// Replaces the token in `text` with `(redacted)`. A refusal may quote the request with its token.
     pub(crate) fn redact(&self, text: &str) -> String {
         match self {
             Self::Nothing => text.to_owned(),

@@ -161,7 +161,7 @@ impl ServiceError {
         self.refused().is_some_and(|it| it.status == 404)
     }
 
-    /// Returns the host and port of the service. Returns `None` if the client did not send the request.
+    /// Returns the host and port of the service. Returns `None` if the request or the credential is not valid.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

@@ -71,8 +71,8 @@ impl HubService {
 
     /// Creates a device. If it already exists, the call fails with 409.
     ///
-    /// If `device` has no keys, the hub generates both keys and returns them. The hub refuses a device with only one
-    /// key.
+    /// If `device` has no keys, the hub generates a primary and a secondary key and returns them. The hub refuses a
+    /// device with only one key.
     pub fn create_device(&self, device: &Device) -> Call<Device> {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
@@ -122,8 +122,8 @@ impl HubService {
 
     /// Creates a module. If it already exists, the call fails with 409.
     ///
-    /// If `module` has no keys, the hub generates both keys and returns them. The hub refuses a module with only one
-    /// key.
+    /// If `module` has no keys, the hub generates a primary and a secondary key and returns them. The hub refuses a
+    /// module with only one key.
     pub fn create_module(&self, module: &Module) -> Call<Module> {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }

@@ -27,10 +27,11 @@
 //! * [`Call::raw`] returns the service's JSON instead of the model. [`Call::verbatim`] returns this JSON byte for byte.
 //!   [`Call::json`] sends the caller's JSON instead of the model.
 //! * The deadline of a call covers everything: the token, the connection, all attempts and the answer.
-//! * If a request only reads, the client retries it after a lost connection and after the statuses 429 and 5xx.
-//! * If a request changes something, the client retries it after 429, and after a 5xx with a `Retry-After` header. The
-//!   client never retries such a request after a lost connection.
-//! * The client never retries after 501 and 504. [`ServiceOptions::attempts`] sets the maximum number of attempts.
+//! * If a request only reads, the client retries it after a lost connection, after 429, and after a 5xx except 501 and
+//!   504.
+//! * If a request changes something, the client retries it after 429. The client also retries the request after a 5xx
+//!   with a `Retry-After` header, except 501 and 504. It does not retry the request after a lost connection.
+//! * [`ServiceOptions::attempts`] sets the maximum number of attempts.
 //! * A token that the client signs is valid for an hour. The client replaces it before it expires.
 //! * If a file contains a bearer token, the client reads the file before each attempt.
 //! * The client keeps one connection open between calls. Concurrent calls open more connections.

@@ -84,8 +84,8 @@ impl ServiceLogin {
     /// Authenticates with a bearer token of Microsoft Entra from a file. The file contains only the token, or a JSON
     /// object with `accessToken`, as `az account get-access-token` prints it.
     ///
-    /// The client reads the file again before each attempt, and uses the token that the file then contains. If the
-    /// file is a pipe, the client reads it once.
+    /// The client reads the file again before each attempt, and uses the token that the file contains at that time. If
+    /// the file is a pipe, the client reads it once.
     ///
     /// # Errors
     /// [`LoginError::Host`].

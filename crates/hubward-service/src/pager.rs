@@ -62,7 +62,9 @@ impl<T> Pager<T> {
         }
     }
 
-    /// Sets the maximum number of items per page. If it is not set, the service chooses the number.
+    /// Sets the maximum number of items per page.
+    ///
+    /// If neither this number nor a [`limit`](Self::limit) is set, the service chooses the number.
     pub const fn page_size(mut self, max: usize) -> Self {
         self.page_size = Some(max);
         self

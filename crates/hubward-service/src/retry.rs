@@ -7,7 +7,7 @@ use crate::error::ServiceError;
 /// The first wait, if the service sends no `Retry-After`. The wait doubles after each further attempt.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// Whether a request changes something at the service. A retry after a lost answer is safe only if it changes
+/// Whether a request changes something at the service. A retry after a lost answer is safe only if the request changes
 /// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {

@@ -30,11 +30,11 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
 
 /// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// A read returns zero bytes after the peer has closed the WebSocket cleanly. Otherwise it fails:
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. A read fails with one of these errors:
 ///
-/// * with [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
-/// * with [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;
-/// * with [`io::ErrorKind::InvalidData`] if the peer violates the WebSocket protocol or sends a text frame.
+/// * [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
+/// * [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;
+/// * [`io::ErrorKind::InvalidData`] if the peer violates the WebSocket protocol or sends a text frame.
 ///
 /// `shutdown` sends a Close frame, then shuts down the stream below. It does not wait for the peer's Close frame.
 pub struct WebSocketStream<S> {

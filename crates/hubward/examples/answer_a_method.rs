@@ -1,5 +1,5 @@
-//! Answers the direct method `setInterval` until Ctrl-C. The client itself answers with 404 if a method has no handler.
-//! It answers with 500 if a handler fails or panics, and with 400 if a payload is invalid.
+//! Answers the direct method `setInterval` until Ctrl-C. The client itself answers 404 if a method has no handler, 500
+//! if a handler fails or panics, and 400 if a payload is invalid.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;

@@ -19,8 +19,8 @@ impl Settings {
     /// has to act, and what to do.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connections. DPS may still complete a registration that was sent; a later
-    /// call registers again and gets the same hub.
+    /// Dropping the future closes the connections. DPS may still complete a registration that the client has sent. A
+    /// later call registers again.
     ///
     /// # Panics
     /// Outside a tokio runtime with time and I/O enabled.

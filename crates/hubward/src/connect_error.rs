@@ -53,8 +53,8 @@ pub enum ConnectError {
     /// The registration failed.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
-    /// The function of [`before_login`](crate::ConnectOptions::before_login) requested a feature that the transport, or
-    /// the kind of identity, does not support.
+    /// The function that was passed to [`before_login`](crate::ConnectOptions::before_login) requested a feature that
+    /// the transport, or the kind of identity, does not support.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// The hub refused the device.
@@ -91,7 +91,8 @@ impl ConnectError {
                 Some(error) => Diagnosis::of_transport(Target::Hub, error),
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
-            // The last failure determines the stage. If nothing failed, the hub did not answer in time.
+            // If the last failure contains a transport error, this error determines the stage. Otherwise, the diagnosis
+            // contains the stage that the client had reached, and the hint says that the hub did not answer in time.
             Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last {
                     Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),

@@ -1,4 +1,4 @@
-//! The options that apply both to a device that registers at DPS and to a device with a known hub.
+//! The options that two kinds of devices share: devices that register at DPS, and devices with a known hub.
 
 use std::fmt;
 use std::path::PathBuf;

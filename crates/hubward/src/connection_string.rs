@@ -8,7 +8,9 @@ use hubward_sas::{ConnectionString, ConnectionStringError, SasToken, SharedKey};
 use hubward_transport::{Credential, Fault};
 
 /// Why a text is not a connection string of a device or module. The error names the invalid part, but never contains
-/// its value, because the value may contain the key. This happens, for example, if the `;` after an id is missing.
+/// the value of this part.
+///
+/// The value may contain the key, for example if the `;` between an id and the key is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceStringError {

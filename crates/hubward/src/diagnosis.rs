@@ -34,8 +34,8 @@ pub struct Diagnosis {
     pub tracking_id: Option<String>,
     /// What to do.
     pub hint: Option<String>,
-    /// The setting that the hint suggests to change. The hint contains the name of the setting that [`SettingName`]
-    /// displays. If a program has another name for the setting, it can replace the name in the hint.
+    /// The setting that the hint suggests to change. The hint contains the name that [`SettingName`] displays. A
+    /// program that has another name for the setting can replace the name in the hint.
     pub setting: Option<SettingName>,
 }
 
@@ -256,7 +256,8 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
     })
 }
 
-/// Returns the hint for a failed connection, and for a timeout. Some networks silently drop packets to blocked ports.
+/// Returns the hint for a failed connection and for a timeout. For port 8883, the hint suggests a transport on port
+/// 443, because many networks block port 8883.
 fn unreachable_hint(target: Target, endpoint: &str) -> String {
     let other = match target {
         _ if !endpoint.ends_with(":8883") => {
@@ -332,8 +333,10 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Appends the difference between this machine's clock and the service's clock to `hint`, if the refusal contains the
-/// service's time. A wrong clock makes every token invalid.
+/// Puts advice about the clock before `hint` if the refusal contains the service's time and the difference is four
+/// minutes or more.
+///
+/// Without the service's time, appends the advice to check the clock. A wrong clock makes every token invalid.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also check that this machine's clock is right");

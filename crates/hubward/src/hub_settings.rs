@@ -63,7 +63,7 @@ impl HubSettings {
     /// Reads the connection string from a file. The file may contain nothing else, and at most 64 KiB.
     ///
     /// # Errors
-    /// [`DeviceStringError::File`] if the file cannot be read; otherwise the errors of
+    /// [`DeviceStringError::File`] if the file cannot be read or is larger than 64 KiB. Otherwise, the errors of
     /// [`HubSettings::from_connection_string`].
     pub fn from_connection_string_file(file: impl AsRef<Path>) -> Result<Self, DeviceStringError> {
         let file = file.as_ref();

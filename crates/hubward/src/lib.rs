@@ -26,8 +26,8 @@
 //! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
 //! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
 //!
-//! Both functions return a [`HubClient`]. Its methods send telemetry with receipts, read and change the twin, answer
-//! direct methods and receive messages.
+//! [`Settings::connect`] and [`HubSettings::connect`] return a [`HubClient`]. The methods of the client send telemetry
+//! with receipts, read and change the twin, answer direct methods and receive messages.
 //!
 //! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
 //! function that registers method handlers before the login, and the [`HubOptions`].
@@ -64,8 +64,10 @@
 //! In this example, the [timeout](ConnectOptions::timeout) applies to each step. In [`Settings::connect`], the timeout
 //! applies to both steps together.
 //!
-//! For the first step, [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner). The program can
-//! follow the progress of a provisioner. For the second step, [`HubSettings::spawn`] does not wait for the hub.
+//! [`Settings::provisioner`] is another way to make the first step. It returns a
+//! [`Provisioner`](provisioning::Provisioner), and the program can follow its progress. [`HubSettings::spawn`] is
+//! another way to make the second step. It does not wait for the hub.
+//!
 //! Lower-level types are in [`provisioning`] and [`transport`].
 
 mod client_diagnosis;

@@ -140,8 +140,8 @@ impl Settings {
         self
     }
 
-    /// Returns the transport to the hub: [`Settings::hub_transport`] if it is set, otherwise the transport to DPS. If
-    /// DPS uses HTTPS, the hub uses MQTT, because hubward does not support the hub's HTTPS API yet.
+    /// Returns [`Settings::hub_transport`] if it is set. Otherwise, returns the transport to DPS, or MQTT if DPS uses
+    /// HTTPS. hubward does not support the hub's HTTPS API for devices yet.
     #[must_use]
     pub fn effective_hub_transport(&self) -> TransportKind {
         match (self.hub_transport, self.transport) {

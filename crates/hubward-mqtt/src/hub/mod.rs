@@ -28,7 +28,7 @@ use crate::session::{Acknowledge, Session};
 /// * The transport sets no time limit for the login. The caller must limit the time until
 ///   [`Downstream::Ready`](hubward_transport::Downstream::Ready).
 /// * After the login, the hub may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin
-///   request is unanswered. Otherwise the hub may be silent for 1.5 times the keep-alive.
+///   request is unanswered. If nothing is unanswered, the hub may be silent for 1.5 times the keep-alive.
 /// * Messages that the program has not settled do not count as unanswered. Method calls that the program has not
 ///   answered do not count either.
 /// * A twin request under a tag replaces an unanswered twin request under the same tag. The client then ignores a
@@ -39,21 +39,22 @@ use crate::session::{Acknowledge, Session};
 /// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. The client sends
 ///   PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a message waits until the program
 ///   has completed this message and every earlier message.
-/// * MQTT has neither abandon nor reject. If the program never completes a message, this message blocks every later
-///   acknowledgement, and the hub redelivers the message on another connection.
+/// * Over MQTT, a device can neither abandon nor reject a message. If the program never completes a message, this
+///   message blocks every later acknowledgement, and the hub redelivers the message on another connection.
 /// * If the program [releases](hubward_transport::Reply::Release) a message, the hub can redeliver it on the same
 ///   connection. The client then returns the message to the program again, and the message keeps its position in the
 ///   order. The client ignores every other redelivery of a message that is not acknowledged yet.
 /// * If some properties of a message are invalid, the client returns the message with the other properties.
 /// * If a message has a topic that this device does not use, the client acknowledges and discards the message. Without
 ///   the acknowledgement, the hub would redeliver the message for ever. The client also logs a warning and returns
-///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). With this event, the caller can refuse a
-///   method call with an unreadable name.
+///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). If the topic is a method call with an
+///   unreadable name, this event lets the caller refuse the call.
 /// * A peer cannot fill the log. A connection logs the first few warnings of each kind, and after that only their
 ///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
 /// * At most 4096 messages wait for their acknowledgement. Later messages stay with the hub until the next connection.
-///   The client then logs a warning and returns
-///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit). Telemetry continues.
+///   For each later message, the client returns
+///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit). It logs one warning per
+///   connection. Telemetry continues.
 /// * All queues and buffers have a maximum size. One poll reads about 256 KiB at most. The caller must limit the bytes
 ///   of unsettled messages: it [releases](hubward_transport::Reply::Release) messages that it cannot keep.
 /// * The client always accepts replies, because each reply answers a message of the hub. If 512 KiB are unwritten

@@ -147,7 +147,7 @@ async fn after_a_dropped_request_the_late_answer_is_discarded() {
             peer
         } => peer,
     };
-    // One late answer arrives before the next request and one after it.
+    // One late answer arrives before the next request. Another late answer arrives after the next request.
     peer.send(&answer(Some(1), "1", ASSIGNING)).await;
     let operation_id = operation_id();
     let (result, ()) = join!(dps.operation_status(&registration, &operation_id, None), async {

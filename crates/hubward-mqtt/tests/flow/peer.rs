@@ -14,7 +14,7 @@ pub(crate) const PINGREQ: &[u8] = b"\xc0\x00";
 pub(crate) const PINGRESP: &[u8] = b"\xd0\x00";
 pub(crate) const DISCONNECT: &[u8] = b"\xe0\x00";
 
-/// Gives one end of a pipe to the client and the other to the test.
+/// Gives one end of a pipe to the client and the other end to the test.
 #[derive(Debug)]
 pub(crate) struct TestDialer {
     capacity: usize,

@@ -87,7 +87,7 @@ impl DpsHttpRequest {
     /// Parses method, path and query. The letter case of the fixed path segments does not matter.
     ///
     /// # Errors
-    /// [`DpsHttpRequestError`]. The documentation of each variant names the HTTP status of the answer.
+    /// [`DpsHttpRequestError`]. The documentation of each variant names the HTTP status with which a server answers.
     pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, DpsHttpRequestError> {
         let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
         let parts = parts.ok_or(DpsHttpRequestError::Path)?;

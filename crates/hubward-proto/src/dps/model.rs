@@ -1,4 +1,4 @@
-//! The JSON bodies of the DPS device API. Parsers ignore unknown fields and keep unknown words.
+//! The JSON bodies of the DPS device API. Parsers ignore unknown fields. They keep an unknown status word as text.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{ProtoError, RegistrationId};
 
-/// Defines an enum for a word of the service: known words become variants, other words are kept unchanged.
+/// Defines an enum for a JSON string of the service. A known string becomes a variant. An unknown string becomes
+/// `Unknown` and keeps its text.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*

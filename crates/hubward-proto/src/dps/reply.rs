@@ -48,7 +48,7 @@ impl Register {
     }
 }
 
-/// An answer of DPS, and how long DPS asks to wait before the next request.
+/// An answer of DPS, and how long DPS asks the client to wait before the next request.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DpsReply {

@@ -63,7 +63,7 @@ impl OperationTopic {
     /// Parses the topic of a publish to DPS.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic or lacks one of the ids.
+    /// [`ProtoError::Topic`] if `topic` does not have this form, or lacks one of the ids.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || {
             ProtoError::topic(
@@ -110,7 +110,7 @@ impl ResponseTopic {
     /// Parses the topic of an answer. The parameters may have any order; unknown ones are ignored.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic, or if the status or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` does not have this form, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $dps/registrations/res/{status}/?$rid={id}");
         let (status, parameters) = topic.strip_prefix(RESPONSE).and_then(|it| it.split_once("/?")).ok_or_else(wrong)?;

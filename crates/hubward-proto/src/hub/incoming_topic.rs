@@ -26,7 +26,7 @@ impl CloudToDeviceTopic {
     /// Parses the topic of a publish to `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic or belongs to another device,
+    /// [`ProtoError::Topic`] if `topic` does not have this form or belongs to another device.
     /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let bag = topic
@@ -61,7 +61,7 @@ impl ModuleInputTopic {
     /// Parses the topic of a publish to `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic or belongs to another module,
+    /// [`ProtoError::Topic`] if `topic` does not have this form or belongs to another module.
     /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected devices/{id}/modules/{this module}/inputs/{input}/…");

@@ -141,8 +141,8 @@ impl Message {
         self.body.len() + system + application
     }
 
-    /// Checks that the service would accept the message. The checks are: the size of the message, the length of its
-    /// ids, and that no property name is empty.
+    /// Checks the size of the message, the length of its ids, and that no property name is empty. The service refuses a
+    /// message that fails a check.
     ///
     /// # Errors
     /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::PropertyBag`] with the rule.

@@ -88,7 +88,7 @@ impl MethodResponseTopic {
     /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic, or if the status or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` does not have this form, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let parts = topic.strip_prefix(METHOD_RESPONSE).and_then(|it| it.split_once("/?$rid="));
         let read = parts.and_then(|(status, rest)| Some((status.parse().ok()?, request_id(Some(rest))?)));

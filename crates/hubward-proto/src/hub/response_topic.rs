@@ -37,7 +37,7 @@ impl TwinResponseTopic {
     /// because the response is useful without a version.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic, if the status is missing or not a number, or if the
+    /// [`ProtoError::Topic`] if `topic` does not have this form, if the status is missing or not a number, or if the
     /// request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/twin/res/{status}/?$rid={id}");
@@ -104,7 +104,7 @@ impl MethodRequestTopic {
     /// parameter.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic, or if the name or the request id is missing.
+    /// [`ProtoError::Topic`] if `topic` does not have this form, or if the name or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/methods/POST/{name}/?$rid={id}");
         let (name, rest) = topic.strip_prefix(METHOD_REQUEST).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;

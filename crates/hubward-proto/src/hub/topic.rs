@@ -46,7 +46,7 @@ impl TelemetryTopic {
     /// Parses the topic of a publish by `identity`. The last `/` may be missing.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if `topic` is another topic or belongs to another device,
+    /// [`ProtoError::Topic`] if `topic` does not have this form or belongs to another device.
     /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let rest = topic
@@ -95,7 +95,8 @@ impl TopicFilter {
         }
     }
 
-    /// Parses the filter of a SUBSCRIBE by `identity`.
+    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, accepts any filter with the
+    /// right beginning.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if `filter` is not a documented filter, or belongs to another device.

@@ -43,7 +43,7 @@ impl Twin {
     }
 }
 
-/// Properties with their version, without `$metadata` and other names that begin with `$`.
+/// Properties and their version. The properties contain no `$metadata` and no other name that begins with `$`.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Properties {
@@ -60,7 +60,7 @@ impl Properties {
         Self { version, values }
     }
 
-    /// Converts a JSON object. Reads `$version`, and removes every name that begins with `$`.
+    /// Converts a JSON object. Takes the version from `$version`, and removes the top-level names that begin with `$`.
     ///
     /// # Errors
     /// [`ProtoError::Missing`] if the object has no version.
@@ -102,8 +102,10 @@ impl Properties {
     }
 }
 
-/// Applies a patch: objects are merged, `null` removes a property, and any other value replaces the old one.
-/// A new object from the patch is added without its `null` members.
+/// Applies a patch to `target`. `null` removes a property, an object is merged into the old object, and any other value
+/// replaces the old value.
+///
+/// If the old value is not an object or does not exist, an object of the patch is added without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -162,8 +164,8 @@ fn size_of_value(value: &Value) -> usize {
     }
 }
 
-/// Checks that a hub would accept these properties. The checks are: names, strings, numbers, depth, and that the total
-/// size is at most `limit` bytes.
+/// Checks the names, strings, numbers and depth of the properties, and that their total size is at most `limit` bytes.
+/// A hub refuses properties that fail a check.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
@@ -252,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Tests two cases for twins, and the examples of RFC 7396, appendix A, in which target and patch are objects.
+    /// Tests two cases for twins. Also tests the examples of RFC 7396, appendix A, whose target and patch are objects.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

@@ -13,8 +13,8 @@ pub struct TwinSize {
     pub counted: usize,
     /// Number of bytes of the section as JSON. This number can be too high by one byte for each object and array.
     ///
-    /// The number includes empty objects, empty arrays and each `null` in an array; [`counted`](Self::counted) does not
-    /// include them.
+    /// The number includes empty objects, empty arrays and each `null` in an array. [`counted`](Self::counted) does not
+    /// include these values.
     pub json: usize,
 }
 
@@ -25,8 +25,8 @@ impl TwinSize {
         values.iter().fold(Self::EMPTY_OBJECT, |size, (name, value)| size.plus(Self::of_member(name, value)))
     }
 
-    /// Returns the size that `values` will have after `patch` is [merged](super::twin::merge) into `values`. `self` is
-    /// the size of `values` before the merge.
+    /// Returns the size of `values` after [merging](super::twin::merge) `patch` into `values`. `self` must be the size
+    /// of `values` before the merge.
     ///
     /// Reads only the patch and the values that the patch replaces.
     #[must_use]
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Returns how many commas `json` counts too many: one for each object or array with members.
+    /// Returns the number of surplus commas that `json` counts: one for each object or array with members.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),

@@ -131,7 +131,7 @@ pub struct EnrollmentSettings {
     /// Host names of the hubs to choose from; all linked ones if absent or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hubs: Option<Vec<String>>,
-    /// The host name of the only hub, in an older form of `iot_hubs`. With this member, DPS uses static allocation.
+    /// The host name of one hub: an older form of `iot_hubs`. If this member is present, DPS uses static allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hub_host_name: Option<String>,
     /// The initial twin of a device.

@@ -49,8 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event of the session. The program cannot settle a message that it does not get, so this function
-    /// marks such a message as handled.
+    /// Translates an event of the session for the program. If the program does not get a message, this function marks
+    /// the message as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
@@ -86,7 +86,7 @@ impl IncomingRouter {
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
         // The program settles only messages that the code above returns. Mark every other message as handled. The
-        // PUBACK of such a message still waits for earlier messages.
+        // PUBACK of a message that is marked in this way still waits for earlier messages.
         if let AckNeed::OnSettlement(lock) = ack {
             core.consume(lock);
         }
@@ -138,7 +138,7 @@ impl IncomingRouter {
     }
 
     /// Reads the input and the properties of a message to this device or module. If some properties are not valid,
-    /// returns the other properties. The program decides how to handle such a message.
+    /// returns the other properties. The program decides how to handle a message with missing properties.
     fn read(&self, topic: &str, rest: &str) -> (Option<String>, PropertyBag) {
         let of_module = self.identity.module.is_some();
         let read = if of_module {

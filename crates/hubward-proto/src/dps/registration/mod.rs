@@ -18,7 +18,7 @@ const REREGISTRATIONS_MAX: u32 = 3;
 /// Maximum number of consecutive logins that the service refuses as unavailable.
 const UNAVAILABLE_MAX: u32 = 3;
 
-/// The only connection profile that hubward supports. An absent profile means the same.
+/// The only connection profile that hubward supports. An answer without a profile means this profile.
 const CLASSIC: &str = "classic";
 
 /// One registration, from the first request to its end.
@@ -70,15 +70,15 @@ pub enum RegistrationEnd {
         /// The service's record, with error code and message if the service sent them.
         state: Box<RegistrationState>,
     },
-    /// The flow gave up after a failure. A retry cannot help, there were too many consecutive failures, or the next
-    /// retry would come after the deadline.
+    /// The flow gave up after a failure. The reason is one of these: a retry cannot help, there were too many failures
+    /// or new registrations, or the next retry would come after the deadline.
     GaveUp {
         /// Number of consecutive failures.
         failures: u32,
         /// Whether the flow gave up because the next retry would come after the deadline.
         out_of_time: bool,
     },
-    /// The service was still assigning a hub when the deadline passed, or it asked to wait beyond the deadline.
+    /// The deadline passed before the registration ended, or the next poll would come after the deadline.
     Deadline,
     /// The service's answer contradicts the protocol.
     Broken(ProtoError),
@@ -152,8 +152,8 @@ pub struct RetryPolicy {
     pub max_failures: u32,
     /// Upper limit of the random wait after the first failure. The limit doubles with each further failure.
     ///
-    /// The flow waits for a random time up to the limit. If the service also asks for a wait, the flow adds the two
-    /// waits.
+    /// Before a retry, the flow waits for a random time up to this limit. It adds the wait that the service asks for.
+    /// After a server error, the added wait is at least `limits::SERVER_ERROR_WAIT`.
     pub first_wait: Duration,
     /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
@@ -240,7 +240,8 @@ impl Registration {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
                 match (&operation.status, status) {
-                    // The operation has ended, so polling again would give the same answer.
+                    // The status word is unknown, and the status is not 202. The operation has ended, so a further poll
+                    // would get the same answer.
                     (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
                         let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
                         self.end(RegistrationEnd::Broken(problem));
@@ -270,9 +271,10 @@ impl Registration {
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
             // No trace shows `unassigned`; the C# and Java SDKs treat this status like `assigning`. An unknown status
-            // may be a new status of a running operation, so the flow polls if it knows the operation.
+            // may be a new status of a running operation, so the flow polls if it knows the operation id.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
-                // Only the first poll may follow immediately. Polls without a wait between them would load the network.
+                // The first poll may follow the registration immediately. Each later poll must wait, because polls
+                // without a wait would load the network.
                 let least = if self.operation.is_some() { limits::POLL_INTERVAL_MIN } else { Duration::ZERO };
                 // The answer to a poll may lack the operation id. The flow then keeps the earlier id.
                 if !operation.operation_id.is_empty() {
@@ -346,7 +348,7 @@ impl Registration {
 }
 
 impl RetryPolicy {
-    /// Returns the upper limit of the random wait after this many consecutive failures.
+    /// Returns the upper limit of the random wait after `failures` consecutive failures.
     fn wait_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         self.first_wait.saturating_mul(1 << doublings).min(self.max_wait).min(RETRY_AFTER_MAX)

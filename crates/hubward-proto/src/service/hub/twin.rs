@@ -103,8 +103,8 @@ impl TwinSections {
 
 /// A change of a twin by an operator.
 ///
-/// If an operator sends the change as a patch, the hub merges it into the twin, and `null` removes a property. If an
-/// operator sends the change as a replacement, it replaces the tags and the desired properties.
+/// A patch is merged into the twin: `null` removes a property. A replacement replaces the tags and the desired
+/// properties. The operator chooses with the HTTP method: PATCH for a patch, PUT for a replacement.
 ///
 /// The parser ignores all other members of the JSON, so an operator can read a twin, change it and send it back.
 ///
