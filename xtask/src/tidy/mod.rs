@@ -82,7 +82,7 @@ fn findings() -> Result<Vec<String>, String> {
     Ok(findings)
 }
 
-/// Returns every tracked text file. Leaves out a file that was deleted, if the deletion is not committed yet.
+/// Returns every tracked text file that exists. Without a git repository, returns every text file.
 fn tracked_files() -> Result<Vec<File>, String> {
     let paths = match git_files() {
         Some(paths) => paths,

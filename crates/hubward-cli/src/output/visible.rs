@@ -48,8 +48,8 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Makes a line of the log safe to print. Keeps the escape characters, because the log uses them for colours. The log
-/// has already escaped them in text from peers.
+/// Makes a line of the log safe to print. Keeps the escape characters, because the log uses them for colours. In text
+/// from peers, the log has already escaped these characters.
 pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
     with_spaces(line, |it| matches!(it, '\n' | '\t' | '\u{1b}') || !is_hidden(it))
 }
