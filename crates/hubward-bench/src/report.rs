@@ -1,4 +1,4 @@
-//! Prints the results as a table or as JSON, and checks them for `--check`.
+//! Prints the results as a table or as JSON. For `--check`, also checks the results.
 
 use std::fmt;
 

@@ -71,8 +71,10 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL, selects the emulator that runs on this machine. With the URL of an admin port, selects the
-    /// emulator at this URL. If neither this option nor a login is given, the variable selects the emulator.
+    /// Without a URL, selects the emulator that the variable names, or else the emulator on this machine. With the URL
+    /// of an admin port, selects the emulator at this URL.
+    ///
+    /// If neither this option nor a login is given, the variable selects the emulator.
     #[arg(
         long,
         value_name = "URL",
@@ -168,8 +170,8 @@ impl LoginArgs {
     /// Returns the arguments with which another `hubward` command uses the same login. The arguments work in any
     /// folder. Each argument has a leading space.
     ///
-    /// Returns `None` if the login comes from a variable or is itself an argument, or if its file can be read only
-    /// once.
+    /// Returns `None` if the login comes from a variable or from `--login`. Also returns `None` if its file can be read
+    /// only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));

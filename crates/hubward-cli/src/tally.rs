@@ -79,7 +79,7 @@ impl Tally {
         }
     }
 
-    /// Returns the number of acknowledged messages. Returns a failure if the hub did not acknowledge all messages.
+    /// Returns the number of acknowledged messages. Returns a failure if this number is not `messages`.
     pub(crate) fn into_result(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
         let Self { acknowledged, error, .. } = self;
         if acknowledged == messages {

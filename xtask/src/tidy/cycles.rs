@@ -3,8 +3,7 @@
 //!
 //! If two modules import each other, a reader must understand both at the same time.
 //!
-//! The check ignores an import between two modules if one of them contains the other, because a parent connects its
-//! child modules.
+//! The check ignores an import if one of the two modules contains the other. A module may connect its child modules.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::File;
 use super::tokens::{Kind, Token, tokens};
 
-/// Maximum number of renames to follow for one path. With more renames, the path is treated as a circle and not
-/// resolved.
+/// Maximum number of renames to follow for one path. The code treats a longer chain as a circle, and stops there.
 const MAX_RENAMES: usize = 16;
 
 /// An import: a path in a module that refers to another module, or to an item in another module. Both modules are in
@@ -157,8 +156,8 @@ impl Source {
     /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // Without the limit, this function would never return for `use self::a::a` in the module `a`, or for `use`
-        // declarations that refer to each other.
+        // Without the limit, two `use` declarations that refer to each other would cause an endless loop. The same is
+        // true for `use self::a::a` in the module `a`.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 

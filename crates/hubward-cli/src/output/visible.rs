@@ -17,8 +17,8 @@ pub(crate) const HOSTILE: &[&str] = &[
     "tab\tnul\0end",
 ];
 
-/// Makes text from a peer safe to print within a line. Replaces characters with spaces if they could control a
-/// terminal, end the line, or change the order of the text beside them.
+/// Makes text from a peer safe to print within a line. Replaces these characters with spaces: characters that control a
+/// terminal, that end the line, or that change the order of the text.
 pub(crate) fn visible(text: &str) -> String {
     with_spaces(text, |it| !is_hidden(it)).into_owned()
 }

@@ -59,8 +59,8 @@ impl Program {
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs the program for one call. If the program exceeds its time limit, or if the future is dropped, kills the
-    /// program and the processes that the program has started.
+    /// Runs the program for one call. Kills the program at its time limit, or when the future is dropped. Also kills
+    /// the processes that the program has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
         // The cloud chooses the method name. Refuse a name that begins with `-`, because the program would read it as
         // an option.
@@ -101,8 +101,10 @@ impl Program {
     }
 }
 
-/// Returns whether an environment variable probably holds a credential, judging by its name and value: a key, a
-/// connection string or a token. The program must not inherit such a variable.
+/// Returns whether an environment variable probably holds a key, a connection string or a token. Checks the name and
+/// the value.
+///
+/// The program must not inherit a variable with a credential.
 fn holds_secret(name: &str, value: &str) -> bool {
     const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];

@@ -102,7 +102,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // The emulator can no longer write its state. It therefore acknowledges nothing more.
+        // The emulator can no longer write its state, and acknowledges nothing more.
         lost = emulator.failed() => Some(lost),
     };
     drop(ready_file);
@@ -182,8 +182,8 @@ fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Ve
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state may contain further groups from an earlier run. In that case `vars` fails, and the code below
-        // enrolls a device.
+        // The state may contain further groups from an earlier run. If there are several groups, `vars` fails, and the
+        // code below enrolls a device.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

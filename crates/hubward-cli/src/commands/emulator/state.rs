@@ -72,8 +72,8 @@ struct StateArgs {
     hub: Vec<String>,
 }
 
-/// The emulator that a command uses: a running emulator and its URL, or an emulator that the command itself has started
-/// with a data directory.
+/// The emulator that a command uses. It is a running emulator with its URL, or an emulator that this command has
+/// started with a data directory.
 enum StateSource {
     Running(AdminPort, String),
     DataDir(Emulator, PathBuf),
