@@ -324,8 +324,8 @@ impl<'a> Reader<'a> {
 
     /// Reads an attribute. If the attribute is for tests only, skips the attribute and its item.
     ///
-    /// Otherwise, stops after the `#`. The caller then finds the paths in the attribute, such as `#[arg(value_parser
-    /// = crate::duration::parse)]`.
+    /// At any other attribute, stops after the `#`. The caller then finds the paths in the attribute, such as
+    /// `#[arg(value_parser = crate::duration::parse)]`.
     fn read_attribute(&mut self, module: &str) {
         let start = self.at;
         let is_inner = self.is_mark(1, '!');

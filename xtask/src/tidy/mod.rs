@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: checks the rules of the repository. Reads the manifests, the lockfile and the tracked files.
 //!
-//! Each rule is a pure function in a separate file. It returns one sentence per violation; the sentence says what to
-//! do. The tests call it with violations.
+//! Each rule is a pure function in a separate file. The function returns one sentence per violation; the sentence says
+//! what to do. The tests call the function with violations.
 
 mod arrows;
 mod bans;

@@ -30,8 +30,8 @@ pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
 
 /// Escapes text from a peer for a cell that scripts read. The text can be restored exactly.
 ///
-/// Uses `\\`, `\t`, `\n` and `\r`. Every other hidden character becomes `\u` and four hexadecimal digits, which are
-/// enough for all of these characters.
+/// Uses `\\`, `\t`, `\n` and `\r`. Every other hidden character becomes `\u` and four hexadecimal digits. Four digits
+/// are enough for every hidden character.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -17,7 +17,7 @@ pub(crate) const QUEUE_MAX: usize = 256 << 10;
 /// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; a pipe accepts this number at once. If a reader reads fewer bytes within a period, it
+/// Number of bytes in one write; a pipe accepts this number at once. A reader that reads fewer bytes within a period
 /// counts as stalled.
 const PART: usize = 4 << 10;
 

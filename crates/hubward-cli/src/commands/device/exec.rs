@@ -54,7 +54,7 @@ impl Program {
             return Err(Failure::usage(format!("--exec {}: there is no such executable program", path.display()))
                 .hint("name an executable program, such as ./answer.sh; put its arguments after --"));
         }
-        // Make a relative path absolute now. Otherwise each call would resolve it again.
+        // Make a relative path absolute now, because each call would resolve a relative path again.
         let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }

@@ -71,7 +71,7 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
     Ok(lines)
 }
 
-/// Returns the lines that set the CA file and the dial rules of this command, if it has any. The device needs the same
+/// Returns the lines that set the CA file and the dial rules that this command uses. The device needs the same
 /// settings.
 fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     use hubward::vars;
