@@ -15,8 +15,8 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // `cargo run` sets these variables for xtask. Do not pass them to a nested cargo: it would rebuild every package
-    // whose build script reads one of these variables.
+    // `cargo run` sets these variables for xtask. Do not pass them to a nested cargo, because a build script may read
+    // them: cargo would then rebuild its package.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

@@ -22,7 +22,7 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Builds with fewer features. A build of the whole workspace does not compile these combinations.
+/// Builds with fewer features. A build of the whole workspace does not check these sets of features.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),
@@ -34,7 +34,7 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward-cli", "https,service"),
 ];
 
-/// Programs that some tests start. They are built before the tests, because building would use up the time limit of a
+/// Programs that some tests start. xtask builds them before the tests, because a build would exceed the time limit of a
 /// test.
 const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
 

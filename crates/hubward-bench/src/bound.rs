@@ -1,7 +1,7 @@
 //! The bound: the throughput of tokio, rustls and hand-written frames, without a record of each message.
 //!
 //! The client is one task with one TLS stream. It copies a PUBLISH from a template and sets the packet id. It counts
-//! the acknowledgements, but does not check which message each one belongs to.
+//! the acknowledgements, and does not check their packet ids.
 
 use std::io;
 use std::pin::Pin;
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// The peer sends acknowledgements only after the client has stopped. The client stops when the window is full.
+    /// The client stops when the window is full. Only after that, the peer sends the acknowledgements.
     #[tokio::test(start_paused = true)]
     async fn the_window_limits_the_messages_in_flight() {
         for window in [1, 7, 100] {
@@ -147,8 +147,7 @@ mod tests {
             peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
             for _ in 0..3 {
                 let mut got = BytesMut::new();
-                // Paused time advances only when every task waits. The timeout thus means that the client has
-                // stopped.
+                // Paused time advances only while every task waits. If the timeout passes, the client has stopped.
                 while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
                 let mut acks = Vec::new();
                 while let Some(packet) = frame::first(&got).expect("a frame") {

@@ -1,6 +1,7 @@
 //! Chooses the processor cores of client and sink. The choice affects the result more than the code does.
 //!
-//! On one core, client and sink exchange big batches. On two cores, each spends time on waking the other.
+//! If client and sink share one core, they exchange big batches. If they use two cores, they spend time on waking each
+//! other.
 
 /// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,8 +23,9 @@ impl Cores {
         }
     }
 
-    /// Chooses the cores of client and sink. `allowed` contains the cores that this process may use. Returns `None`
-    /// if the operating system is to choose.
+    /// Chooses the cores of client and sink, in this order. `allowed` contains the cores that this process may use.
+    ///
+    /// Returns `None` if the operating system chooses the cores, or if `allowed` contains too few cores.
     fn choose(self, allowed: &[usize]) -> Option<(usize, usize)> {
         match (self, allowed) {
             (Self::Apart, [first, .., last]) => Some((*first, *last)),
@@ -35,8 +37,8 @@ impl Cores {
 
 /// Pins this process to its core, and returns the core for the sink.
 ///
-/// Returns `None` if the process is not pinned, because the user requested this or the operating system does not
-/// allow pinning.
+/// Returns `None` if the process is not pinned: the user chose [`Cores::Any`], too few cores are allowed, or the
+/// operating system refuses.
 #[cfg(target_os = "linux")]
 pub(crate) fn pin_client(cores: Cores) -> Option<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).ok()?;

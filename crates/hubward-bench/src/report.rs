@@ -1,4 +1,4 @@
-//! Prints the results as a table or as JSON, and checks them for `--check`.
+//! Prints the results as a table or as JSON. For `--check`, also checks the results.
 
 use std::fmt;
 
@@ -44,7 +44,8 @@ impl Row {
 impl Report {
     /// Compares a row with the row of the bound. `of` selects a value of a sample, such as the throughput.
     ///
-    /// Calculates the ratio to the bound for each round, and returns the median of these ratios.
+    /// Calculates the ratio to the bound for each round, and returns the median of these ratios. Returns `None` if
+    /// there is no ratio.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
@@ -59,11 +60,11 @@ impl Report {
         self.ratio(row, |it| it.cpu_micros)
     }
 
-    /// Checks the results of hubward over MQTT at window [`CHECKED_WINDOW`]. With every sink, the ratio to the bound
-    /// must be at least [`MIN_RATIO`].
+    /// Checks the throughput of hubward over MQTT at window [`CHECKED_WINDOW`]. With every sink, the ratio to the
+    /// throughput of the bound must be at least [`MIN_RATIO`].
     ///
     /// # Errors
-    /// One sentence for each sink with a lower ratio. If this window was not measured, one sentence that says so.
+    /// One sentence for each sink with a lower ratio. If no run used this window, one sentence that says so.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();

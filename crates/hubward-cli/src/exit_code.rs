@@ -34,7 +34,8 @@ pub(crate) enum ExitCode {
     Output = 12,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
-    /// The reader closed the pipe, as `| head -1` does. Like the code of shells, it is 128 plus the number of SIGPIPE.
+    /// The reader closed the pipe, as `| head -1` does. Shells use the same code: 128 plus the number of the signal
+    /// SIGPIPE.
     ClosedPipe = 141,
 }
 

@@ -179,8 +179,8 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // The client refused the request and did not send it, so the arguments are wrong. In all other cases, the
-            // service refused the request.
+            // The client refused the request and did not send it, so the arguments are wrong. For every other fault of
+            // the kind `Request`, the service refused the request.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };
@@ -210,7 +210,7 @@ impl From<SettingsError> for Failure {
 }
 
 /// Replaces the name of the setting in the hint with the name of the flag. Returns the hint unchanged if `setting` is
-/// `None`.
+/// `None` or has no flag.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {
@@ -229,7 +229,7 @@ fn messages(error: &dyn std::error::Error) -> Vec<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Skip a cause whose text is already in the text of the error. Some libraries repeat it there.
+        // Skip a cause whose text is already in the text before it. Some libraries repeat the text of a cause.
         if texts.last().is_none_or(|it| !it.contains(&text)) {
             texts.push(text);
         }

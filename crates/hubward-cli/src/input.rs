@@ -31,7 +31,7 @@ pub(crate) struct TopArgs {
 
 #[cfg(feature = "service")]
 impl TopArgs {
-    /// Returns the maximum number of results. Returns `None` if there is no maximum.
+    /// Returns the maximum number of results, or `None` if there is no maximum. Returns an error for `--top 0`.
     pub(crate) fn limit(&self) -> Result<Option<usize>, Failure> {
         match self.top {
             Some(0) => Err(Failure::usage("--top 0 returns no results").hint("write a number from 1, or -1 for all")),
@@ -69,8 +69,9 @@ fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
     })
 }
 
-/// Replaces single quotes with double quotes, because the examples of `az` contain single quotes. Returns `None` if the
-/// result is not JSON, or if the text has more than 1,000 bytes.
+/// Returns the text with double quotes in place of single quotes. The examples of `az` contain single quotes.
+///
+/// Returns `None` if the result is not JSON, or if the text has more than 1,000 bytes.
 fn with_double_quotes(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|it| it.len() <= 1000)?.replace('\'', "\"");
     serde_json::from_str::<Value>(&text).is_ok().then(|| text.trim().to_owned())
@@ -130,8 +131,8 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Checks the message against the limits of the service, and returns it. The message ID counts towards the limits, so
-/// the check uses a message with an ID.
+/// Returns the message if it is within the limits of the service. The check adds an ID to a message without one,
+/// because the ID counts towards the limits.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),

@@ -95,7 +95,8 @@ impl KeySource {
     }
 }
 
-/// Reads a secret from a file, or from the command line. `what` names the secret in errors.
+/// Reads a secret from a file, or from the command line. `what` names the secret in errors. Returns `None` if neither
+/// is given.
 ///
 /// If the secret is on the command line, prints a warning, because other users of this machine can read command lines.
 #[cfg(feature = "service")]
@@ -149,11 +150,13 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     }
 }
 
-/// Returns whether the user probably passed the secret itself in place of a file name: a connection string, a key or a
-/// token. Call this if the file does not exist.
+/// Returns whether the user probably passed the secret itself in place of a file name. Call this if the file cannot be
+/// opened.
+///
+/// A secret is a connection string, a key or a token.
 fn is_value(file: &Path) -> bool {
     let Some(text) = file.to_str() else { return false };
-    // If the folder exists, the text is a file name, not a secret.
+    // If the folder of the path exists, the text is probably a file name, and not a key.
     let is_in_folder = file.parent().is_some_and(|it| !it.as_os_str().is_empty() && it.exists());
     let is_key = || STANDARD.decode(text.trim()).is_ok_and(|it| it.len() >= 16);
     text.contains("SharedAccess")

@@ -15,8 +15,8 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
-    // Refuse a single word that is not a level. The log would take it as the name of a target, and hide all other
-    // lines.
+    // Refuse a single word that is not a level. The log would take this word as the name of a target, and hide the
+    // lines of all targets with other names.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));

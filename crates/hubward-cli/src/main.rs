@@ -108,7 +108,7 @@ enum Command {
 
 impl Command {
     /// Returns whether this is an `az` command that has another name in `hubward`. Clap does not parse the arguments of
-    /// such a command, so it does not parse `--output` either.
+    /// this command, including `--output`.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
@@ -145,7 +145,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-/// Runs the program to its end. Does not wait for background tasks.
+/// Runs the program to its end. Kills the programs that it has started, and does not wait for background tasks.
 fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => {
@@ -169,8 +169,8 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Removes empty variables from the command. A shell or a compose file sets a variable to an empty text if it has no
-/// value.
+/// Makes clap ignore the environment variables that are empty. A shell or a compose file sets a variable to an empty
+/// text if the variable has no value.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty =
         |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|it| it.to_string_lossy().trim().is_empty());

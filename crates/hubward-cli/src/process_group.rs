@@ -19,8 +19,7 @@ pub(crate) struct ProcessGroup(Option<i32>);
 
 /// Starts a program in a separate process group.
 ///
-/// Uses a separate thread, because the start blocks for a long time if the disk with the program's file does not
-/// answer.
+/// Uses a separate thread, because the start blocks while the disk with the program's file does not answer.
 ///
 /// # Errors
 /// If the program does not start.
@@ -54,8 +53,8 @@ impl ProcessGroup {
         group
     }
 
-    /// Kills all processes of the group. Call this before waiting for the program: after the wait, the system may give
-    /// the same process ID to another process.
+    /// Kills all processes of the group. Call this before the caller waits for the program. After the wait, the system
+    /// may give the same process ID to another process.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }

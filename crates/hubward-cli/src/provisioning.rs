@@ -91,7 +91,7 @@ impl DpsArgs {
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 
-    /// Returns whether a flag for DPS is given. If so, the command must register with DPS.
+    /// Returns whether a flag for DPS is given. The flag means that the command must register with DPS.
     pub(crate) fn is_given(&self) -> bool {
         self.dps_host.is_some()
             || self.id_scope.is_some()
@@ -113,7 +113,7 @@ impl NetworkArgs {
         if self.ca_file.is_some() {
             ca_file.clone_from(&self.ca_file);
         }
-        // The dialer uses the first rule that matches. Put the rules of the flags first, so that they take precedence.
+        // The dialer uses the first rule that matches. Put the rules of the flags first, because flags take precedence.
         connect_to.splice(0..0, self.connect_to.iter().cloned());
     }
 }

@@ -71,8 +71,10 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL, selects the emulator that runs on this machine. With the URL of an admin port, selects the
-    /// emulator at this URL. If neither this option nor a login is given, the variable selects the emulator.
+    /// Without a URL, selects the emulator that the variable names, or else the emulator on this machine. With the URL
+    /// of an admin port, selects the emulator at this URL.
+    ///
+    /// If neither this option nor a login is given, the variable selects the emulator.
     #[arg(
         long,
         value_name = "URL",
@@ -142,7 +144,7 @@ impl LoginArgs {
     /// Reads the login from the arguments. If they contain none, reads the login from the variables.
     ///
     /// # Errors
-    /// The error names the missing setting and all ways to set it. It never contains a secret.
+    /// If no login is given, the error names all ways to give one. An error never contains a secret.
     pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
         let login = self.proof(service)?;
         let (ca_file, connect_to) = self.network()?;
@@ -165,10 +167,11 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// Returns the arguments for another `hubward` command that logs in in the same way. The arguments work in any
+    /// Returns the arguments with which another `hubward` command uses the same login. The arguments work in any
     /// folder. Each argument has a leading space.
     ///
-    /// Returns `None` if an argument would contain a secret, or would name a file that can be read only once.
+    /// Returns `None` if the login comes from a variable or from `--login`. Also returns `None` if its file can be read
+    /// only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));
@@ -217,8 +220,8 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
                 .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // Read the file now, to report errors early. Each request reads a regular file again, to get the newest token.
-        // A pipe can be read only once.
+        // Read the file now, to report errors early. If this is a regular file, each request reads it again, to get the
+        // newest token. A pipe can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });
@@ -228,7 +231,8 @@ impl LoginArgs {
         })
     }
 
-    /// Returns the host name from `--host`. Adds the domain in Azure to a short name.
+    /// Returns the host name from `--host`, or `None` if the option is not given. Adds the domain in Azure to a short
+    /// name.
     fn full_host(&self, service: Service) -> Option<String> {
         let host = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty())?;
         let is_whole = host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost");

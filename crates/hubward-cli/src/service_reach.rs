@@ -36,7 +36,8 @@ impl LoginArgs {
     /// Returns a client of the DPS that the arguments select.
     ///
     /// # Errors
-    /// Returns the errors of [`LoginArgs::read`], and an error if no emulator answers.
+    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or does not
+    /// have the instance.
     pub(crate) async fn reach_dps(&self) -> Result<Reached<DpsService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Dps).await? {
             let host = self.name_there(&emulator, Service::Dps)?;
@@ -50,7 +51,8 @@ impl LoginArgs {
     /// Returns a client of the hub that the arguments select.
     ///
     /// # Errors
-    /// Returns the errors of [`LoginArgs::read`], and an error if no emulator answers.
+    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or does not
+    /// have the hub.
     pub(crate) async fn reach_hub(&self) -> Result<Reached<HubService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Hub).await? {
             let host = self.name_there(&emulator, Service::Hub)?;
@@ -61,8 +63,11 @@ impl LoginArgs {
         Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// Returns the emulator that `--emulator` selects. If neither this option nor a login is given, the variable
-    /// selects the emulator. Returns `None` if nothing selects an emulator.
+    /// Returns the emulator that `--emulator` selects. Without a URL, this option selects the emulator that the
+    /// variable names, or else the emulator on this machine.
+    ///
+    /// If neither `--emulator` nor a login is given, the variable selects the emulator. Returns `None` if nothing
+    /// selects an emulator.
     async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
         let by_variable = || variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
         let (by, url) = match &self.emulator {
@@ -79,8 +84,8 @@ impl LoginArgs {
         Ok(Some(Emulator { admin, url, facts }))
     }
 
-    /// Returns the name of the hub or DPS in the emulator. This is the name from `--host`; without `--host`, it is the
-    /// only name.
+    /// Returns the name of the hub or DPS in the emulator. `--host` selects the name. Without `--host`, returns the
+    /// only hub, or the first name of the DPS.
     fn name_there(&self, emulator: &Emulator, service: Service) -> Result<String, Failure> {
         let names = emulator.names(service);
         let wanted = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty());
@@ -118,8 +123,8 @@ async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
 
 /// Selects a name from `names`. `wanted` is a whole name, or a short name without the domain of the service in Azure.
 ///
-/// Without `wanted`, returns the first name of a DPS, because all names of a DPS have the same state. For a hub,
-/// returns the name only if `names` contains just one.
+/// Without `wanted`, returns the first name of a DPS, because all names of a DPS have the same state. For a hub without
+/// `wanted`, returns the name only if `names` contains exactly one.
 fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option<&'a str> {
     match wanted {
         Some(wanted) => {
@@ -143,8 +148,10 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 impl Reached<HubService> {
     /// Returns the admin port of the emulator that has this hub. Works even if the command used the hub's login.
     ///
-    /// The emulator is the one that the variable names. If the variable is not set, it is the emulator on this machine.
-    /// Returns `None` for a hub in Azure.
+    /// If the command selected an emulator, returns the admin port of this emulator. Otherwise, the variable names the
+    /// emulator. If the variable is not set, the emulator is the one on this machine.
+    ///
+    /// Returns `None` for a host name in Azure, unless the variable names an emulator with a hub of this name.
     pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));

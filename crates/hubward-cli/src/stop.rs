@@ -1,6 +1,6 @@
 //! Ends a command on Ctrl-C or SIGTERM.
 //!
-//! A separate thread waits for signals. A second Ctrl-C therefore ends the process even if all other threads are
+//! A separate thread waits for signals. For this reason, a second Ctrl-C ends the process even if all other threads are
 //! blocked.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use crate::failure::Failure;
 /// Whether the process has received a signal.
 static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Whether the signal thread runs. While it runs, the command decides what the first signal does. Otherwise a signal
-/// ends the process.
+/// Whether the signal thread runs. While the thread runs, the command decides what the first signal does. Without the
+/// thread, the first signal ends the process.
 static LISTENS: Mutex<bool> = Mutex::new(false);
 
-/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready. Another program may read
-/// this line, and send a signal immediately.
+/// Receives Ctrl-C and SIGTERM. Create this value before the command prints that it is ready, because another program
+/// may react to that line with a signal.
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
@@ -79,8 +79,8 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs send two different signals to stop a program once. Only a second signal of the same kind
-            // counts as the second Ctrl-C.
+            // Some programs send one signal of each kind to stop a program. Only a second signal of the same kind
+            // counts as a second Ctrl-C.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -135,15 +135,15 @@ impl Signals {
     }
 }
 
-/// Runs a blocking read, such as input from a terminal. The read may never return; Ctrl-C still ends this function.
+/// Runs a blocking read, such as input from a terminal. Ctrl-C ends this function even if the read never returns.
 pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if !*listens() {
         // The signal thread does not run, so a signal ends the process.
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // This function blocks the thread of the caller, so the caller cannot react to a signal. Wait here for the read and
-    // for a signal.
+    // This function blocks the thread of the caller, so the caller cannot react to a signal. For this reason, the
+    // function itself waits for the signal too.
     let read = tokio::task::spawn_blocking(read);
     let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();

@@ -14,8 +14,8 @@ pub(crate) const FEED: usize = 16;
 
 /// Maximum number of unresolved receipts.
 ///
-/// The loop prefers a new message to an acknowledgement. With a fast hub, the queue always has room, so the loop would
-/// never handle an acknowledgement. At this number of receipts, the loop handles acknowledgements first.
+/// The loop prefers a new message to an acknowledgement. With a fast hub, the queue always has room, and the loop would
+/// never handle an acknowledgement. At this number of receipts, the loop sends nothing until a receipt is resolved.
 const IN_HAND: usize = 2048;
 
 /// The default message: the text of Microsoft's sample.
@@ -79,7 +79,7 @@ impl Tally {
         }
     }
 
-    /// Returns the number of acknowledged messages. Returns a failure if the hub did not acknowledge all messages.
+    /// Returns the number of acknowledged messages. Returns a failure if this number is not `messages`.
     pub(crate) fn into_result(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
         let Self { acknowledged, error, .. } = self;
         if acknowledged == messages {

@@ -62,11 +62,11 @@ const ARROWS: [Arrow; 13] = [
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },
 ];
 
-/// The crates for devices. Their unit tests must not use the emulator, and the unit tests of the emulator must not
-/// use these crates.
+/// The crates for devices. Their unit tests must not use the emulator. The unit tests of the emulator must not use
+/// these crates.
 ///
-/// There are two reasons. First, if device code and emulator contain the same mistake, a test of one with the other
-/// would pass. Second, it would be impossible to build one without the other.
+/// There are two reasons. If device code and emulator contain the same mistake, a test that uses device code and
+/// emulator would pass. Also, one could no longer build device code without the emulator.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",

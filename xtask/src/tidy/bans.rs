@@ -1,4 +1,6 @@
-//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, come from git, or have two versions.
+//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, or come from git. Finds crates of a
+//! list that have two or more versions.
+//!
 //! Also finds crates on which `proto` and `sas` must not depend.
 //!
 //! `deny.toml` has the same rules. This check also works without cargo-deny.

@@ -3,7 +3,7 @@
 //!
 //! If two modules import each other, a reader must understand both at the same time.
 //!
-//! The check ignores imports between a module and its parent, because a parent connects its child modules.
+//! The check ignores an import if one of the two modules contains the other. A module may connect its child modules.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,8 +28,8 @@ const CRATES: [&str; 14] = [
     "hubward-ws",
 ];
 
-/// Dependencies ("arrows") between modules with the same parent. The key contains the two modules. The value is the
-/// first import that causes the arrow.
+/// Dependencies ("arrows") between modules with the same parent. The key is the importing module and the imported
+/// module. The value is the first import that causes the arrow.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;
 
 /// Checks the sources of each crate in the list.
@@ -72,8 +72,8 @@ fn arrow<'a>(from: &'a str, to: &'a str) -> Option<(String, &'a str, &'a str)> {
     }
 }
 
-/// Returns one sentence for each group of modules that import each other in a circle. The sentence names a shortest
-/// circle of the group.
+/// Finds the groups of modules that import each other in a circle. Returns one sentence for each group. The sentence
+/// shows a shortest circle of the group.
 fn circles(parent: &str, arrows: &Arrows<'_>) -> Vec<String> {
     let modules: BTreeSet<_> = arrows.keys().map(|(from, _)| *from).collect();
     let mut found = Vec::new();

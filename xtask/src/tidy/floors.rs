@@ -3,8 +3,8 @@
 //!
 //! A floor is a layer of the emulator. A floor imports only from the floors below it.
 //!
-//! The two lower floors do not use the network. For this reason, a new door (the front end for a protocol) does not
-//! require changes in them.
+//! The floors `services` and `state` do not use the network. For this reason, a new door does not require changes in
+//! these floors. A door is the front end for a protocol.
 
 use super::File;
 use super::imports::{imports, module_of};
@@ -93,7 +93,8 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
     findings
 }
 
-/// Returns one sentence for each path in a file that begins with an entry of [`NETWORK`].
+/// Finds the paths in `file` whose first segments are an entry of [`NETWORK`]. Returns one finding, as a sentence, for
+/// each path.
 fn network(file: &File, floor: &str) -> Vec<String> {
     let tokens = tokens(&file.text);
     let mut findings = Vec::new();
@@ -158,7 +159,7 @@ mod tests {
             ("services/a.rs", "fn f() { crate::handle::w::f() }", 1),
             ("state/a.rs", "use crate::services::y::Y; use crate::doors::x::X;", 2),
             ("state/a.rs", "#[cfg(test)]\nmod tests { use crate::services::y::Y; }", 0),
-            // An import through the root of the crate. A re-export there hides the floor.
+            // The import names the root of the crate. The check follows the re-export there to the floor `handle`.
             ("state/a.rs", "use crate::W;", 1),
         ] {
             let others = [

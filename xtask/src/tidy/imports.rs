@@ -3,18 +3,20 @@
 //!
 //! Ignores test code, comments and strings, including the strings of attributes.
 //!
-//! Follows renames and re-exports inside of the crate. The target of an import is thus the module that owns the item.
-//! A glob import counts as an import of the module. Names that come from a glob import are not followed.
+//! Follows renames and re-exports inside the crate, so the target of an import is in the module that owns the item.
+//!
+//! A glob import counts as an import of the module. The check does not follow names that come from a glob import.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::File;
 use super::tokens::{Kind, Token, tokens};
 
-/// Maximum number of renames to follow for one path. If there are more renames, they form a circle.
+/// Maximum number of renames to follow for one path. The code treats a longer chain as a circle, and stops there.
 const MAX_RENAMES: usize = 16;
 
-/// An import: a path in one module that refers to another module, or its item, in the same crate.
+/// An import: a path in a module that refers to another module, or to an item in another module. Both modules are in
+/// the same crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Import {
     /// The file, from the root of the repository.
@@ -25,8 +27,8 @@ pub(super) struct Import {
     pub(super) module: String,
     /// The imported item or module, such as `commands::hub::shared::quoted`. Empty for the root of the crate.
     pub(super) target: String,
-    /// The module that owns the target, such as `commands::hub::shared`. If the target is a module, equal to
-    /// `target`.
+    /// The module that owns the target, such as `commands::hub::shared`. If the target is itself a module, this is the
+    /// same as `target`.
     pub(super) target_module: String,
 }
 
@@ -154,8 +156,8 @@ impl Source {
     /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // Without the limit, this would not end for `use self::a::a` in the module `a`, or for `use` declarations
-        // that refer to each other.
+        // Without the limit, two `use` declarations that refer to each other would cause an endless loop. The same is
+        // true for `use self::a::a` in the module `a`.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 
@@ -229,8 +231,8 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Kind::PathSeparator => {
-                    // The path starts with another crate, such as `::std::mem`, or it continues a type, such as
-                    // `<T>::name`. Skip it, because its segments do not refer to this crate.
+                    // The path starts with another crate, such as `::std::mem`, or continues a type, such as
+                    // `<T>::name`. Skip the path, because its segments do not refer to this crate.
                     self.at += 1;
                     self.read_segments();
                     continue;
@@ -286,7 +288,8 @@ impl<'a> Reader<'a> {
                     while self.peek(0).is_some() && !self.is_mark(0, '}') {
                         let before = self.at;
                         self.read_use(module, &path);
-                        // Skip the comma. In a macro, another token may be in its place; skip that token.
+                        // Skip the comma. In a macro, another token may follow in place of the comma. Skip this token
+                        // too.
                         self.at += usize::from(self.is_mark(0, ',') || self.at == before);
                     }
                     self.at += 1;
@@ -321,8 +324,8 @@ impl<'a> Reader<'a> {
 
     /// Reads an attribute. If the attribute is for tests only, skips the attribute and its item.
     ///
-    /// Otherwise, stops after the `#`. The caller then finds the paths in the attribute, such as `#[arg(value_parser
-    /// = crate::duration::parse)]`.
+    /// At any other attribute, stops after the `#`. The caller then finds the paths in the attribute, such as
+    /// `#[arg(value_parser = crate::duration::parse)]`.
     fn read_attribute(&mut self, module: &str) {
         let start = self.at;
         let is_inner = self.is_mark(1, '!');

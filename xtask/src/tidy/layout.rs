@@ -1,5 +1,5 @@
-//! Checks the file of a module that has child modules. It must be `name/mod.rs`, not `name.rs` next to the folder
-//! `name`.
+//! Checks the file of a module that has child modules. This file must be `name/mod.rs`, not `name.rs` next to the
+//! folder `name`.
 
 use std::collections::BTreeSet;
 

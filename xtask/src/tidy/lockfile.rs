@@ -24,7 +24,7 @@ fn parse_one(text: &str) -> Locked {
             Some(("name", value)) => locked.name = quoted(value),
             Some(("version", value)) => locked.version = quoted(value),
             Some(("source", value)) => locked.source = Some(quoted(value)),
-            // An entry is ` "name",`. If there are several versions, it is ` "name version",`.
+            // An entry is ` "name",`. For a package with several versions, the entry is ` "name version",`.
             None if line.starts_with(" \"") => {
                 locked.dependencies.extend(quoted(line).split(' ').next().map(str::to_owned));
             }

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: checks the rules of the repository. Reads the manifests, the lockfile and the tracked files.
 //!
-//! Each rule is a pure function in a separate file. It returns one sentence per violation; the sentence says what to
-//! do. The tests call it with violations.
+//! Each rule is a pure function in a separate file. The function returns one sentence per violation; the sentence says
+//! what to do. The tests call the function with violations.
 
 mod arrows;
 mod bans;
@@ -82,7 +82,7 @@ fn findings() -> Result<Vec<String>, String> {
     Ok(findings)
 }
 
-/// Returns every tracked text file. Leaves out a file that was deleted, if the deletion is not committed yet.
+/// Returns every tracked text file that exists. Without a git repository, returns every text file.
 fn tracked_files() -> Result<Vec<File>, String> {
     let paths = match git_files() {
         Some(paths) => paths,

@@ -74,8 +74,8 @@ fn package(root: &Path, value: &Value) -> Result<Package, String> {
     })
 }
 
-/// Returns whether a manifest inherits the lints of the workspace. The output of `cargo metadata` does not contain
-/// this.
+/// Returns whether a manifest inherits the lints of the workspace. The output of `cargo metadata` does not contain this
+/// information.
 fn has_workspace_lints(manifest: &str) -> bool {
     let mut lines = manifest.lines().map(str::trim).skip_while(|it| *it != "[lints]").skip(1);
     let mut table = std::iter::from_fn(|| lines.next().filter(|it| !it.starts_with('[')));

@@ -146,7 +146,7 @@ impl<'a> Lexer<'a> {
         self.skip_escaped('"');
     }
 
-    /// Moves to the position after the next `end` without a backslash before it.
+    /// Moves to the position after the next `end`, or to the end of the file. Ignores an `end` after a backslash.
     fn skip_escaped(&mut self, end: char) {
         while let Some(next) = self.peek() {
             self.skip(next.len_utf8());

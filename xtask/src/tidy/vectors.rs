@@ -13,8 +13,8 @@ const MAX_DEFERRED: usize = 24;
 /// The kinds of vectors that may be deferred. No code uses these kinds yet.
 const DEFERRABLE: [&str; 3] = ["decode_topic", "hub_topics", "connection_string"];
 
-/// Compares `accounted.json` with `vectors.json`. Does not check that a test really covers a vector that is listed as
-/// tested; the tests check this.
+/// Compares the list in `accounted.json` with the vectors in `vectors.json`. For a vector that is listed as tested,
+/// does not check that a test exists.
 pub(super) fn check(vectors: &str, accounted: &str) -> Vec<String> {
     match (kinds(vectors), serde_json::from_str(accounted)) {
         (Ok(kinds), Ok(Value::Object(listed))) => check_list(&kinds, listed.iter()),

@@ -18,8 +18,7 @@ pub(crate) struct SinkProcess {
     /// The sink's self-signed certificate (PEM) for [`HOST`](super::HOST).
     pub(crate) certificate: String,
     _child: Child,
-    // When this process ends for any reason, the operating system closes this pipe. The sink exits when the pipe
-    // closes.
+    // The operating system closes this pipe when this process ends for any reason. The sink exits when the pipe closes.
     _stdin: ChildStdin,
 }
 

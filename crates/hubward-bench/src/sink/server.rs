@@ -53,8 +53,8 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, style: Style) -> i
     }
 }
 
-/// Acknowledges messages until the peer closes the connection. Returns an error for a packet that does not occur in a
-/// telemetry run.
+/// Acknowledges messages until the peer sends DISCONNECT or closes the connection. Returns an error for a packet that
+/// does not occur in a telemetry run.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(64 * 1024);
     let mut acks = Vec::with_capacity(4 * 1024);
@@ -63,7 +63,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -
         match stream.read_buf(&mut input).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // rustls returns this error if the peer closes without `close_notify`. The run has ended in both cases.
+            // rustls returns this error if the peer closes without `close_notify`. The run has ended, so this is not an
+            // error.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -117,7 +118,7 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Both styles send the same bytes, but split them into writes differently.
+    /// A sink of each style sends the same bytes. Only the number of writes differs.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {

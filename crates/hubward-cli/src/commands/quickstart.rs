@@ -42,7 +42,7 @@ pub(crate) struct LocalCloud {
     variables: Vec<(String, String)>,
 }
 
-/// Runs the demo, and prints all its events except `result`. Returns the running local cloud.
+/// Starts the local cloud, and runs the demo. Prints all events except `result`. Returns the running local cloud.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;

@@ -24,8 +24,8 @@ pub(crate) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// Returns the admin port of the emulator that the arguments or the variable name. If they name none, returns the
-    /// port of the emulator on this machine.
+    /// Returns the admin port of the emulator that an argument or the variable names. If no emulator is named, returns
+    /// the port of the emulator on this machine.
     pub(crate) fn port(&self) -> Result<AdminPort, Failure> {
         if let Some((named, _)) = self.named()? {
             return Ok(named);
@@ -33,8 +33,8 @@ impl AdminArgs {
         Self::at(&running_or_default(self.data_dir.as_deref()))
     }
 
-    /// Returns the admin port and the URL of the emulator that an argument or the variable names. Returns `None` if
-    /// they name no emulator.
+    /// Returns the admin port and the URL from `--admin` or the variable. Ignores the variable if `--data-dir` is
+    /// given. Returns `None` if there is no URL.
     pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
         let (by, url) = match (&self.admin, variable(EMULATOR_ADMIN)) {
             (Some(url), _) => ("--admin", url.clone()),

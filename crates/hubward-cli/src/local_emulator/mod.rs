@@ -50,7 +50,7 @@ pub(crate) fn admin_port(url: &str, options: &ServiceOptions) -> Result<AdminPor
     })
 }
 
-/// Adds a hint to the failure if no emulator answered. `option` is the option of the command that selects another
+/// Adds a hint to the failure if the connection failed. `option` is the option of the command that selects another
 /// emulator.
 pub(crate) fn absent(mut failure: Failure, option: &str) -> Failure {
     if failure.exit_code == ExitCode::Network {

@@ -51,8 +51,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Returns the emulator that runs with this data directory, if any. The file alone does not prove that the emulator
-    /// runs, because a killed emulator leaves its file. Therefore the function also connects to the admin port.
+    /// Returns the emulator that runs with this data directory. Returns `None` if the file is missing, or if no program
+    /// listens at the admin port.
+    ///
+    /// The file alone does not prove that the emulator runs, because a killed emulator leaves its file.
     pub(crate) fn with(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
         let mut file: Value = serde_json::from_slice(&text).ok()?;

@@ -23,7 +23,7 @@ pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
 pub(crate) struct Answer {
     /// The body as the service sent it; empty if there is none.
     body: String,
-    /// The text for people. If the command sets no text of its own, it comes from the body.
+    /// The text for people. By default, the text shows the body.
     text: String,
     table: Table,
 }

@@ -201,8 +201,8 @@ fn payload_text(payload: &[u8]) -> String {
     visible(&payload_json(payload).to_string())
 }
 
-/// Returns the properties as text. JSON does not escape all characters that control a terminal. `visible` replaces
-/// those that are left.
+/// Returns the properties as JSON. JSON does not escape all characters that control a terminal, so `visible` replaces
+/// the others.
 fn object(values: &Map<String, Value>) -> String {
     visible(&Value::Object(values.clone()).to_string())
 }

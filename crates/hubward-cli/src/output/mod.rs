@@ -112,15 +112,15 @@ pub(crate) struct Outcome {
 
 /// Writes events to stdout and errors to stderr. It writes whole lines, and does not block a future.
 ///
-/// [`Output::until_written`] ends the command when a write to stdout fails. If an action must wait until its text is
-/// written, the command awaits [`Output::written`] first.
+/// [`Output::until_written`] ends the command when a write to stdout fails. [`Output::written`] waits until all earlier
+/// text is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
     stdout: Writer,
     stderr: Writer,
-    /// Whether the command has ended. After the end, `Output` does not wait any longer for a reader that has stopped
-    /// reading.
+    /// Whether the command has ended. After the end, `Output` waits only for a limited time for a reader that has
+    /// stopped reading.
     is_over: watch::Sender<bool>,
 }
 
@@ -206,10 +206,11 @@ impl Output {
         self.is_over.send_replace(true);
     }
 
-    /// Runs a command, and waits until its output is written. If stdout cannot be written, stops the command early.
+    /// Runs a command, and waits until its output is written. If a write to stdout fails, stops the command early.
     ///
     /// # Errors
-    /// Returns the failure of the command. If only the output failed, returns that failure.
+    /// Returns the failure of the command, or the failure of stdout. If the command fails first, returns the failure of
+    /// the command.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
@@ -228,8 +229,10 @@ impl Output {
         ended.and_then(|code| written.map(|()| code))
     }
 
-    /// Ends the program. If the command failed, prints the failure: as JSON on stdout, or as text on stderr. Returns
-    /// the exit code.
+    /// Prints the failure of the command, if any, and waits for the log. Returns the exit code.
+    ///
+    /// In the JSON format, the failure goes to stdout. In other formats, or if stdout cannot be written, it goes to
+    /// stderr. If the reader has closed stdout, prints no failure.
     pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
         let code = match ended {
             Ok(code) => code,
@@ -282,8 +285,8 @@ impl Output {
         }
     }
 
-    /// Waits until the command has ended or was interrupted. After that, returns when the reader of `writer` stops
-    /// reading, and discards the waiting text.
+    /// Waits until the command has ended or a signal has arrived. Then waits until the reader of `writer` stops
+    /// reading, and gives up the queued text.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {

@@ -17,8 +17,8 @@ pub(crate) const HOSTILE: &[&str] = &[
     "tab\tnul\0end",
 ];
 
-/// Makes text from a peer safe to print within a line. Replaces characters with spaces if they could control a
-/// terminal, end the line, or change the order of the text beside them.
+/// Makes text from a peer safe to print within a line. Replaces these characters with spaces: characters that control a
+/// terminal, that end the line, or that change the order of the text.
 pub(crate) fn visible(text: &str) -> String {
     with_spaces(text, |it| !is_hidden(it)).into_owned()
 }
@@ -30,8 +30,8 @@ pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
 
 /// Escapes text from a peer for a cell that scripts read. The text can be restored exactly.
 ///
-/// Uses `\\`, `\t`, `\n` and `\r`. Every other hidden character becomes `\u` and four hexadecimal digits, which are
-/// enough for all of these characters.
+/// Uses `\\`, `\t`, `\n` and `\r`. Every other hidden character becomes `\u` and four hexadecimal digits. Four digits
+/// are enough for every hidden character.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -48,8 +48,8 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Makes a line of the log safe to print. Keeps the escape characters, because the log uses them for colours. The log
-/// has already escaped them in text from peers.
+/// Makes a line of the log safe to print. Keeps the escape characters, because the log uses them for colours. In text
+/// from peers, the log has already escaped these characters.
 pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
     with_spaces(line, |it| matches!(it, '\n' | '\t' | '\u{1b}') || !is_hidden(it))
 }

@@ -1,5 +1,5 @@
-//! Writes to stdout or stderr in a separate thread. If the reader stops reading, only this thread blocks. The futures
-//! of a command do not block.
+//! Writes to stdout or stderr in a separate thread. If the reader stops reading, this thread blocks, but the futures of
+//! a command do not.
 //!
 //! The queue has a limit in bytes. If the queue is full, [`Writer::queue`] waits for room. [`Writer::offer`] drops the
 //! text instead, and counts it. After a failed write, the thread writes nothing more.
@@ -17,7 +17,7 @@ pub(crate) const QUEUE_MAX: usize = 256 << 10;
 /// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; a pipe accepts this number at once. If a reader reads fewer bytes within a period, it
+/// Number of bytes in one write; a pipe accepts this number at once. A reader that reads fewer bytes within a period
 /// counts as stalled.
 const PART: usize = 4 << 10;
 
@@ -52,7 +52,7 @@ struct Queue {
     bytes: usize,
     /// Number of texts that were queued so far.
     total: u64,
-    /// Number of texts that [`Writer::offer`] has dropped since it last queued a text.
+    /// Number of texts that [`Writer::offer`] has dropped and that no queued line has reported yet.
     dropped: u64,
 }
 
@@ -96,8 +96,9 @@ impl Writer {
         }
     }
 
-    /// Queues the text if there is room. Otherwise drops the text and counts it. When there is room again, queues a
-    /// line with this count before the next text.
+    /// Queues the text if there is room. Otherwise drops the text and counts it.
+    ///
+    /// If earlier texts were dropped, first queues a line with their number.
     pub(crate) fn offer(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -120,7 +121,8 @@ impl Writer {
         }
     }
 
-    /// Queues a line with the number of dropped texts, if any text was dropped since the last such line.
+    /// Queues a line with the number of dropped texts that no earlier line has reported. Queues nothing if there are
+    /// none.
     pub(crate) fn tell_dropped(&self) {
         self.0.queue().push_dropped();
         self.0.queued.notify_one();
@@ -159,8 +161,8 @@ impl Writer {
         }
     }
 
-    /// Waits until the thread makes no progress for one to two `period`s while text is waiting. Then discards the queue
-    /// and returns.
+    /// Compares the queue once per `period`. If text is waiting and the queue has not changed, records
+    /// [`WriteError::Stalled`] and returns.
     pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
         let mut before = None;
         loop {

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// Maximum number of messages that a hub sends to a device that completes none of them.
+/// A hub sends at most this number of messages to a device that completes no message.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;
@@ -74,14 +74,15 @@ struct Counts {
     completed: u64,
 }
 
-/// Prints each message. After the text is written, completes the message, unless `--no-complete` is given.
+/// Prints at most `--count` messages. Completes each message after its text is written, unless `--no-complete` is
+/// given.
 async fn show(
     inbox: &mut CloudMessages,
     args: &ReceiveArgs,
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // Keep every message: if this command dropped a message, the hub would deliver the same message to it again.
+    // The messages that are not completed. If this command dropped a message, the hub would deliver it again.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {

@@ -54,13 +54,13 @@ impl Program {
             return Err(Failure::usage(format!("--exec {}: there is no such executable program", path.display()))
                 .hint("name an executable program, such as ./answer.sh; put its arguments after --"));
         }
-        // Make a relative path absolute now. Otherwise each call would resolve it again.
+        // Make a relative path absolute now, because each call would resolve a relative path again.
         let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs the program for one call. If the future is dropped, kills the program and the processes that the program
-    /// has started.
+    /// Runs the program for one call. Kills the program at its time limit, or when the future is dropped. Also kills
+    /// the processes that the program has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
         // The cloud chooses the method name. Refuse a name that begins with `-`, because the program would read it as
         // an option.
@@ -101,8 +101,10 @@ impl Program {
     }
 }
 
-/// Returns whether an environment variable holds a credential: a key, a connection string with a key, or a token. The
-/// program must not inherit such a variable.
+/// Returns whether an environment variable probably holds a key, a connection string or a token. Checks the name and
+/// the value.
+///
+/// The program must not inherit a variable with a credential.
 fn holds_secret(name: &str, value: &str) -> bool {
     const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];

@@ -61,7 +61,7 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let program = Program::find(&args.exec, &args.arguments, args.call_timeout)?;
     let mut connection = args.connection.read()?;
-    // Set the client's limit so that the program's limit ends first. The answer for the program's limit describes the
+    // The client's limit is longer than the program's limit. When the program's limit ends, the answer describes the
     // problem better.
     connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
     let mut stop = Stop::listen()?;

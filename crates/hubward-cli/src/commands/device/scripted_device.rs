@@ -203,7 +203,7 @@ impl ScriptedDevice {
         Ok(())
     }
 
-    /// Tells the observer about the message. After the event is written, completes the message.
+    /// Tells the observer about the message. Completes the message after the event is written.
     async fn receive(&self, message: CloudMessage) -> Result<(), Failure> {
         let number = count(&self.counters.received);
         self.observer.tell(&DeviceEvent::Received { number, message: message.message() }).await;
@@ -231,8 +231,9 @@ impl ScriptedDevice {
         Ok(MethodResponse::raw(status, payload))
     }
 
-    /// Sends a telemetry message if the client has room. Never waits for the hub: the device must answer methods and
-    /// messages at all times.
+    /// Sends a telemetry message if the client has room. Otherwise tells the observer that the message was not sent.
+    ///
+    /// Never waits for the hub, because the device must answer methods and messages at all times.
     async fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
         let number = count(&self.counters.sent);
         let message =

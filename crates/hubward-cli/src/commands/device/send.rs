@@ -139,7 +139,7 @@ impl PropertyArgs {
 
 /// Where the messages come from.
 enum MessageSource {
-    /// Messages from arguments or a file. The program has already checked them against the limits of a hub.
+    /// Messages from arguments or a file. They are already checked against the limits of a hub.
     Given(Vec<Message>),
     /// The lines of standard input.
     Lines,
@@ -171,7 +171,7 @@ impl SendArgs {
         Ok(MessageSource::Given(messages))
     }
 
-    /// Returns an error if both the key and the messages would come from standard input. Call this before the program
+    /// Returns an error if standard input would have to contain the key and the messages. Call this before the program
     /// reads standard input.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
         let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");
@@ -230,10 +230,11 @@ fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     fed
 }
 
-/// Starts a thread that reads messages from standard input. Reading blocks, so it needs a thread of its own; this
-/// thread ends with the process.
+/// Starts a thread that reads messages from standard input. Reading blocks the thread. The thread ends with the
+/// process.
 ///
-/// If reading fails before the end of the input, the thread stores the reason in `broken`.
+/// The thread stops at a read error. With `--json`, it also stops at a line that is not JSON. In both cases, the thread
+/// stores the reason in `broken`.
 fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mpsc::Receiver<Message>, Failure> {
     let (feed, fed) = mpsc::channel(FEED);
     let template = properties.message(if properties.json { b"0".to_vec() } else { Vec::new() })?;

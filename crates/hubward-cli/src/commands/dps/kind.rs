@@ -110,7 +110,7 @@ impl Kind {
         if let Some(etag) = etag { call.if_match(etag).await } else { call.await }
     }
 
-    /// Lists the enrollments or groups: at most `top`, or all of them if `top` is `None`.
+    /// Lists at most `top` enrollments or groups. If `top` is `None`, lists all.
     pub(super) async fn all(self, dps: &DpsService, top: Option<usize>) -> Result<Vec<Box<RawValue>>, ServiceError> {
         match self {
             Self::Individual => {

@@ -11,13 +11,13 @@ use crate::service_login::{LoginArgs, Service};
 use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
-/// Position of the column that contains the primary key of an enrollment, counted from 1.
+/// Position of the column with the primary key in the output of `enrollment show`, counted from 1.
 const PRIMARY_KEY: usize = 7;
 
 /// Returns the lines that text mode prints after the enrollment. The lines work in a shell that has none of hubward's
 /// variables.
 ///
-/// If the login is a secret, the lines do not contain it. A comment tells the user which variable to set first.
+/// If the lines need a secret login, they do not contain it. A comment tells the user which variable to set first.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -71,7 +71,7 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
     Ok(lines)
 }
 
-/// Returns the lines that set the CA file and the dial rules of this command, if it has any. The device needs the same
+/// Returns the lines that set the CA file and the dial rules that this command uses. The device needs the same
 /// settings.
 fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     use hubward::vars;
@@ -82,8 +82,8 @@ fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     Ok(ca_file.into_iter().chain(connect_to).collect())
 }
 
-/// Returns the lines that set the CA file and the dial rules for an emulator. The health report of the emulator
-/// contains these settings.
+/// Returns the lines that set the CA file and the dial rules for an emulator. The settings come from the health report
+/// of the emulator.
 fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -91,7 +91,7 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     if Path::new(ca_file).exists() {
         lines.push(shell.export(vars::CA_FILE, ca_file));
     } else {
-        // The CA file is not on this machine: the emulator runs on another machine or in a container.
+        // The CA file is not on this machine, because the emulator runs on another machine or in a container.
         let url = emulator.url.trim_end_matches('/');
         lines.push(shell.comment(&format!("once: curl -o hubward-ca.pem {url}/ca.pem")));
         lines.push(shell.export(vars::CA_FILE, "hubward-ca.pem"));
@@ -135,8 +135,8 @@ fn key(made: &str) -> String {
     made["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Returns a line that sets the variable of the device's key. The line does not contain the key: the shell runs
-/// `hubward` to read it. `login` contains the arguments for this run.
+/// Returns a line that sets the variable of the device's key. The line contains a `hubward` command that reads the key,
+/// not the key itself. `login` contains the login arguments of this command.
 fn export_key(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
     let command = match (kind, shell) {
         (Kind::Group, _) => format!(

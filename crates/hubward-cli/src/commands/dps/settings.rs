@@ -122,8 +122,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Returns the attestation of a new enrollment. It contains both keys, or no keys; without keys, the service
-    /// generates them.
+    /// Returns the attestation of a new enrollment. If no keys are given, the service generates them. Returns an error
+    /// if only one key is given.
     pub(super) fn attestation(&self) -> Result<Value, Failure> {
         match (&self.primary, &self.secondary) {
             (Some(primary), Some(secondary)) => Ok(attestation(primary, secondary)),
@@ -134,8 +134,8 @@ impl Keys {
         }
     }
 
-    /// Returns the attestation with the keys from the arguments. `primary` and `secondary` are the current keys: they
-    /// replace a key that the arguments do not contain.
+    /// Returns the attestation with the keys from the arguments. If an argument is missing, uses the current key:
+    /// `primary` or `secondary`.
     pub(super) fn over(&self, primary: &str, secondary: &str) -> Value {
         let first = self.primary.as_ref().map_or(primary, |it| it.as_str());
         attestation(first, self.secondary.as_ref().map_or(secondary, |it| it.as_str()))

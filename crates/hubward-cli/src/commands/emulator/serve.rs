@@ -102,7 +102,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // The state can no longer be written, and the emulator acknowledges nothing more.
+        // The emulator can no longer write its state, and acknowledges nothing more.
         lost = emulator.failed() => Some(lost),
     };
     drop(ready_file);
@@ -173,16 +173,17 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
     builder
 }
 
-/// Returns the settings of a device that can register. This is the device of the seed's first enrollment. If the seed
-/// has no enrollment, it is a device of the only group. If there is not exactly one group, the function enrolls a new
+/// Returns the settings of a device that can register. This is the device of the seed's first enrollment.
+///
+/// Without such an enrollment, it is a device of the only group. In every other case, the function enrolls a new
 /// device.
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state may contain further groups from an earlier run. Then `vars` fails, and the code below enrolls a
-        // device.
+        // The state may contain further groups from an earlier run. If there are several groups, `vars` fails, and the
+        // code below enrolls a device.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

@@ -72,16 +72,19 @@ struct StateArgs {
     hub: Vec<String>,
 }
 
-/// The emulator that a command uses: a running emulator and its URL, or an emulator that the command itself has started
-/// with a data directory.
+/// The emulator that a command uses. It is a running emulator with its URL, or an emulator that this command has
+/// started with a data directory.
 enum StateSource {
     Running(AdminPort, String),
     DataDir(Emulator, PathBuf),
 }
 
 impl StateArgs {
-    /// Selects the emulator that the user named. If the user named none, selects the emulator that runs with the data
-    /// directory. If none runs, starts an emulator with the data directory.
+    /// Selects the emulator that an argument or the variable names. If no emulator is named, selects the emulator that
+    /// runs with the data directory.
+    ///
+    /// If no emulator runs with the data directory, starts one with it. Returns an error if the directory contains no
+    /// state.
     async fn source(&self) -> Result<StateSource, Failure> {
         if let Some((port, url)) = self.admin.named()? {
             return Ok(StateSource::Running(port, url));
@@ -111,8 +114,9 @@ impl StateArgs {
     }
 }
 
-/// Returns whether the emulator at this port uses this data directory. A killed emulator leaves its `ready.json`, and
-/// another emulator may now use the port in this file.
+/// Returns whether the emulator at this port uses this data directory.
+///
+/// A killed emulator leaves its `ready.json`. Another emulator may now use the port that this file contains.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
@@ -249,7 +253,7 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
     Ok(ExitCode::Ok)
 }
 
-/// Waits until the changed state is on disk, then ends the emulator.
+/// Waits until the changed state is on disk, and stops the emulator. Returns an error if the state cannot be written.
 async fn flush_and_end(emulator: Emulator) -> Result<(), Failure> {
     let flushed = emulator.flush().await;
     emulator.shutdown().await;

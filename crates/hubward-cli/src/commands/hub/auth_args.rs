@@ -54,7 +54,9 @@ pub(super) struct AuthArgs {
 }
 
 impl AuthArgs {
-    /// Changes the JSON of an identity as the arguments say. Members without an argument stay unchanged.
+    /// Changes the JSON of an identity as the arguments say. Generates a key if only one of the two keys is present.
+    ///
+    /// If the identity has no authentication, sets the type `sas`. Other members without an argument stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
             return Err(Failure::unsupported("hubward does not create certificates").hint(
@@ -95,7 +97,7 @@ impl AuthArgs {
         Ok(())
     }
 
-    /// If the identity has only one key, generates the other one. A hub accepts either two keys or none.
+    /// Generates the missing key if the identity has only one of its two keys. A hub accepts two keys or none.
     fn complete(&self, identity: &mut Value) -> Result<(), Failure> {
         let keys = &identity["authentication"]["symmetricKey"];
         let lacks = |name: &str| keys[name].as_str().is_none_or(str::is_empty);

@@ -1,5 +1,5 @@
-//! Builds the equivalent `az` command. Error messages show it for an operation that a hub in Azure offers over AMQP
-//! only.
+//! Builds the equivalent `az` command. Error messages show this command for an operation that a hub in Azure offers
+//! over AMQP only.
 
 use crate::failure::Failure;
 use crate::shell::Shell;

@@ -145,8 +145,8 @@ impl SendArgs {
         );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
-            // If a hub does not support this request, its answer has a status, but no error code. If only the device is
-            // missing, the answer contains an error code.
+            // A hub that does not support this request answers with a status, but without an error code. The answer for
+            // a missing device contains an error code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }

@@ -80,8 +80,8 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
-            // emulator has ended, this fails.
+            // The emulator has closed the stream, because it has ended or restarted. Open the stream again; this fails
+            // if the emulator has ended.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }

@@ -122,8 +122,10 @@ fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, Pr
     Ok(identity.sas_resource())
 }
 
-/// Returns the policy whose key signs the token. With an emulator, `--policy-name` selects the policy. With a login, it
-/// is the policy of the login.
+/// Returns the policy whose key signs the token. With an emulator, this is the policy from `--policy-name`, or
+/// `iothubowner`.
+///
+/// With a login, this is the policy of the login. Returns an error if `--policy-name` names another policy.
 async fn policy(args: &TokenArgs, reached: &Reached<HubService>) -> Result<ServiceLogin, Failure> {
     let wanted = args.policy_name.as_deref();
     if let Some(emulator) = &reached.emulator {

@@ -158,7 +158,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Returns whether operators can change the part of a twin at this path. A hub ignores changes of all other parts.
+/// Returns whether operators can change the part of a twin at this path. A hub ignores changes of the parts that are
+/// not writable.
 fn is_writable(path: &str) -> bool {
     let within = |part| path.strip_prefix(part).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('.'));
     within("tags") || within("properties.desired")

@@ -99,8 +99,10 @@ struct Ca {
 
 impl Ca {
     /// Finds the certificate authority. If an argument or the variable names an emulator, asks this emulator. Otherwise
-    /// reads the file in the data directory, even while no emulator runs. If the file does not exist, asks the emulator
-    /// on this machine.
+    /// reads the file in the data directory, even if no emulator runs.
+    ///
+    /// If the file does not exist, asks the emulator that runs with the data directory. If none runs and `--data-dir`
+    /// is not given, asks the emulator at the default port.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
             return Self::of_running(at, &url).await;
@@ -131,8 +133,8 @@ impl Ca {
         if let Ok(pem) = std::fs::read_to_string(&file) {
             return Self::read(file, &pem, None);
         }
-        // This user cannot read the emulator's file: the emulator runs in a container or as another user. The admin
-        // port also returns the certificate.
+        // This user cannot read the emulator's file, because the emulator runs in a container or as another user.
+        // Download the certificate from the admin port.
         let here = std::path::absolute("hubward-ca.pem")
             .map_err(|error| Failure::local(format!("the current directory cannot be determined: {error}")))?;
         let url = url.trim().trim_end_matches('/');
