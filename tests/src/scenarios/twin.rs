@@ -54,10 +54,9 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     ensure(after.values == before.values, || format!("before {before:?}, after {after:?}"))
 }
 
-/// The client refuses a report that no service would accept. The error contains the reason. The client sends a report
-/// of exactly the maximum size.
+/// The client refuses a report that no service would accept. The error contains the reason. The twin does not change.
 ///
-/// The scenario may run against a live service, because a refused report changes nothing.
+/// The scenario may run against a live service, because the client sends none of these reports.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let before = context("reading", hub.twin().await)?;
