@@ -481,7 +481,7 @@ async fn table_and_tsv_are_refused_for_commands_without_rows() {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // If the output of a command has no rows, the command ignores a HUBWARD_OUTPUT that selects one of these formats.
+        // If the output of a command has no rows, the command ignores this format in HUBWARD_OUTPUT.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

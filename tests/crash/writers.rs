@@ -19,8 +19,8 @@ pub(super) const DEVICE: &str = "sender";
 /// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// Number of messages that one device gets. The device's queue can hold more: a killed emulator may have stored one more
-/// message without an acknowledgement.
+/// Number of messages that one device gets. The device's queue can hold more, because a killed emulator may have stored
+/// one more message without an acknowledgement.
 pub(super) const MESSAGES: u64 = 40;
 
 /// Maximum time for one registration. After the emulator was killed, the client would otherwise keep retrying.
