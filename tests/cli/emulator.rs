@@ -259,7 +259,7 @@ async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
     // The test copies the ready file into the folder `killed`. The folder then looks like the data directory of an
-    // emulator that was killed, and whose port is now used by another emulator.
+    // emulator that was killed. The port in the file now belongs to another emulator.
     std::fs::create_dir_all(&killed).expect("a folder");
     let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
     std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");

@@ -68,8 +68,8 @@ export const scenarios = [
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await scene.until(() => document.querySelector("textarea").value.includes('"theirs": 1'));
 
-      // The page has missed the event of a change. When the user saves, the page must save the property that the user
-      // has changed, and must not overwrite the property that the other client has changed.
+      // The page has missed the event of a change. When the user saves, the page must save the user's change. It must
+      // not overwrite the other client's change.
       const stale = await scene.newPage();
       scene.expected.push(/ERR_FAILED.*events/);
       await stale.route("**/api/events**", (route) => route.abort());
