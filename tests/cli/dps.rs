@@ -65,7 +65,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 
-    // `list` accepts options of `az` that hubward does not need. It prints one warning for all of them.
+    // `list` accepts options of `az` that hubward does not need. For all these options together, it prints one warning.
     let list = ["enrollment", "list", "-g", "group", "--auth-type", "login", "--subscription", "s", "--output", "tsv"];
     let ran = operator.run(&list).await;
     assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
@@ -481,7 +481,7 @@ async fn table_and_tsv_are_refused_for_commands_without_rows() {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // If the output of a command has no rows, the command ignores this format in HUBWARD_OUTPUT.
+        // If HUBWARD_OUTPUT contains this format, a command without rows ignores the variable.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

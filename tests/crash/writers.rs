@@ -31,7 +31,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     let admin = process.admin();
     let key = json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } });
     let device = json!({ "devices": [{ "deviceId": DEVICE, "hub": "localhost", "authentication": key }] });
-    // Import the device only in the first round. A second import would reset the reported properties of the device.
+    // Import the device only in the first round, because a second import would reset its reported properties.
     if ledger.acknowledged() == 0 {
         let (status, report) = send(&admin, "POST /api/import", "", Some(&device)).await.expect("a response");
         assert_eq!(status, 200, "{report}");

@@ -27,7 +27,7 @@ pub(super) fn flow(vector: &Vector) -> Sides {
         client_version: Some(vector.text("python_user_agent").to_owned()),
     };
 
-    // The client: its texts are equal to Python's, except for the order and the spacing of JSON.
+    // The client writes the same texts as Python, except for the order and the spacing of JSON.
     let python = vector.python().expect("Python's flow");
     assert_eq!(username.registration_id.as_str(), python["client_id"], "{}", vector.id);
     assert_eq!(username.encode(), python["username"], "{}", vector.id);

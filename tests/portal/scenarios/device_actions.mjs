@@ -23,7 +23,7 @@ export const scenarios = [
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
       await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
-      // The user saves one editor. The unsaved text in the other editor stays.
+      // The user saves the text of one editor. A second editor keeps its unsaved text.
       const tags = page.getByLabel("Tags as JSON");
       await tags.fill('{ "site": "a" }');
       await save.click();

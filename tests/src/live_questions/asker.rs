@@ -52,7 +52,7 @@ impl Asker {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an ID that no other run and no other question uses.
+    /// Returns the ID for a name. In other runs and other questions, this name gives other IDs.
     pub(super) fn id(&self, name: &str) -> String {
         format!("{}-{:02}-{name}", self.cloud.prefix, self.notes().number)
     }

@@ -164,8 +164,10 @@ impl Cloud {
         }
     }
 
-    /// Sends a request and waits for the answer. If the service answers 429, waits for the time in Retry-After (at
-    /// least 1 s, at most 60 s) and sends the request again. Without a Retry-After, waits 5 s.
+    /// Sends a request and waits for the answer.
+    ///
+    /// If the service answers 429, waits for the time in Retry-After and sends the request again, at most
+    /// [`THROTTLED_MAX`] times. It waits at least 1 s and at most 60 s. Without a Retry-After, it waits 5 s.
     pub(super) async fn request(
         &self,
         host: &str,

@@ -226,7 +226,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The task uses the other half of the stream. Ending the task closes the stream.
+        // A task holds the reading half of the stream. The stream closes only if this task ends.
         self.reader.abort();
     }
 }

@@ -167,7 +167,7 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     let version = before["properties"]["reported"]["$version"].as_u64().unwrap_or_default() + 1;
     ensure(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
     ensure(answer.body.is_empty(), || "the answer with status 204 has a body".into())?;
-    // In the documentation, the body of a GET is empty. Microsoft's SDKs send one space.
+    // In the documentation, the body of a GET request is empty. In Microsoft's SDKs, this body is one space.
     for body in [&b""[..], b" "] {
         raw.publish("$iothub/twin/GET/?$rid=8dd4ae6e", body).await?;
         let answer = raw.next().await?;

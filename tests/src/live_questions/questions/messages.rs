@@ -22,7 +22,7 @@ const FEEDBACK: Duration = Duration::from_secs(180);
 /// A time that is longer than a lock. The lock of a message or of a batch of feedback lasts 60 s.
 const LOCK: Duration = Duration::from_secs(70);
 
-/// If no message arrives in this time, the question expects no further message.
+/// Maximum time that the question waits for a further message.
 const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) async fn sending(asker: Arc<Asker>) -> Result<(), String> {
