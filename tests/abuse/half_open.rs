@@ -1,7 +1,7 @@
 //! Opens 10,000 connections to the emulator and keeps them idle.
 //!
-//! The emulator is a process, and the program that opens the connections (`idle_connections`) is another process. So
-//! the test measures only the memory and the file descriptors of the emulator.
+//! The emulator runs in one process. The program that opens the connections (`idle_connections`) runs in another
+//! process. So the measured memory and file descriptors are those of the emulator alone.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -36,8 +36,8 @@ async fn a_device_works_beside_ten_thousand_unfinished_handshakes() {
     check_beside_idle_connections("hello").await;
 }
 
-/// Checks that devices connect and send while the program `idle_connections` holds its connections. The program writes
-/// `first_bytes` on each of its connections, and then sends nothing more.
+/// Checks that other devices can connect and send while the program `idle_connections` holds its connections. On each
+/// connection, the program writes `first_bytes` and then sends nothing more.
 #[expect(clippy::print_stdout, reason = "a manual run shows the figures")]
 async fn check_beside_idle_connections(first_bytes: &str) {
     let mut emulator = Invocation::hubward([
@@ -82,8 +82,8 @@ async fn check_beside_idle_connections(first_bytes: &str) {
     let (arrived, ()) = tokio::join!(arrival, sending);
     assert_eq!(arrived, "ready");
     let during = resident(&emulator);
-    // The clients below use the same device ID. The hub closes the older of two connections with one device ID, so the
-    // test closes this one itself.
+    // The clients below use the same device ID. If two of them were open, the hub would close the older one. So the
+    // test closes each client before it opens the next one.
     device.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));

@@ -9,14 +9,15 @@ use super::cloud;
 use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
 
-/// The output lines of a running device. The test may read the lines in another order than the device prints them.
+/// The output lines of a running device. A test can take a line from the list before it takes earlier lines.
 struct Lines {
     running: Running,
     seen: Vec<Value>,
 }
 
 impl Lines {
-    /// Returns the first line that matches, and removes it from the list. Waits until the device prints such a line.
+    /// Removes the first line that matches from the list, and returns the line. If no line matches, waits until the
+    /// device prints such a line.
     async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.seen.iter().position(&wanted) {

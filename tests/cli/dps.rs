@@ -57,7 +57,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &created["etag"]));
 
-    // If the command line does not change a field, `update` keeps the field. The keys are such fields.
+    // `update` keeps each field that the command line does not change, for example the keys.
     let changed =
         operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
     assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));
@@ -65,7 +65,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 
-    // `list` accepts options of `az` that hubward does not need. It prints one warning for all of them.
+    // `list` accepts options of `az` that hubward does not need. For all these options together, it prints one warning.
     let list = ["enrollment", "list", "-g", "group", "--auth-type", "login", "--subscription", "s", "--output", "tsv"];
     let ran = operator.run(&list).await;
     assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
@@ -174,7 +174,7 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
             let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
             let result = ran.last().unwrap_or_else(|problem| panic!("{problem}\n{text}"));
             assert_eq!(result["acknowledged"], 2, "{result}\n{text}");
-            // Delete the enrollment: the next one, or a device of the next group, has the same registration ID.
+            // Delete the enrollment, because later rows use the same registration ID.
             operator.text(&[kind, "delete", "--eid", &id]).await;
         }
     }
@@ -450,8 +450,7 @@ async fn a_token_from_a_pipe_is_sent_in_full() {
         error["exitCode"] == 2 && error["message"].as_str().is_some_and(|it| it.contains("more than 65536 bytes")),
         "{error}"
     );
-    // The user may give the secret itself, and not the name of a file. In this case the error does not contain the
-    // secret.
+    // A user may pass the secret itself where a file name is expected. The error must not contain this secret.
     for flag in ["--login-file", "--bearer-token-file"] {
         let ran = operator.run(&["enrollment", "list", "-n", "localhost", flag, &token]).await;
         assert!(ran.stderr_text().contains("looks like the value itself"), "{}", ran.stderr_text());
@@ -482,7 +481,7 @@ async fn table_and_tsv_are_refused_for_commands_without_rows() {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // A command whose output has no rows ignores HUBWARD_OUTPUT if it selects one of these formats.
+        // If HUBWARD_OUTPUT contains this format, a command without rows ignores the variable.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

@@ -18,8 +18,8 @@ pub(super) fn folder() -> (TempDir, String) {
     (folder, path)
 }
 
-/// Runs `hubward provision`. Returns its `result` line as JSON. If the command ends with another line, returns that
-/// line as the error.
+/// Runs `hubward provision`. Returns the last line as JSON if it is a `result` line. Otherwise returns the last line as
+/// the error.
 async fn provision(variables: &[(String, String)], more: &[&str]) -> Result<Value, String> {
     let command = Invocation::hubward(["provision", "--output", "json"]).args(more.iter().copied());
     let last = command.vars(variables).run().await.last()?;
@@ -242,7 +242,7 @@ async fn env_ignores_the_ready_file_of_a_killed_emulator() {
     let env = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
     assert_eq!(env().await.code, Some(0), "the emulator runs");
     running.signal("-KILL").await;
-    // This socket takes the port but does not listen. So no other emulator can use the port.
+    // This socket is bound to the port but does not listen. While the socket is open, no emulator can use the port.
     let bound = TcpSocket::new_v4().expect("a socket");
     bound.set_reuseaddr(true).expect("an option");
     bound.bind(admin.parse().expect("an address")).expect("the port is free again");
@@ -258,8 +258,8 @@ async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     let mut running = Running::emulator(&other, ["--output", "json"]);
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
-    // The test copies the ready file into `killed`. This imitates an earlier emulator: it used `killed` and was killed,
-    // and then this emulator got the same port.
+    // The test copies the ready file into the folder `killed`. The folder then looks like the data directory of an
+    // emulator that was killed. The port in the file now belongs to another emulator.
     std::fs::create_dir_all(&killed).expect("a folder");
     let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
     std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::emulator::folder;
 use super::running::Running;
 
-/// Each row: the value of `--for`, the program that must be installed, and a command line. The command requests
-/// `https://localhost:PORT/`, and succeeds only if it trusts the server's certificate.
+/// Each row has three parts: the value of `--for`, the program that must be installed, and a command line. The command
+/// line requests `https://localhost:PORT/`. It succeeds only if the program trusts the server's certificate.
 const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",

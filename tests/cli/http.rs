@@ -13,7 +13,7 @@ pub(crate) async fn get(admin: &str, path: &str) -> String {
     String::from_utf8(response).expect("text")
 }
 
-/// Sends a request with a JSON body, and returns the status and the body of the response. Returns an error if the
+/// Sends a request with a JSON body. Returns the status and the body of the response. Returns an error if the
 /// connection ends before the response is complete.
 ///
 /// `request` is the method and the path, for example `GET /health`. Each line of `headers` ends with `\r\n`.

@@ -193,8 +193,8 @@ async fn ctrl_c_ends_a_command_that_reads_a_file() {
     ] {
         let arguments = arguments.iter().copied().chain(["--output", "json"]);
         let running = Running::start(Invocation::hubward(arguments.clone()).vars(&operator.variables));
-        // A writer can open a named pipe only after the command has opened it for reading. The test then writes
-        // nothing, so the command waits for bytes.
+        // The test opens the named pipe for writing. This succeeds only after the command has opened the pipe for
+        // reading. The test then writes nothing, and the command waits for bytes.
         let path = pipe.clone();
         let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(path));
         let _writer = writer.await.expect("no panic").expect("a pipe");
@@ -408,8 +408,8 @@ async fn commands_that_azure_serves_differently_are_refused() {
     assert!(error["message"].as_str().is_some_and(|it| it.ends_with("only from other modules")), "{error}");
 }
 
-/// The command sends the same HTTP request as Azure IoT Explorer. It does this only for a hub in Azure. So the test
-/// gives the emulated hub a name in Azure, and does not set the address of the admin port.
+/// The command sends the same HTTP request as Azure IoT Explorer, but only to a hub in Azure. So the test gives the
+/// emulated hub a name in Azure. The test also leaves the address of the admin port unset.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let hub = "my-hub.azure-devices.net";
@@ -464,8 +464,7 @@ async fn a_hub_with_an_azure_name_is_emulated_if_the_emulator_has_it() {
     let send = ["hub", "c2d-message", "send", "-d", "dev-1", "--data", "x", "--mid", "m1", "--output", "json"];
     let sent = successful_output(&send, &Invocation::hubward(send).vars(&variables).run().await);
     assert_eq!(serde_json::from_str::<Value>(&sent).expect("JSON"), json!({"messageId": "m1"}));
-    // If the emulator does not have a hub, the command treats the hub as a hub in Azure. It does the same if no
-    // emulator runs.
+    // The command treats the hub as a hub in Azure if the emulator does not have this hub, or if no emulator runs.
     let no_emulator = ("HUBWARD_EMULATOR_ADMIN", "http://127.0.0.1:1".to_owned());
     for variables in [
         [("IOTHUB_CONNECTION_STRING", login("other.azure-devices.net")), admin],

@@ -1,5 +1,5 @@
-//! Tests with output that cannot be written. Every command must fail, and `c2d receive` must complete only the messages
-//! that it has printed.
+//! Tests in which the output of a command cannot be written. Each command must fail. `c2d receive` must complete only
+//! the messages that it has printed.
 //!
 //! Every write to `/dev/full` fails. With a limit on the file size, a write fails if the file would exceed the limit.
 
@@ -191,8 +191,8 @@ impl Setup {
 async fn the_list_contains_every_command() {
     let mut commands = commands().await;
     commands.retain(|(_, help)| {
-        // Keep a command if it has no subcommands, or if it also works without one. In the second case, only the second
-        // line of its usage contains `<COMMAND>`.
+        // Keep a command that has no subcommands. Also keep a command that works with and without a subcommand. The
+        // usage of such a command has two lines, and `<COMMAND>` is only in the second line.
         let usage = help.split("Usage: ").nth(1).unwrap_or_default();
         subcommands(help).is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>"))
     });
@@ -277,7 +277,7 @@ async fn messages_that_do_not_fit_into_the_output_stay_in_the_queue() {
     let all = waiting(&emulator);
     let folder = tempfile::tempdir().expect("a folder");
     let shown = folder.path().join("shown");
-    // The shell limits the size of a file to a few KB. The shell ignores SIGXFSZ: a write beyond the limit then fails,
+    // The shell limits the size of a file to a few KB and ignores SIGXFSZ. If a command writes more, the write fails,
     // and the system does not kill the command.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@" > "$SHOWN""#;
     let program = hubward_tests::binary::hubward().to_str().expect("text");

@@ -1,5 +1,5 @@
-//! Tests in which the reader closes the pipe. The command must end with the exit code for this case, and must not print
-//! a message or crash.
+//! Tests in which the reader of the output closes the pipe. The command must end with the exit code for a closed pipe.
+//! It must not print a message or crash.
 
 use hubward_tests::command::Invocation;
 

@@ -63,8 +63,8 @@ async fn a_signal_ends_the_script_its_command_and_the_emulator() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         assert_eq!(signalled("", "exec sleep 1000", signal, code).await, "");
     }
-    // The script sends its command the signal that it received. To test this for SIGINT, the machine needs an `env`
-    // that can reset the handling of SIGINT.
+    // The script passes the signal that it received on to its command. The test with SIGINT runs only if the machine's
+    // `env` can reset the handling of SIGINT.
     let env = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
     let interrupt = if env.code == Some(0) { "INT" } else { "TERM" };
     for (signal, code, received) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {
@@ -97,8 +97,8 @@ async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String
     let (ended, stdout, stderr) = running.signal(signal).await;
     assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
     assert_tidy(&kept);
-    // The connection ends when the emulator ends. A new connection would prove nothing, because another program may
-    // already use the emulator's port.
+    // The connection ends when the emulator ends. The test does not open a new connection: another program may already
+    // use the port, so a new connection would prove nothing.
     let closed = open.read(&mut [0]).await;
     assert!(closed.as_ref().map_or(true, |read| *read == 0), "{signal}: the emulator has ended: {closed:?}");
     let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;

@@ -12,8 +12,8 @@ use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 
-/// Starts an emulator with a device. The device's messages are larger than the pipe and the program's output queue
-/// together.
+/// Starts an emulator with a device and sends messages to the device. Together, the messages are too large for the pipe
+/// and the program's output queue.
 async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
@@ -42,8 +42,8 @@ async fn a_signal_ends_a_command_whose_reader_does_not_read() {
             let (emulator, variables) = flooded().await;
             let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // The hub has delivered a message. The command handles signals since before it connected, so the test can
-            // now send one.
+            // The hub has delivered a message, so the command is connected. The command handles signals before it
+            // connects, so the test can now send a signal.
             emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;
@@ -78,8 +78,8 @@ async fn a_log_without_a_reader_does_not_delay_the_command() {
 async fn the_second_ctrl_c_ends_the_process_at_once() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    // The hub sends no acknowledgements. So after the first Ctrl-C the command waits, at most until its time limit for
-    // closing.
+    // The hub sends no acknowledgements. So the first Ctrl-C does not end the command at once. The command waits for
+    // acknowledgements until its time limit for closing.
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let mut running = Running::start(device("mqtt", &["run", "--interval", "10ms"], &variables));
     running.json_until("sending").await;

@@ -1,5 +1,5 @@
-//! Runs each fuzz function on the files of its corpus. If the name of a file begins with `ok`, the function must accept
-//! the file. If it begins with `no`, the function must refuse the file.
+//! Runs each fuzz function on the files of its corpus. The function must accept a file whose name begins with `ok`. It
+//! must refuse a file whose name begins with `no`.
 
 use std::collections::BTreeSet;
 use std::fs;

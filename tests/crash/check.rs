@@ -9,8 +9,8 @@ use super::process::Process;
 use super::writers::{DEVICE, MESSAGES, enrollment_after, inbox, registration_id};
 use crate::cli::http::send;
 
-/// Compares the whole state with the ledger. The emulator may or may not have applied a write that it did not
-/// acknowledge. The function stores in the ledger which of these writes it found.
+/// Compares the whole state of the emulator with the ledger. The emulator may have applied a write that it did not
+/// acknowledge. The function finds the number of applied writes of each writer, and stores it in the ledger.
 pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result<(), String> {
     let admin = process.admin();
     let get = async |path: &str| match send(&admin, &format!("GET {path}"), "", None).await {
@@ -62,8 +62,8 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     Ok(())
 }
 
-/// Checks that `found` contains every acknowledged number, starting with 1. Checks also that `found` contains no number
-/// that was never sent.
+/// Checks that `found` contains every acknowledged number. The numbers start with 1. Also checks that no number in
+/// `found` is higher than the last number that was sent.
 fn check_numbers(what: &str, found: &BTreeSet<u64>, count: Count) -> Result<(), String> {
     let Count { acknowledged, sent, .. } = count;
     if let Some(lost) = (1..=acknowledged).find(|it| !found.contains(it)) {
@@ -94,8 +94,8 @@ fn enrollments(export: &Value, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that each device of an acknowledged registration has a registration record and an identity at the hub. If a
-/// registration was not acknowledged, its device may have neither.
+/// Checks that each acknowledged registration has created a registration record and an identity at the hub. A
+/// registration that was not acknowledged must have created the record and the identity, or neither.
 fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
     let ids = |list: &str, id: &str| -> BTreeSet<String> {
         let all = export[list].as_array().into_iter().flatten();
@@ -117,8 +117,8 @@ fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the emulator has stored all values of a change or none of them. Checks also that the versions have not
-/// decreased.
+/// Checks that the emulator has stored all values of a write or none of them. Also checks that the versions of the twin
+/// have not decreased.
 fn twin(twin: &Value, ledger: &Ledger) -> Result<(), String> {
     let number = |pointer: &str| twin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let (tags, desired, reported) = ("/tags", "/properties/desired", "/properties/reported");

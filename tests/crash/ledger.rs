@@ -27,8 +27,8 @@ pub(super) enum Kind {
 pub(super) struct Count {
     /// Number of acknowledged writes.
     pub(super) acknowledged: u64,
-    /// Number of writes that the writer has sent. It is equal to `acknowledged`, or one higher while a write is not
-    /// acknowledged.
+    /// Number of writes that the writer has sent. While the writer waits for an acknowledgement, this number is
+    /// `acknowledged` + 1. Otherwise it is equal to `acknowledged`.
     pub(super) sent: u64,
     /// Highest version in a response.
     pub(super) version: u64,
@@ -68,8 +68,8 @@ impl Ledger {
         self.acknowledged.send_modify(|it| *it += 1);
     }
 
-    /// Sets the counters `acknowledged` and `sent` of a writer to `applied`. The caller has found this number of writes
-    /// after the restart.
+    /// Sets the counters `acknowledged` and `sent` of a writer to `applied`, the number of writes that the restarted
+    /// emulator contains.
     pub(super) fn settle(&self, kind: Kind, writer: &str, applied: u64) {
         let mut counts = self.counts();
         let count = counts.entry((kind, writer.to_owned())).or_default();

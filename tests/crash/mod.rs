@@ -1,5 +1,5 @@
-//! Tests that kill the emulator while it works. An emulator with a data directory must keep every write that it has
-//! acknowledged. It must never store only a part of a write.
+//! Tests that kill the emulator while it works. An emulator with a data directory must keep every acknowledged write.
+//! It must not store a write in part.
 //!
 //! Several clients write at the same time. At a random moment the test kills the program with `SIGKILL`. It then starts
 //! the program again on the same directory, and compares the state with the acknowledged writes.
@@ -35,7 +35,8 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     let mut ledger = Ledger::default();
     let (mut early, mut acknowledged) = (0, 0);
     for round in 0..rounds {
-        // In about one of five rounds, the test first kills an emulator during its start.
+        // In about one of five rounds, the test also kills an emulator during its start. The round then continues with
+        // a new start.
         if rng.u8(..5) == 0 {
             let process = Process::spawn(directory);
             sleep(Duration::from_micros(rng.u64(..200_000))).await;
@@ -97,8 +98,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Returns `true` if a directory entry is the state file. While the emulator creates the file, the file has a temporary
-/// name. That name counts too.
+/// Returns `true` if a directory entry is the state file. During its creation the file has a temporary name, which counts
+/// too.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }

@@ -19,8 +19,8 @@ pub(super) const DEVICE: &str = "sender";
 /// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// Number of messages that one device gets. The device's queue also has room for one more message, which the emulator
-/// may have stored but not acknowledged.
+/// Number of messages that one device gets. The device's queue can hold more, because a killed emulator may have stored
+/// one more message without an acknowledgement.
 pub(super) const MESSAGES: u64 = 40;
 
 /// Maximum time for one registration. After the emulator was killed, the client would otherwise keep retrying.
@@ -31,7 +31,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     let admin = process.admin();
     let key = json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } });
     let device = json!({ "devices": [{ "deviceId": DEVICE, "hub": "localhost", "authentication": key }] });
-    // Import the device only in the first round. A second import would reset the reported properties of the device.
+    // Import the device only in the first round, because a second import would reset its reported properties.
     if ledger.acknowledged() == 0 {
         let (status, report) = send(&admin, "POST /api/import", "", Some(&device)).await.expect("a response");
         assert_eq!(status, 200, "{report}");
@@ -49,7 +49,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     writers
 }
 
-/// Ends the writers. If an unexpected answer caused a panic in a writer, panics with the same message.
+/// Ends the writers. If a writer has panicked because of an unexpected answer, panics with the same message.
 pub(super) async fn end(mut writers: JoinSet<()>) {
     writers.abort_all();
     while let Some(ended) = writers.join_next().await {
@@ -61,7 +61,7 @@ pub(super) async fn end(mut writers: JoinSet<()>) {
     }
 }
 
-/// Returns the value that an enrollment has after its write with this number. `None` means that the write deletes the
+/// Returns the value of an enrollment after its write with this number. Returns `None` if this write deletes the
 /// enrollment.
 pub(super) const fn enrollment_after(number: u64) -> Option<u64> {
     if number.is_multiple_of(4) { None } else { Some(number) }

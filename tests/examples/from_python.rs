@@ -175,7 +175,7 @@ async fn the_code_of_the_page_works() {
     assert!(std::future::poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_pending())).await);
     let watching = tokio::spawn(watching);
     emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
-    // The hub refuses connections until the test has seen that the client lost its connection.
+    // The hub refuses new connections until the test has seen that the client is disconnected.
     emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
     assert!(emulator.disconnect_device(HUB, "dev-1"));
     while !heard.recv().await.expect("a change of the state").starts_with("attempt ") {}

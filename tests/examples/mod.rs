@@ -112,7 +112,8 @@ async fn follow_desired_properties() {
 async fn receive_c2d() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        // Create the device at the hub before the device registers. So the hub accepts a message for the device.
+        // Create the device at the hub now, before the device registers. Otherwise the hub would refuse a message for
+        // the device.
         emulator.add_device(HUB, "dev-1").expect("a valid id");
         let message = CloudToDevice::new("open the valve").message_id("m-1").property("urgent", "yes");
         emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");

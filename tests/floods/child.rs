@@ -28,8 +28,8 @@ const MAX_LINE: usize = 1000;
 /// Minimum number of bytes that a hub must send. A hub that sends less does not flood the command.
 const MIN_SENT: u64 = 1024 * 1024;
 
-/// Maximum number of runs of one command. A command that ends late runs again: other programs may have used the
-/// processor.
+/// Maximum number of runs of one command. If the command ends late, it runs again, because other programs may have used
+/// the processor.
 const RUNS: usize = 3;
 
 /// What ends a command.
@@ -60,8 +60,8 @@ pub(super) struct Run {
     pub(super) sent: u64,
 }
 
-/// Runs a command of a device against a hub that floods it. Checks that the command ends successfully and in time.
-/// Checks also its memory and the size of its log.
+/// Runs a device command against a hub that floods it. Checks that the command succeeds, that it ends in time, and that
+/// it uses little memory. Also checks the size of its log.
 pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
     withstands_read(arguments, end, Duration::ZERO, flood).await
 }

@@ -1,7 +1,7 @@
 //! Tests with hubs that send as fast as they can for several seconds. The command must use little memory, write a small
 //! log, and end in time.
 //!
-//! No other tests assert a time. These tests need Linux: they read the peak memory of a process from `/proc`.
+//! These tests need Linux, because they read the peak memory of a process from `/proc`.
 
 mod child;
 mod desired;

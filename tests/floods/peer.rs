@@ -20,8 +20,8 @@ const HOST: &str = "localhost";
 /// The device that connects.
 pub(super) const DEVICE: &str = "dev-1";
 
-/// Number of bytes that the hub writes at a time. The number is high enough that the client limits the speed, and not
-/// the hub.
+/// Number of bytes that the hub writes at a time. The number is high, so the speed depends on the client and not on the
+/// hub.
 const CHUNK: usize = 64 * 1024;
 
 /// The event that starts a flood.
@@ -64,7 +64,8 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub. It calls `flood` for each connection, and sends the packets that the result produces.
+    /// Starts a hub. The hub calls `flood` for each connection. It then sends the packets that the returned value
+    /// produces.
     pub(super) async fn start<F: Flood>(flood: impl Fn() -> F + Send + 'static) -> Self {
         let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).expect("a key");
@@ -135,7 +136,7 @@ async fn serve<F: Flood>(
     tokio::select! {
         biased;
         Ok(()) = has_started, if !F::READS => {
-            // The hub reads nothing more on this connection. It only writes, until the connection ends.
+            // From here on, the hub only writes on this connection, until the connection ends.
             let _ended = writing.await;
         }
         () = read(&mut reader, replies) => writing.abort(),

@@ -1,4 +1,4 @@
-//! Hubs that send packets that a client ignores. For some of these packets, the client logs a warning.
+//! The hub sends packets that the client ignores. For some kinds of packets, the client logs a warning.
 
 use hubward_tests::packets;
 

@@ -4,8 +4,10 @@
     python3 tests/interop/run.py --hubward target/debug/hubward
 
 Installs the pinned SDKs into the work folder. A later run uses these SDKs again if the versions match.
-Enters a private network in which the fixed ports 443 and 8883 are free, and starts one emulator. Runs
+
+On Linux, enters a private network in which the fixed ports 443 and 8883 are free. Then starts one emulator, runs
 each case as a separate process, and prints a table. Exits with 0 only if every case passed.
+
 Needs Python 3.9 or later, and Node 20 or later with npm. Needs no Python package.
 """
 
@@ -33,7 +35,7 @@ def main():
     if not chosen:
         raise SetupError(f"no case matches --only {options.only}")
     if not isolation.inside():
-        # Install the SDKs first: the installation needs the public network, and the private network does not reach it.
+        # Install the SDKs first. The installation needs the internet, which the private network does not reach.
         sdks.install(options.work)
         if not options.install_only:
             isolation.enter()

@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use crate::secrets::scanner::Scanner;
 
-/// Maximum time of a run. Twenty questions take far less, and the test runner would wait longer.
+/// Maximum time of a run. All questions together take far less. The test runner alone would wait longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn program<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Invocation {
@@ -55,15 +55,15 @@ async fn two_emulators_answer_twenty_questions_alike() {
     }
     written.extend(std::fs::read(Path::new(&out).join("summary.md")).expect("a summary"));
     assert_eq!(scanner.find(&written), Vec::<String>::new());
-    // The run also generates keys, and the test cannot know them. So the test searches for text that has the form of a
-    // key.
+    // The run also generates keys that the test does not know. So the test searches the output for text that looks like
+    // a key.
     let written = String::from_utf8(written).expect("text");
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/=".contains(it);
     let key = written.split(|it| !of_base64(it)).find(|it| it.len() >= 44 && it.ends_with('='));
     assert_eq!(key, None);
     assert!(written.contains(r#"\"primaryKey\":\"<masked>\""#), "no key was masked");
-    // The run sends a token with its requests. This check shows that the output contained a token, which the run
-    // masked.
+    // The run sends a token with its requests. This check shows that the token was in the output and that the run
+    // masked it.
     assert!(
         written.contains("Authorization: SharedAccessSignature sr=localhost&sig=<masked>"),
         "the output shows no login"
@@ -85,7 +85,8 @@ async fn the_run_reports_planted_differences() {
     let output = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
     // The first fault answers the request with which the run checks the login. The second fault answers the first of
-    // six requests. This answer differs from the emulator's in status and in shape, so the table has two rows.
+    // six requests. Its answer has another status and another shape than the emulator's answer. So the table has two
+    // rows.
     let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{output}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");
@@ -137,7 +138,7 @@ async fn check_interruption(reads_output: bool) {
     let mut child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
     target.wait_for_enrollment().await;
     if !reads_output {
-        // The test closes its end of the pipe, like a pipeline whose reader has ended.
+        // The test closes its end of the pipe. The reader of a pipeline does the same when it ends.
         drop(child.stdout.take());
     }
     interrupt(&child).await;

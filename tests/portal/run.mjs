@@ -2,8 +2,8 @@
 //
 //     node tests/portal/run.mjs --hubward target/debug/hubward [--only TEXT] [--list]
 //
-// Installs the pinned packages once. Then runs each scenario with its own emulator and its own browser profile. Exits 0
-// only if every scenario passes.
+// Installs the pinned packages, unless an earlier run has installed them. Then runs each scenario with its own emulator
+// and its own browser profile. Exits with 0 only if every scenario passes.
 //
 // To work on the page, set PORTAL_FILES=FOLDER. The browser then loads the files of the page from this folder, and not
 // from the program.

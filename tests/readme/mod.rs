@@ -18,7 +18,8 @@ fn block(text: &str, kind: &str) -> String {
     after.split("```").next().unwrap_or_default().to_owned()
 }
 
-/// Returns the example program without the header. Only an example inside a workspace needs the header.
+/// Returns the example program without its header. An example inside a workspace needs this header, but other programs
+/// do not.
 fn program() -> String {
     let example = read("crates/hubward/examples/quickstart.rs");
     let (header, program) = example.split_once("\n\n").expect("a header and a program");
@@ -107,7 +108,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Returns the arguments of a `hubward` command on a page. A comment, a pipe or a redirection ends the command.
+/// Returns the arguments of a `hubward` command on a page. The command ends before the first character that is not an
+/// argument, such as a `#` or a pipe.
 fn shown_arguments(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let rest = ["hubward ", "cargo run -- ", "cargo run --release -- "].iter().find_map(|it| line.strip_prefix(it))?;
@@ -121,10 +123,11 @@ async fn every_shown_command_exists() {
     let mut shown = 0;
     for page in pages() {
         let text = read(&page);
-        // Skip the text outside code blocks: every second piece is the content of a code block.
+        // Splitting at the marks of code blocks gives text and code in turn. Use only every second piece, which is
+        // code.
         for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
             let Some(arguments) = shown_arguments(line) else { continue };
-            // The program can print the help of a command only if it can parse the arguments.
+            // The program prints the help of a command only if it can parse all arguments.
             let ran = Invocation::hubward(arguments.iter().map(String::as_str)).args(["--help"]).run().await;
             assert_eq!(ran.code, Some(0), "{}: {line}\n{}", page.display(), ran.stderr_text());
             shown += 1;

@@ -106,7 +106,7 @@ pub(super) const CASES: &[Case] = &[
 
 const HUB: &str = "hub.example";
 
-/// Makes the command connect to this port when it connects to the hub's name. The DPS uses another port.
+/// When the command connects to the hub's name, it connects to this port. The connection to DPS uses another port.
 fn redirect_hub(scene: &mut Scene, port: u16) {
     scene.add_arguments(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "wrong id scope, at the login",
-        // The command ends by itself. It does not use the two minutes that a registration may take.
+        // The command ends by itself, long before the two minutes that a registration may take.
         arrange: |scene| scene.add_arguments(["--id-scope", "0ne00FFFFFF"]),
         expected: Expected { hint: "check the id scope", message: "CONNACK 3", ..LOGIN },
         except: ONLY_MQTT,

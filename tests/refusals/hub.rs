@@ -1,6 +1,6 @@
 //! Failures at the hub, after a successful registration.
 //!
-//! With `--transport https` the program uses MQTT for the hub. So every case applies to every transport.
+//! With `--transport https` the program uses MQTT to connect to the hub. So every case applies to every transport.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ pub(super) const CASES: &[Case] = &[
         name: "a device that is disabled at its hub",
         cloud: |it| it.hubs([HUB]),
         arrange: |scene| {
-            // The hub already contains the device. DPS finds it there, and does not enable it again.
+            // The hub already has the device, and the device is disabled there. DPS finds the device at the hub and
+            // does not enable it.
             scene.emulator.add_device(HUB, DEVICE).expect("a valid id");
             assert!(scene.emulator.set_device_enabled(HUB, DEVICE, false), "the device exists");
             scene.add_arguments(["--messages", "1"]);
@@ -179,7 +180,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// The name of a hub whose address is not the address of the DPS.
+/// The name of a hub that has another address than the DPS.
 const OTHER_HUB: &str = "hub.example";
 
 fn refuse_login(scene: &mut Scene, code: u8) {
@@ -192,8 +193,8 @@ enum Trusted {
     No,
 }
 
-/// Makes the command connect to a second emulator when it connects to the hub's name. Only the first emulator has the
-/// device.
+/// Sends the command to a second emulator when it connects to the hub's name. This emulator does not have the device:
+/// only the first emulator does.
 fn redirect_hub(scene: &mut Scene, trusted: Trusted) {
     let other = tokio::task::block_in_place(|| {
         let start = Emulator::builder().hubs([OTHER_HUB]).start();

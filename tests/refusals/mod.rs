@@ -1,7 +1,8 @@
-//! Tests of the errors that the program reports. The service refuses the program, fails, or does not answer.
+//! Tests of the errors that the program reports if the service refuses it, fails, or does not answer.
 //!
-//! The tests are a table of cases and transports. Each cell runs the real program against an emulator of its own, which
-//! misbehaves as the case requires. In some cases the peer is not a service at all.
+//! The tests are a table of cases and transports. Each cell of the table runs the real program against an emulator of
+//! its own. The emulator misbehaves as the case requires. In some cases, a peer that is not a service takes the place
+//! of the emulator.
 
 mod deadlines;
 mod dps;
@@ -215,7 +216,8 @@ fn cases() -> impl Iterator<Item = Case> {
 async fn run_column(kind: TransportKind) {
     // Builds the program before the first case needs it.
     let _ = hubward_tests::binary::hubward();
-    // Most cases only wait for a deadline. So several cases can run at the same time.
+    // Most cases only wait until a deadline ends. So several cases can run at the same time without slowing each other
+    // down.
     let at_a_time = Arc::new(Semaphore::new(12));
     let mut runs = JoinSet::new();
     for case in cases().filter(|it| it.except.iter().all(|(not, _)| *not != kind)) {

@@ -83,8 +83,8 @@ fn start_plain_http(scene: &mut Scene) -> u16 {
     let mut server = tokio::task::JoinSet::new();
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The server cannot read the TLS handshake, and answers it with something else. The client may not be able
-            // to read the answer.
+            // The server cannot parse the TLS handshake, and answers with bytes that are not TLS. The client may not be
+            // able to read this answer.
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         }

@@ -164,7 +164,7 @@ async fn no_public_type_prints_a_secret() {
     assert!(inspector.scanned > 60, "only {} texts", inspector.scanned);
 }
 
-/// Checks the types that an operator's program uses: logins, clients, requests with keys in their bodies, and refusals.
+/// Checks the types that an operator's program uses: logins, clients, refusals, and requests whose bodies contain keys.
 async fn service_side(inspector: &mut Inspector, cloud: &Cloud, given: &SharedKey) {
     use hubward_service::model::{Authentication, Device, SymmetricKeys};
     use hubward_service::{AdminPort, DialOverride, HubService, ServiceLogin, ServiceOptions, TlsSettings};

@@ -20,7 +20,7 @@ async fn no_device_command_prints_a_secret() {
             variables
         };
         let good = with(text.clone());
-        // This connection string has no `;` before the key. So the key becomes part of the device ID.
+        // This connection string has no `;` before the key. So hubward reads the key as a part of the device ID.
         let broken = with(text.replace(";SharedAccessKey", " SharedAccessKey"));
         let wrong = with(text.replace("dev-1", "dev-2"));
         let serve = ["method", "serve", "--exec", "true", "--for", "300ms"];

@@ -1,4 +1,4 @@
-//! Scans the complete output of the program at trace level. Some of the runs succeed and others fail.
+//! Scans everything that the program prints at trace level, in runs that succeed and in runs that fail.
 
 use std::time::Duration;
 

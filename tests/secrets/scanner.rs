@@ -48,7 +48,7 @@ impl Scanner {
     }
 }
 
-/// Returns the forms in which bytes may be part of a text.
+/// Returns the encoded forms in which these bytes may occur in a text, each with a name.
 pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let base64 = STANDARD.encode(bytes);
     let percent = |upper: bool| {
@@ -86,7 +86,7 @@ fn signature_fields(text: &[u8]) -> Vec<String> {
     found
 }
 
-/// Finds base64 text of 32 bytes with padding. It may be a signature that any key has made.
+/// Finds base64 text of 32 bytes with padding. A signature has this form, whatever key has made it.
 fn digests(text: &[u8]) -> Vec<String> {
     const LENGTH: usize = 43;
     let of_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"+/-_".contains(it);

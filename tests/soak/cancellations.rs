@@ -1,4 +1,4 @@
-//! A client must still work after a test has dropped thousands of its futures at random moments.
+//! A client must still work after the test has dropped thousands of its futures. The test drops them at random moments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const CANCELLATIONS: usize = 10_000;
 
-/// Every call that can wait, with the number of times that the test must cancel it at least.
+/// Every call that can wait. The number says how often the test must cancel this call at least.
 const CALLS: [(Call, usize); 12] = [
     (Call::Connected, 10),
     (Call::Enqueue, 100),
@@ -77,7 +77,7 @@ async fn cancel_and_check(kind: TransportKind) {
     while count < CANCELLATIONS {
         scene.change_cloud(&mut rng);
         let call = CALLS[rng.usize(..CALLS.len())].0;
-        // Each of these calls opens a connection, so make only one of eight.
+        // Each of these calls opens a connection, which takes time. So make only one of eight.
         if matches!(call, Call::Connect | Call::Close) && rng.u8(..8) > 0 {
             continue;
         }
@@ -96,7 +96,7 @@ async fn cancel_and_check(kind: TransportKind) {
     let closed = hub.close(Duration::from_secs(30)).await.expect("nothing is left");
     assert!(closed.is_clean());
     drop(hub);
-    // The last client has closed its connection. The emulator ends the tasks of this connection a moment later.
+    // The last client has closed its connection. The emulator's tasks for this connection end a moment later.
     let left = tokio::time::timeout(Duration::from_secs(60), async {
         while self::tasks() > tasks {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -114,7 +114,7 @@ struct Scene {
     hub: HubClient,
     messages: CloudMessages,
     desired: DesiredProperties,
-    /// A second device. The test connects and closes clients with the identity of this device.
+    /// The identity of a second device. The test connects and closes clients with this identity.
     other: HubDevice,
 }
 
@@ -209,8 +209,8 @@ async fn check_every_feature(
     let mut state = hub.state();
     state.mark_unchanged();
     cloud.emulator.disconnect_device(HUB, "dev-1");
-    // The client may already have reconnected. So the test waits for any change of the state, not for the disconnected
-    // state.
+    // The client may already have reconnected. So the test does not wait for the disconnected state. It waits for any
+    // change of the state.
     state.changed().await.expect("alive");
     hub.connected().await.expect("a new connection");
     while cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("the last one")).is_err() {

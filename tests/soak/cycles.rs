@@ -10,7 +10,7 @@ use hubward_tests::cloud::{Cloud, HubDevice};
 use hubward_tests::command::Invocation;
 use serde_json::Value;
 
-/// Number of cycles before the first measurement. In this time, caches and buffers reach their final size.
+/// Number of cycles before the first measurement. During these cycles, caches and buffers reach their final size.
 const WARM_UP: usize = 200;
 /// Cycles that the test measures.
 const CYCLES: usize = 1_000;
@@ -33,8 +33,8 @@ async fn a_thousand_connections_over_websocket_leak_nothing() {
 async fn cycles(kind: TransportKind) {
     let cloud = Cloud::start().await;
     let (steady, short_lived) = (cloud.hub_device("steady", kind), cloud.hub_device("short-lived", kind));
-    // The hub gets three publishes in each cycle. It closes the connection at the first one. The client then sends the
-    // same message again, and the short-lived client sends a message.
+    // The hub gets three publishes in each cycle. At the first publish, it closes the connection. The second publish is
+    // the same message again. The third publish is the message of the short-lived client.
     for _ in 0..WARM_UP + CYCLES {
         for fault in [Fault::Cut, Fault::Delay(Duration::ZERO), Fault::Delay(Duration::ZERO)] {
             cloud.emulator.fault(Point::HubPublish, fault).expect("it fits");

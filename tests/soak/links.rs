@@ -1,4 +1,5 @@
-//! A client must detect a dead connection within the documented limits. It must keep the connection to a slow hub.
+//! A client must detect a dead connection within the documented limits. But it must not close the connection to a hub
+//! that is only slow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl Scene {
         Self { proxy: Proxy::to(target).await, cloud, kind }
     }
 
-    /// Starts a client with these limits. The client may not be connected when this function returns.
+    /// Starts a client with these limits. Does not wait until the client is connected.
     fn client(&self, silence: Duration, keep_alive: Duration, options: HubOptions) -> HubClient {
         let device = self.cloud.hub_device("dev-1", self.kind);
         let rule = DialOverride::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
@@ -48,8 +49,8 @@ impl Scene {
     }
 }
 
-/// Returns options with a long back-off, so that the test can observe the disconnected state. With this seed, the first
-/// wait takes more than a second.
+/// Returns options with a long back-off, so that the test can observe the disconnected state. The seed is chosen so
+/// that the first wait takes more than a second.
 fn slow_reconnect() -> HubOptions {
     let second = Duration::from_secs(2);
     HubOptions::default().backoff(Backoff::new(second, second)).seed(Some(1))
@@ -127,12 +128,12 @@ async fn a_dead_connection_ends_at_the_login_deadline() {
     }
 }
 
-/// The hub delays acknowledgements, as a hub that throttles does. It still answers pings.
+/// The hub delays acknowledgements, like a hub that throttles. It answers pings without delay.
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // The hub's answers to pings must keep the connection open. The limit `silence` is less than half of the delay. So
-    // without answers to pings, the client would close the connection.
+    // The limit `silence` is less than half of the delay of an acknowledgement. So the client keeps the connection only
+    // because the hub answers pings.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;

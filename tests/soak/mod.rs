@@ -1,5 +1,5 @@
-//! Tests of long-running clients: thousands of cancellations and connections, token renewals, and connections that fail
-//! without being closed.
+//! Tests of clients that run for a long time. The tests cover thousands of cancellations and connections, token
+//! renewals, and connections that fail without being closed.
 //!
 //! By default each test runs for a short time. With the variables below, a test runs longer. The tests print their
 //! measurements to stdout:

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// The proxy numbers its connections from 1. It drops the traffic of all connections up to this number.
+    /// The proxy numbers its connections from 1. It drops the traffic of each connection whose number is at most this
+    /// number.
     dead: watch::Sender<usize>,
     _listening: JoinSet<()>,
 }
@@ -49,7 +50,7 @@ impl Proxy {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// From now on, drops the traffic of the existing connections in both directions. Does not close them.
+    /// From now on, drops the traffic of the existing connections in both directions, but keeps them open.
     pub(super) fn drop_traffic(&self) {
         self.dead.send_replace(self.connections());
     }
@@ -60,7 +61,8 @@ impl Proxy {
     }
 }
 
-/// Forwards bytes until one end closes. If the proxy drops the traffic of this connection, the future never completes.
+/// Forwards bytes until one end closes its connection. If the proxy drops the traffic of this connection, the future
+/// never completes.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

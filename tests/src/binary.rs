@@ -43,11 +43,11 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is inside the repository")
 }
 
-/// Builds a program and returns its path. Runs `cargo build` even if the file exists, because only cargo knows whether
-/// the file is up to date.
+/// Builds a program and returns its path. Runs `cargo build` even if the program exists, because only cargo can tell
+/// whether the program is up to date.
 ///
-/// cargo-nextest runs each test in a process of its own. In this case only the first test of a run builds the program.
-/// It stores the ID of the run in a file, and the other tests read the file.
+/// cargo-nextest runs each test in a process of its own. A test that has built the program stores the ID of the nextest
+/// run in a file. Later tests of this run find the ID and do not build the program again.
 fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     // The test is in `target/PROFILE/deps`. With a target triple, it is in `target/TRIPLE/PROFILE/deps`.
     let test = std::env::current_exe().expect("the path of the test");
@@ -77,8 +77,8 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
         .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir);
-    // Remove the variables that describe this package. Otherwise cargo would run the build scripts that read such
-    // variables again.
+    // Remove the variables with which cargo describes this package. Otherwise cargo would run build scripts again, if
+    // they read these variables.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

@@ -89,8 +89,8 @@ impl Cloud {
         self.emulator.telemetry(HUB).expect("the hub that every emulator has")
     }
 
-    /// Makes the emulator refuse new connections until [`Cloud::unblock_connections`] is called. Existing connections
-    /// stay open.
+    /// Makes the emulator refuse new connections until [`Cloud::unblock_connections`] is called. Connections that are
+    /// already open stay open.
     ///
     /// # Panics
     /// Never: the fault fits the point.
@@ -139,8 +139,8 @@ impl HubDevice {
     }
 }
 
-/// Returns options with which a client reconnects within milliseconds. With the default back-off, a test would wait
-/// longer.
+/// Returns options with which a client reconnects within milliseconds. With the default options, it would wait longer
+/// before it reconnects.
 pub fn fast_reconnect() -> HubOptions {
     let short = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
     HubOptions::default().backoff(short).backoff_reset_after(Duration::ZERO).duplicate_wait(Duration::from_millis(100))
@@ -156,7 +156,8 @@ pub fn settings(variables: &[(&'static str, String)]) -> Settings {
         .options(|it| it.timeout(Duration::from_secs(60)))
 }
 
-/// Returns `true` if a transport uses the HTTPS port. The HTTPS port and the MQTT port have separate fault points.
+/// Returns `true` if a transport connects to the HTTPS port. The emulator has one fault point for the HTTPS port and
+/// one for the MQTT port.
 #[must_use]
 pub const fn is_web(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Https | TransportKind::MqttWs)

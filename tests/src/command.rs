@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-/// Maximum time of a command. It is far longer than every `--timeout` in a test, and shorter than the limit of the test
-/// runner.
+/// Maximum time of a command. It is far longer than every `--timeout` that a test uses. It is shorter than the limit of
+/// the test runner.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A command line. The environment of the command contains no variables of the programs under test, and no proxy
@@ -101,8 +101,8 @@ impl Invocation {
     /// Runs the program until it exits.
     ///
     /// # Panics
-    /// If the program does not start, or does not end within a limit. The limit is far longer than the program's own
-    /// deadlines.
+    /// If the program does not start, or does not end within a limit. This limit is far longer than the deadlines that
+    /// the program itself has.
     pub async fn run(self) -> Ran {
         self.run_within(LIMIT).await
     }
@@ -129,8 +129,8 @@ impl Ran {
     /// Returns the lines of stdout, parsed as JSON.
     ///
     /// # Errors
-    /// If a line is not JSON or has no version or type. Also if the last line is not the only `result` or `error`. The
-    /// text contains the line.
+    /// If a line is not JSON, is not of version 1, or has no type. Also if the last line is not a `result` or an
+    /// `error`, or if an earlier line is one. Also if stdout is not UTF-8.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
         let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();
@@ -155,7 +155,7 @@ impl Ran {
     /// Returns the last of [`Ran::lines`].
     ///
     /// # Errors
-    /// As for [`Ran::lines`].
+    /// As for [`Ran::lines`]. Also if the line does not contain the exit code of the program.
     pub fn last(&self) -> Result<Value, String> {
         let last = self.lines()?.pop().ok_or("stdout is empty")?;
         let code = last["exitCode"].as_i64();

@@ -13,10 +13,10 @@ use tokio::time::sleep;
 /// Time that a task waits before it reopens its connection.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
-/// Idle connections, one for each task. When the peer closes a connection, its task opens it again.
+/// Idle connections. Each connection has its own task. If the peer closes a connection, the task opens it again.
 ///
-/// A task reopens nothing until every connection has been open once. Otherwise, reopened connections could prevent the
-/// first opening of others.
+/// A task does not reopen its connection until every other task has opened its own once. Otherwise, reopened
+/// connections could take the place of connections that were never open.
 ///
 /// If the value is dropped, it closes the connections.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// Opens `count` connections, and writes the first bytes on each one. Uses the addresses in turn.
+    /// Opens `count` connections and writes `first` on each one. Distributes the connections evenly over the addresses.
     #[must_use]
     pub fn open(addresses: &[SocketAddr], count: usize, first: &'static [u8]) -> Self {
         let (counter, opened) = watch::channel(0);
@@ -71,8 +71,8 @@ pub mod first_bytes {
     pub const PARTIAL_CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 }
 
-/// Opens a connection. One local address has only about 28,000 ephemeral ports. So on Linux, the function uses several
-/// local addresses.
+/// Opens a connection. A local address has only about 28,000 ephemeral ports. So on Linux, connections to 127.0.0.1 use
+/// 100 local addresses.
 async fn half_open(number: usize, address: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     let mut stream = if cfg!(target_os = "linux") && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let socket = TcpSocket::new_v4()?;

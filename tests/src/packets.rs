@@ -1,5 +1,5 @@
-//! Encodes and parses MQTT 3.1.1 packets for tests. This module shares no code with the codecs of the client and the
-//! emulator. So tests can check these codecs with it.
+//! Encodes and parses MQTT 3.1.1 packets for tests. This module does not use the codecs of the client and the emulator.
+//! So a mistake in a codec does not hide itself in the tests.
 
 use std::io;
 
@@ -107,8 +107,8 @@ impl Packet {
         Some(Publish { topic, body: fields.0.to_vec(), qos, duplicate: self.first & 8 != 0, id })
     }
 
-    /// Parses a SUBSCRIBE. Returns its packet ID and its filters, each with its quality of service. Returns `None` if
-    /// the packet is not a valid SUBSCRIBE.
+    /// Parses a SUBSCRIBE. Returns its packet ID and its filters, each with a quality of service. Returns `None` if the
+    /// packet is not a valid SUBSCRIBE.
     #[must_use]
     pub fn subscribe(&self) -> Option<(u16, Vec<(String, u8)>)> {
         if self.first != 0x82 {
@@ -123,7 +123,7 @@ impl Packet {
         Some((id, filters))
     }
 
-    /// Parses a CONNECT that has a user name. Returns `None` if the packet is not such a CONNECT.
+    /// Parses a CONNECT with a user name. Returns `None` for any other packet.
     #[must_use]
     pub fn connect(&self) -> Option<Connect> {
         let mut fields = Fields(&self.rest);
@@ -138,8 +138,7 @@ impl Packet {
     }
 }
 
-/// Returns the length of the fixed header, and the length of the rest of the packet. Returns `None` if the header is
-/// incomplete.
+/// Returns two lengths: of the fixed header, and of the rest of the packet. Returns `None` if the header is incomplete.
 ///
 /// # Panics
 /// If the length has more than four bytes.

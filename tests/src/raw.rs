@@ -87,7 +87,7 @@ impl RawDevice {
     }
 
     /// Sends a PINGREQ and waits for the PINGRESP. When this function returns, the hub has read all earlier packets.
-    /// All packets that the hub sent before the PINGRESP have also arrived.
+    /// All packets that the hub sent before the PINGRESP have then arrived, too.
     ///
     /// # Errors
     /// If the connection closes first.
@@ -104,7 +104,7 @@ impl RawDevice {
         context("writing", packets::write(&mut self.stream, bytes).await)
     }
 
-    /// Waits until the hub closes the connection, and ignores PUBLISH packets. Returns `false` if any other packet
+    /// Waits until the hub closes the connection. Ignores PUBLISH packets. Returns `false` as soon as another packet
     /// arrives.
     pub async fn is_closed(&mut self) -> bool {
         while let Some(packet) = Packet::read(&mut self.stream).await {
@@ -115,7 +115,8 @@ impl RawDevice {
         true
     }
 
-    /// Waits for the next packet of this type. Keeps PUBLISH packets that arrive earlier for later calls.
+    /// Waits for the next packet of this type. A PUBLISH that arrives earlier is kept, and [`Self::next`] returns it
+    /// later.
     async fn packet(&mut self, kind: u8) -> Result<Packet, String> {
         loop {
             let packet = Packet::read(&mut self.stream).await.ok_or("the hub closed the connection")?;

@@ -1,5 +1,5 @@
-//! A scenario has a name, a body, and a list of transports over which it runs. Some scenarios may run against a live
-//! service.
+//! A scenario has a name, a body, and a list of transports. It runs once for each transport. Some scenarios may run
+//! against a live service.
 
 use std::pin::Pin;
 

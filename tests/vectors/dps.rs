@@ -27,7 +27,7 @@ pub(super) fn flow(vector: &Vector) -> Sides {
         client_version: Some(vector.text("python_user_agent").to_owned()),
     };
 
-    // The client: its texts are equal to Python's, except for the order and the spacing of JSON.
+    // The client writes the same texts as Python, except for the order and the spacing of JSON.
     let python = vector.python().expect("Python's flow");
     assert_eq!(username.registration_id.as_str(), python["client_id"], "{}", vector.id);
     assert_eq!(username.encode(), python["username"], "{}", vector.id);
@@ -63,8 +63,8 @@ pub(super) fn flow(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The time until the first poll. Python waits two seconds, and ignores the Retry-After of the first answer. Our client
-/// waits as long as this Retry-After says.
+/// The time until the first poll. Python ignores the Retry-After of the first answer, and waits two seconds. Our client
+/// waits as long as this header says.
 pub(super) fn timing(vector: &Vector) -> Sides {
     let python = vector.python().expect("Python's times");
     assert_eq!(python["wait_before_first_query"], 2, "{}", vector.id);
@@ -84,7 +84,7 @@ pub(super) fn timing(vector: &Vector) -> Sides {
     Sides { client: true, emulator: false }
 }
 
-/// The topic of an answer. The client parses it. The emulator writes it, and always writes `$rid` first.
+/// The topic of an answer. The client parses the topic. The emulator writes the topic, with `$rid` as the first field.
 pub(super) fn response_topic(vector: &Vector) -> Sides {
     let topic = vector.text("topic");
     let read = ResponseTopic::parse(topic).unwrap_or_else(|error| panic!("{}: {error}", vector.id));

@@ -12,8 +12,8 @@ use super::{Sides, Vector};
 /// Source: [doc] hub-device documentation of security messages; vector `telemetry-security`.
 const SECURITY: &str = "urn:azureiot:Security:SecurityAgent:1";
 
-/// Client ID and user name. The client writes the same texts as Python. The emulator parses the texts of every SDK to
-/// the inputs.
+/// Client ID and user name. The client writes the same texts as Python. The emulator parses the texts of both SDKs, and
+/// gets the values from which the SDKs made them.
 pub(super) fn connect(vector: &Vector) -> Sides {
     let identity = identity(vector, vector.text("host"));
     let model_id = vector.optional("model_id").map(str::to_owned);
@@ -21,7 +21,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 
     let python = vector.python().expect("Python's login");
     let mut ours = HubUsername::new(identity.clone()).user_agent(Some(agent("python"))).model_id(model_id.clone());
-    // Python uses an older api-version than hubward. With a model ID, Python uses another api-version.
+    // Python uses an older api-version than hubward. Which one it uses depends on whether the device has a model ID.
     let api_version = if model_id.is_some() { "2020-09-30" } else { "2019-10-01" };
     ours.api_version = Some(api_version.to_owned());
     assert_eq!(identity.client_id(), python["client_id"], "{}", vector.id);
@@ -43,7 +43,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 }
 
 /// The topic of a telemetry message. The client writes the same topic as Python, except for the order of application
-/// properties. Python sorts the properties. The client keeps the order in which they were set.
+/// properties. Python sorts the properties by name. The client keeps the order in which the application set them.
 ///
 /// The emulator parses the topics of every SDK to the inputs.
 pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
@@ -52,16 +52,16 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     let mut properties = properties(vector);
     let python = vector.python().and_then(Value::as_str).expect("Python's topic");
 
-    // This device ID contains `#` or `+`. MQTT forbids these characters in the topic of a PUBLISH, so our client
-    // refuses the ID.
+    // This device ID contains `#` or `+`. MQTT forbids these characters in the topic of a PUBLISH, so our client does
+    // not encode this topic.
     let client = vector.id != "telemetry-odd-device-id";
     if client {
         let in_order = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         properties.sort_unstable();
         let sorted = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         assert_eq!(sorted, python, "{}", vector.id);
-        // Node does not sort the properties either. For these two vectors its encoding is also the same, so the topics
-        // must be equal.
+        // Like our client, Node does not sort the properties. In these two vectors, Node also encodes each property as
+        // our client does. So the topics must be equal.
         if vector.id == "telemetry-property-order" || vector.id == "telemetry-system-and-properties" {
             assert_eq!(Some(in_order.as_str()), vector.node().and_then(Value::as_str), "{}", vector.id);
         }
@@ -90,8 +90,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     Sides { client, emulator: !vector.results.is_empty() }
 }
 
-/// A message to a device or module. The client parses it, and the emulator writes it. Each SDK loses some information
-/// (see the comments), but our client must keep it.
+/// A message to a device or module. The client parses its topic, and the emulator writes the topic. Each SDK loses some
+/// information (see the comments). Our client must keep all information.
 pub(super) fn decode_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let topic = vector.text("topic");
@@ -143,8 +143,8 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
         }
     }
     assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
-    // In these two vectors, `$` or `+` is not encoded. The client must accept this. The emulator always encodes these
-    // characters, so it does not write the same topic.
+    // The topics of these two vectors contain `$` or `+` without encoding. The client must accept them. The emulator
+    // always encodes these characters, so its topic differs.
     let emulator = !matches!(vector.id.as_str(), "decode-c2d-plus" | "decode-c2d-literal-dollar");
     if emulator {
         assert_eq!(written, topic, "{}", vector.id);

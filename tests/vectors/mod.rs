@@ -1,8 +1,8 @@
-//! Compares our encoders and parsers with wire examples. The examples come from Microsoft's Python and Node SDKs, which
-//! ran for this purpose (see `README.md`). So these tests do not depend on our own code for wire facts.
+//! Compares our encoders and parsers with wire examples that we made with Microsoft's Python and Node SDKs (see
+//! `README.md`). So the expected texts do not come from our own code.
 //!
-//! `accounted.json` lists every vector, and the sides of hubward that the tests check with it. A test here fails if the
-//! tests check other sides than the list says. `cargo xtask tidy` fails if the list does not contain a vector.
+//! `accounted.json` lists every vector, with the sides of hubward that the tests must check. A test here fails if the
+//! tests check other sides. `cargo xtask tidy` fails if a vector is missing from the list.
 
 mod dps;
 mod hub;
@@ -63,7 +63,7 @@ impl Vector {
     }
 }
 
-/// Checks one vector. Returns the sides that it checked. If no check supports the vector's kind, no side is set.
+/// Checks one vector. Returns the sides that it checked. If no function handles the vector's kind, returns no side.
 fn check(vector: &Vector) -> Sides {
     match vector.kind.as_str() {
         "sas_hub_device" => sas::hub_device(vector),

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// A token with which a device or module logs in to its hub. The client signs the same token as Python. The tokens of
-/// every SDK are valid.
+/// A token with which a device or module logs in to its hub. The client signs the same token as Python. The parser
+/// reads the tokens of all SDKs, and their signatures are valid.
 pub(super) fn hub_device(vector: &Vector) -> Sides {
     let resource = vector.text("resource_uri");
     match DeviceId::new(vector.text("device_id")) {
@@ -18,7 +18,7 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
             identity.module = vector.optional("module_id").map(|it| ModuleId::new(it).expect("a module id"));
             assert_eq!(identity.sas_resource(), resource, "{}", vector.id);
         }
-        // A hub cannot have a device with this ID, but the SDKs do not check the ID. Its encoding is still correct.
+        // The SDKs accept this device ID, but a hub does not. The ID still shows how a client must encode it.
         Err(error) => assert_eq!(vector.id, "sas-hub-tilde", "{error}"),
     }
     let token = SasToken::sign(&key(vector), resource, expiry(vector), None);
@@ -26,8 +26,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token with which a device logs in to DPS. In the documented form, `sr` is encoded and `skn` is present. No SDK
-/// writes this form. So the test compares `sr`, `sig` and `se` with Python's token, and `skn` with Node's token.
+/// A token with which a device logs in to DPS. The documented form has an encoded `sr` and contains `skn`. No SDK
+/// writes this form: Python writes no `skn`. So the test expects Python's token, followed by `&skn=registration`.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
         &IdScope::new(vector.text("id_scope")).expect("an id scope"),
@@ -39,8 +39,8 @@ pub(super) fn dps_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some("registration")) }
 }
 
-/// A token with which an operator logs in to a service. Python does not encode `/` in `sig`. The test encodes it before
-/// it compares the tokens.
+/// A token with which an operator logs in to a service. Python does not encode `/` in `sig`. The test encodes each `/`
+/// in Python's token and then compares the tokens.
 pub(super) fn service(vector: &Vector) -> Sides {
     let policy = vector.text("policy");
     let token = SasToken::sign(&key(vector), vector.text("resource_uri"), expiry(vector), Some(policy));
@@ -49,8 +49,8 @@ pub(super) fn service(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some(policy)) }
 }
 
-/// A token for any resource. For one vector, only Node has a token. Node does not encode anything in it. Our client
-/// never writes such a token.
+/// A token for any resource. For one vector, only Node has a token, and Node does not encode anything in this token.
+/// Our client never writes a token without encoding.
 pub(super) fn raw_uri(vector: &Vector) -> Sides {
     let client = vector.python().is_some();
     if client {
@@ -60,14 +60,14 @@ pub(super) fn raw_uri(vector: &Vector) -> Sides {
     Sides { client, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token for any resource, in form encoding. Only the Python service package writes it. Our parser reads form
-/// encoding, but our client does not write it.
+/// A token for any resource, in form encoding. Of the SDKs, only the Python service package writes form encoding. Our
+/// parser reads it, but our client does not write it.
 pub(super) fn service_raw_uri(vector: &Vector) -> Sides {
     Sides { client: false, emulator: verifies_every_token(vector, Some(vector.text("policy"))) }
 }
 
-/// Tokens that an application supplies. Our parser accepts and refuses the same tokens as Python. The client and the
-/// emulator use the same parser.
+/// Tokens that an application supplies. Our parser accepts the tokens that Python accepts, and refuses the others. The
+/// client and the emulator use the same parser.
 pub(super) fn parse(vector: &Vector) -> Sides {
     let parsed = SasToken::parse(vector.text("token"));
     let python = vector.python().expect("Python's result");
@@ -96,8 +96,8 @@ pub(super) fn derived_key(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// Connection strings. If the SDKs differ, the parser refuses a string in which a name occurs twice, as Python does. It
-/// accepts every other string that Python or Node accepts.
+/// Connection strings. For some of them, the SDKs differ. If a name occurs twice, the parser refuses the string, as
+/// Python does. It accepts every other string that Python or Node accepts.
 pub(super) fn connection_string(vector: &Vector) -> Sides {
     let follow = match vector.id.as_str() {
         "cs-policy-no-device" | "cs-duplicate-key" => Some("python"),
@@ -155,8 +155,8 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
 
 /// Compares the device or module of a connection string with the settings that hubward reads from it.
 ///
-/// hubward refuses a string with parts that it does not support, and a string of a service. The error names the part.
-/// hubward also refuses the token of this vector, because the token is for another resource.
+/// hubward refuses a string of a service, and a string with parts that it does not support. It also refuses the vector
+/// with a `SharedAccessSignature`, because this token is for another resource. The error names the refused part.
 fn device_of(vector: &Vector, read: &ConnectionString) {
     let refused = match vector.id.as_str() {
         "cs-gateway" => Some("`GatewayHostName`"),
@@ -178,8 +178,8 @@ fn device_of(vector: &Vector, read: &ConnectionString) {
     }
 }
 
-/// Checks each token of the vector: the parser reads it, its signature is valid, and it covers the resource. Returns
-/// `false` if the vector has no tokens.
+/// Checks each token of the vector: its signature, its expiry, its resource and its policy. Returns `false` if the
+/// vector has no tokens.
 fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
     let key = key(vector);
     let other_key = SharedKey::from_bytes(&[7; 32]).expect("a key");
@@ -201,7 +201,7 @@ fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
         if let Some(found) = token.policy() {
             assert_eq!(Some(found), policy, "{name}");
         }
-        // The signature is computed from the text as the token contains it: encoded.
+        // The signature is computed from the encoded text, as it is in the token.
         let to_sign = result.output["string_to_sign"].as_str().expect("a string to sign");
         assert!(text.contains(to_sign.split('\n').next().expect("sr")), "{name}");
     }

@@ -1,5 +1,5 @@
-//! Compares our encoders and parsers with the wire examples in Microsoft's documentation of IoT Hub over MQTT. We typed
-//! the examples by hand. They contain every topic in each direction, and every form of a property bag.
+//! Compares our encoders and parsers with the examples in Microsoft's documentation of IoT Hub over MQTT. We typed the
+//! examples by hand. They cover every topic in each direction, and every form of a property bag.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
@@ -98,8 +98,7 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some SDKs write no slash
-    // there.
+    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some other SDKs do not.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),

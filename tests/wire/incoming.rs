@@ -20,8 +20,8 @@ async fn a_request_id_is_opaque() {
         ("reboot", "reboot", "1"),
         ("reboot", "reboot", "1f"),
         ("reboot", "reboot", "8dd4ae6e-b1c5-4c5c-a1ea-1ee8c5d2f7d9"),
-        // This name contains every character that a topic may contain. A topic cannot contain `+` or `#`, and an `&`
-        // would end the request ID.
+        // This request ID contains many of the special characters that a topic may contain. A topic cannot contain `+`
+        // or `#`, and an `&` would end the request ID.
         ("reboot", "reboot", "a%20b=d/e?f$g"),
         ("a%20b%2Fc", "a b/c", "ü:;,.!~*'()"),
         ("%E6%B8%A9", "温", "00000000000000000000000000000000000000000000000000000000000000000000000000000000"),
@@ -31,8 +31,8 @@ async fn a_request_id_is_opaque() {
         assert_eq!(answer.topic, format!("$iothub/methods/res/200/?$rid={rid}"));
         assert_eq!(String::from_utf8_lossy(&answer.body), format!("[{decoded:?},[1.5]]"));
     }
-    // A call with an empty body has no payload. If the body is not JSON, the client answers the call without calling a
-    // handler.
+    // A call with an empty body has no payload. If the body is not JSON, the client itself answers the call, and calls
+    // no handler.
     peer.publish("$iothub/methods/POST/m/?$rid=2", b"", 0, 0).await;
     assert_eq!(peer.next_publish().await.body, br#"["m",null]"#);
     peer.publish("$iothub/methods/POST/m/?$rid=3", b"{", 1, 5).await;
@@ -73,7 +73,7 @@ async fn a_call_ends_with_its_connection() {
     starts.recv().await.expect("a started call");
     gate.add_permits(2);
     assert_eq!(second.next_publish().await.body, br#""new""#);
-    // If the client answered the old call, the answer would arrive before this message.
+    // If the client had answered the old call, this answer would arrive before the message below.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), second.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
@@ -120,7 +120,7 @@ async fn the_properties_of_a_message_are_decoded() {
 
 /// The client acknowledges messages in the order in which they arrived (MQTT 3.1.1, 4.6.0-2).
 ///
-/// A hub that kept the session delivers messages again if they were not acknowledged. It does not wait for a SUBSCRIBE.
+/// If a hub kept the session, it delivers unacknowledged messages again. It does this before it gets a SUBSCRIBE.
 #[tokio::test]
 async fn acknowledgements_keep_the_order_of_the_messages() {
     let (client, mut hub) = client(device());
@@ -131,8 +131,8 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     third.complete().await.expect("a delayed acknowledgement");
     first.complete().await.expect("sent");
     assert_eq!(peer.next_packet().await.rest, [0, 1]);
-    // The program has completed the third message, but the second one is not complete. So the next packet is this
-    // message, not the acknowledgement of the third message.
+    // The program has completed the third message but not the second one. So the client must not acknowledge the third
+    // message yet. The next packet is the message that the client sends here.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");

@@ -1,5 +1,5 @@
-//! Tests the client against a scripted hub. The tests compare the bytes that the client writes and reads with the wire
-//! examples of the documentation. The examples are typed by hand, and no encoder of the product is used.
+//! Tests the client against a scripted hub. The tests compare the bytes of the client with the wire examples of the
+//! documentation. The examples are typed by hand, so an error in our encoders cannot hide itself.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 

@@ -41,8 +41,8 @@ async fn the_client_reads_the_twin() {
     assert_eq!(json!(twin.reported.values), json!({ "telemetrySendFrequency": "5m", "batteryLevel": 55 }));
 }
 
-/// The hub answers a report with status 204 and the version. (Some old pages say 200.) If the hub refuses a report, the
-/// client's error contains the hub's error body.
+/// If the hub accepts a report, it answers with status 204 and the new version. (Some old pages say 200.) If the hub
+/// refuses a report, the client's error contains the body of the hub's answer.
 #[tokio::test]
 async fn the_client_reports_properties() {
     let (client, mut hub) = client(device());
@@ -78,8 +78,8 @@ async fn the_client_reports_properties() {
     assert_eq!((refusal.error_code, refusal.tracking_id.as_deref()), (Some(400_004), Some("E3F-1")));
 }
 
-/// The documentation gives a rule for desired properties: subscribe, read the twin, and ignore older versions. The
-/// client must follow the rule if notices arrive before the answer, twice, or out of order.
+/// The documentation says what a client must do: subscribe to desired properties, read the twin, and ignore older
+/// versions. The client must do this even if notices arrive before the answer, twice, or out of order.
 #[tokio::test]
 async fn desired_properties_follow_the_documented_rule() {
     let (client, mut hub) = client(device());
@@ -111,8 +111,8 @@ async fn desired_properties_follow_the_documented_rule() {
     let state = desired.changed().await.expect("a state");
     assert_eq!((state.version, json!(state.values)), (6, json!({ "fan": { "speed": 1 } })));
 
-    // On a connection without a kept session, the client subscribes again and reads the twin again. The application
-    // does not request this.
+    // If the hub did not keep the session, the client subscribes again and reads the twin again. The application does
+    // not have to ask for this.
     drop(peer);
     let mut peer = hub.accept().await;
     peer.grant_subscription(RESPONSES).await;

@@ -1,7 +1,8 @@
 // A client program that is a device or a module. It reads commands from standard input, one JSON object per line.
 //
-// It works like device.py, but uses the public API of Microsoft's unmodified npm packages. INTEROP_CONNECTION_STRING is
-// the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
+// It works like device.py, but uses the public API of Microsoft's unmodified npm packages.
+//
+// INTEROP_CONNECTION_STRING is the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
 'use strict';
 
 const readline = require('readline');
@@ -95,8 +96,8 @@ class Device {
     await this.subscribed();
   }
 
-  // The SDK does not report when a subscription is complete. So the program reads the twin: the hub answers this only
-  // after it has handled the SUBSCRIBE that came before.
+  // The SDK does not report when a subscription is complete. So the program reads the twin after the SUBSCRIBE. The hub
+  // handles packets in order: when it answers with the twin, it has handled the SUBSCRIBE.
   async subscribed() {
     await this.twin();
   }

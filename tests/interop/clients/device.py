@@ -2,8 +2,10 @@
 
 The program answers each command with `{"id": …, "ok": …}` or `{"id": …, "error": …}`. It writes method calls,
 messages and changes to desired properties as `{"event": …}`. It uses only the public API of the unmodified
-package `azure-iot-device`. INTEROP_CONNECTION_STRING is the connection string of the device or module.
-INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket.
+package `azure-iot-device`.
+
+INTEROP_CONNECTION_STRING is the connection string of the device or module. INTEROP_WEBSOCKETS=1 selects MQTT over
+WebSocket.
 """
 
 import asyncio

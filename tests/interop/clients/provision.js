@@ -1,8 +1,10 @@
 // Provisions a device with a symmetric key, and sends ten telemetry messages at once.
 //
 // The steps are the same as in provision.py, with the public API of Microsoft's unmodified npm packages.
-// INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws. INTEROP_HUB_KEY or
-// INTEROP_HUB_TOKEN replaces the key at the hub but not at DPS, so that the hub refuses the device.
+// INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws.
+//
+// If INTEROP_HUB_KEY or INTEROP_HUB_TOKEN is set, the program uses this key or token to log in to the hub. The hub
+// then refuses the device. The login to DPS does not change.
 'use strict';
 
 const { randomUUID } = require('crypto');

@@ -2,8 +2,10 @@
 
 The steps are the same as in the SDK's sample `provision_symmetric_key`, with the public API of the unmodified
 package `azure-iot-device`. The program reads the four environment variables of the sample.
-INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket. INTEROP_HUB_KEY replaces the key at the hub but not at DPS,
-so that the hub refuses the device.
+INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket.
+
+If INTEROP_HUB_KEY is set, the program uses this key to log in to the hub. The hub then refuses the device. The
+login to DPS does not change.
 """
 
 import asyncio

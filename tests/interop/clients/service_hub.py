@@ -227,7 +227,7 @@ def methods(registry):
             client.send_method_response(MethodResponse.create_from_method_request(request, 207, payload))
 
         client.on_method_request_received = answer
-        # The SDK subscribes to methods in the background. Before that, the hub answers that the device is offline.
+        # The SDK subscribes to methods in the background. Until it has subscribed, the hub calls the device offline.
         result = when_online(invoke)
         same("the answer", (result.status, result.payload), (207, {"heard": {"delay": 3}, "by": "reboot"}))
         client.shutdown()
@@ -235,7 +235,7 @@ def methods(registry):
 
 
 def messages(surface, registry):
-    """Messages that the admin port sends are purged, and their feedback is read."""
+    """Sends messages with the admin port, purges them, and reads the feedback about them."""
     name = f"{PREFIX}-message"
     registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled")
     surface.refused(
@@ -253,7 +253,7 @@ def messages(surface, registry):
     same("waiting", registry.get_device(name).cloud_to_device_message_count, 2)
     purged = queue.purge_cloud_to_device_message_queue(name)
     same("purged", (purged.total_messages_purged, purged.device_id), (2, name))
-    # The SDK's own call discards the feedback and its lock token. So the program reads the raw response.
+    # The SDK's public call returns neither the feedback nor its lock token. So the program reads the raw response.
     locked = again.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True).response
     same("feedback", locked.status_code, 200)
     records = [it for it in locked.json() if it["deviceId"] == name]
@@ -337,7 +337,7 @@ class Entra:
 
 
 def named(call):
-    """Gives a call a name for the error of `fails`. The object of the call is not watched, so the call has no name."""
+    """Gives a name to a call of an object that is not watched. The error of `fails` contains this name."""
     def run(*arguments, **more):
         return call(*arguments, **more)
 

@@ -1,5 +1,5 @@
-// Records the results of the calls of an SDK, as surface.py does. A call can pass, be refused, or be impossible for the
-// program. Every public method needs a result, otherwise the program fails.
+// Records the results of the calls of an SDK, as surface.py does. A call has one of three results: it passes, the
+// emulator refuses it, or the program cannot make it. The program fails if a public method has no result.
 'use strict';
 
 class Surface {

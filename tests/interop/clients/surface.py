@@ -1,7 +1,7 @@
 """Records the results of the calls of an SDK: which calls passed, and which were refused.
 
-At the end, every public method of a watched object must have a result. Otherwise the program fails. So if a
-newer SDK adds a call, the test fails until it makes this call.
+At the end, the program fails if a public method of a watched object has no result. So if a newer SDK adds a
+method, the test fails until the program calls this method.
 """
 
 import inspect
@@ -39,7 +39,7 @@ class Surface:
         for name, methods in self._watched.items():
             for method in sorted(methods):
                 call = f"{name}.{method}"
-                # A call does not count as passed if the service refuses it with some arguments.
+                # If the emulator refuses a call with some of its arguments, the call counts as refused.
                 if call in self._passed and call not in self._refused:
                     print(json.dumps({"call": call, "outcome": "passes"}))
                 elif call in self._refused:

@@ -1,8 +1,8 @@
 """Compares the results of the calls of a service SDK with docs/interop.md.
 
-The page has a section for each SDK, for example between `<!-- calls: python dps -->` and `<!-- end -->`. The
-section must be equal to the output of `render`. So the comparison fails if a call passes that the page does not
-list, or if a listed call does not pass.
+The page has a section for each SDK. For example, a section is between `<!-- calls: python dps -->` and
+`<!-- end -->`. The section must be equal to the output of `render`. The comparison fails if a call
+passes and the page does not list it. It also fails if a listed call does not pass.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The cases: every scenario of DPS and of a hub, with every SDK and transport.
 
-Each case has its own enrollment or device. So all cases can run at the same time, and the harness knows
-which messages belong to which case.
+Each case has its own enrollment or device. So all cases can run at the same time, and the harness can tell
+their messages apart.
 """
 
 import base64
@@ -108,7 +108,7 @@ class Case:
         if self.scenario.wrong_hub_key:
             variables["INTEROP_HUB_KEY"] = wrong
         if self.scenario.expired_hub_token:
-            # The token must have expired more than five minutes ago. Until then, the service still accepts it.
+            # The service accepts a token until five minutes after its expiry. This token expired an hour ago.
             resource = f"{self.scenario.hub}/devices/{self.registration_id}"
             variables["INTEROP_HUB_TOKEN"] = _token(self.device_key, resource, int(time.time()) - 3600)
         return variables

@@ -1,8 +1,8 @@
-"""Checks of a device or module at a hub. A check controls the SDK, and controls the cloud through the admin
-port. It compares what the device has seen with what the cloud has seen.
+"""Checks of a device or module at a hub. A check sends commands to the SDK, and controls the cloud through the
+admin port. It compares the data at the device with the data in the cloud.
 
-Each check is a function of the device (`harness.device.Device`), the cloud side of this device
-(`harness.emulator.Cloud`), and the client.
+Each check is a function with three parameters: the device (`harness.device.Device`), the cloud side of this
+device (`harness.emulator.Cloud`), and the client.
 """
 
 import json
@@ -139,7 +139,7 @@ def reconnect(device, cloud, _client):
 
 
 def _of_the_device(message):
-    """The system properties that the device set. The hub adds the others."""
+    """Returns the system properties that the device set, without those that the hub has added."""
     return {name: value for name, value in message["systemProperties"].items() if name.startswith("$.")}
 
 

@@ -1,8 +1,12 @@
 """A private network in which the ports 443 and 8883 are free, and which reaches no other machine.
 
-The SDKs can use only these two ports. On Linux, `unshare` gives this process a network namespace that has only
-a loopback interface. This works as root, and as an ordinary user if user namespaces are allowed. On other
-systems the emulator binds these two ports of the machine, if the user is allowed to do so.
+The SDKs can use only these two ports.
+
+On Linux, `unshare` gives this process a network namespace that has only a loopback interface. This works as
+root. It also works as an ordinary user if user namespaces are allowed.
+
+If there is no network namespace, the emulator binds the two ports of the machine. The user must be allowed to
+bind them.
 """
 
 import os
@@ -20,7 +24,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def inside():
-    """Returns True if this process runs in the private network. In that case, activates the loopback interface."""
+    """Returns True if this process runs in the private network. If it does, activates the loopback interface."""
     if os.environ.get(_INSIDE) != "1":
         return False
     _raise_loopback()
@@ -28,7 +32,7 @@ def inside():
 
 
 def enter():
-    """Starts the program again in the private network, in place of this process. Returns only if this fails."""
+    """Replaces this process by the same program in the private network. Returns only if this is not possible."""
     unshare = shutil.which("unshare")
     if unshare is None or not sys.platform.startswith("linux"):
         return

@@ -1,13 +1,12 @@
 """Runs the cases, several at a time, and checks each result.
 
-A case with DPS passes if the program printed the same steps as the SDK's sample, and the emulator
-received exactly the ten messages.
+There are four kinds of cases. A case passes if all its conditions are met:
 
-A case with a refusal passes if the emulator refused the program at the right stage. The program must show the
-SDK's own error, and the emulator must not have received a message.
-
-A case at a hub passes if its check (`hub_checks.py`) found no difference, and the program ended with exit
-code 0. A case of a service SDK passes if every call has the result that docs/interop.md lists (`calls.py`).
+- DPS: The program printed the same steps as the SDK's sample. The emulator received exactly the ten messages.
+- refusal: The emulator refused the program at the right stage and received no message. The program showed the
+  SDK's own error.
+- hub: The check (`hub_checks.py`) found no difference. The program ended with exit code 0.
+- service SDK: Every call has the result that docs/interop.md lists (`calls.py`).
 """
 
 import os
@@ -152,8 +151,8 @@ def _kill(process):
 
 
 def _environment(case, emulator, installed, work, time_limit):
-    """Returns the environment for a program: the variables of this process except the dropped ones, and the variables
-    of the case."""
+    """Returns the environment for a program: the variables of this process and the variables of the case.
+    Leaves out the variables of this process that match `_DROPPED`."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
     variables.update(case.environment(emulator.id_scope))
     if isinstance(case, ServiceCase):

@@ -1,6 +1,6 @@
 """Installs the pinned SDKs: into a venv for Python, into node_modules for Node.
 
-A stamp file records the installed versions. If they are the pinned versions, nothing is installed.
+A stamp file contains the installed versions. If they are the pinned versions, the harness installs nothing.
 """
 
 import hashlib

@@ -116,7 +116,7 @@ export const scenarios = [
       await page.getByText(`The hub “${hostile}” does not exist.`).waitFor();
       equal(await page.locator("#main img").count(), 0);
       check(!(await page.title()).startsWith("owned"), "no script ran");
-      // The page must not assign markup. If it did so by mistake, the browser would refuse the markup.
+      // The page does not assign markup. If it did by mistake, the browser would refuse the markup.
       const written = await page.evaluate(() => {
         try {
           document.body.innerHTML = "<b>x</b>";

@@ -23,7 +23,7 @@ export const scenarios = [
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
       await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
-      // The user saves one editor. The unsaved text in the other editor stays.
+      // The user saves the text of one editor. A second editor keeps its unsaved text.
       const tags = page.getByLabel("Tags as JSON");
       await tags.fill('{ "site": "a" }');
       await save.click();
@@ -53,8 +53,8 @@ export const scenarios = [
       };
       equal(await wanted(), [31, 1]);
 
-      // The user and another client change the same property. The page shows the other client's change before it
-      // overwrites it.
+      // The user and another client change the same property. The page first shows the other client's value. It
+      // overwrites this value only if the user saves again.
       await desired.fill('{ "interval": 31, "theirs": 5 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 7 } } });
       await page.getByText("The twin has been changed in the meantime.").waitFor();
@@ -68,8 +68,8 @@ export const scenarios = [
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await scene.until(() => document.querySelector("textarea").value.includes('"theirs": 1'));
 
-      // The page has missed the event of a change. When the user saves, the hub refuses to overwrite this change. It
-      // saves the other properties.
+      // The page has missed the event of a change. When the user saves, the page must save the user's change. It must
+      // not overwrite the other client's change.
       const stale = await scene.newPage();
       scene.expected.push(/ERR_FAILED.*events/);
       await stale.route("**/api/events**", (route) => route.abort());

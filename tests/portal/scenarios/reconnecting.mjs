@@ -1,4 +1,4 @@
-// The page is hidden, or the emulator stops and restarts. The page shows this, and works again afterwards.
+// Tests a page that is hidden, and a page whose emulator stops and restarts. The page must recover.
 
 import { equal } from "../harness/scene.mjs";
 import { confirm } from "./enrolling.mjs";
@@ -55,8 +55,8 @@ export const scenarios = [
       await page.getByText("No device has registered yet.").first().waitFor();
       await hide(page, true);
       await emulator.hub("PUT", "/devices/a-first", identity("a-first"));
-      // The emulator keeps 2,500 events of each kind. So it still has the event for the creation of the device, but has
-      // discarded the oldest updates.
+      // The emulator keeps the latest 2,500 events of each kind. So it discards the oldest updates, but keeps the event
+      // for the creation of the device.
       const many = Array.from({ length: 100 }, (_, at) => ({ id: `d${at}`, importMode: "createOrUpdate", status: "enabled" }));
       for (let round = 0; round < 27; round += 1) await emulator.hub("POST", "/devices", many);
       await hide(page, false);

@@ -1,12 +1,13 @@
 //! Connects and disconnects in a loop. Prints one line of JSON: the resident memory after each cycle, and the number of
-//! tasks and file descriptors before and after the loop.
+//! tasks and file descriptors. It counts tasks and file descriptors before and after the loop.
 //!
-//! The suite (`soak::cycles`) runs this program in a process of its own, so the program measures only its own
-//! resources.
+//! The suite (`soak::cycles`) runs this program in a process of its own. So the measurements contain only the resources
+//! of this program.
 //!
-//! Arguments: the number of cycles to warm up, and the number of cycles to measure. The program reads the variables of
-//! [`hubward::HubSettings::from_env`]. It reads the connection string of a second device from
-//! `OTHER_CONNECTION_STRING`.
+//! Arguments: the number of cycles to warm up, and the number of cycles to measure.
+//!
+//! The program reads the variables of [`hubward::HubSettings::from_env`]. It reads the connection string of a second
+//! device from `OTHER_CONNECTION_STRING`.
 
 #![expect(clippy::print_stdout, reason = "the suite reads its output")]
 
@@ -50,9 +51,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends with `hub`. The hub closes the connection at the first publish, so `hub` reconnects and sends again.
+/// Sends a message with `hub`. The hub closes the connection at the first publish. So `hub` reconnects and sends the
+/// message again.
 ///
-/// Then connects a second client and ends it. In every other cycle the client is closed. In the other cycles it is only
+/// Then connects a second client and ends it. In one cycle, the second client is closed. In the next cycle, it is only
 /// dropped.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;

@@ -1,5 +1,5 @@
-//! `cargo xtask e2e`: runs every scenario over every transport. Uses the embedded emulator or a live DPS. Prints a
-//! table and the number of results of each kind.
+//! `cargo xtask e2e`: runs every scenario over every transport, against the embedded emulator or a live DPS. Prints a
+//! table, and the number of results of each kind.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the program prints for people")]
 
@@ -81,7 +81,7 @@ impl Choice {
             (live, false) => match Settings::from_env() {
                 Ok(settings) => Target::Live(Box::new(settings)),
                 Err(problem) if live => return Err(format!("--live: {problem}")),
-                // The user set only some of the variables, or set an invalid value. This is a mistake of the user.
+                // The user has set only some of the variables, or has set an invalid value.
                 Err(problem) if problem.problems().iter().any(|it| it.invalid.is_some()) => {
                     return Err(problem.to_string());
                 }

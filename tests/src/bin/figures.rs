@@ -1,5 +1,5 @@
-//! Measures an emulator: the time until it is ready, and its memory. It measures the memory of an idle emulator, with
-//! devices that send, and with idle connections.
+//! Measures how long an emulator takes until it is ready, and how much memory it uses. It measures the memory of an
+//! idle emulator, with idle connections, with devices in the registry, and with devices that send.
 //!
 //! Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs this program with an optimised
 //! `hubward`.
@@ -193,7 +193,7 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
 }
 
 /// Makes each device send one message of 256 bytes per second. Returns the number of acknowledged messages, and the
-/// largest resident memory that it measured.
+/// largest resident memory of the emulator during this time.
 async fn send(emulator: &Emulator, devices: &[HubClient], seconds: usize) -> Result<(usize, u64), Failure> {
     let mut every = interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);

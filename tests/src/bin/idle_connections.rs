@@ -1,7 +1,7 @@
 //! Opens connections and keeps them idle until stdin ends. Prints `ready` when all connections are open.
 //!
-//! The program runs in a process of its own. So its file descriptors and its memory do not count for the process under
-//! test.
+//! The program is a separate process. So the test can measure the emulator without the memory and the file descriptors
+//! of this program.
 //!
 //! Arguments: the number of connections, the first bytes of each connection (`nothing` or `hello`), and the addresses.
 

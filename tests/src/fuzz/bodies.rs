@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 /// The bodies of devices, DPS and the hub.
 pub(super) fn bodies(bytes: &[u8]) -> bool {
     let mut accepted = false;
-    // This parser never fails. If the body contains no error, it returns the default.
+    // This parser never fails. If the body contains no error, the parser returns the default value.
     accepted |= ErrorBody::parse(bytes) != ErrorBody::default();
     if let Ok(body) = DeviceRegistration::parse(bytes) {
         accepted = true;
@@ -73,7 +73,8 @@ fn round_trips<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> bool {
     true
 }
 
-/// Returns the value as JSON, with a placeholder for each fraction. Parsing a fraction may change its last bit.
+/// Returns the value as JSON, with a placeholder for each fraction. Parsing and encoding a fraction can change its last
+/// bit, so the comparison ignores fractions.
 fn rounded(value: &impl Serialize) -> Value {
     fn round(value: &mut Value) {
         match value {

@@ -70,8 +70,8 @@ fn check_connection_string(read: &ConnectionString) {
     for (name, value) in parts(read) {
         text.extend(value.map(|it| format!("{name}={it};")));
     }
-    // `x509` must be the last part: the parser removes white space at the end of the text. If another part were last,
-    // its value could lose white space.
+    // `x509` must be the last part. The parser removes white space at the end of the text, so it would shorten the
+    // value of any other last part.
     text.push_str(if read.is_x509() { "x509=true" } else { "x509=false" });
     let again = ConnectionString::parse(&text).expect("the same parts");
     assert_eq!((parts(&again), again.is_x509()), (parts(read), read.is_x509()));

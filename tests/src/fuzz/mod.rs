@@ -1,6 +1,6 @@
 //! The functions of the fuzz targets. There is one function for each parser that reads data from the network.
 //!
-//! Each function takes bytes. It panics if a parser breaks a promise, and returns `true` if a parser accepts the bytes.
+//! Each function takes bytes. It panics if a parser breaks a promise. It returns `true` if a parser accepts the bytes.
 //!
 //! libFuzzer runs the functions in `fuzz/`. Every test run calls the functions with the committed corpora.
 

@@ -8,15 +8,16 @@ use crate::packets::{kind, lengths};
 /// Maximum length of a packet. The limit is small, so that many packets exceed it.
 const MAX_LENGTH: usize = 512;
 
-/// Parses a packet as the client does. If the first byte is odd, the client expects a CONNACK.
+/// Parses a packet as the client does. The first byte is not part of the packet: if it is odd, the client expects a
+/// CONNACK.
 pub(super) fn client_packets(bytes: &[u8]) -> bool {
     let Some((choice, bytes)) = bytes.split_first() else { return false };
     let first = choice & 1 == 1;
     let Ok(Some(read)) = client::read(bytes, MAX_LENGTH, first) else { return false };
     check_taken(bytes, read.taken, |part| matches!(client::read(part, MAX_LENGTH, first), Ok(None)));
     if let Some(again) = &read.again {
-        // A packet may encode its length in more bytes than necessary. The client never does this. So its packet may be
-        // shorter than the original, but never longer.
+        // The length in a packet may be encoded in more bytes than necessary. The client always uses as few bytes as
+        // possible. So the client's packet may be shorter than the original, but never longer.
         assert!(again.len() <= read.taken, "{} bytes became {}", read.taken, again.len());
         let second = client::read(again, MAX_LENGTH, first).expect("our own packet").expect("a whole one");
         assert_eq!(second.taken, again.len());
@@ -34,8 +35,8 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
         assert_eq!(again, &bytes[..read.taken]);
         let is_message = bytes[0] >> 4 == kind::PUBLISH;
         if is_message && bytes[0] & 0b0100 == 0 {
-            // The decoder of the client is lenient. It must accept every packet that the strict decoder accepts, with
-            // the same length.
+            // The decoder of the client is lenient. It must accept every PUBLISH with QoS 0 or 1 that the emulator's
+            // decoder accepts, and must find the same length.
             let other =
                 client::read(bytes, MAX_LENGTH, false).expect("strict implies lenient").expect("a whole packet");
             assert_eq!(other.taken, read.taken);
@@ -44,8 +45,8 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
     true
 }
 
-/// Checks that the decoder consumed exactly the bytes of the packet. Checks also that it does not accept a part of the
-/// packet.
+/// Checks that the decoder consumed all bytes of the packet and no byte after it. Also checks that the decoder calls
+/// every shorter part of the packet incomplete.
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");

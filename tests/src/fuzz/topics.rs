@@ -13,15 +13,15 @@ use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 
 use super::text;
 
-/// Returns `true` if the parser accepts the text. In that case, encodes the result and parses it again. The value must
-/// not change.
+/// Returns `true` if the parser accepts the text. If so, checks that encoding the result and parsing it again gives the
+/// same value.
 fn round_trips<T: PartialEq + Debug>(read: Result<T, ProtoError>, write: impl Fn(&T) -> Result<T, ProtoError>) -> bool {
     let Ok(read) = read else { return false };
     assert_eq!(write(&read).as_ref(), Ok(&read));
     true
 }
 
-/// Parses the text as every topic and filter of the device `d1` and its module `m1`.
+/// Parses the text as each type of topic and as a filter, for the device `d1` and its module `m1`.
 pub(super) fn topics(bytes: &[u8]) -> bool {
     let Some(topic) = text(bytes) else { return false };
     let device =
@@ -57,8 +57,8 @@ pub(super) fn topics(bytes: &[u8]) -> bool {
     accepted
 }
 
-/// Checks a telemetry topic. The encoder writes system properties first, so it may change the order once. After that,
-/// parsing and encoding must change nothing.
+/// Checks that encoding and parsing a telemetry topic keeps its message. The encoded text may differ from the original,
+/// because the encoder writes system properties first.
 fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
     let message = Message::from_wire("body".into(), &topic.bag);
     match TelemetryTopic::encode(&TelemetryTopic::prefix(identity), &message) {
@@ -87,8 +87,8 @@ pub(super) fn property_bags(bytes: &[u8]) -> bool {
     })
 }
 
-/// Parses the user name of a CONNECT, or the same values of an HTTPS request: method, space, path, and optionally `?`
-/// and a query.
+/// Parses the text as the user name of a CONNECT. Also parses it as the start of an HTTPS request: a method, a space, a
+/// path, and optionally a query after `?`.
 pub(super) fn user_names(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let mut accepted = round_trips(HubUsername::parse(text), |it| HubUsername::parse(&it.encode()));

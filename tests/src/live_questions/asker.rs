@@ -1,5 +1,5 @@
-//! A question uses these functions to ask the cloud. They send and record requests. They create devices, which the run
-//! deletes at the end. They also record observations for the comparison.
+//! The functions that a question uses to ask the cloud. They send requests and record the answers. They create devices,
+//! which the run deletes at the end. They also record observations for the comparison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Asker {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an ID that no other run and no other question uses.
+    /// Returns the ID for a name. In other runs and other questions, this name gives other IDs.
     pub(super) fn id(&self, name: &str) -> String {
         format!("{}-{:02}-{name}", self.cloud.prefix, self.notes().number)
     }
@@ -63,13 +63,13 @@ impl Asker {
         self.notes().observations.push((name.into(), Finding::Seen(what)));
     }
 
-    /// Records the reason why the run did not ask the cloud for this observation.
+    /// Records an observation that the run did not ask for, with the reason.
     pub(super) fn not_asked(&self, name: impl Into<String>, reason: impl Into<String>) {
         self.notes().observations.push((name.into(), Finding::NotAsked(reason.into())));
     }
 
-    /// Records the status and the error code of a reply. If the status is 400 or above, also records the shape of the
-    /// body.
+    /// Records a summary of the reply: the status and the error code. If the status is 400 or above, also records the
+    /// shape of the body.
     pub(super) fn observe_reply(&self, name: &str, reply: &Reply) {
         self.observe(name, reply.summary());
         if reply.status.is_some_and(|it| it >= 400) {
@@ -77,7 +77,7 @@ impl Asker {
         }
     }
 
-    /// Removes the secrets from a request and its answer, and records both texts.
+    /// Removes the secrets from the texts of a request and its answer. Then records the two texts.
     pub(super) fn exchange(&self, request: &str, answer: &str) {
         let (request, answer) = (self.cloud.mask.apply(request), self.cloud.mask.apply(answer));
         self.notes().keep(&request, &answer);
@@ -119,8 +119,8 @@ impl Asker {
         reply
     }
 
-    /// Sends a request to the hub only once, even if the hub throttles the request. Waits at most `limit` for the
-    /// answer.
+    /// Sends a request to the hub, and waits at most `limit` for the answer. If the hub throttles the request, does not
+    /// send it again.
     pub(super) async fn ask_once(&self, method: &str, path: &str, body: &[u8], limit: Duration) -> Reply {
         let token = self.cloud.owner_token(&self.cloud.hub);
         let headers = all_headers(Some(&token), &[], body);
@@ -208,7 +208,7 @@ impl Asker {
         Login { host, client_id, username, password, clean: true }
     }
 
-    /// Connects a device. If the hub refuses the device, returns an error, which stops the question.
+    /// Connects a device. If the hub refuses the device, returns an error. This error stops the question.
     pub(super) async fn connect(&self, device: &Device) -> Result<Connection, String> {
         let (answer, line) = Connection::open(self, "login", &self.login(device)).await;
         line.ok_or_else(|| format!("the login of {} was answered with {answer}", device.id))

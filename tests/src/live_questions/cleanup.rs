@@ -65,14 +65,14 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Deletes everything that the run may have created. Returns a text for each resource that it could not delete, with
-/// the reason.
+/// Deletes everything that the run may have created. Returns a text for each resource that is not deleted. The text
+/// contains the reason.
 pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     let (at_other_hubs, resources): (Vec<_>, Vec<_>) =
         cloud.created.take().into_iter().partition(|it| matches!(it, Resource::AtOtherHub(..)));
     let not_deleted = delete_all(cloud, resources).await;
-    // Try a second time to delete the resources that did not exist or could not be deleted. After an interruption, the
-    // service may have created a resource only now, because of an earlier request.
+    // Try again to delete the resources that were not deleted or did not exist. After an interruption, the service may
+    // still create a resource because of an earlier request. Such a resource exists only now.
     let again = not_deleted.into_iter().map(|it| it.0).collect();
     let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
     let failed = not_deleted.map(|(resource, reply)| format!("{resource}: {}", reply.summary()));

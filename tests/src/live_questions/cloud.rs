@@ -1,4 +1,4 @@
-//! A cloud that the run asks. It consists of the services, their logins, and the way to connect to them.
+//! A cloud that the run asks: its services, the logins for them, and the way to connect to them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -63,7 +63,8 @@ pub(super) struct Cloud {
     pub(super) mask: Mask,
     pub(super) created: CreatedResources,
     pub(super) time: TimeControl,
-    /// A lock for questions that read data of the whole hub or advance the clock. Only one of them runs at a time.
+    /// The lock of the exclusive questions, which read data of the whole hub or advance the clock. Only one of these
+    /// questions runs at a time.
     pub(super) exclusive: Mutex<()>,
     tls: TlsDialer,
     rules: Vec<DialOverride>,
@@ -72,8 +73,8 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    /// Reads the settings from variables. The command `hubward emulator env` prints these variables for an emulator.
-    /// For a live hub, the user sets them.
+    /// Reads the settings from variables. For an emulator, `hubward emulator env` prints these variables. For a live
+    /// cloud, the user sets them.
     pub(super) async fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let need = |name: &str| variable(name).filter(|it| !it.is_empty()).ok_or_else(|| format!("{name} is not set"));
         let hub = service("IOTHUB_CONNECTION_STRING", &need("IOTHUB_CONNECTION_STRING")?)?;
@@ -163,8 +164,10 @@ impl Cloud {
         }
     }
 
-    /// Sends a request and waits for the answer. If the service throttles the request, waits for the service's
-    /// Retry-After and sends the request again.
+    /// Sends a request and waits for the answer.
+    ///
+    /// If the service answers 429, waits for the time in Retry-After and sends the request again, at most
+    /// [`THROTTLED_MAX`] times. It waits at least 1 s and at most 60 s. Without a Retry-After, it waits 5 s.
     pub(super) async fn request(
         &self,
         host: &str,

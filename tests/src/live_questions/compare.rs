@@ -14,8 +14,8 @@ pub(super) struct Difference {
     pub(super) emulator: String,
 }
 
-/// Returns the differences, in the order of questions and observations. Ignores an observation that one of the runs did
-/// not ask for.
+/// Returns the differences, in the order of questions and observations. If one of the two runs did not ask for an
+/// observation, the function ignores the observation.
 pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {
     let mut found = Vec::new();
     for answer in live {
@@ -45,7 +45,7 @@ fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns `true` if an observation is a detail (`NAME: DETAIL`), and the run did not ask for the observation `NAME`.
+/// Returns `true` for an observation `NAME: DETAIL` if the run did not ask for the observation `NAME`.
 fn follows_unasked(answer: &Answer, name: &str) -> bool {
     answer.observations.iter().any(|(other, finding)| {
         let is_detail = name.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with(": "));

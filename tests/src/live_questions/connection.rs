@@ -1,5 +1,5 @@
-//! An MQTT connection of a question. It sends exactly the packets that the question gives it, and reports the answers
-//! of the service.
+//! An MQTT connection that a question uses. It sends exactly the packets that the question provides, and reports the
+//! answers of the service.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::asker::Asker;
 use super::normal::literal;
 use crate::packets::{self, Connect, Packet, Publish, kind};
 
-/// Time that a question waits for a packet. If no packet arrives in this time, the question records the silence as the
-/// answer.
+/// Maximum time that a question waits for a packet. If no packet arrives, the question records that the service is
+/// silent.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Largest number of unread packets.
@@ -115,7 +115,7 @@ impl Connection {
         answer
     }
 
-    /// Subscribes to a filter. If the service does not grant the subscription, returns an error, which stops the
+    /// Subscribes to a filter. If the service does not grant the subscription, returns an error. This error stops the
     /// question.
     pub(super) async fn must_subscribe(&mut self, asker: &Asker, filter: &str, qos: u8) -> Result<(), String> {
         let answer = self.subscribe(asker, &[(filter, qos)]).await;
@@ -226,7 +226,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The task uses the other half of the stream. Ending the task closes the stream.
+        // A task holds the reading half of the stream. The stream closes only if this task ends.
         self.reader.abort();
     }
 }

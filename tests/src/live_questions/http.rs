@@ -1,5 +1,5 @@
-//! Sends one HTTP/1.1 request per connection. The caller provides every byte of the request, and gets the unchanged
-//! answer.
+//! Sends HTTP/1.1 requests, each on its own connection. The caller provides every byte of the request, and gets the
+//! unchanged answer.
 
 use std::time::Duration;
 
@@ -89,7 +89,8 @@ where
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
-        // Ignore a failed write. If a service refuses a large body, it stops reading the body and sends an answer.
+        // Ignore a failed write. A service may refuse a large body: it then stops reading, but it still sends an
+        // answer.
         if writer.write_all(request).await.is_ok() {
             let _ = writer.flush().await;
         }

@@ -8,7 +8,8 @@ use serde_json::Value;
 /// The replacement for a secret.
 const MASKED: &str = "<masked>";
 
-/// Texts that come before a secret. The secret ends at the first character that a secret cannot contain.
+/// Texts that come before a secret, in lower case. The secret follows directly. It ends at the first character that
+/// cannot be part of a secret.
 const NAMES: [&str; 7] = [
     "sig=",
     "sharedaccesskey=",
@@ -19,8 +20,8 @@ const NAMES: [&str; 7] = [
     "\"secondarykey\": \"",
 ];
 
-/// Base64 text that is at least this long and ends in `=` counts as a key or a signature. The base64 of 32 bytes has 43
-/// characters and one `=`.
+/// Minimum length of base64 text, without the `=` at its end, that counts as a key or a signature. Text without a `=`
+/// at its end does not count. The base64 of 32 bytes has 43 characters and one `=`.
 const KEY_LENGTH: usize = 40;
 
 /// Masks the secrets of a run.
@@ -51,7 +52,7 @@ impl Mask {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).0.extend(known);
     }
 
-    /// Finds the keys in an answer of a service, and masks them from now on.
+    /// Finds the keys in an answer of a service. From now on, masks these keys.
     pub(super) fn learn_keys(&self, value: &Value) {
         match value {
             Value::Object(members) => {
@@ -90,7 +91,7 @@ fn is_of_value(byte: u8) -> bool {
 
 /// Masks the value after each text in [`NAMES`].
 fn without_named(text: &str) -> String {
-    // Converting ASCII to lower case does not change the position of any byte.
+    // The lower-case text has each byte at the same position as the original text.
     let lower = text.to_ascii_lowercase();
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -109,7 +110,7 @@ fn without_named(text: &str) -> String {
     clean
 }
 
-/// Masks each base64 text that is at least as long as a key and ends in `=`.
+/// Masks each base64 text that has at least [`KEY_LENGTH`] characters and is followed by `=`.
 fn without_base64(text: &str) -> String {
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/-_".contains(it);
     let mut clean = String::with_capacity(text.len());

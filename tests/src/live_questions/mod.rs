@@ -1,5 +1,5 @@
-//! Asks a live DPS and a live IoT Hub twenty questions that no public source answers. Asks an emulator in this process
-//! the same questions, and lists the differences.
+//! Asks a live DPS and a live IoT Hub twenty questions that no public source answers. Also asks an emulator in this
+//! process the same questions, and lists the differences.
 //!
 //! The questions build their requests by hand. A client would never send many of these requests.
 
@@ -31,13 +31,13 @@ use record::Answer;
 use reference::Reference;
 use tokio::signal;
 
-/// Exit code if the cloud answered every question, and all answers are equal to those of the emulator.
+/// Exit code if the cloud answered every question and every answer is the same as the emulator's.
 const SAME: u8 = 0;
 /// Exit code if the run could not ask, write or delete something.
 const INCOMPLETE: u8 = 1;
 /// Exit code if the command line or a variable is wrong.
 const USAGE: u8 = 2;
-/// Exit code if the cloud answered every question, and at least one answer differs from that of the emulator.
+/// Exit code if the cloud answered every question and at least one answer is not the same as the emulator's.
 const DIFFERENT: u8 = 3;
 /// A signal ended the run.
 const INTERRUPTED: u8 = 130;
@@ -96,7 +96,7 @@ async fn ask_and_report(cloud: &Arc<Cloud>, reference: &Reference, options: &Opt
             None
         }
     };
-    // Write the answers now. The deletion that follows can take minutes, and the user may interrupt it.
+    // Write the answers now. The deletion below can take minutes, and the user may interrupt it.
     let results = answers.map(|(live, emulated)| {
         let differences = compare::differences(&live, &emulated);
         let written = report::write(&options.out, &live, &emulated, &differences);

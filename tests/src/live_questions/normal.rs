@@ -1,5 +1,5 @@
-//! Replaces the parts of an observation that differ from run to run. After that, the observations of two clouds can be
-//! compared.
+//! Replaces the parts of an observation that differ from run to run. Without these parts, the run can compare the
+//! observations of two clouds.
 
 use serde_json::Value;
 
@@ -36,8 +36,8 @@ impl Names {
     }
 }
 
-/// Finds a value that differs from run to run, at the start of the text. Returns the length of the value and its
-/// placeholder.
+/// Looks at the start of the text for a value that differs from run to run: a GUID, a time, or a long hexadecimal
+/// number. Returns the length of this value and a placeholder for it.
 fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     if before.is_some_and(u8::is_ascii_alphanumeric) {
         return None;
@@ -59,8 +59,8 @@ fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     (run >= 16 && text.get(run).is_none_or(|it| !it.is_ascii_alphanumeric())).then_some((run, "HEX"))
 }
 
-/// Returns `true` if the text starts with the pattern. In the pattern, `x` matches a hexadecimal digit and `d` matches
-/// a decimal digit. Any other byte matches only itself.
+/// Returns `true` if the text starts with the pattern. In the pattern, `x` matches a hexadecimal digit, `d` matches a
+/// decimal digit, and every other byte matches itself.
 fn fits(text: &[u8], pattern: &[u8]) -> bool {
     text.len() >= pattern.len()
         && text.iter().zip(pattern).all(|(byte, expected)| match expected {
@@ -70,7 +70,7 @@ fn fits(text: &[u8], pattern: &[u8]) -> bool {
         })
 }
 
-/// Returns the shape of an answer: the names of its members, the types of its values, and its error codes.
+/// Returns the shape of a body: the names of its members, the types of its values, and its error codes.
 pub(super) fn shape(body: &[u8]) -> String {
     if body.is_empty() {
         return "empty".into();
@@ -83,7 +83,7 @@ fn shape_of(value: &Value) -> String {
         Value::Null => "null".into(),
         Value::Bool(it) => it.to_string(),
         Value::Number(_) => "number".into(),
-        // The errors of a hub contain a text that is itself JSON.
+        // In the errors of a hub, a string can itself contain JSON.
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(inner @ Value::Object(_)) => format!("text of {}", shape_of(&inner)),
             _ => "text".into(),

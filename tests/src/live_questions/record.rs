@@ -1,5 +1,5 @@
-//! The answer to a question. It contains the observations that the run compares, and the requests and answers that led
-//! to these observations.
+//! The answer to a question. It contains the observations, which the run compares. It also contains the requests and
+//! the service's answers from which the observations come.
 
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::compare::{self, Difference};
 use super::record::{Answer, Finding};
 
-/// Creates the folder. The run calls this before the first question: if the folder cannot be created, no answers are
-/// lost.
+/// Creates the folder. The run does this before the first question. If the folder cannot be created, no answers exist
+/// yet that could be lost.
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }

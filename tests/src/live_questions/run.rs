@@ -13,7 +13,7 @@ use super::output::print_line;
 use super::questions::Question;
 use super::record::Answer;
 
-/// Maximum number of questions that run at the same time. One exclusive question may run in addition.
+/// Maximum number of questions that run at the same time, without the exclusive question.
 const CONCURRENT_MAX: usize = 4;
 
 /// Maximum time of a question. Every question takes far less, unless it hangs.
@@ -71,7 +71,7 @@ pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question],
     while let Some(done) = running.join_next().await {
         answers.extend(done.ok());
     }
-    // If the task of a question panicked, the question has no answer. Add an answer that reports the panic.
+    // A question whose task panicked has no answer. Add an answer for it, which reports the panic.
     for question in questions {
         if !answers.iter().any(|it: &Answer| it.number == question.number) {
             let mut answer = Answer::new(question.number, question.title);

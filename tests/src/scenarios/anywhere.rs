@@ -1,5 +1,5 @@
-//! Scenarios that may run against any DPS with an enrolled device, also a live one. They only register the given ID and
-//! send telemetry.
+//! Scenarios that may run against any DPS, including a live one. The device must be enrolled. The scenarios only
+//! register this device and send telemetry.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) async fn refuses_oversize_before_sending(settings: Settings) -> Outco
 /// `close` sends the queued messages first.
 pub(super) async fn closes_with_queued_messages(settings: Settings) -> Outcome {
     let assignment = context("provisioning", settings.provision().await)?;
-    // The client is not connected yet. So it first queues all messages below.
+    // The client is not connected yet. So all messages below wait in its queue.
     let options = HubOptions::default().window(4);
     let hub = context("setting up", settings.hub_settings(&assignment).options(|it| it.hub_options(options)).spawn())?;
     let mut receipts = Vec::new();

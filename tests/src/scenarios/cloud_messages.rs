@@ -46,7 +46,7 @@ async fn wait_for_hub(hub: &HubClient) -> Outcome {
     context("telemetry", hub.send(Message::new("settled")).await)
 }
 
-/// Without a receiver, the client gets no messages. With a receiver, it gets the messages in order. After the
+/// Without a receiver, the client gets no messages. With a receiver, the client gets the messages in order. When the
 /// application has completed all messages, the device's queue is empty.
 pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
@@ -67,8 +67,8 @@ pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind
     ensure(hub.counts() == Default::default(), || format!("{:?}", hub.counts()))
 }
 
-/// A hub that kept the session delivers messages at once, even if the application has no receiver yet. The client keeps
-/// these messages and does not acknowledge them until the application completes them.
+/// A hub that kept the session delivers messages at once, even if the application has no receiver. The client keeps
+/// these messages. It acknowledges a message only after the application has completed it.
 pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let hub = device.connect().await?;
@@ -95,8 +95,8 @@ pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportK
     Ok(())
 }
 
-/// The application drops one message. Before it completes another message, the connection is lost. The hub delivers the
-/// two messages again.
+/// The application drops one message and holds another one. The connection is lost before the application completes the
+/// message that it holds. The hub delivers the two messages again.
 pub(super) async fn a_dropped_message_is_redelivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -119,7 +119,7 @@ pub(super) async fn a_dropped_message_is_redelivered(cloud: Cloud, kind: Transpo
 }
 
 /// The client must acknowledge messages in the order in which they arrived. If the application completes a later
-/// message first, the client delays the acknowledgement of this message.
+/// message first, the client waits. It acknowledges this message after the earlier ones.
 pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -141,8 +141,8 @@ pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKin
     Ok(())
 }
 
-/// Properties of the system and of the application arrive exactly as the sender set them. The test sends a property
-/// without a value, an empty value, a plus, a percent sign, and every character that needs encoding.
+/// System properties and application properties arrive exactly as the sender set them. The test sends a property
+/// without a value, a property with an empty value, and characters that need encoding.
 pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -196,8 +196,8 @@ pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: Transpo
     ensure(message.body == large, || format!("{} bytes", message.body.len()))
 }
 
-/// A device cannot abandon or reject a message over MQTT. The client returns an error and sends nothing. The
-/// application can still complete the message.
+/// Over MQTT, a device cannot abandon or reject a message. The client returns an error for such a request, and sends
+/// nothing. The application can still complete the message.
 pub(super) async fn abandon_and_reject_are_unsupported(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let abilities = hub.abilities();
@@ -222,8 +222,8 @@ pub(super) async fn abandon_and_reject_are_unsupported(cloud: Cloud, kind: Trans
     })
 }
 
-/// An application has at most one receiver at a time. After a receiver is dropped, the next receiver gets the messages
-/// that follow.
+/// An application can have only one receiver at a time. When it has dropped a receiver, the next receiver gets the
+/// following messages.
 pub(super) async fn one_receiver_at_a_time(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut first = context("receiving", hub.cloud_messages())?;
@@ -238,8 +238,8 @@ pub(super) async fn one_receiver_at_a_time(cloud: Cloud, kind: TransportKind) ->
     Ok(())
 }
 
-/// An application that does not read its messages can still send telemetry. The client counts the messages that it
-/// cannot keep, and the hub keeps these messages.
+/// An application can send telemetry even if it does not read its messages. The client drops and counts the messages
+/// that do not fit into its queue. The hub keeps these messages.
 pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = fast_reconnect().receive_queue(5).method_calls(2);
     let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;
@@ -277,16 +277,16 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
     ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())?;
 
-    // The hub still has every message. It sends at most 16 messages that are not acknowledged. The client counts the
-    // messages that do not fit into its queue.
+    // The hub still has every message. At any time, at most 16 of the messages that it sent are not acknowledged. The
+    // client counts the messages that do not fit into its queue.
     let delivered = || queued(&cloud).iter().filter(|it| it.0 > 0).count();
     cloud.emulator.wait_until(|_| (delivered() == 16).then_some(())).await;
     wait_for_hub(&hub).await?;
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The application reads this receiver for the first time. It must get the newest state in the end. (If many changes
-    // arrive before the first answer about the twin, the client reads the twin again.)
+    // The application reads this receiver for the first time. The last state must be the newest one. (If too many
+    // changes arrive before the first answer about the twin, the client reads the twin again.)
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

@@ -109,7 +109,8 @@ pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind)
     ensure(log.total() == sent.len() as u64, || format!("{} entries", log.total()))
 }
 
-/// The client waits as long as the Retry-After says: after a registration, and after a refusal with 429.
+/// The client waits for the time in Retry-After. This header can be in the answer to a registration or a poll, and in a
+/// refusal with 429.
 pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;
@@ -121,8 +122,8 @@ pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> 
     ensure(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
 }
 
-/// The client ignores unexpected answers: an answer that arrives twice, for another request, or before the PUBACK. It
-/// also reads an answer that arrives byte by byte.
+/// The client ignores a second copy of an answer and an answer to another request. It accepts an answer that arrives
+/// before the PUBACK, and one that arrives byte by byte.
 pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind) -> Outcome {
     for (number, fault) in [Fault::Duplicate, Fault::Stray, Fault::BeforePuback, Fault::Drip(Duration::from_millis(1))]
         .into_iter()
@@ -137,10 +138,10 @@ pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind
     Ok(())
 }
 
-/// If the connection closes while DPS is assigning a hub, the client polls again. It does not register again.
+/// If the connection closes while DPS is assigning a hub, the client continues to poll. It does not register again.
 pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind: TransportKind) -> Outcome {
     context("a fault", cloud.emulator.fault(Point::DpsPoll, Fault::Cut))?;
-    // After the first poll, the emulator refuses every registration. So only polls can succeed.
+    // After the first poll, the emulator refuses every registration. So the test passes only if the client polls.
     let settings = cloud.device("dev-1").transport(kind);
     let emulator = &cloud.emulator;
     let (provisioned, ()) = tokio::join!(settings.provision(), async {
@@ -217,7 +218,8 @@ pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outco
     ensure(hub.state().borrow().is_connected(), || format!("{:?}", *hub.state().borrow()))
 }
 
-/// If a device connects a second time, the hub ends the first connection. The first client reports this and reconnects.
+/// If a device opens a second connection, the hub closes the first one. The client of the first connection reports this
+/// and reconnects.
 pub(super) async fn takes_over_from_an_older_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let first = context("the first", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
     let mut state = first.state();
@@ -245,8 +247,8 @@ async fn quick(
     Ok(client)
 }
 
-/// Sends numbered messages without waiting in between. Then checks that the client reports each message as
-/// acknowledged, and that the hub's log contains each message.
+/// Sends numbered messages. Does not wait for one acknowledgement before it sends the next message. Then checks that
+/// all messages are acknowledged, and that the hub's log contains each of them.
 async fn send_and_check(cloud: &Cloud, hub: &HubClient, count: usize) -> Outcome {
     let mut receipts = Vec::new();
     for number in 0..count {

@@ -26,8 +26,8 @@ pub(super) async fn desired_properties_start_with_the_current_state(cloud: Cloud
     ensure(read.desired == first, || format!("{read:?}"))
 }
 
-/// The client merges each change into the previous state and delivers the result. In a change, `null` removes a member.
-/// A replacement replaces all members.
+/// The client merges each change into the previous state, and delivers the merged state. In a change, `null` removes a
+/// member. If the cloud replaces all desired properties, the client delivers only the new ones.
 pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -57,8 +57,8 @@ pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportK
     ensure(desired.latest() == Some(state), || format!("{:?}", desired.latest()))
 }
 
-/// Some changes happen while the client is not connected. After the reconnect, the client delivers these changes
-/// without a request of the application.
+/// Some changes happen while the client is disconnected. After the client reconnects, it delivers these changes. The
+/// application does not request this.
 pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;
@@ -81,8 +81,9 @@ pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, ki
     ensure(found.version == version && found.get("e") == Some(&json!(1)), || format!("{found:?}"))
 }
 
-/// A hundred changes, and disconnects at random points. The client must deliver the last change, and versions must
-/// never decrease. Every state must be equal to the cloud's state with the same version.
+/// The test makes a hundred changes and disconnects the client at random points. The client must deliver the last
+/// change. The versions that it delivers must never decrease. Every delivered state must be equal to the cloud's state
+/// with the same version.
 pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: TransportKind) -> Outcome {
     for seed in [1, 2] {
         let id = format!("dev-{seed}");
@@ -91,7 +92,7 @@ pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: Tra
         let mut desired = context("following", hub.desired())?;
         context("the first", desired.changed().await)?;
         let reader = tokio::spawn(seen_until(desired, 101));
-        // `history` contains the desired properties of each version. The changes have only one level, so inserting a
+        // `history` contains the desired properties of each version. No change contains a nested object, so inserting a
         // member is the same as merging it.
         let (mut expected, mut history, mut offline) = (Map::new(), vec![Map::new(); 2], false);
         for number in 0..100 {
@@ -150,7 +151,7 @@ async fn seen_until(mut desired: DesiredProperties, last: u64) -> Result<Vec<(u6
     }
 }
 
-/// A receiver that the application reads late returns the newest state, with all properties.
+/// An application may read a receiver late. The receiver then returns the newest state, with all properties.
 pub(super) async fn a_slow_reader_gets_the_newest_state(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut slow = context("following", hub.desired())?;

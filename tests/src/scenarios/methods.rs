@@ -94,8 +94,8 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler's error has a status, the
-/// caller gets this status. Other calls and telemetry still work.
+/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler returns an error with a
+/// status of its own, the caller gets that status. Later calls and telemetry still work.
 pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     context(
@@ -148,7 +148,7 @@ pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKi
     context("telemetry", hub.send(Message::new("x")).await)
 }
 
-/// If the limit of running calls is reached, the client answers the next call with 503 immediately. The running calls
+/// If the maximum number of calls is running, the client answers another call with 503 immediately. The running calls
 /// still get their answers.
 pub(super) async fn too_many_calls_are_refused(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).options(fast_reconnect().method_calls(2)).connect().await?;
@@ -187,7 +187,7 @@ pub(super) async fn too_many_calls_are_refused(cloud: Cloud, kind: TransportKind
     ensure(hub.counts().methods_busy == 3, || format!("{:?}", hub.counts()))
 }
 
-/// If an answer arrives after the caller has timed out, the hub drops the answer. Other calls still work.
+/// If the device answers after the caller has timed out, the hub discards the answer. Other calls still work.
 pub(super) async fn a_late_answer_is_dropped(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let gate = Arc::new(Notify::new());
@@ -214,8 +214,8 @@ pub(super) async fn a_late_answer_is_dropped(cloud: Cloud, kind: TransportKind) 
     ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())
 }
 
-/// If the connection of a call has closed, the client does not answer the call. The method still works on the next
-/// connection.
+/// The client does not answer a call if the connection on which the call arrived has closed. The method still works on
+/// the next connection.
 pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -250,7 +250,7 @@ pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, ki
     ensure(hub.counts().methods_unanswered == 1, || format!("{:?}", hub.counts()))
 }
 
-/// A call that arrives twice does not affect other calls. Other calls also work after a call whose caller no longer
+/// If a call arrives twice, other calls still work. Other calls also work if the caller of an earlier call no longer
 /// waits.
 pub(super) async fn unexpected_calls_are_harmless(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;

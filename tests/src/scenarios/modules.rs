@@ -1,4 +1,4 @@
-//! Modules. They work like devices, but have inputs and outputs instead of messages from the cloud.
+//! Modules work like devices. But they receive messages through inputs, and send telemetry through outputs.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ pub(super) async fn a_module_has_its_own_twin_and_methods(cloud: Cloud, kind: Tr
     Ok(())
 }
 
-/// The hub gets the identity and the model ID of a device and of a module. (`tests/wire` checks the name of the
+/// The hub learns the identity and the model ID of a device and of a module. (`tests/wire` checks the name of the
 /// program.)
 pub(super) async fn the_hub_receives_identity_and_model(cloud: Cloud, kind: TransportKind) -> Outcome {
     const MODEL: &str = "dtmi:com:example:Thermostat;1";

@@ -1,5 +1,5 @@
-//! If the application does not complete a message, the hub delivers it again on the same connection. This happens when
-//! the lock on the message ends.
+//! The hub locks each message that it delivers. If the application has not completed the message when the lock ends,
+//! the hub delivers the message again on the same connection.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::scenario::{Outcome, context, ensure};
 /// The lock on a message lasts one minute.
 const AFTER_THE_LOCK: Duration = Duration::from_secs(61);
 
-/// The hub delivers a dropped message again on the same connection, and the application can then complete it. After
-/// that, the client also acknowledges later messages.
+/// The application drops a message, and the hub delivers it again on the same connection. The application can then
+/// complete the message. After that, the client also acknowledges later messages.
 ///
-/// If the application still holds a message, the client gives it no second copy of this message.
+/// While the application holds a message, it does not receive a second copy of this message.
 pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -34,8 +34,7 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
     context("completing the second delivery", again.complete().await)?;
     wait_for_queue_length(&cloud, 1).await;
-    // The connection has not changed since it delivered this message. So the application can still complete the
-    // message.
+    // The connection that delivered this message is still open. So the application can still complete the message.
     context("completing the held message", held.complete().await)?;
     wait_for_queue_length(&cloud, 0).await;
     ensure(messages.try_next().is_none(), || "the client delivered a message twice".into())?;
@@ -43,8 +42,8 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(counts.messages_unsettled == 1 && counts.messages_held_back == 0, || format!("{counts:?}"))
 }
 
-/// If a message does not fit into its queue, the client drops the message. The hub delivers it again on the same
-/// connection.
+/// If the client's queue has no room for a message, the client drops the message. The hub delivers the message again on
+/// the same connection.
 pub(super) async fn a_message_beyond_the_queue_is_redelivered_on_its_connection(
     cloud: Cloud,
     kind: TransportKind,

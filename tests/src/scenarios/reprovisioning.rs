@@ -1,5 +1,5 @@
-//! A device registers again, and its enrollment may have changed. The scenarios check the hub, the twin and the keys of
-//! the device.
+//! A device registers again. In some scenarios, its enrollment has changed in between. The scenarios check the hub, the
+//! twin and the keys of the device.
 
 use hubward::error::ProvisionError;
 use hubward::provisioning::{AssignmentStatus, Substatus};
@@ -66,8 +66,8 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
     ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// A device registers again and its enrollment has not changed. The answer says that the hub already has the device.
-/// This is also true if the registration record was deleted. The device keeps its twin.
+/// A device registers again although its enrollment has not changed. The answer says that the hub already has the
+/// device, even if the registration record was deleted. The device keeps its twin.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
     let first = context("the first time", settings.provision().await)?;
@@ -106,7 +106,8 @@ pub(super) async fn an_unsupported_allocation_policy_fails_clearly(cloud: Cloud,
     Ok(())
 }
 
-/// DPS uses new keys immediately. The hub uses them after the next registration of the device.
+/// If an enrollment gets new keys, DPS uses them immediately. The hub uses them after the next registration of the
+/// device.
 pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, kind: TransportKind) -> Outcome {
     let old = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let with_old = settings(&old.vars()).transport(kind);
@@ -131,8 +132,9 @@ pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, 
     ensure(refused.is_err(), || "the hub still accepts the old key".into())
 }
 
-/// A disabled individual enrollment blocks a device that also belongs to a group. After the individual enrollment is
-/// deleted, the device can register through the group again. The hub never removes the device.
+/// A device has an individual enrollment and also belongs to a group. While the individual enrollment is disabled, the
+/// device cannot register. After the individual enrollment is deleted, the device can register through the group. The
+/// hub keeps the device all the time.
 pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let settings = settings(&group.vars("pump-1")).transport(kind);
@@ -156,7 +158,7 @@ pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Clou
 }
 
 /// Starts an emulator with two hubs, and connects a device to the first hub. The device reports properties, and the
-/// cloud changes the desired properties. Then changes the enrollment, so that it names the second hub.
+/// cloud changes the desired properties. At the end, the function changes the enrollment: it now names the second hub.
 async fn moving(
     cloud: Cloud,
     kind: TransportKind,

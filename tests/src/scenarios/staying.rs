@@ -34,15 +34,15 @@ pub(super) async fn every_feature_works_after_the_hub_closes(cloud: Cloud, kind:
         ensure(result.status == 200, || format!("{result:?}"))?;
         context("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hi")))?;
         context("completing", context("a message", messages.next().await)?.complete().await)?;
-        // Wait until the hub has read the acknowledgement. Otherwise the next disconnect could lose it, and the hub
-        // would deliver the message again.
+        // Wait until the hub has read the acknowledgement. The next disconnect could otherwise lose the
+        // acknowledgement, and the hub would deliver the message again.
         cloud.emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
     }
     ensure(cloud.log().total() == 3, || format!("{} messages arrived", cloud.log().total()))
 }
 
-/// Before a planned reconnect for a new token, the client waits for running calls. It also waits for messages that the
-/// application has not completed.
+/// Before the client reconnects for a new token, it waits for running calls. It also waits until the application has
+/// completed its messages.
 pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = fast_reconnect().token_lifetime(Duration::from_secs(6));
     let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;
@@ -86,8 +86,7 @@ pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: T
     ensure(counts == Default::default(), || format!("{counts:?}"))
 }
 
-/// A method handler calls `close` twice. The client sends the queued messages, and tells all receivers that it has
-/// ended.
+/// A method handler calls `close` twice. The client sends the queued messages, and ends all receivers.
 pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;
@@ -110,7 +109,7 @@ pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKi
         }),
     )?;
     let invocation = Invocation::new("shutdown").connect_timeout(Duration::from_secs(60));
-    // The call may get no answer, because `close` ends the connection. The test needs only the end of the handler.
+    // `close` ends the connection, so the call may get no answer. The test only waits until the handler has ended.
     let (_answer, closed) = tokio::join!(cloud.emulator.invoke_method(HUB, "dev-1", invocation), reports.recv());
     let (first, second, receipt) = closed.ok_or("the handler did not finish")?;
     context("the last message", receipt)?;
@@ -127,8 +126,8 @@ pub(super) async fn closes_from_inside_a_handler(cloud: Cloud, kind: TransportKi
     ensure(cloud.log().total() == 1, || format!("{} messages arrived", cloud.log().total()))
 }
 
-/// The application closes a client that cannot connect. The client ends in time, and reports the messages that it could
-/// not send.
+/// The application closes a client that cannot connect. The client ends within its time limit, and reports the messages
+/// that it could not send.
 pub(super) async fn closes_while_it_cannot_connect(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     cloud.block_connections(kind);

@@ -49,11 +49,12 @@ pub(super) async fn sends_every_system_property(cloud: Cloud, kind: TransportKin
     ensure(found == [("$.ct", "application/json"), ("$.ce", "utf-8")], || format!("the JSON form has {found:?}"))
 }
 
-/// Sends every character that a property may contain, in names and in values, alone and with other characters.
+/// Sends every character that a property may contain. Each character occurs alone and with other characters, in names
+/// and in values.
 pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
-    // Printable ASCII, and characters of each length in UTF-8. Also a combining mark, and an emoji that consists of
-    // several characters.
+    // The characters of printable ASCII, and characters of each length in UTF-8. The list also contains a combining
+    // mark, and an emoji that consists of several characters.
     let mut characters: Vec<String> = (' '..='~').map(String::from).collect();
     characters.extend(["é", "ñ", "ß", "温", "𝄞", "e\u{301}", "👩\u{200d}🔧", "\u{202e}"].map(str::to_owned));
     let mut sent = Vec::new();
@@ -76,7 +77,7 @@ pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -
 }
 
 /// The client computes the size of a message as the service does. It refuses a message that is one byte too large, and
-/// the error contains the limit. Other messages are sent.
+/// the error contains the limit. It sends a message of exactly the maximum size.
 pub(super) async fn the_size_limit_is_exact(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     // The limit is 256 KB. The size includes the body, the values of system properties, and the names and values of

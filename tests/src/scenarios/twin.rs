@@ -18,8 +18,8 @@ pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
     ensure(first.desired.version >= 1 && first.reported.version >= 1, || format!("a version is below 1: {first:?}"))
 }
 
-/// A report returns the next version. The twin then contains the reported properties, merged with the earlier ones.
-/// `null` removes a member.
+/// The client returns the new version after each report. The hub merges the report into the earlier reported
+/// properties; `null` removes a member.
 ///
 /// The scenario may run against a live service, because it removes its property at the end.
 pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
@@ -54,10 +54,9 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     ensure(after.values == before.values, || format!("before {before:?}, after {after:?}"))
 }
 
-/// The client refuses a report that no service accepts, and the error contains the reason. The client sends a report of
-/// exactly the maximum size.
+/// The client refuses a report that no service would accept. The error contains the reason. The twin does not change.
 ///
-/// The scenario may run against a live service, because a refused report changes nothing.
+/// The scenario may run against a live service, because the client sends none of these reports.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     let hub = context("connecting", settings.clone().connect().await)?;
     let before = context("reading", hub.twin().await)?;
@@ -78,8 +77,8 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. If the report is too large, the entry
-/// also contains its size and the limit.
+/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. The entry of a report that is too
+/// large also contains its size and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     // Eleven levels below the section.
     let mut deep = json!(1);
@@ -134,8 +133,8 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
     ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// A raw connection sends invalid reports, which the client would refuse. The emulator refuses them as the service
-/// does: with status 400, or with 403 if a report is too large. The twin does not change.
+/// A raw connection sends invalid reports, which the client would refuse. The emulator answers with status 400, or with
+/// 403 if a report is too large. The service does the same. The twin does not change.
 ///
 /// If a message is not a valid request, the emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
@@ -158,7 +157,8 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
         }
     }
     let after = seen_by_the_cloud(&cloud, "dev-1")?;
-    // The test compares these parts only: other parts show that the device was active. The twin has not changed.
+    // Refused reports must not change the twin. The test compares only these parts, because other parts of the twin
+    // show when the device was active.
     let same = ["version", "etag", "tags", "properties"].iter().all(|it| before[it] == after[it]);
     ensure(same && before["version"].is_u64(), || format!("before {before}, after {after}"))?;
 
@@ -167,7 +167,7 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     let version = before["properties"]["reported"]["$version"].as_u64().unwrap_or_default() + 1;
     ensure(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
     ensure(answer.body.is_empty(), || "the answer with status 204 has a body".into())?;
-    // In the documentation, the body of a GET is empty. Microsoft's SDKs send one space.
+    // In the documentation, the body of a GET request is empty. In Microsoft's SDKs, this body is one space.
     for body in [&b""[..], b" "] {
         raw.publish("$iothub/twin/GET/?$rid=8dd4ae6e", body).await?;
         let answer = raw.next().await?;
@@ -180,8 +180,8 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     ensure(raw.is_closed().await, || "the hub did not close the connection after a request without an ID".into())
 }
 
-/// If the hub throttles a request, the client sends it again until the hub answers. The application waits longer, but
-/// gets no error.
+/// If the hub throttles a request, the client sends the request again until the hub accepts it. The application gets
+/// the answer later, but gets no error.
 pub(super) async fn a_throttled_twin_request_is_repeated(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let throttled = emulator::Fault::throttled("1");
@@ -235,8 +235,8 @@ pub(super) async fn cut_and_come_back(cloud: &Cloud, hub: &HubClient, id: &str) 
     let mut state = hub.state();
     state.mark_unchanged();
     ensure(cloud.emulator.disconnect_device(HUB, id), || format!("{id} is not connected"))?;
-    // The client may already have reconnected. So the test waits for any change of the state, not for the disconnected
-    // state.
+    // The client may already have reconnected. So the test does not wait for the disconnected state. It waits for any
+    // change of the state.
     context("the loss", state.changed().await)?;
     context("reconnecting", hub.connected().await)
 }

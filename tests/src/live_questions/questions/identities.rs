@@ -90,7 +90,8 @@ pub(super) async fn bulk(asker: Arc<Asker>) -> Result<(), String> {
         twin.get("tags").map_or_else(|| "absent".into(), Value::to_string),
     );
 
-    // The request deletes devices that do not exist. So it creates nothing, even if the hub accepts it.
+    // The request only deletes devices, and these devices do not exist. So it changes nothing, even if the hub accepts
+    // it.
     let items: Vec<String> = (0..101)
         .map(|it| format!("{{\"id\":\"{}\",\"importMode\":\"delete\"}}", asker.id(&format!("n{it}"))))
         .collect();

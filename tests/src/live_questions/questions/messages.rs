@@ -19,10 +19,10 @@ const NOT_SENT: &str = "nothing: the hub took no message";
 /// Maximum time that the question waits for feedback. A hub collects feedback and sends it in batches.
 const FEEDBACK: Duration = Duration::from_secs(180);
 
-/// A time that is longer than the lock of a message or of a batch of feedback. Such a lock lasts 60 s.
+/// A time that is longer than a lock. The lock of a message or of a batch of feedback lasts 60 s.
 const LOCK: Duration = Duration::from_secs(70);
 
-/// If no message arrives in this time, the question expects no further message.
+/// Maximum time that the question waits for a further message.
 const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) async fn sending(asker: Arc<Asker>) -> Result<(), String> {
@@ -114,7 +114,8 @@ pub(super) async fn feedback(asker: Arc<Asker>) -> Result<(), String> {
     stale(&asker, &purged).await
 }
 
-/// Receives a batch of feedback, waits until its lock has ended, and then completes the batch. Records the answers.
+/// Receives a batch of feedback, waits until its lock has ended, and then completes the batch. Records the hub's
+/// answers.
 async fn stale(asker: &Asker, device: &Device) -> Result<(), String> {
     send(asker, device, &[("iothub-ack", "full"), ("iothub-messageid", "stale")], "hello").await.expect("sending")?;
     purge(asker, device).await.expect("purging")?;
@@ -210,8 +211,8 @@ fn feedback_path(token: &str) -> String {
     format!("/messages/serviceBound/feedback{slash}{token}?{HUB_VERSION}")
 }
 
-/// Asks the hub for a batch of feedback. Returns the batch and its lock token. If the hub has no batch, waits a second
-/// and returns `None`.
+/// Asks the hub for a batch of feedback. Returns the batch with its lock token. If the hub has no batch, the function
+/// waits for a second and returns `None`.
 async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> {
     let reply = asker.ask(Api::Hub, "GET", &feedback_path(""), &[], "").await.expect("asking for feedback")?;
     let batch = reply.json().as_array().cloned().unwrap_or_default();

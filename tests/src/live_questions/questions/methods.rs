@@ -82,8 +82,8 @@ async fn answered(
     if state == "lives" { Ok(connection) } else { listening(asker, device).await }
 }
 
-/// Makes many calls at the same time. The device does not answer until each call has arrived or was refused. So the
-/// number of calls that wait at the same time does not depend on timing.
+/// Makes many calls at the same time. The device answers the first call only after every call has arrived or was
+/// refused. So the count of waiting calls does not depend on timing.
 async fn many(asker: &Arc<Asker>, device: &Device, mut connection: Connection) -> Result<(), String> {
     let mut calls = JoinSet::new();
     for _ in 0..MANY {
@@ -153,8 +153,8 @@ pub(super) async fn answers(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the body of a successful reply as text. For a refusal, returns only the status and the code: the body would
-/// contain IDs and times.
+/// Returns the body of a successful reply as text. For any other reply, returns only the status and the code, because
+/// the body would contain IDs and times.
 fn literal_without_ids(reply: &Reply) -> String {
     if reply.is_success() { literal(&reply.body) } else { reply.summary() }
 }

@@ -51,8 +51,8 @@ type Asking = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) struct Question {
     pub(super) number: u8,
     pub(super) title: &'static str,
-    /// If `true`, the question reads data of the whole hub or advances the clock. In that case no other exclusive
-    /// question may run at the same time.
+    /// If `true`, the question reads data of the whole hub or advances the clock. Only one question of this kind runs
+    /// at a time.
     pub(super) is_exclusive: bool,
     pub(super) ask: fn(Arc<Asker>) -> Asking,
 }

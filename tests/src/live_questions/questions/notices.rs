@@ -33,8 +33,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the change, and then a second change. The notice of the second change marks the end: if only this notice
-/// arrives, the first change caused no notice. So the question needs no timeout.
+/// Makes the change to test, and then a change that serves as a marker. Collects the notices that arrive before the
+/// marker's notice. So the question does not need to wait for a notice that never arrives.
 async fn change(
     asker: &Asker,
     device: &Device,
@@ -73,7 +73,7 @@ async fn change(
         if body[&marker] == 1 {
             break;
         }
-        // This may be the late notice of an earlier change. `relative` then returns `None`.
+        // This may be the late notice of an earlier change. For such a notice, `relative` returns `None`.
         notices.extend(relative(&notice.topic, body, desired_version(&before)));
     }
     let seen = if notices.is_empty() { "none".to_owned() } else { notices.join("; ") };
@@ -93,8 +93,8 @@ fn desired_version(twin: &Value) -> i64 {
     twin["properties"]["desired"]["$version"].as_i64().unwrap_or_default()
 }
 
-/// Returns a notice, with its versions relative to the version that the twin had before the change. Returns `None` if
-/// the notice belongs to an earlier change.
+/// Returns a notice as text. Its versions are relative to `base`, the version of the desired properties before the
+/// change. Returns `None` if the notice belongs to an earlier change.
 fn relative(topic: &str, mut body: Value, base: i64) -> Option<String> {
     let topic = match topic.split_once("$version=") {
         Some((start, version)) => match version.parse::<i64>() {

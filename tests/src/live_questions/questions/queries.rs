@@ -60,14 +60,14 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends a query of twins. The function does not escape the text for JSON, so the text must not contain quotes or
-/// backslashes.
+/// Sends a query for twins. The text must not contain quotes or backslashes, because the function does not escape it
+/// for JSON.
 pub(super) async fn query(asker: &Asker, text: &str, headers: &[(&str, &str)]) -> Reply {
     let body = format!("{{\"query\":\"{text}\"}}");
     asker.ask(Api::Hub, "POST", &format!("/devices/query?{HUB_VERSION}"), headers, &body).await
 }
 
-/// Repeats a query until it returns this many rows. A live hub shows new twins only after a delay.
+/// Repeats a query until it returns this many rows. A live hub returns a new twin only after a delay.
 pub(super) async fn wait_for_rows(asker: &Asker, text: &str, rows: usize) -> Result<(), String> {
     let shown = async {
         loop {
