@@ -5,8 +5,8 @@
 //! First, the page can let its own host name resolve to this machine (DNS rebinding). `Host` then contains this host
 //! name.
 //!
-//! Second, the page can send requests without reading the responses. `Origin` or `Sec-Fetch-Site` then shows that the
-//! page has another origin. Programs that are not browsers send neither of these two headers.
+//! Second, the page can send requests without reading the responses. The header `Origin` or `Sec-Fetch-Site` then shows
+//! that the page has another origin. Programs that are not browsers usually send neither of these headers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -66,8 +66,8 @@ impl Guard {
         Self { names, addresses }
     }
 
-    /// Checks the headers of a request. `page` is true if the request is for the portal's page, because other sites may
-    /// link to that page.
+    /// Checks the headers of a request. `page` is true if the request is for the portal's page. Other sites may link to
+    /// this page, so more requests for it are allowed.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -99,7 +99,8 @@ impl Guard {
 fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();
-        // If a proxy adds TLS in front of this port, it does not change `Host`. Both schemes are therefore allowed.
+        // A proxy that adds TLS in front of this port may keep `Host` unchanged. The scheme of `Origin` is then
+        // `https`, so both schemes are allowed.
         let ours = ["http://", "https://"].iter().any(|scheme| {
             origin.get(..scheme.len()) == Some(*scheme) && origin[scheme.len()..].eq_ignore_ascii_case(host)
         });

@@ -8,8 +8,11 @@ use hyper::header::{
 use crate::doors::http::{Pace, Paced, Reply, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Headers of the portal's files. They have three effects. The page loads and runs only files of this port. Other sites
-/// cannot show the page in a frame. The page cannot parse text as markup.
+/// Headers of the portal's files. They have three effects:
+///
+/// * The page loads and runs only files of this port.
+/// * Other sites cannot show the page in a frame.
+/// * The page cannot parse text as markup.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         CONTENT_SECURITY_POLICY,

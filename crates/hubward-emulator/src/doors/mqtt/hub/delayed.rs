@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-/// This time is longer than any connection lasts. It is short enough that an `Instant` cannot overflow.
+/// Maximum delay: a year, which is longer than any connection lasts. Adding it to an `Instant` cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Maximum number of held acknowledgements. A client cannot use more packet ids than this.
+/// Maximum number of held acknowledgements: the number of packet ids that a client can use.
 const PUBACKS: usize = 65_535;
 
 /// Maximum number of delayed publishes.
@@ -36,16 +36,15 @@ pub(super) struct Draft {
 /// The delayed packets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    /// The held acknowledgements in the order of sending. An acknowledgement waits for all earlier ones, even if its
-    /// own time has come.
+    /// The held acknowledgements in the order of sending. Each acknowledgement waits until all earlier ones are sent.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
 impl Delayed {
-    /// Holds an acknowledgement for `time`. If earlier acknowledgements are held, this one also waits for them, because
-    /// acknowledgements must keep their order.
+    /// Holds an acknowledgement for `time`, and until all earlier acknowledgements are sent. The order of
+    /// acknowledgements must not change.
     ///
     /// Returns the packet id as an error if the acknowledgement can be sent at once, or if too many acknowledgements
     /// are held.
