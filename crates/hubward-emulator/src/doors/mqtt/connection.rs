@@ -174,9 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Sends the queued packets and closes the connection. Before that, reads and discards the client's input until the
-    /// client closes the connection or a limit is reached. If a socket with unread input were closed, the system would
-    /// discard the unsent output.
+    /// Sends the queued packets and ends the output. Then reads and discards the client's input until the client closes
+    /// the connection or a limit is reached. Finally closes the connection.
+    ///
+    /// If a socket with unread input is closed, the system may discard packets that the client has not received yet.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {
             self.flush().await.ok()?;

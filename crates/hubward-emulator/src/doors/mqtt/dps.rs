@@ -34,9 +34,13 @@ const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// Serves a connection whose user name is one for DPS.
 ///
-/// Refuses the CONNECT if the id scope belongs to another DPS, if the user name or the token cannot be parsed, or if
-/// the client id is not the registration id. Does not check the key, like the service: DPS refuses a device with a
-/// wrong key when the device registers.
+/// Refuses the CONNECT in these cases:
+///
+/// * The id scope belongs to another DPS (CONNACK 3).
+/// * The user name or the token is missing or cannot be parsed (CONNACK 5).
+/// * The client id is not the registration id of the user name (CONNACK 5).
+///
+/// Does not check the key of the token. Like the service, DPS refuses a wrong key only when the device registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
