@@ -44,8 +44,8 @@ impl Enrollment {
         &self.keys.secondary
     }
 
-    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`. One
-    /// of the variables contains the key of the device.
+    /// Returns the device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
+    /// `HUBWARD_CONNECT_TO`. One of the variables contains the key of the device.
     #[must_use]
     pub fn vars(&self) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(&self.registration_id, &self.keys.primary)
@@ -99,10 +99,10 @@ impl EnrollmentGroup {
 /// The setters that both builders have.
 macro_rules! settings {
     () => {
-        /// Assigns devices only to these hubs; by default, to all linked hubs.
+        /// Assigns devices only to these hubs. The default is all linked hubs.
         ///
-        /// A name that is not a hub of the emulator is accepted here. If none of the names is a hub, a registration
-        /// fails (400208).
+        /// This method accepts names of hubs that the emulator does not have. If the emulator has none of the hubs,
+        /// registrations fail (400208).
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self
@@ -143,7 +143,8 @@ macro_rules! settings {
             self
         }
 
-        /// Adds this `payload` to the registration result of devices, as a custom allocation webhook does.
+        /// Adds `payload` to the registration results of devices. The real service does this if a custom allocation
+        /// webhook returns a payload.
         pub fn payload(mut self, payload: Value) -> Self {
             self.payload = Some(payload);
             self
@@ -167,13 +168,13 @@ impl<'a> EnrollmentBuilder<'a> {
 
     settings!();
 
-    /// The device's id at its hub; the registration id by default.
+    /// Sets the device's id at its hub. The default is the registration id.
     pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
         self.model.device_id = Some(device_id.into());
         self
     }
 
-    /// Creates the enrollment. If an enrollment with this registration id exists, updates it.
+    /// Creates the enrollment. If an enrollment with this registration id exists, updates the existing enrollment.
     ///
     /// # Errors
     /// [`EnrollError`] if the service would not accept an id, or if a JSON value has too many levels.
@@ -207,7 +208,7 @@ impl<'a> EnrollmentGroupBuilder<'a> {
 
     settings!();
 
-    /// Creates the group, or updates the existing one with this name.
+    /// Creates the group. If a group with this name exists, updates the existing group.
     ///
     /// # Errors
     /// [`EnrollError`] if the service would not accept the name, or if a JSON value has too many levels.

@@ -70,8 +70,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject contains an id of the key. If the certificate belongs to another key, the two subjects differ,
-        // and clients cannot verify the leaf certificates.
+        // The subject contains a part of the key's hash. If the certificate belongs to another key, the two subjects
+        // differ, and clients cannot verify the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 
@@ -99,8 +99,8 @@ pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// Returns the parameters of the CA's certificate. Their subject contains the id of the key, so two CAs never have the
-/// same subject. Otherwise, a client that trusts several CAs could choose the wrong one.
+/// Returns the parameters of the CA's certificate. Their subject contains a part of the key's hash, so different CAs
+/// have different subjects. With equal subjects, a client that trusts several CAs could choose the wrong one.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();

@@ -30,7 +30,8 @@ impl Emulator {
         })
     }
 
-    /// Creates a device at a hub without DPS. Returns its primary key.
+    /// Creates a device at a hub without DPS. Returns the primary key of the device. If the device exists already, does
+    /// not change it.
     ///
     /// # Errors
     /// [`EnrollError`] if the service would not accept the id, or if no hub has this name.
@@ -62,13 +63,13 @@ impl Emulator {
         })
     }
 
-    /// Closes the connection of a device, as a hub does when it moves a device to another node. The device may
-    /// reconnect at once. Returns whether the device was connected.
+    /// Closes the connection of a device or of a module `{device}/{module}`, for example to simulate that the hub moves
+    /// the device to another node. The device may reconnect at once. Returns whether the device was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
         self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), EndReason::Dropped))
     }
 
-    /// The telemetry log of a hub. The log begins at offset 0. `None` if no hub has this name.
+    /// Returns the telemetry log of a hub; `None` if no hub has this name.
     #[must_use]
     pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {
         self.cloud.logs.get(&hub.to_ascii_lowercase()).cloned()

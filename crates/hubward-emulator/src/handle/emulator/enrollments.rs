@@ -45,7 +45,7 @@ impl Emulator {
         EnrollmentGroupBuilder::new(&self.cloud, name.into())
     }
 
-    /// Applies a seed: all of it or nothing.
+    /// Applies a whole seed, or nothing if one part of the seed is not valid.
     ///
     /// # Errors
     /// [`SeedError`].
@@ -54,7 +54,7 @@ impl Emulator {
         self.cloud.store.change(|state| apply(state, seed, now))
     }
 
-    /// Disables an individual enrollment. Does not change the identity of the device at a hub.
+    /// Disables an individual enrollment. The identity of the device at a hub does not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -70,8 +70,7 @@ impl Emulator {
         self.set_enrollment(registration_id, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes an individual enrollment. Does not change the identity of the device at a hub, nor its registration
-    /// record.
+    /// Deletes an individual enrollment. The registration record and the identity of the device at a hub do not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -97,7 +96,7 @@ impl Emulator {
         self.set_group(name, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes a group. Does not change the identities of its devices at hubs, nor their registration records.
+    /// Deletes a group. The registration records and the identities of its devices at hubs do not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -108,9 +107,11 @@ impl Emulator {
 
     /// Returns the settings of a device as environment variables. One of them contains the key of the device.
     ///
-    /// The key comes from the individual enrollment of the device. Without an individual enrollment, it comes from the
-    /// enrollment group if exactly one group exists, otherwise from the group of
-    /// [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// The key comes from the first of these enrollments that exists:
+    ///
+    /// * the individual enrollment of the device
+    /// * the only enrollment group, if exactly one group exists
+    /// * the group of [`Builder::dev_keys`](crate::Builder::dev_keys)
     ///
     /// # Errors
     /// [`EnrollError::NotFound`] if no enrollment has a key for the device.
@@ -133,7 +134,7 @@ impl Emulator {
         self.record(registration_id, |it| Some(it.state.clone()))
     }
 
-    /// The payload that a device sent with its last registration.
+    /// Returns the payload that a device sent with its last registration; `None` if the device sent none.
     #[must_use]
     pub fn received_payload(&self, registration_id: &str) -> Option<Value> {
         self.record(registration_id, |it| it.received_payload.clone())

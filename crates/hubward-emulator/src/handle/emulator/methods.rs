@@ -4,7 +4,8 @@ use super::Emulator;
 use crate::services::hub::{Invocation, InvokeError, MethodResult, invoke};
 
 impl Emulator {
-    /// Invokes a direct method of a device or module. The name of a module is `{device}/{module}`.
+    /// Invokes a direct method of a device or module and returns the response. For a module, `device_id` is
+    /// `{device}/{module}`.
     ///
     /// # Errors
     /// [`InvokeError`]. A response with an error status is not an error.
