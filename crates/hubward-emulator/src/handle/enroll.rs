@@ -177,7 +177,8 @@ impl<'a> EnrollmentBuilder<'a> {
     /// Creates the enrollment. If an enrollment with this registration id exists, updates the existing enrollment.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept an id, or if a JSON value has too many levels.
+    /// [`EnrollError`] if an id, a key, the initial twin or another setting is not valid, or if the system provides no
+    /// random numbers for the keys.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();
@@ -211,7 +212,8 @@ impl<'a> EnrollmentGroupBuilder<'a> {
     /// Creates the group. If a group with this name exists, updates the existing group.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name, or if a JSON value has too many levels.
+    /// [`EnrollError`] if the name, a key, the initial twin or another setting is not valid, or if the system provides
+    /// no random numbers for the keys.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();

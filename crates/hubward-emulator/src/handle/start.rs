@@ -37,7 +37,7 @@ impl Emulator {
     /// state is in memory, and the certificate authority is temporary.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError`] if the emulator cannot start.
     pub async fn start() -> Result<Self, StartError> {
         Self::builder().start().await
     }
@@ -52,7 +52,8 @@ impl Builder {
     /// Binds every listener and starts the emulator.
     ///
     /// # Errors
-    /// [`StartError`] if the emulator cannot start. If a port is in use, the error names the listener of this port.
+    /// [`StartError`] if the emulator cannot start. If a port is in use, the error contains the listener and the
+    /// address.
     ///
     /// # Cancel safety
     /// Dropping the future frees the ports at once, and frees the data directory shortly afterwards.

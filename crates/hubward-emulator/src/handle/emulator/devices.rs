@@ -34,7 +34,8 @@ impl Emulator {
     /// not change it.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if no hub has this name.
+    /// [`EnrollError`] if the service would not accept the id, if no hub has this name, or if the system provides no
+    /// random numbers for the keys.
     pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
         DeviceId::new(device_id)?;
         let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;

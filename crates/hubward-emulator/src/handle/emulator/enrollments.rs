@@ -14,7 +14,8 @@ impl Emulator {
     /// Creates an individual enrollment with generated keys. If the enrollment exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id.
+    /// [`EnrollError`] if the service would not accept the id, or if the system provides no random numbers for the
+    /// keys.
     pub fn enroll(&self, registration_id: &str) -> Result<Enrollment, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.individuals.get(&registration_id.to_ascii_lowercase())?;
@@ -31,7 +32,8 @@ impl Emulator {
     /// Creates an enrollment group with generated keys. If the group exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name.
+    /// [`EnrollError`] if the service would not accept the name, or if the system provides no random numbers for the
+    /// keys.
     pub fn enroll_group(&self, name: &str) -> Result<EnrollmentGroup, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.groups.get(&name.to_ascii_lowercase())?;
@@ -48,7 +50,7 @@ impl Emulator {
     /// Applies a whole seed, or nothing if one part of the seed is not valid.
     ///
     /// # Errors
-    /// [`SeedError`].
+    /// [`SeedError`] if the seed cannot be applied.
     pub fn apply_seed(&self, seed: &Seed) -> Result<SeedReport, SeedError> {
         let now = self.cloud.clock.now();
         self.cloud.store.change(|state| apply(state, seed, now))
@@ -114,7 +116,7 @@ impl Emulator {
     /// * the group of [`Builder::dev_keys`](crate::Builder::dev_keys)
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`] if no enrollment has a key for the device.
+    /// [`EnrollError::NotFound`] if none of these enrollments exists.
     pub fn vars(&self, registration_id: &str) -> Result<Vec<(&'static str, String)>, EnrollError> {
         let key = self.cloud.store.read(|state| {
             if let Some(entry) = state.individuals.get(&registration_id.to_ascii_lowercase()) {

@@ -9,7 +9,7 @@ impl Emulator {
     /// fault of the first call, the second event gets the fault of the second call, and so on.
     ///
     /// # Errors
-    /// [`UnfitFault`] if the fault cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen at `point`.
     pub fn fault(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.cloud.faults.plain(point, fault, Some(1))
     }
@@ -17,7 +17,7 @@ impl Emulator {
     /// Applies a fault to every event at `point`. The faults of [`Emulator::fault`] come first.
     ///
     /// # Errors
-    /// [`UnfitFault`] if the fault cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen at `point`.
     pub fn fault_always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.cloud.faults.plain(point, fault, None)
     }

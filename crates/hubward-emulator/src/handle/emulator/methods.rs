@@ -8,10 +8,11 @@ impl Emulator {
     /// `{device}/{module}`.
     ///
     /// # Errors
-    /// [`InvokeError`]. A response with an error status is not an error.
+    /// [`InvokeError`] if the emulator returns no response of the device. If the device responds with an error status,
+    /// this method returns the response and not an error.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the response. The device may already have received the call.
+    /// If the future is dropped, the response is lost. The device may already have received the call.
     pub async fn invoke_method(
         &self,
         hub: &str,

@@ -26,7 +26,8 @@ impl Emulator {
     /// does not change it.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if the device does not exist.
+    /// [`EnrollError`] if the service would not accept the id, if the hub or the device does not exist, or if the
+    /// system provides no random numbers for the keys.
     pub fn add_module(&self, hub: &str, device_id: &str, module_id: &str) -> Result<SharedKey, EnrollError> {
         ModuleId::new(module_id)?;
         let client_id = format!("{device_id}/{module_id}");

@@ -58,7 +58,7 @@ impl Emulator {
     /// device requests its twin.
     ///
     /// # Errors
-    /// [`SeedError`]; nothing has been applied.
+    /// [`SeedError`] if an object is not valid. Nothing is then imported.
     pub fn import(&self, seed: &Seed) -> Result<SeedReport, SeedError> {
         maintenance::import(&self.cloud, seed)
     }
@@ -69,8 +69,8 @@ impl Emulator {
     /// Telemetry offsets continue. Scripted faults and the clock do not change.
     ///
     /// # Errors
-    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. Everything else is reset in
-    /// this case.
+    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. The reset itself is still done,
+    /// but no part of the seed is applied.
     pub fn reset(&self) -> Result<(), SeedError> {
         maintenance::reset(&self.cloud)
     }

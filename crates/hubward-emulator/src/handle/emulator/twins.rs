@@ -20,7 +20,7 @@ impl Emulator {
     /// If the device is connected and subscribes to changes, the hub notifies it.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing is changed then.
+    /// [`TwinProblem`] if the twin cannot be changed. Nothing is then changed.
     pub fn patch_desired(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "desired")?);
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
@@ -33,7 +33,7 @@ impl Emulator {
     /// contains all new properties, and `null` for each removed property.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing is changed then.
+    /// [`TwinProblem`] if the twin cannot be changed. Nothing is then changed.
     pub fn replace_desired(&self, hub: &str, device_id: &str, desired: Value) -> Result<u64, TwinProblem> {
         let change = Change::Replace(object(desired, "desired")?);
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
@@ -42,7 +42,7 @@ impl Emulator {
     /// Merges a patch into the tags. Returns the new version of the twin. Devices cannot see tags.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing is changed then.
+    /// [`TwinProblem`] if the twin cannot be changed. Nothing is then changed.
     pub fn patch_tags(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "tags")?);
         self.change_twin(hub, device_id, Some(&change), None).map(|(_, version)| version)
