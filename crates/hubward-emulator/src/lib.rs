@@ -70,7 +70,7 @@ pub use state::model::{
     DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
     SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
 };
-/// Writes a file atomically, and replaces the file if it exists. Only the owner can read the file. The program `hubward`
+/// Writes a file atomically. Replaces the file if it exists. Only the owner can read the file. The program `hubward`
 /// uses this function.
 #[doc(hidden)]
 pub use state::new_file::replace as replace_file;

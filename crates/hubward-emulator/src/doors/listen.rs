@@ -9,8 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 /// limit.
 const BACKLOG: u32 = 4096;
 
-/// Maximum number of attempts to find a port that is free on all addresses. The emulator searches for one if the
-/// requested port is 0.
+/// Maximum number of attempts to bind all addresses if the requested port is 0. Each attempt tries another free port.
 const ATTEMPTS: u32 = 20;
 
 /// No listener could be bound.
@@ -28,7 +27,8 @@ pub(crate) enum BindError {
     NoAddress,
 }
 
-/// Binds `port` on all addresses. If `port` is 0, binds a free port, which is the same on all addresses.
+/// Binds `port` on all addresses. If `port` is 0, lets the system choose a free port, and binds this port on all
+/// addresses.
 ///
 /// If the machine has no IPv6, skips the IPv6 addresses, provided that an earlier address in the list is bound.
 pub(crate) fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {

@@ -122,7 +122,7 @@ impl Builder {
     /// Sets the address of the admin port. By default, the admin port has the addresses 127.0.0.1 and ::1.
     ///
     /// The admin port requires no password and returns every key. If `address` is not a loopback address, every client
-    /// that can reach it can control the emulator.
+    /// that can reach the address can control the emulator.
     #[cfg(feature = "admin")]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
         self.admin_address = Some(address);

@@ -71,7 +71,7 @@ impl EnrollmentGroup {
         &self.name
     }
 
-    /// The primary key of the group. The keys of the group's devices are derived from it.
+    /// Returns the primary key of the group. The keys of the group's devices are derived from this key.
     #[must_use]
     pub const fn primary_key(&self) -> &SharedKey {
         &self.keys.primary
@@ -83,13 +83,13 @@ impl EnrollmentGroup {
         &self.keys.secondary
     }
 
-    /// The key of a device of this group, derived from the primary key.
+    /// Returns the key of a device of this group. The key is derived from the primary key of the group.
     #[must_use]
     pub fn device_key(&self, registration_id: &str) -> SharedKey {
         self.keys.primary.derive(registration_id)
     }
 
-    /// The settings of a device of this group as environment variables; see [`Enrollment::vars`].
+    /// Returns the settings of a device of this group as environment variables. See [`Enrollment::vars`].
     #[must_use]
     pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(registration_id, &self.device_key(registration_id))
@@ -108,7 +108,7 @@ macro_rules! settings {
             self
         }
 
-        /// Sets how DPS selects a hub; the default is `hashed`.
+        /// Sets how DPS selects a hub. The default is `hashed`.
         ///
         /// The emulator supports neither `geoLatency` nor `custom`. With one of these policies, registrations fail.
         pub fn allocation(mut self, policy: AllocationPolicy) -> Self {

@@ -154,8 +154,8 @@ impl Builder {
     }
 }
 
-/// The disk of an emulator that is starting; `None` if its state is in memory. Dropping this value closes the disk. If
-/// the start fails or is cancelled, this releases the data directory.
+/// The disk of an emulator that is starting; `None` if its state is in memory. If the start fails or is cancelled,
+/// dropping this value closes the disk and releases the data directory.
 struct Opened {
     disk: Option<Disk>,
 }

@@ -143,8 +143,8 @@ impl Paced {
     }
 }
 
-/// Sets the valid headers in `headers`. Replaces existing headers of the same name. Ignores invalid headers, and
-/// headers for the length of the body.
+/// Adds headers to a response. Replaces existing headers of the same name. Ignores invalid headers, `Content-Length`
+/// and `Transfer-Encoding`.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     for (name, text) in headers {
         if let Some((name, value)) = header(name, text) {

@@ -24,8 +24,8 @@ pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, Too
     in_time(read_within(body, max, true)).await
 }
 
-/// Reads a body and discards it. The caller then refuses the request. Without this, a client that is still sending its
-/// body might not read the refusal.
+/// Reads a body and discards it, so that the client can read the refusal that the caller then sends. A client that is
+/// still sending its body might not read a response.
 pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
@@ -40,7 +40,7 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
 
 /// Reads a body of at most `max` bytes. Returns [`TooLarge`] for a larger body.
 ///
-/// Reads and discards up to [`READ_BEYOND`] further bytes before it returns [`TooLarge`]. Otherwise a client that is
+/// If the body is larger, first reads and discards up to [`READ_BEYOND`] further bytes. Otherwise a client that is
 /// still sending might not read the response. If the client announces an even larger body, reads nothing.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);

@@ -58,7 +58,8 @@ where
     }
 }
 
-/// Answers one request. If the request is complete and allowed, the connection holds a slot while it answers.
+/// Answers one request. The connection holds a slot from the time when the request is complete and allowed until the
+/// response is ready.
 async fn answer(
     cloud: &Arc<Cloud>,
     entry: &Arc<ConnectionEntry>,

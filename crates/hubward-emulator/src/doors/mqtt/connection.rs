@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.max = max;
     }
 
-    /// Limits the output to the queued packets and `bytes` more bytes. The connection ends when the limit is reached.
+    /// Lets the connection send the queued packets and `bytes` more bytes. Sending more ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(self.output.len().saturating_add(bytes));
     }

@@ -70,8 +70,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject contains a part of the key's hash. If the certificate belongs to another key, the two subjects
-        // differ, and clients cannot verify the leaf certificates.
+        // The subject contains a part of the key's hash. If the certificate belongs to another key, its subject differs
+        // from the issuer of the leaf certificates, and clients cannot verify the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 

@@ -64,8 +64,10 @@ impl Emulator {
         })
     }
 
-    /// Closes the connection of a device or of a module `{device}/{module}`, for example to simulate that the hub moves
-    /// the device to another node. The device may reconnect at once. Returns whether the device was connected.
+    /// Closes the connection of a device, or of a module if `device_id` is `{device}/{module}`. A real hub does this
+    /// when it moves a device to another node.
+    ///
+    /// The device may reconnect at once. Returns whether the device was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
         self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), EndReason::Dropped))
     }

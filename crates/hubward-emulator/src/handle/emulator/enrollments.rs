@@ -59,7 +59,7 @@ impl Emulator {
     /// Disables an individual enrollment. The identity of the device at a hub does not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn disable(&self, registration_id: &str) -> Result<(), EnrollError> {
         self.set_enrollment(registration_id, ProvisioningStatus::Disabled)
     }
@@ -67,7 +67,7 @@ impl Emulator {
     /// Enables an individual enrollment.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn enable(&self, registration_id: &str) -> Result<(), EnrollError> {
         self.set_enrollment(registration_id, ProvisioningStatus::Enabled)
     }
@@ -75,7 +75,7 @@ impl Emulator {
     /// Deletes an individual enrollment. The registration record and the identity of the device at a hub do not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn delete(&self, registration_id: &str) -> Result<(), EnrollError> {
         let removed =
             self.cloud.store.change(|state| state.individuals.remove(&registration_id.to_ascii_lowercase()).is_some());
@@ -85,7 +85,7 @@ impl Emulator {
     /// Disables a group.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn disable_group(&self, name: &str) -> Result<(), EnrollError> {
         self.set_group(name, ProvisioningStatus::Disabled)
     }
@@ -93,7 +93,7 @@ impl Emulator {
     /// Enables a group.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn enable_group(&self, name: &str) -> Result<(), EnrollError> {
         self.set_group(name, ProvisioningStatus::Enabled)
     }
@@ -101,7 +101,7 @@ impl Emulator {
     /// Deletes a group. The registration records and the identities of its devices at hubs do not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn delete_group(&self, name: &str) -> Result<(), EnrollError> {
         let removed = self.cloud.store.change(|state| state.groups.remove(&name.to_ascii_lowercase()).is_some());
         found(removed, name)

@@ -54,8 +54,8 @@ impl Emulator {
     /// The seed of [`Builder::seed`](crate::Builder::seed) has another rule: it does not replace existing twins,
     /// statuses and records.
     ///
-    /// If the import changes a device, the hub closes the connections of the device. After it has reconnected, the
-    /// device requests its twin.
+    /// If the import changes a device, the hub closes the connections of the device. The device then reconnects and
+    /// requests its twin.
     ///
     /// # Errors
     /// [`SeedError`] if an object is not valid. Nothing is then imported.
@@ -64,7 +64,7 @@ impl Emulator {
     }
 
     /// Deletes the state and closes every device connection. Keeps the certificate authority and the keys of policies.
-    /// If the emulator was started with development keys or a seed, applies these again.
+    /// If the emulator was started with development keys or a seed, applies the development keys or the seed again.
     ///
     /// Telemetry offsets continue. Scripted faults and the clock do not change.
     ///

@@ -17,7 +17,7 @@ impl Emulator {
     /// Merges a patch into the desired properties and returns the new version of the desired properties. The value
     /// `null` removes a property. Properties that the patch does not contain do not change.
     ///
-    /// If the device is connected and subscribes to changes, the hub notifies it.
+    /// If the device is connected and has subscribed to changes, the hub sends the patch to the device.
     ///
     /// # Errors
     /// [`TwinProblem`] if the twin cannot be changed. Nothing is then changed.

@@ -56,7 +56,7 @@ impl Route {
     fn parse(path: &str) -> Option<Self> {
         let decode = |it: &str| {
             let name = percent_decode_str(it).decode_utf8().ok()?.into_owned();
-            // A device id that contains `/` would name a module.
+            // A device id with `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let segments: Vec<&str> = path.split('/').collect();

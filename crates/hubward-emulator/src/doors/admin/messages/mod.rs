@@ -38,7 +38,7 @@ impl Target {
         let mut segments = path.strip_prefix("/messages/")?.split('/');
         let mut name = || {
             let name = percent_decode_str(segments.next()?).decode_utf8().ok()?.into_owned();
-            // A device id that contains `/` would name a module.
+            // A device id with `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let (hub, device) = (name()?, name()?);

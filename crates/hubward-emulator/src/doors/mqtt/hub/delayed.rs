@@ -1,11 +1,11 @@
-//! Packets to a device that a scripted fault delays. They are acknowledgements and publishes.
+//! Acknowledgements and publishes to a device that a scripted fault delays.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-/// Maximum delay: a year, which is longer than any connection lasts. Adding it to an `Instant` cannot overflow.
+/// Maximum delay: a year. No connection lasts longer, and adding a year to an `Instant` does not overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Maximum number of held acknowledgements: the number of packet ids that a client can use.
@@ -85,7 +85,7 @@ impl Delayed {
     }
 }
 
-/// Returns the time that is `time` from now. A duration of more than a year counts as a year.
+/// Returns the current time plus `time`, but adds at most [`LONGEST`].
 fn due_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }

@@ -42,9 +42,9 @@ impl HubSession<'_> {
 
     /// Handles a PUBACK. Returns whether the packet id belongs to the range for cloud-to-device messages.
     ///
-    /// If the PUBACK completes a message, wakes the main loop, because the next message may now be delivered.
+    /// If the PUBACK completes a message, wakes the main loop to deliver the next message.
     ///
-    /// Ignores a PUBACK if an earlier message is not acknowledged yet.
+    /// Ignores the PUBACK if no message in flight has its packet id, or if an earlier message is not acknowledged yet.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
     /// RequestAckPairProcessor.cs.

@@ -17,12 +17,12 @@ const WINDOW: usize = 16;
 /// The first packet id of the publishes in an [`Outbox`]. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting publishes for which a response can still be queued; [`ANSWER_BYTES`] limits their size in
-/// bytes.
+/// Maximum number of waiting publishes. If it is reached, a response ends the connection. [`ANSWER_BYTES`] limits the
+/// size of the waiting publishes in the same way.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of waiting publishes for which a notice can still be queued. The outbox drops further notices.
+/// Maximum number of waiting publishes for a notice. If it is reached, the outbox drops the notice.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.

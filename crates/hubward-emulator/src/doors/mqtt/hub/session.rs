@@ -29,7 +29,7 @@ use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, Push, Session, Subscriptions};
 
-/// Serves a connection whose user name is not one for DPS.
+/// Serves a connection to a hub. If the user name of a CONNECT does not select DPS, it selects a hub.
 pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,
