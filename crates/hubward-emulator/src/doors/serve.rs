@@ -72,8 +72,8 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // Usually the client does not trust the emulator's CA. Only this event tells the operator about the
-                // problem.
+                // In most cases, the client does not trust the emulator's CA. This event is the only report of a failed
+                // handshake.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");

@@ -202,7 +202,8 @@ impl Builder {
         self
     }
 
-    /// Sets the number of polls that DPS answers with `assigning`. The next poll gets the result. The default is 1.
+    /// Sets how many polls of a registration DPS answers with `assigning`. The next poll gets the result. The default
+    /// is 1.
     pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
         self.polls_before_assigned = polls;
         self
@@ -218,8 +219,8 @@ impl Builder {
     /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
     /// 10,000. If this number is reached, a further connection waits until a served connection ends or becomes idle.
     ///
-    /// Connections that have not sent a complete request and authenticated are not served yet, so they do not count.
-    /// Their maximum number is the same, but at most 2,048.
+    /// A connection counts only after it has sent a complete request and has authenticated. The maximum number of all
+    /// other connections is the same, but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -269,7 +270,8 @@ impl Builder {
     }
 
     /// Sets what happens when a client subscribes to a filter that the emulator does not accept. With `true`, the
-    /// emulator ends the connection. With `false`, which is the default, it refuses only the filter (SUBACK 0x80).
+    /// emulator ends the connection. With `false`, which is the default, the emulator refuses only the filter (SUBACK
+    /// 0x80).
     ///
     /// Microsoft engineers have said that the services end the connection. No public trace shows this.
     ///

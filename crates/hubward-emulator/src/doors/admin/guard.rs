@@ -60,14 +60,13 @@ impl Blocked {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A web page cannot use a host name that looks like an address. A request with an address in `Host` is
-        // therefore safe.
+        // A web page cannot use an address as its own host name. A request with an address in `Host` is therefore safe.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks the headers of a request. `page` is true if the request is for the portal's page. Other sites may link to
-    /// this page, so more requests for it are allowed.
+    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. A browser may then
+    /// follow a link from another site.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -111,7 +110,8 @@ fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     match single(&head.headers, "sec-fetch-site") {
         None if head.headers.contains_key("sec-fetch-site") => Err(Blocked::Origin),
         None | Some("same-origin" | "none") => Ok(()),
-        // A user may follow a link to the page. Other sites may not show the page in a frame.
+        // A user may follow a link from another site to the portal, but another site may not show the portal in a
+        // frame.
         Some(_) if page && is_navigation(head) => Ok(()),
         Some(_) => Err(Blocked::Origin),
     }

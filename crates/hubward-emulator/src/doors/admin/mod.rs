@@ -32,8 +32,8 @@ use crate::doors::http::{Aborted, Pace, Paced, Reply, Timed, flushed, reply, val
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
-/// Headers of every response. They forbid frames, caches, and use by pages of other origins. The portal sets stricter
-/// values for its own files.
+/// Headers of every response. They forbid frames, caches, and use by pages of other origins. The files of the portal
+/// have stricter values.
 const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -50,8 +50,8 @@ const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The 
                      /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
                      /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
-/// Maximum number of connections that the admin port serves at a time. The maximum number of pending connections has
-/// the same value.
+/// Maximum number of connections that the admin port serves at a time. The maximum number of pending connections is the
+/// same.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Number of pending connections to evict when no file descriptors are left.
@@ -60,8 +60,8 @@ const EVICTED_AT_ONCE: usize = 16;
 /// Maximum number of streams. This number is lower than [`CONNECTIONS_MAX`], so streams cannot take all slots.
 const STREAMS: usize = 128;
 
-/// Maximum number of imports that the admin port receives at a time. It refuses further imports, because it holds each
-/// import in memory.
+/// Maximum number of imports that the admin port receives at a time. The admin port refuses further imports, because
+/// each import needs memory.
 const UPLOADS: usize = 4;
 
 /// How long a client may leave a response unread.
@@ -176,8 +176,8 @@ impl Admin {
         Ok(reply)
     }
 
-    /// Dispatches a request by its path. Errors about devices have the format of the service. Errors below `/api/` are
-    /// JSON. All other errors are text.
+    /// Dispatches a request by its path. Below `/dps`, `/hubs/` and `/messages/`, errors have the format of the
+    /// service. Below `/api/`, errors are JSON. At every other path, errors are text.
     async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Aborted> {
         let cloud = &self.cloud;
         if let Some(file) = page {
@@ -202,7 +202,7 @@ impl Admin {
         }
     }
 
-    /// A response that streams a feed. Refuses the request if too many streams are open.
+    /// Returns a response that streams a feed. Refuses the request if too many streams are open.
     fn stream(&self, feed: impl Feed, shape: Shape, restarted: bool, content_type: &str) -> Result<Reply, Failure> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::busy())?;
         let stream = Stream::new(feed, shape, restarted, self.cloud.closing.subscribe(), permit);

@@ -12,7 +12,7 @@ use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::state::disk::StateLost;
 use crate::state::store::Store;
 
-/// Maximum size of the first packet, in bytes. A CONNECT with long names and a will has fewer bytes. This limit bounds
+/// Maximum size of the first packet, in bytes. It is enough for a CONNECT with long names and a will. This limit bounds
 /// the memory that a client can use before it authenticates.
 const CONNECT_MAX: usize = 72 * 1024;
 

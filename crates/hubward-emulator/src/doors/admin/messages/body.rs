@@ -22,7 +22,7 @@ pub(super) const INPUT_OF_DEVICE: &str =
 struct Body {
     body: Option<String>,
     body_base64: Option<String>,
-    /// `null` as the value adds a property without a value.
+    /// The properties by name. The value `null` stands for a property without a value.
     #[serde(default)]
     properties: BTreeMap<String, Option<String>>,
     message_id: Option<String>,

@@ -21,7 +21,7 @@ use crate::services::api::hub::{Form, Problem};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 
-/// Maximum size of a body, in bytes. The largest message fits even if every character is escaped in JSON.
+/// Maximum size of a body, in bytes. This is enough for the largest message, even if JSON escapes every character.
 const BODY_MAX: usize = 512 * 1024;
 
 /// The device or module that a path names.
