@@ -176,8 +176,8 @@ impl Admin {
         Ok(reply)
     }
 
-    /// Dispatches a request by its path. Below `/dps`, `/hubs/` and `/messages/`, errors have the format of the
-    /// service. Below `/api/`, errors are JSON. At every other path, errors are text.
+    /// Dispatches a request by its path. Errors of the service APIs and of `/messages/` have the format of the service.
+    /// Errors below `/api/` are JSON. All other errors are text.
     async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Aborted> {
         let cloud = &self.cloud;
         if let Some(file) = page {

@@ -47,7 +47,7 @@ impl Emulator {
         EnrollmentGroupBuilder::new(&self.cloud, name.into())
     }
 
-    /// Applies a whole seed, or nothing if one part of the seed is not valid.
+    /// Applies a seed. If one part of the seed is not valid, applies nothing.
     ///
     /// # Errors
     /// [`SeedError`] if the seed cannot be applied.
