@@ -117,7 +117,7 @@ function sending(hub, id) {
       h("span", { class: "id" }, it.messageId),
       h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
       h("span", { class: "dim" }, `since ${when(it.enqueuedTimeUtc)}, until ${when(it.expiryTimeUtc)}`)))));
-    // The emulator reports no event when a message is completed, so the page polls.
+    // There is no event for a completed message, so the page polls.
     clearTimeout(timer);
     if (messages.length > 0 && waiting.isConnected) timer = setTimeout(poll, 2000);
   }

@@ -10,8 +10,8 @@ export class ApiError extends Error {
 }
 
 /**
- * Sends a request. The answer contains the body as text. If the body is JSON, the answer also contains the parsed
- * value.
+ * Sends a request and returns the answer: `status`, `headers`, the body as `text`, and the parsed body as `json` if the
+ * body is JSON. Throws an ApiError if the emulator refuses the request or does not answer.
  */
 export async function request(method, path, { body, headers, signal } = {}) {
   const sent = { Accept: "application/json", ...headers };
@@ -80,8 +80,11 @@ function parsed(text) {
 }
 
 /**
- * Parses the body of an error. DPS sends a code and a message. A hub sends a text with a name and a message. If the
- * error is about a method, this text is JSON with a code and a message.
+ * Creates an ApiError from the body of an error. There are three formats:
+ *
+ * - DPS sends JSON with a code and a message.
+ * - A hub sends JSON with a `Message`, which contains a name and a text.
+ * - If the error is about a method, the hub's `Message` is JSON with a code and a message.
  */
 function refusal(status, text, json) {
   const [, name, detail] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];

@@ -41,7 +41,7 @@ const title = ({ section, path }) => {
   return `${titles.join(" · ")} · `;
 };
 
-/** Creates new panes. They contain nothing of the previous section. */
+/** Replaces the panes of the previous section by empty ones. */
 function panes(name) {
   const list = h("section", { id: "list", class: "pane", "aria-label": LABELS[name] });
   const detail = h("section", { id: "detail", class: "pane", "aria-label": "Details" });
@@ -130,7 +130,7 @@ async function main() {
   let known = false;
   on("restart", (why) => {
     say(`${why} The page shows the new state.`);
-    // The page may show an outdated state, so it creates the section again.
+    // The section may show old state, so the page creates the section again.
     shown.section?.dispose?.();
     shown = { name: null, section: null };
     route();
@@ -155,12 +155,12 @@ async function main() {
       begin();
     });
   }
-  // The user may return to the address without a section.
+  // The user may open an address without a section later.
   window.addEventListener("hashchange", () => here().section === "" && begin());
 }
 
 /**
- * Returns whether no device exists and no device has registered yet. If this is true, the page opens the quickstart.
+ * Returns true if no device exists and no device has registered yet. The page then opens the quickstart.
  */
 const nothingYet = () => live.status.hubs.every((it) => it.devices === 0) && live.status.dps.registrations === 0;
 

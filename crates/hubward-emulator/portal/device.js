@@ -1,4 +1,4 @@
-// The view of one device or module. It has its facts, and a tab for each kind of action.
+// The view of one device or module. It shows the properties of the device, and has a tab for each kind of action.
 
 import { act } from "./act.js";
 import { admin, hub as api, read, readIfThere, request, segments } from "./api.js";
@@ -17,7 +17,7 @@ const TABS = [
   ["overview", "Overview"], ["telemetry", "Telemetry"], ["twin", "Twin"], ["act", "Call and send"], ["faults", "Faults"],
 ];
 
-/** Creates the pane of one device. The returned `show` selects the device and the tab. */
+/** Creates the pane of one device. The caller selects the device and the tab with the returned function `show`. */
 export function device({ detail }) {
   let current = null;
   let content = null;
@@ -163,7 +163,7 @@ export function device({ detail }) {
     return event.id === id || event.id?.startsWith(`${id}/`) || (!event.hub && event.id?.toLowerCase() === id.toLowerCase());
   };
 
-  /** Reads the device again. Does not change a text that the user is editing. */
+  /** Reads the device again and updates the pane. Does not change a text that the user is editing. */
   async function again() {
     if (!current) return;
     const { hub, id, tab } = current;

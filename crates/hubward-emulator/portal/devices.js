@@ -1,4 +1,4 @@
-// The section with the devices of a hub. It shows them page by page, with the selected device beside them.
+// The section with the devices of a hub, page by page. The details of the selected device are beside the list.
 
 import { hub as api, page, readIfThere, request } from "./api.js";
 import { device } from "./device.js";
@@ -52,8 +52,8 @@ export function devices({ list, detail, narrow }) {
   }
 
   /**
-   * Sends one query at a time, so no answer can overtake another. If a reload is already queued, does not queue another
-   * one.
+   * Queues a query. The page sends one query at a time, so the answers arrive in the order of the queries. If `anew` is
+   * true and a reload is already queued, returns the promise of the queued reload.
    */
   function load(anew) {
     if (anew && waiting) return waiting;
@@ -82,7 +82,7 @@ export function devices({ list, detail, narrow }) {
     draw();
   }
 
-  /** Appends rows until the page is full. After that, shows the next page. */
+  /** Loads more rows. Appends them to the list, or replaces a list that is already full. */
   function onward() {
     if (state.items.length < MOST) return load(false);
     return from(state.next);

@@ -2,7 +2,7 @@
 
 import { field, fill, h, unique } from "./dom.js";
 
-/** Opens a dialog. Calls `body` with a function; this function closes the dialog. */
+/** Opens a dialog. `body` creates the contents; its parameter is a function that closes the dialog. */
 export function open(title, body, { wide = false } = {}) {
   const heading = unique("title");
   const dialog = h("dialog", { "aria-labelledby": heading, class: wide ? "wide" : null });
@@ -40,8 +40,8 @@ function inside(dialog, { clientX, clientY }) {
 }
 
 /**
- * Asks the user to type the name of the object, and then calls `work(extra)` to delete the object. If `work` fails, the
- * dialog shows the error. `options` contains `[name, label]` for each check box.
+ * Asks the user to type the name of the object, and then calls `work` to delete the object. If `work` fails, the dialog
+ * shows the error. Each `[name, label]` in `options` adds a check box to the dialog.
  */
 export function confirmByName({ title, text, name, verb = "Delete", options = [], work }) {
   open(title, (close) => {

@@ -3,8 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Creates an element. `props` can contain `class`, `on` (handlers by event), `data` (data-*), and attributes. It can
- * also contain properties that cannot be set as attributes (`value`, `checked`). Omits null and false values.
+ * Creates an element. `props` contains attributes, event handlers (`on`), and `data-*` attributes (`data`). It can also
+ * contain the properties `value`, `checked`, `disabled` and `open`. Ignores null and false.
  */
 export function h(tag, props, ...children) {
   const element = document.createElement(tag);
@@ -30,7 +30,7 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Returns a name that is unique in the page. Use it as an `id` and in references to this `id`. */
+/** Returns a name that is unique in the page, for an `id` and for references to this `id`. */
 export function unique(prefix) {
   counter += 1;
   return `${prefix}-${counter}`;
@@ -61,7 +61,7 @@ export function select(options, chosen, props) {
   return h("select", props, choices);
 }
 
-/** Creates a mark that shows a state by a shape and a word. The colour adds no information. */
+/** Creates a mark that shows a state by a shape and a word. The colour only repeats the state. */
 export function mark(kind, text, extra) {
   const shape = document.createElementNS(SVG, "svg");
   shape.setAttribute("viewBox", "0 0 10 10");
@@ -136,7 +136,7 @@ export function say(text, kind = "info") {
 }
 let silence = 0;
 
-/** Creates the click handler of a button. Ignores clicks while `work` runs. Shows the error if `work` fails. */
+/** Returns a click handler that runs `work`. Ignores clicks while `work` runs. If `work` fails, shows the error. */
 export function action(work) {
   return async (event) => {
     const button = event.currentTarget;

@@ -1,11 +1,13 @@
-// A text area for JSON. If the JSON has an error, shows its line and column, and a button that moves the cursor there.
+// A text area for JSON. For an error, shows the line and column, and a button that moves the cursor to the error.
 
 import { field, fill, h, unique } from "./dom.js";
 import { parse, parseObject } from "./json.js";
 
 /**
- * `any` is true if values other than objects are allowed. `empty` is the value of an empty text. After each change, the
- * editor calls `changed` with the value. If the text is not valid JSON, it calls `changed` with `undefined`.
+ * Creates an editor. If `any` is true, every JSON value is allowed, otherwise only objects. `empty` is the value of an
+ * empty text.
+ *
+ * After each change, the editor calls `changed` with the value, or with `undefined` if the text is not valid.
  */
 export function editor({ label, value = "", rows = 10, any = false, empty, changed }) {
   const problem = h("p", { class: "problem", id: unique("problem"), "aria-live": "polite" });

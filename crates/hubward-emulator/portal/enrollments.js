@@ -36,7 +36,7 @@ export function enrollments({ list, detail, narrow }) {
     if (search.value) everything().catch((error) => say(error.message, "error"));
   });
 
-  /** Sends one query at a time. Otherwise two queries with the same continuation could show a page twice. */
+  /** Queues a load. Two loads at the same time could read the same page, which would then be shown twice. */
   function load(anew) {
     const work = queue.then(() => (gone ? null : ask(anew)));
     queue = work.catch(() => {});
@@ -202,7 +202,7 @@ export function enrollments({ list, detail, narrow }) {
       load(true).catch((error) => say(error.message, "error"));
       const [route, ...id] = state.chosen?.split("/") ?? [];
       const same = id.join("/").toLowerCase() === event.id?.toLowerCase();
-      // While the focus is in the details, they do not change, because the user may be reading or copying text there.
+      // Does not change the details while they have the focus: the user may be reading or copying text.
       if (route && same && !detail.contains(document.activeElement)) show({ path: [route, id.join("/")] });
     });
   });

@@ -1,5 +1,5 @@
-// Fault injection. The user selects the fault, the device, and how often the fault happens. The section also shows the
-// faults that have happened.
+// Fault injection. The user selects a fault, a device, and how often the fault happens. The section also lists the
+// events of faults.
 
 import { admin, hub as api, read, request } from "./api.js";
 import { eventRow } from "./activity.js";
@@ -40,7 +40,7 @@ function panel(left, right, device) {
   const happened = h("ul", { class: "rows events", "aria-label": "Events of faults" });
   const clock = h("div", { class: "actions" });
   let inputs = {};
-  /** All points. Each point has a list of the faults that the emulator accepts there. */
+  /** All points. Each point contains a list of the faults that are possible at this point. */
   let points = [];
 
   function adapt() {
@@ -285,7 +285,7 @@ const seconds = (label, value) => ({ seconds: number(label, value, 0, 86400, "an
 const inMillis = ({ seconds: those }) => ({ millis: Math.round(those * 1000) });
 const shown = (millis) => `${millis / 1000} s`;
 
-/** The texts and the parameters of each fault. The list of possible faults at a point comes from the emulator. */
+/** The text and the parameters of each fault. The emulator, not this table, decides which faults are possible. */
 const FAULTS = {
   Cut: { text: "the connection closes" },
   CutAfter: { text: "the connection closes after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection closes after ${count(it.bytes, "byte")}` },

@@ -21,7 +21,7 @@ export function parseObject(text) {
   return value;
 }
 
-/** Reads any JSON value. Throws a JsonError if the text is not valid or if a name occurs twice in an object. */
+/** Parses a JSON value. Throws a JsonError if the text is not valid, or if a name occurs twice in an object. */
 export function parse(text) {
   let at = 0;
   const fail = (message, offset = at) => {

@@ -1,5 +1,5 @@
-// The settings that connect a program to this emulator as a device, for each language. The page hides the key, but the
-// Copy button copies the real key.
+// Shell commands and code that let a program connect to this emulator as a device. The page shows a mask instead of the
+// key, but the Copy button copies the real key.
 
 import { action, field, fill, h, roving, say, unique } from "./dom.js";
 import { MASK } from "./format.js";
@@ -59,7 +59,7 @@ export function lines(registrationId, key) {
   );
 }
 
-/** Returns the lines for a device of a group. The key of the device is derived from the key of the group. */
+/** Creates a field for a registration id, and shows the lines for the device of a group that has this id. */
 export function derived(group, groupKey) {
   const place = h("div");
   const id = h("input", {
@@ -86,7 +86,8 @@ export function derived(group, groupKey) {
 }
 
 /**
- * Returns the key of a device: the HMAC-SHA256 of the registration id with the group's key, as the service documents.
+ * Derives the key of a device from the key of its group: the HMAC-SHA256 of the registration id. Throws an error if the
+ * browser does not allow cryptography on this page.
  */
 async function deviceKey(groupKey, registrationId) {
   if (!crypto.subtle) {
@@ -125,7 +126,7 @@ export function secret(label, value) {
   return h("span", { class: "secret-line" }, shown, copy, reveal);
 }
 
-/** Copies a text to the clipboard. `navigator.clipboard` exists only on HTTPS pages and pages of this machine. */
+/** Copies a text to the clipboard. `navigator.clipboard` exists only on pages of HTTPS and of this machine. */
 export async function copyText(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);
@@ -156,7 +157,8 @@ function variables(registrationId, key) {
 }
 
 /**
- * Returns the value of HUBWARD_CONNECT_TO. It redirects connections from the services' ports to the emulator's ports.
+ * Returns the value of HUBWARD_CONNECT_TO. This variable makes hubward connect to the emulator's ports instead of the
+ * services' ports.
  */
 function connectTo({ mqtt, https }) {
   const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;

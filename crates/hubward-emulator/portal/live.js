@@ -1,4 +1,4 @@
-// The connection to the emulator. It keeps the status and the events, and whether the emulator answers.
+// The page's connection to the emulator. This file keeps the emulator's status and events, and whether it answers.
 
 import { read } from "./api.js";
 
@@ -22,9 +22,13 @@ export const live = {
 };
 
 /**
- * Adds a listener and returns a function that removes the listener. The types are: `event` (a new event), `past` (an
- * earlier event), `state` (the connection is lost or restored), `status` (a new status), and `restart` (another
- * emulator answers, or all state has changed).
+ * Adds a listener for a type of notification. Returns a function that removes the listener. The types are:
+ *
+ * - `event`: a new event.
+ * - `past`: an event from before the page connected.
+ * - `state`: the connection is lost or restored.
+ * - `status`: a new status.
+ * - `restart`: any state may have changed, so the page must load everything again.
  */
 export function on(type, listener) {
   const those = listeners.get(type) ?? listeners.set(type, new Set()).get(type);
@@ -42,11 +46,11 @@ export async function refresh() {
   tell("status");
 }
 
-/** Connects. Reconnects whenever the connection is lost. The promise resolves after the first attempt. */
+/** Connects, and reconnects whenever the connection is lost. The promise resolves after the first attempt. */
 export async function start() {
   document.addEventListener("visibilitychange", () => {
-    // A hidden page closes its connection. A browser opens at most six connections to one host, in all its windows
-    // together.
+    // A hidden page closes its connection, because a browser opens at most six connections to one host. All windows
+    // share these connections.
     if (document.hidden) stop();
     else connect();
   });
@@ -74,11 +78,11 @@ async function connect() {
     tell("status");
     const anew = next === null || known !== status.started;
     if (anew) {
-      // Also reads a page of earlier events, so that the user can see the history.
+      // Also reads some earlier events, which the page shows as history.
       next = Math.max(0, status.events - HISTORY);
       live.events = [];
     }
-    // Events may have happened while the page was hidden. These events count as new, so every section updates.
+    // After a reconnect, the events since the last received one count as new, so every section updates.
     follow(anew ? status.events : next, known !== undefined && known !== status.started);
   } catch {
     if (mine !== attempt) return;
@@ -100,7 +104,7 @@ function follow(first, restarted) {
     next = event.seq + 1;
     live.events.push(event);
     if (live.events.length > HISTORY) live.events.splice(0, live.events.length - HISTORY);
-    // Reports earlier events too, but sections need not reload for them.
+    // Sections do not reload for past events.
     tell(event.seq < first ? "past" : "event", event);
     if (event.seq < first) return;
     if (event.kind === "reset" || event.kind === "imported") {

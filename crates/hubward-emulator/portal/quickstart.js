@@ -1,4 +1,4 @@
-// The quickstart. One button creates an enrollment. The section shows the device when it registers.
+// The quickstart. A button creates an enrollment. When the device has registered, the section shows the device.
 
 import { dps, readIfThere, request } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
@@ -155,7 +155,7 @@ export function quickstart({ list, detail }) {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
       draw();
-      // If `device` is set, the button of this page created the enrollment. The page is then already up to date.
+      // If `device` is set, this page knows the enrollment already and need not load it.
       const made = event.kind === "enrollmentCreated" && !device;
       if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) load().catch((error) => say(error.message, "error"));
     }),

@@ -39,7 +39,7 @@ export function telemetryOf(body, hub, id) {
   return feed(body, hub, id, null);
 }
 
-/** Calls `opened` to show a message. Without `opened`, shows the message below its row. */
+/** Creates the list of messages. A click calls `opened`, or shows the message below its row if `opened` is null. */
 function feed(body, hub, id, opened) {
   const rows = h("ul", { class: "rows messages", "aria-label": "Messages, newest first" });
   const rove = roving(rows, "button.row");
@@ -96,7 +96,7 @@ function feed(body, hub, id, opened) {
       source?.close();
       source = null;
       tell();
-      // The event stream notices when the emulator is gone, and reconnects.
+      // Connects again. If this fails, the event stream (live.js) detects when the emulator answers again.
       setTimeout(() => !gone && !source && start(), 1000);
     };
     tell();
@@ -177,7 +177,7 @@ function feed(body, hub, id, opened) {
     redraw();
   }
 
-  /** Shows the state. A screen reader announces a new state once. It does not announce each change of the numbers. */
+  /** Shows the state and the counts. A screen reader announces only changes of the hint, not of the counts. */
   function tell() {
     const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
       : source ? mark("on", "live") : mark("off", "not connected");

@@ -24,7 +24,7 @@ export function twin(body, hub, id) {
   );
 
   function part(title, hint, take, wrap, version) {
-    /** The part of the twin, and the twin's ETag, at the time when the user began to edit. */
+    /** This part of the twin, and the ETag of the twin, from before the user began to edit. */
     let base = null;
     let etag = null;
     /** The latest twin. */
@@ -64,7 +64,7 @@ export function twin(body, hub, id) {
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      // The answer replaces the text, so the user cannot type while the page saves.
+      // Makes the text read-only while the page saves, because the answer replaces the text.
       edit.area.readOnly = true;
       try {
         await sent(patch(base, value));
@@ -86,9 +86,9 @@ export function twin(body, hub, id) {
         latest = await read(path);
         begin();
         const theirs = patch(before, base);
-        // The other client has changed other members. Saving again overwrites nothing.
+        // Another client has changed the twin, but not the members that the user changed. Saves again.
         if (!collide(mine, theirs)) continue;
-        // Keeps the change of the other client, and applies the user's changes to it.
+        // Another client has changed the same members. Applies the user's changes to the new twin.
         edit.write(pretty(patched(base, mine)));
         compare(edit.read());
         fill(note, mark("warn", "The twin was changed in the meantime: "), h("code", null, JSON.stringify(theirs)),
@@ -101,7 +101,7 @@ export function twin(body, hub, id) {
         h("div", { class: "part-head" }, h("h2", null, title), versionText),
         h("p", { class: "hint" }, hint),
         edit.element, preview, note, h("div", { class: "actions" }, save, revert)),
-      /** Shows the current twin. If the user is editing, keeps the text and shows a note if the twin has changed. */
+      /** Shows the twin `now`. While the user edits, keeps the text, and shows a note if this part has changed. */
       draw(now, saved) {
         const editing = base !== null && !saved && !revert.disabled;
         latest = now;
@@ -115,7 +115,7 @@ export function twin(body, hub, id) {
     return self;
   }
 
-  /** `saved` is the part that has just been saved. The text of the other part does not change. */
+  /** Shows the twin `now`. `saved` is the part that the user has just saved; its text is replaced. */
   function show(now, saved = null) {
     for (const it of parts) it.draw(now, it === saved);
     fill(reported, pretty(plain(now.properties.reported)));

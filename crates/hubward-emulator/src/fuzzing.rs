@@ -1,6 +1,7 @@
 //! Entry points for the fuzz targets of this repository. They are not part of the API.
 //!
-//! The parsers are private. Without this module, a fuzz target could reach them only over a network connection.
+//! The parsers are private. Without these entry points, a fuzz target would need a network connection to reach the
+//! parsers.
 
 use bytes::BytesMut;
 use serde_json::Value;
@@ -18,10 +19,11 @@ pub struct Read {
     pub again: Option<Vec<u8>>,
 }
 
-/// Decodes one packet of a client. Returns `Ok(None)` if the packet is incomplete, and `Err` if the decoder refuses it.
+/// Decodes one packet of a client. `most` is the maximum size of a packet in bytes. Returns `Ok(None)` if the packet is
+/// incomplete.
 ///
 /// # Errors
-/// The reason as text.
+/// The reason, as text, why the decoder refuses the packet.
 pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
     let mut buffer = BytesMut::from(bytes);
     let packet = decode(&mut buffer, most).map_err(|problem| problem.to_string())?;
@@ -42,8 +44,8 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
     Ok(Some(Read { taken: bytes.len() - buffer.len(), again }))
 }
 
-/// Parses a query for twins and runs the query on one document. Returns `None` if the query is not valid. Ignores white
-/// space before and after the query.
+/// Parses a query for twins and runs the query on one document. Returns `None` if the query is not valid, and
+/// `Some(None)` if the query does not select the document. Ignores white space around the query.
 #[must_use]
 pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
     let row = crate::services::api::hub::query_of(text, document);

@@ -22,23 +22,29 @@
 //!
 //! # Behaviour
 //!
-//! * Listens on three ports. The first port is for MQTT over TLS. The second is for HTTPS and for MQTT over WebSocket.
-//!   The third is for the admin API and the portal, over plain HTTP; it needs the feature `admin`. The admin port is on
-//!   loopback addresses unless the builder sets another address. DPS and the hubs share the first two ports: the user
-//!   name of a device selects DPS or a hub.
-//! * [`Emulator::events`] returns a log of events. The log says why the emulator refused a client; the real services do
-//!   not publish these reasons. [`Emulator::fault`] and [`Emulator::script_fault`] inject faults.
+//! * Listens on three ports:
+//!   * MQTT over TLS.
+//!   * HTTPS, and MQTT over WebSocket.
+//!   * The admin API and the portal, over plain HTTP. This port needs the feature `admin`. It is on loopback addresses
+//!     unless the builder sets another address.
+//! * Serves DPS and the hubs on the same MQTT and HTTPS ports. Over MQTT, the user name of a device selects DPS or a
+//!   hub.
+//! * Logs events; see [`Emulator::events`]. The log contains the reason for each refusal. The real services do not
+//!   publish these reasons.
+//! * Injects faults; see [`Emulator::fault`] and [`Emulator::script_fault`].
 //! * Supports TLS 1.2 and 1.3. The emulator has its own CA, which issues certificates only for the names of the
-//!   emulator. The TLS handshake fails if the client asks for another name.
-//! * Is as strict as the service: the emulator refuses each request that the service refuses. Some behaviour of the
-//!   service is not documented. For these cases, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
-//! * Keeps its state in memory or in a data directory. State in a data directory survives a crash: before the emulator
-//!   answers a request, it writes the change to disk.
-//! * Emulates these parts of DPS: the device API with symmetric keys; in the service API, enrollments with symmetric
-//!   keys, and registration records.
-//! * Emulates these parts of a hub: for devices, telemetry, twins, direct methods, cloud-to-device messages and
-//!   modules; in the service API, identities, twins, methods, queries, statistics, messages and feedback.
-//! * Answers any other request with an error which says that the request is not emulated.
+//!   emulator. If the client asks for another name, the TLS handshake fails.
+//! * Is strict: refuses the requests that the real service is known to refuse. Some behaviour of the service is not
+//!   documented. For such behaviour, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
+//! * Keeps its state in memory or in a data directory. State in a data directory survives a crash, because the emulator
+//!   writes each change to disk before it answers the request.
+//! * Emulates these parts of DPS: the device API with symmetric keys, and of the service API, enrollments with
+//!   symmetric keys and registration records.
+//! * Emulates these parts of a hub for devices: telemetry, twins, direct methods, cloud-to-device messages and modules.
+//! * Emulates these parts of a hub's service API: identities, twins, methods, queries, statistics, messages and
+//!   feedback.
+//! * Returns an error for every other request. For an operation that the emulator knows but does not support, the error
+//!   says that the operation is not emulated.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
@@ -64,7 +70,8 @@ pub use state::model::{
     DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
     SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
 };
-/// Writes a file atomically. Only the owner can read the file. Replaces an existing file. For the program `hubward`.
+/// Writes a file atomically. Replaces the file if it exists. Only the owner can read the file. The program `hubward`
+/// uses this function.
 #[doc(hidden)]
 pub use state::new_file::replace as replace_file;
 pub use state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};

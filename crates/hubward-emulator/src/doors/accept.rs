@@ -7,11 +7,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How long to wait after an error of `accept`. During this pause, evicted connections can close.
+/// How long to wait after `accept` has failed. Meanwhile, evicted connections can close.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
-/// Accepts the next connection. While this function waits, it removes finished tasks from `connections`. If accepting
-/// fails, calls `make_room`, because the usual reason is that no file descriptors are left.
+/// Accepts the next connection. While it waits, removes finished tasks from `connections`.
+///
+/// If accepting fails, calls `make_room` and tries again later. The usual reason is that no file descriptors are left.
 pub(super) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
     loop {
         tokio::select! {

@@ -2,8 +2,8 @@
 //! holds a slot.
 //!
 //! A connection is pending until it has sent a complete request and has authenticated. The number of pending
-//! connections is bounded too: a new connection evicts the oldest pending one. Idle connections therefore cannot keep
-//! other clients out, however many there are and at whatever step they stop.
+//! connections is bounded too: if there are too many, a new connection evicts the oldest pending one. Idle clients
+//! therefore cannot keep other clients out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ pub(crate) struct Admission {
     max_pending: usize,
 }
 
-/// The pending connections by number. The numbers grow, so the oldest connection comes first.
+/// The pending connections by number. Each new connection gets a higher number, so the oldest connection comes first.
 #[derive(Debug, Default)]
 struct Pending {
     last_number: u64,
@@ -37,8 +37,10 @@ struct Pending {
 }
 
 impl Pending {
-    /// Evicts the oldest connections until fewer than `max` are left. Does not evict a connection that is still within
-    /// [`GRACE`]; stops there, and returns the end of its grace period.
+    /// Evicts the oldest connections until fewer than `max` are left, and returns `None`.
+    ///
+    /// Stops at the first connection that is still within [`GRACE`], and returns the end of the grace period of this
+    /// connection.
     fn make_room(&mut self, max: usize) -> Option<Instant> {
         while self.connections.len() >= max {
             let until = self.connections.first_key_value().map(|(_, (since, _))| *since + GRACE)?;
@@ -77,9 +79,9 @@ impl Admission {
         })
     }
 
-    /// Adds a pending connection. If too many are pending, evicts the oldest one. If the oldest one is still within
-    /// [`GRACE`], waits until its grace period is over. In a burst of connections, every client therefore gets its
-    /// grace period.
+    /// Adds a pending connection. If too many connections are pending, first evicts the oldest one. If the oldest
+    /// connection is still within [`GRACE`], waits until its grace period is over or until another connection is no
+    /// longer pending.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -127,10 +129,10 @@ pub(crate) struct PendingConnection {
 }
 
 impl PendingConnection {
-    /// Returns when the connection is evicted and has to end.
+    /// Waits until the connection is evicted. The caller must then end the connection.
     pub(crate) async fn evicted(self) {
         if self.evicted.await.is_err() {
-            // The entry has been dropped: the connection ends by itself.
+            // The entry has been dropped, so the connection has ended.
             std::future::pending().await
         }
     }
@@ -146,7 +148,7 @@ pub(crate) struct ConnectionEntry {
 #[derive(Debug)]
 enum State {
     Pending(u64),
-    /// The connection holds a slot. When it becomes pending again, the sender can evict it.
+    /// The connection holds a slot. The sender can evict the connection after it has become pending again.
     Serving(Option<oneshot::Sender<()>>),
 }
 
@@ -168,9 +170,11 @@ impl ConnectionEntry {
         Some(Slot { entry: Arc::clone(self), _permit: permit })
     }
 
-    /// Makes the connection pending again, as the newest one. To make room, evicts older connections, except those
-    /// within [`GRACE`]. More connections than the maximum may then be pending. In this case, `admit` waits until fewer
-    /// are pending.
+    /// Makes the connection pending again, as the newest one. If too many connections are pending, evicts older ones,
+    /// except those within [`GRACE`].
+    ///
+    /// Does not wait, so the number of pending connections may exceed the maximum. `admit` then waits until fewer
+    /// connections are pending.
     fn release_slot(&self) {
         let mut state = self.lock();
         let State::Serving(evict) = &mut *state else { return };
@@ -207,8 +211,8 @@ impl Drop for Slot {
     }
 }
 
-/// The slot of an HTTP request, acquired on demand. It is in the extensions of the request, because only the handler
-/// knows when the request is complete and allowed. The slot is released when the last clone is dropped.
+/// The slot of an HTTP request. The handler of the request acquires the slot as soon as it knows that the request is
+/// complete and allowed. The request contains this value in its extensions. Dropping the last clone releases the slot.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSlot {
     entry: Arc<ConnectionEntry>,
@@ -227,7 +231,7 @@ impl RequestSlot {
     }
 }
 
-/// Acquires the slot of a request, if the request has a [`RequestSlot`].
+/// Acquires the slot of a request. Does nothing if `extensions` contain no [`RequestSlot`].
 pub(crate) async fn acquire_slot(extensions: &Extensions) {
     if let Some(slot) = extensions.get::<RequestSlot>() {
         slot.acquire().await;

@@ -19,7 +19,7 @@ use crate::services::dps::{Caller, DpsResponse, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 
-/// First segment of the service API's paths that are not emulated.
+/// First segment of paths that the service API of DPS has and the emulator does not support.
 const NOT_EMULATED: &str = "certificates";
 
 /// Answers one request.
@@ -44,7 +44,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
     let caller = caller(&asked, uri.query(), &head.headers);
-    // A refused request gets no slot, and the emulator does not keep the body of the request in memory.
+    // A refused request holds no slot, and the emulator does not keep its body in memory.
     let denial = registrar.denial(&caller);
     let body = match &denial {
         None => request::read(body, DPS_MESSAGE_MAX).await?,
@@ -109,7 +109,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     let mut reply = to_http(&cloud.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // In a documented transcript, `Location` is the URL of the registration request. It is not the URL of the
+        // In a documented transcript, `Location` is the URL of the registration request instead of the URL of the
         // operation's status.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
@@ -128,7 +128,7 @@ fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> C
     }
 }
 
-/// The response to a request that this API does not have.
+/// Returns the error for a request that this API does not have.
 ///
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes of error codes. 501 is our choice: the real
 /// service has these paths.

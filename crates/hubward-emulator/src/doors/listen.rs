@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Maximum number of connections that wait until the emulator accepts them. The system may impose a lower limit.
+/// Maximum number of connections that the system queues until the emulator accepts them. The system may use a lower
+/// limit.
 const BACKLOG: u32 = 4096;
 
-/// How often the emulator tries to find a port that is free on all addresses, if the requested port is 0.
+/// Maximum number of attempts to bind all addresses if the requested port is 0. Each attempt tries another free port.
 const ATTEMPTS: u32 = 20;
 
 /// No listener could be bound.
@@ -26,9 +27,10 @@ pub(crate) enum BindError {
     NoAddress,
 }
 
-/// Binds `port` on all addresses. For port 0, binds the same free port on all of them.
+/// Binds `port` on all addresses. If `port` is 0, lets the system choose a free port, and binds this port on all
+/// addresses.
 ///
-/// If the machine has no IPv6, skips the IPv6 addresses. At least one address must be bound.
+/// If the machine has no IPv6, skips the IPv6 addresses, provided that an earlier address in the list is bound.
 pub(crate) fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {
     let attempts = if port == 0 { ATTEMPTS } else { 1 };
     let mut last = None;
@@ -60,12 +62,12 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
     Ok(listeners)
 }
 
-/// Listens with a long backlog. If the backlog is full, the system does not answer a new client. The client's system
-/// retries after some seconds, and the backlog may be full again at that time.
+/// Listens with a long backlog. If the backlog is full, the system does not answer new clients. A client then retries
+/// only after some seconds.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Allows an immediate restart on the same port. The option is not set on Windows, where it would let two programs
-    // share the port.
+    // Allows a restarted emulator to use the same port at once. On Windows, this option would let two programs share
+    // the port, so it is not set there.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

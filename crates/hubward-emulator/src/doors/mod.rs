@@ -1,4 +1,4 @@
-//! The interfaces of an emulator: listeners, TLS, HTTP, WebSocket, MQTT, the admin API and the portal. Each of them
+//! The interfaces of an emulator: listeners, TLS, HTTP, WebSocket, MQTT, the admin API and the portal. An interface
 //! translates bytes into calls of the services, and results into bytes.
 
 mod accept;

@@ -1,5 +1,5 @@
-//! Accepts connections. The number of connections is bounded, each connection has its own task, and the TLS handshake
-//! has a time limit.
+//! Accepts connections. Each connection has a task of its own. The number of connections and the time of the TLS
+//! handshake are limited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::state::journal::{EventKind, EventSource, Note};
 /// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Number of connections to evict when no file descriptors are left.
+/// Number of pending connections to evict when no file descriptors are left.
 const EVICTED_AT_ONCE: usize = 16;
 
 /// The protocol of a listener.
@@ -44,7 +44,7 @@ impl Server {
     pub(crate) async fn run(self, listener: TcpListener, protocol: Protocol) {
         let mut connections = JoinSet::new();
         loop {
-            // The process may have run out of file descriptors. Evicting pending connections frees some.
+            // Accepting may fail because no file descriptors are left. Evicting pending connections frees some.
             let tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)).await;
             let connection = self.admission.admit().await;
             let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
@@ -72,7 +72,8 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // In most cases, the client does not trust the emulator's CA. Only this event reports the problem.
+                // In most cases, the client does not trust the emulator's CA. This event is the only report of a failed
+                // handshake.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");
@@ -80,7 +81,7 @@ impl Server {
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
         match protocol {
-            // The futures are boxed, because one of them is much larger than the other.
+            // Boxes the futures, because one of them is much larger than the other.
             Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, &entry)).await,
             Protocol::Https => Box::pin(https::serve(self.cloud, stream, entry)).await,
         }

@@ -29,7 +29,7 @@ impl Socket {
         Self { tcp, drip: None, rest: None }
     }
 
-    /// Lets `bytes` more bytes be sent; every later write fails.
+    /// Allows `bytes` more bytes to be sent. Every later write fails.
     pub(crate) const fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(bytes);
     }

@@ -14,14 +14,16 @@ use crate::doors::tls::BadCertificate;
 use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, set_policy_keys};
 use crate::state::model::{Policy, Seed};
 
-/// How long the real service tells a device to wait after the registration request, before the device polls.
+/// The Retry-After of the real service's answer to a registration request. The device waits for this time before it
+/// polls.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
 
 pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Configures an emulator. Get one from [`Emulator::builder`](crate::Emulator::builder); every option has a default.
+/// Configures an emulator. [`Emulator::builder`](crate::Emulator::builder) returns a builder, in which every option has
+/// a default.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Builder {
@@ -90,7 +92,9 @@ impl Default for Builder {
 
 impl Builder {
     /// Sets the IP addresses of the MQTT and HTTPS ports. The default addresses are 127.0.0.1, ::1, and each hub name
-    /// that is a loopback address. The admin port does not use these addresses; see [`Builder::admin_address`].
+    /// that is a loopback address.
+    ///
+    /// [`Builder::admin_address`] sets the address of the admin port.
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
         self
@@ -115,10 +119,10 @@ impl Builder {
         self
     }
 
-    /// Sets the address of the admin port, instead of 127.0.0.1 and ::1.
+    /// Sets the address of the admin port. By default, the admin port has the addresses 127.0.0.1 and ::1.
     ///
-    /// The admin port asks for no password and returns every key. If the address is not a loopback address, every
-    /// client that can reach the address can control the emulator.
+    /// The admin port requires no password and returns every key. If `address` is not a loopback address, every client
+    /// that can reach the address can control the emulator.
     #[cfg(feature = "admin")]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
         self.admin_address = Some(address);
@@ -126,26 +130,29 @@ impl Builder {
     }
 
     /// Adds a name that the admin port accepts in the `Host` header of a request. By default, the admin port accepts
-    /// only `localhost` and its own addresses. It refuses other names, because a web page could use a host name of its
-    /// own to reach the port.
+    /// only `localhost`, loopback addresses and its own addresses.
+    ///
+    /// The admin port refuses all other names, because a web page could reach the port by a host name of its own.
     #[cfg(feature = "admin")]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
         self
     }
 
-    /// Keeps all state in this directory. The certificate authority has its own files. `state.redb` contains everything
-    /// else. Creates the directory with mode 0700 if it does not exist.
+    /// Keeps all state in this directory. If the directory does not exist, the emulator creates it with mode 0700. The
+    /// certificate authority has its own files, and the file `state.redb` contains the rest of the state.
     ///
     /// Only one emulator at a time can use the directory. The emulator acknowledges a change only after the change is
-    /// on disk. Without a directory, all state is in memory and is lost when the emulator ends.
+    /// on disk.
+    ///
+    /// Without a data directory, all state is in memory and is lost when the emulator ends.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
         self
     }
 
-    /// Sets the names of the hubs. The default is one hub, `localhost`. A device connects to its hub by this name. All
-    /// hubs are linked to DPS.
+    /// Sets the names of the hubs, all of which are linked to DPS. A device connects to its hub by this name. The
+    /// default is one hub named `localhost`.
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
         self
@@ -176,49 +183,51 @@ impl Builder {
         self
     }
 
-    /// With `true`, creates the group [`DEV_GROUP`](crate::DEV_GROUP) at the start. Its keys are
-    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id if it uses the key
-    /// derived from that id.
+    /// With `true`, creates the group [`DEV_GROUP`](crate::DEV_GROUP) at the start. The keys of the group are
+    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id if it uses the key that
+    /// is derived from this id.
     ///
-    /// The keys are public. [`Builder::start`] therefore fails if an address is not a loopback address.
+    /// These keys are public. [`Builder::start`] therefore fails if an address is not a loopback address.
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
         self
     }
 
-    /// Sets how long DPS tells a device to wait (Retry-After), in whole seconds. `None` omits Retry-After.
+    /// Sets the Retry-After of DPS, in whole seconds. A device waits for this time before it polls. With `None`,
+    /// answers contain no Retry-After.
     ///
-    /// The default is zero, because tests must be fast. The real service sends [`SERVICE_RETRY_AFTER`].
+    /// The default is zero, which makes tests fast. The real service sends [`SERVICE_RETRY_AFTER`].
     pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// Sets how many polls DPS answers with `assigning` before it returns the result. The default is 1.
+    /// Sets how many polls of a registration DPS answers with `assigning`. The next poll gets the result. The default
+    /// is 1.
     pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
         self.polls_before_assigned = polls;
         self
     }
 
-    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). A later time makes
-    /// tokens expire.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). Tokens that expire
+    /// before the emulator's time are not valid.
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
     }
 
     /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
-    /// 10,000. Further connections wait until another connection ends.
+    /// 10,000. If this number is reached, a further connection waits until a served connection ends or becomes idle.
     ///
-    /// Connections that have not sent a request yet do not count here. Their maximum number is the same, but never more
-    /// than 2,048.
+    /// A connection counts only after it has sent a complete request and has authenticated. The maximum number of all
+    /// other connections is the same, but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Sets the maximum number of messages in the telemetry log of each hub. The default is 100,000. A log never holds
-    /// more than 32 MiB.
+    /// Sets the maximum number of messages in the telemetry log of each hub. The default is 100,000. In addition, a log
+    /// holds at most 32 MiB.
     pub const fn telemetry_retention(mut self, messages: usize) -> Self {
         self.telemetry_retention = messages;
         self
@@ -230,29 +239,29 @@ impl Builder {
         self
     }
 
-    /// Sets how long hubs keep a message to a device if the sender of the message sets no expiry time. The default is
-    /// one hour. The real service allows one minute to two days.
+    /// Sets how long a hub keeps a message to a device if its sender sets no expiry time. The default is one hour. The
+    /// real service allows one minute to two days.
     pub const fn message_ttl(mut self, ttl: Duration) -> Self {
         self.rules.ttl = ttl;
         self
     }
 
-    /// Sets how long a delivered message to a device stays invisible. If the device does not acknowledge the message in
-    /// this time, the hub redelivers it. The default is one minute.
+    /// Sets how long a delivered message to a device stays locked. If the device does not acknowledge the message in
+    /// this time, the hub delivers the message again. The default is one minute.
     pub const fn message_lock(mut self, lock: Duration) -> Self {
         self.rules.lock = lock;
         self
     }
 
-    /// Sets the maximum number of deliveries of a message to a device. The default is no limit. The service allows 1 to
-    /// 100.
+    /// Sets the maximum number of deliveries of a message to a device. By default, there is no limit. The real service
+    /// allows 1 to 100.
     ///
-    /// With a limit, the hub counts the deliveries whose lock has ended without an acknowledgement. When the count
-    /// reaches the limit, the hub dead-letters the message (`DeliveryCountExceeded`). The end of a connection does not
-    /// count.
+    /// With a limit, the hub counts a delivery if its lock ends without an acknowledgement. When the count reaches the
+    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`). A delivery does not count if the connection
+    /// ends before the lock.
     ///
-    /// The service's documentation described this behaviour until 2026. The newer documentation counts only an explicit
-    /// abandon, and MQTT has no abandon.
+    /// The service's documentation described this behaviour until 2026. In the newer documentation, only an explicit
+    /// abandon counts, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     pub const fn message_deliveries(mut self, most: u32) -> Self {
@@ -260,10 +269,11 @@ impl Builder {
         self
     }
 
-    /// Sets what happens when a client subscribes to a filter that DPS or the hub does not support. With `true`, the
-    /// emulator ends the connection. With `false`, the default, it refuses only the filter (SUBACK 0x80).
+    /// Sets what happens when a client subscribes to a filter that the emulator does not accept. With `true`, the
+    /// emulator ends the connection. With `false`, which is the default, the emulator refuses only the filter (SUBACK
+    /// 0x80).
     ///
-    /// Microsoft engineers have said that the services end the connection; no public trace shows it.
+    /// Microsoft engineers have said that the services end the connection. No public trace shows this.
     ///
     /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
     pub const fn close_on_refused_filter(mut self, close: bool) -> Self {
@@ -271,11 +281,13 @@ impl Builder {
         self
     }
 
-    /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and the
-    /// properties in the topic of a message to a device.
+    /// Shuffles what the services return in no fixed order:
     ///
-    /// The same seed and the same requests give the same order. Without this option, rows are in the order of ids, and
-    /// properties are in a fixed order.
+    /// * the rows of lists and of query pages
+    /// * the properties in the topic of a message to a device
+    ///
+    /// The same seed and the same requests give the same order. Without this option, rows are sorted by id, and
+    /// properties have a fixed order.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
     /// others for topics.
@@ -293,15 +305,19 @@ impl Builder {
         self
     }
 
-    /// Sets the keys of a policy of every hub. A policy without configured keys gets random keys. If there is a data
-    /// directory, the emulator keeps the random keys in it. See [`Emulator::policies`](crate::Emulator::policies).
+    /// Sets the keys of a policy of every hub. [`Emulator::policies`](crate::Emulator::policies) returns them.
+    ///
+    /// A policy without configured keys gets random keys. If there is a data directory, the emulator keeps the random
+    /// keys there.
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
         self
     }
 
     /// Sets the primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS. By
-    /// default, the key is random. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
+    /// default, the key is random.
+    ///
+    /// [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string) contains the key.
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
         self
@@ -340,8 +356,8 @@ impl Builder {
         }
     }
 
-    /// Sets the keys of every policy. Uses the configured key if there is one, otherwise the key in the state,
-    /// otherwise a random key.
+    /// Sets the keys of every policy. A configured key has priority over a key in the state. If there is neither, the
+    /// key is random.
     pub(crate) fn apply_policy_keys(&self, state: &mut State) -> Result<(), KeyError> {
         for hub in &self.hubs {
             for policy in Policy::ALL {

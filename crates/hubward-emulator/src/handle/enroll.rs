@@ -44,8 +44,8 @@ impl Enrollment {
         &self.keys.secondary
     }
 
-    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`. One
-    /// of the variables contains the key of the device.
+    /// Returns the device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
+    /// `HUBWARD_CONNECT_TO`. One of the variables contains the key of the device.
     #[must_use]
     pub fn vars(&self) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(&self.registration_id, &self.keys.primary)
@@ -71,7 +71,7 @@ impl EnrollmentGroup {
         &self.name
     }
 
-    /// The primary key of the group. The keys of the group's devices are derived from it.
+    /// Returns the primary key of the group. The keys of the group's devices are derived from this key.
     #[must_use]
     pub const fn primary_key(&self) -> &SharedKey {
         &self.keys.primary
@@ -83,13 +83,13 @@ impl EnrollmentGroup {
         &self.keys.secondary
     }
 
-    /// The key of a device of this group, derived from the primary key.
+    /// Returns the key of a device of this group. The key is derived from the primary key of the group.
     #[must_use]
     pub fn device_key(&self, registration_id: &str) -> SharedKey {
         self.keys.primary.derive(registration_id)
     }
 
-    /// The settings of a device of this group as environment variables; see [`Enrollment::vars`].
+    /// Returns the settings of a device of this group as environment variables. See [`Enrollment::vars`].
     #[must_use]
     pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(registration_id, &self.device_key(registration_id))
@@ -99,16 +99,16 @@ impl EnrollmentGroup {
 /// The setters that both builders have.
 macro_rules! settings {
     () => {
-        /// Assigns devices only to these hubs; by default, to all linked hubs.
+        /// Assigns devices only to these hubs. The default is all linked hubs.
         ///
-        /// A name that is not a hub of the emulator is accepted here. If none of the names is a hub, a registration
-        /// fails (400208).
+        /// This method accepts names of hubs that the emulator does not have. If the emulator has none of the hubs,
+        /// registrations fail (400208).
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self
         }
 
-        /// Sets how DPS selects a hub; the default is `hashed`.
+        /// Sets how DPS selects a hub. The default is `hashed`.
         ///
         /// The emulator supports neither `geoLatency` nor `custom`. With one of these policies, registrations fail.
         pub fn allocation(mut self, policy: AllocationPolicy) -> Self {
@@ -143,7 +143,8 @@ macro_rules! settings {
             self
         }
 
-        /// Adds this `payload` to the registration result of devices, as a custom allocation webhook does.
+        /// Adds `payload` to the registration results of devices. The real service does this if a custom allocation
+        /// webhook returns a payload.
         pub fn payload(mut self, payload: Value) -> Self {
             self.payload = Some(payload);
             self
@@ -167,16 +168,17 @@ impl<'a> EnrollmentBuilder<'a> {
 
     settings!();
 
-    /// The device's id at its hub; the registration id by default.
+    /// Sets the device's id at its hub. The default is the registration id.
     pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
         self.model.device_id = Some(device_id.into());
         self
     }
 
-    /// Creates the enrollment. If an enrollment with this registration id exists, updates it.
+    /// Creates the enrollment. If an enrollment with this registration id exists, updates the existing enrollment.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept an id, or if a JSON value has too many levels.
+    /// [`EnrollError`] if an id, a key, the initial twin or another setting is not valid, or if the system provides no
+    /// random numbers for the keys.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();
@@ -207,10 +209,11 @@ impl<'a> EnrollmentGroupBuilder<'a> {
 
     settings!();
 
-    /// Creates the group, or updates the existing one with this name.
+    /// Creates the group. If a group with this name exists, updates the existing group.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name, or if a JSON value has too many levels.
+    /// [`EnrollError`] if the name, a key, the initial twin or another setting is not valid, or if the system provides
+    /// no random numbers for the keys.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();

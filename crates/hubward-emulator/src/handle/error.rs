@@ -41,7 +41,7 @@ pub enum StartError {
     /// The id scope or the name of a hub is not valid.
     #[error(transparent)]
     Id(#[from] ProtoError),
-    /// A name to issue certificates for is not a host name.
+    /// A name for certificates is not a host name.
     #[error("`{name}` is not a host name, so no certificate can be issued for it")]
     Name {
         /// The name.
@@ -50,8 +50,8 @@ pub enum StartError {
     /// No hub is configured, or the same hub twice.
     #[error("name one or more hubs, and each hub only once")]
     Hubs,
-    /// The development keys are public. The emulator therefore uses them only if all its addresses are loopback
-    /// addresses.
+    /// An address is not a loopback address, but the development keys are enabled. These keys are public, so they are
+    /// allowed only on loopback addresses.
     #[error("the development keys are only for loopback addresses, and {address} is not one")]
     DevKeys {
         /// The address.

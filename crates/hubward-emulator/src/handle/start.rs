@@ -33,11 +33,11 @@ use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {
-    /// Starts an emulator with the default options: free ports on 127.0.0.1 and ::1, one hub named `localhost`, state
-    /// in memory, a temporary certificate authority.
+    /// Starts an emulator with the default options: free ports on 127.0.0.1 and ::1, and one hub named `localhost`. The
+    /// state is in memory, and the certificate authority is temporary.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError`] if the emulator cannot start.
     pub async fn start() -> Result<Self, StartError> {
         Self::builder().start().await
     }
@@ -49,10 +49,11 @@ impl Emulator {
 }
 
 impl Builder {
-    /// Binds every listener and starts.
+    /// Binds every listener and starts the emulator.
     ///
     /// # Errors
-    /// [`StartError`] if the emulator cannot start. If a port is in use, the error names the listener of this port.
+    /// [`StartError`] if the emulator cannot start. If a port is in use, the error contains the listener and the
+    /// address.
     ///
     /// # Cancel safety
     /// Dropping the future frees the ports at once, and frees the data directory shortly afterwards.
@@ -153,8 +154,8 @@ impl Builder {
     }
 }
 
-/// The disk of an emulator that is starting; `None` if its state is in memory. Dropping this value closes the disk. A
-/// start that fails or is cancelled therefore releases the data directory.
+/// The disk of an emulator that is starting; `None` if its state is in memory. If the start fails or is cancelled,
+/// dropping this value closes the disk and releases the data directory.
 struct Opened {
     disk: Option<Disk>,
 }
@@ -207,13 +208,13 @@ async fn open_state(
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
-        // This process now holds the lock of the directory, so no other process is creating a file in it.
+        // This process holds the lock of the directory, so no other process creates files there.
         if let Err(error) = new_file::sweep(&directory) {
             tracing::warn!(%error, "cannot remove temporary files of an interrupted start from the data directory");
         }
         Ok::<_, StateError>((state, Opened { disk: Some(disk) }))
     });
-    // No code aborts the task, so the error of a join can only be a panic. Propagate the panic.
+    // No code aborts the task, so a failed join means that the task has panicked. Propagates the panic.
     Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)
 }
 

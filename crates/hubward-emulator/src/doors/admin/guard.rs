@@ -5,8 +5,8 @@
 //! First, the page can let its own host name resolve to this machine (DNS rebinding). `Host` then contains this host
 //! name.
 //!
-//! Second, the page can send requests without reading the responses. `Origin` or `Sec-Fetch-Site` then shows that the
-//! page has another origin. Programs that are not browsers send neither of these two headers.
+//! Second, the page can send requests without reading the responses. The header `Origin` or `Sec-Fetch-Site` then shows
+//! that the page has another origin. Programs that are not browsers usually send neither of these headers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -60,14 +60,13 @@ impl Blocked {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A web page cannot use a host name that looks like an address. A request with an address in `Host` is
-        // therefore safe.
+        // A web page cannot use an address as its own host name. A request with an address in `Host` is therefore safe.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks the headers of a request. `page` is true if the request is for the portal's page, because other sites may
-    /// link to that page.
+    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. A browser may then
+    /// follow a link from another site.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -99,7 +98,8 @@ impl Guard {
 fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();
-        // If a proxy adds TLS in front of this port, it does not change `Host`. Both schemes are therefore allowed.
+        // A proxy that adds TLS in front of this port may keep `Host` unchanged. The scheme of `Origin` is then
+        // `https`, so both schemes are allowed.
         let ours = ["http://", "https://"].iter().any(|scheme| {
             origin.get(..scheme.len()) == Some(*scheme) && origin[scheme.len()..].eq_ignore_ascii_case(host)
         });
@@ -110,7 +110,8 @@ fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     match single(&head.headers, "sec-fetch-site") {
         None if head.headers.contains_key("sec-fetch-site") => Err(Blocked::Origin),
         None | Some("same-origin" | "none") => Ok(()),
-        // A user may follow a link to the page. Other sites may not show the page in a frame.
+        // A user may follow a link from another site to the portal, but another site may not show the portal in a
+        // frame.
         Some(_) if page && is_navigation(head) => Ok(()),
         Some(_) => Err(Blocked::Origin),
     }

@@ -32,8 +32,8 @@ use crate::doors::http::{Aborted, Pace, Paced, Reply, Timed, flushed, reply, val
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
-/// Headers of every response. They forbid frames, caches, and use by pages of other origins. The portal's files set
-/// stricter headers.
+/// Headers of every response. They forbid frames, caches, and use by pages of other origins. The files of the portal
+/// have stricter values.
 const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -50,18 +50,18 @@ const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The 
                      /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
                      /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
-/// Maximum number of connections that the admin port serves at a time. The same number of further connections may be
-/// pending.
+/// Maximum number of connections that the admin port serves at a time. The maximum number of pending connections is the
+/// same.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Number of connections to evict when no file descriptors are left.
+/// Number of pending connections to evict when no file descriptors are left.
 const EVICTED_AT_ONCE: usize = 16;
 
-/// Maximum number of streams. It is lower than [`CONNECTIONS_MAX`], so streams cannot take all slots.
+/// Maximum number of streams. This number is lower than [`CONNECTIONS_MAX`], so streams cannot take all slots.
 const STREAMS: usize = 128;
 
-/// Maximum number of imports that the admin port receives at a time. It refuses further imports, because it holds each
-/// import in memory.
+/// Maximum number of imports that the admin port receives at a time. The admin port refuses further imports, because
+/// each import needs memory.
 const UPLOADS: usize = 4;
 
 /// How long a client may leave a response unread.
@@ -81,7 +81,7 @@ pub(crate) struct Admin {
     started: SystemTime,
     admission: Arc<Admission>,
     streams: Arc<Semaphore>,
-    /// Limits how many imports the admin port receives at a time. A slow upload does not delay the other imports.
+    /// Limits how many imports the admin port receives at a time.
     uploads: Semaphore,
     /// Lets one import at a time change the state.
     imports: Semaphore,
@@ -143,8 +143,10 @@ impl Admin {
         }
     }
 
-    /// Answers one request. The [`Guard`] must accept the request first. The request holds a slot from the time when it
-    /// is complete until its response is sent. A stream holds its slot until the stream ends.
+    /// Answers one request, or refuses it if the [`Guard`] does not accept its headers.
+    ///
+    /// A complete request holds a slot until its response is sent. The request of a stream holds a slot until the
+    /// stream ends.
     async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Aborted> {
         let page = portal::File::at(request.uri().path());
         let (mut head, body) = request.into_parts();
@@ -168,14 +170,14 @@ impl Admin {
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        // The service APIs set this header. It tells a browser to use only HTTPS. The admin port does not have HTTPS,
-        // so the header is removed here.
+        // The service APIs set this header, which tells a browser to use only HTTPS. The admin port does not support
+        // HTTPS.
         headers.remove(STRICT_TRANSPORT_SECURITY);
         Ok(reply)
     }
 
-    /// Dispatches a request by its path. Errors about devices have the format of the service. Errors below `/api/` are
-    /// JSON. All other errors are text.
+    /// Dispatches a request by its path. Errors of the service APIs and of `/messages/` have the format of the service.
+    /// Errors below `/api/` are JSON. All other errors are text.
     async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Aborted> {
         let cloud = &self.cloud;
         if let Some(file) = page {
@@ -200,7 +202,7 @@ impl Admin {
         }
     }
 
-    /// A response that streams a feed. Refuses the request if too many streams are open.
+    /// Returns a response that streams a feed. Refuses the request if too many streams are open.
     fn stream(&self, feed: impl Feed, shape: Shape, restarted: bool, content_type: &str) -> Result<Reply, Failure> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::busy())?;
         let stream = Stream::new(feed, shape, restarted, self.cloud.closing.subscribe(), permit);

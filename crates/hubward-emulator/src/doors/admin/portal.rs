@@ -8,8 +8,11 @@ use hyper::header::{
 use crate::doors::http::{Pace, Paced, Reply, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Headers of the portal's files. They have three effects. The page loads and runs only files of this port. Other sites
-/// cannot show the page in a frame. The page cannot parse text as markup.
+/// Headers of the portal's files. They have three effects:
+///
+/// * The page loads and runs only files of this port.
+/// * Other sites cannot show the page in a frame.
+/// * The page cannot parse text as markup.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -19,7 +22,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
-    // After an update of the emulator, the browser must load the new page instead of a cached one.
+    // Makes the browser load the new page after an update of the emulator.
     (CACHE_CONTROL, "no-cache"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -46,7 +49,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// The file at a path of the admin port; `None` if the path does not belong to the portal.
+    /// Returns the file of the portal at a path of the admin port; `None` if there is no such file.
     pub(super) fn at(path: &str) -> Option<Self> {
         let name = match path {
             "/" => "index.html",

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::doors::admission::RequestSlot;
 use crate::state::clock::{Clock, http_date};
 
-/// How long to wait before the connection is cut. During this pause, the system sends the last bytes.
+/// How long to wait before the emulator cuts a connection. During this time, the system sends the last bytes.
 const GONE: Duration = Duration::from_millis(20);
 
 /// An HTTP response.
@@ -51,7 +51,7 @@ pub(crate) struct Paced {
     slot: Option<RequestSlot>,
 }
 
-/// A body that is produced while it is sent. The next chunk is produced only after the client has read the previous
+/// A body that is produced while it is sent. Each chunk is produced only after the connection has taken the previous
 /// chunk.
 pub(crate) trait Chunks: Send {
     /// The next chunk; `None` at the end.
@@ -128,7 +128,8 @@ impl Body for Paced {
 }
 
 impl Paced {
-    /// Sends the bytes that are still allowed, waits for [`GONE`], and then fails.
+    /// Sends at most `bytes` bytes. If the body is longer, then waits for [`GONE`] and fails, which cuts the
+    /// connection.
     fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if bytes >= self.rest.len() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_off(0)))));
@@ -142,7 +143,8 @@ impl Paced {
     }
 }
 
-/// Sets headers of a response. Replaces existing headers of the same name. Skips invalid headers.
+/// Adds headers to a response. Replaces existing headers of the same name. Ignores invalid headers, `Content-Length`
+/// and `Transfer-Encoding`.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     for (name, text) in headers {
         if let Some((name, value)) = header(name, text) {
@@ -151,8 +153,8 @@ pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     }
 }
 
-/// Converts a name and a value to a header for a response. Returns `None` if the header is invalid or would set the
-/// length of the body.
+/// Converts a name and a value to a header for a response. Returns `None` if the header is invalid, or if it is
+/// `Content-Length` or `Transfer-Encoding`.
 pub(crate) fn header(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok();
     let name = name.filter(|it| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(it))?;

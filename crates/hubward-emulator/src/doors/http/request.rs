@@ -24,8 +24,8 @@ pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, Too
     in_time(read_within(body, max, true)).await
 }
 
-/// Reads a whole body and discards it, before the request is refused. Otherwise a client that is still sending its body
-/// might not read the response.
+/// Reads a body and discards it, so that the client can read the refusal that the caller then sends. A client that is
+/// still sending its body might not read a response.
 pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
@@ -38,8 +38,10 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
     }
 }
 
-/// Reads a body up to the size limit. If the body is larger, reads and discards more bytes, up to a second limit.
-/// Otherwise a client that is still sending might not read the response.
+/// Reads a body of at most `max` bytes. Returns [`TooLarge`] for a larger body.
+///
+/// If the body is larger, first reads and discards up to [`READ_BEYOND`] further bytes. Otherwise a client that is
+/// still sending might not read the response. If the client announces an even larger body, reads nothing.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails if a write makes no progress for some time. Otherwise a peer that does not read would keep its
-/// connection and its slot forever.
+/// A stream that fails if a write makes no progress for some time. Without this limit, a peer that does not read would
+/// keep its connection and its slot forever.
 #[derive(Debug)]
 pub(crate) struct Timed<S> {
     stream: S,
@@ -23,7 +23,7 @@ impl<S> Timed<S> {
         Self { stream, limit, waiting: None }
     }
 
-    /// Returns the result of a write, or an error if the write has been pending for too long.
+    /// Returns the result of a write. If the write has been pending for too long, returns an error instead.
     fn check_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;

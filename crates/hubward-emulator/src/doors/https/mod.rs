@@ -20,7 +20,7 @@ use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 
-/// Time limit for the head of a request. The limit includes the idle time before the request starts.
+/// Time limit for the head of a request. It includes the idle time before the request starts.
 const HEADERS: Duration = Duration::from_secs(60);
 
 /// Maximum size of a request's head, in bytes.
@@ -58,7 +58,8 @@ where
     }
 }
 
-/// Answers one request. The connection holds a slot while it answers a request that is complete and allowed.
+/// Answers one request. The connection holds a slot from the time when the request is complete and allowed until the
+/// response is ready.
 async fn answer(
     cloud: &Arc<Cloud>,
     entry: &Arc<ConnectionEntry>,

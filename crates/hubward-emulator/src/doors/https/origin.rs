@@ -1,15 +1,15 @@
-//! Protects the HTTPS port from web pages of other origins. Programs that are not browsers are allowed. Pages whose
-//! origin is one of the port's own names are allowed too.
+//! Protects the HTTPS port from web pages of other origins. The port allows programs that are not browsers. It also
+//! allows pages whose origin is the name in the `Host` header.
 //!
 //! A page of another origin can reach this port in two ways.
 //!
 //! First, the page can let its own host name resolve to this machine (DNS rebinding). `Host` then contains this host
 //! name.
 //!
-//! Second, the page can send requests without reading the responses. `Origin` or `Sec-Fetch-Site` then shows that the
-//! page has another origin.
+//! Second, the page can send requests without reading the responses. The header `Origin` or `Sec-Fetch-Site` then shows
+//! that the page has another origin.
 //!
-//! Such requests also need a token, so this check is a second line of defence.
+//! A request also needs a token, so this check is a second line of defence.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -19,8 +19,14 @@ use crate::services::dps::Refusal;
 
 const SITE: &str = "sec-fetch-site";
 
-/// Checks the headers of a request before anything else. A browser's preflight request (`OPTIONS` with `Origin`) gets
-/// the same checks. The response never contains an `Access-Control` header.
+/// Checks `Host`, `Origin` and `Sec-Fetch-Site` before the emulator processes a request. Returns one of these refusals:
+///
+/// * 400: the request does not have exactly one `Host`.
+/// * 421: `Host` does not name this emulator.
+/// * 403: the request comes from a page of another origin.
+///
+/// A browser's preflight request (`OPTIONS` with `Origin`) gets the same checks. The response never contains an
+/// `Access-Control` header.
 ///
 /// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch Metadata
 /// (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt over WebSocket sends an `Origin` with the name that it connects to.
@@ -47,8 +53,8 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Returns whether two names are the same. Each name may have a port. A missing port means the default port, because
-/// clients often omit it.
+/// Returns whether two names are the same. Each name may end with a port. A name without a port has port 443, because
+/// clients often omit the default port.
 fn is_same(one: &str, other: &str) -> bool {
     let usual = |it: &'_ str| it.strip_suffix(":443").unwrap_or(it).to_ascii_lowercase();
     usual(one) == usual(other)

@@ -22,7 +22,7 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
     has_word(request.headers(), &UPGRADE, "websocket")
 }
 
-/// Answers the handshake: 101, or an error.
+/// Answers a WebSocket handshake with 101 or with an error, or applies the fault that is scripted for the handshake.
 ///
 /// Source: RFC 6455, section 4.2; the paths: `[sdk]` python, node and c ask for
 /// `/$iothub/websocket`, csharp and java for `/`; the subprotocol must be `mqtt`: MQTT 3.1.1,
@@ -77,7 +77,7 @@ pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Resul
     Ok(reply)
 }
 
-/// Returns whether `word` is in the comma-separated list of a header. Ignores letter case.
+/// Returns whether the comma-separated list in the header `name` contains `word`. Ignores letter case.
 fn has_word(headers: &HeaderMap, name: &hyper::header::HeaderName, word: &str) -> bool {
     headers
         .get_all(name)

@@ -1,5 +1,4 @@
-//! Code that the logins of DPS and of a hub share. It refuses a CONNECT, and applies the fault that is scripted for a
-//! CONNECT.
+//! Code for the logins of DPS and of hubs: refuses a CONNECT, and applies the fault that is scripted for a CONNECT.
 
 use hubward_proto::dps::DpsUsername;
 use hubward_proto::hub::{HubIdentity, HubUsername};
@@ -17,11 +16,11 @@ use crate::state::journal::{EventKind, EventSource, Note};
 /// How to close a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// After the client has had time to read the last packet.
+    /// Closes the connection after the client has had time to read the last packet.
     Gently,
     /// At once.
     Abruptly,
-    /// The emulator does not close the connection. The connection stays open and silent until the client closes it.
+    /// Keeps the connection open and sends nothing until the client closes the connection.
     Never,
 }
 
@@ -34,8 +33,7 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
 /// Applies the fault that is scripted for a CONNECT. If the fault ends the connection, returns how to close the
 /// connection.
 ///
-/// `known` is true if the device has authenticated. If the device has not authenticated, faults that change the device
-/// itself do not happen.
+/// `known` is true if the device has authenticated. Faults that change a device happen only to an authenticated device.
 pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,
@@ -63,7 +61,7 @@ pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
             });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
-        // The login comes after this and uses the changed device.
+        // The hub checks the login after this function returns. The hub then finds the changed device.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
                 faults::apply_to_device(cloud, &fault, identity.host.as_str(), &who);

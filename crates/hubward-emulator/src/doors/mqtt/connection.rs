@@ -12,8 +12,8 @@ use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::state::disk::StateLost;
 use crate::state::store::Store;
 
-/// Maximum size of the first packet, in bytes. A CONNECT with long names and a will fits. The limit bounds the memory
-/// that a client can use before it authenticates.
+/// Maximum size of the first packet, in bytes. It is enough for a CONNECT with long names and a will. This limit bounds
+/// the memory that a client can use before it authenticates.
 const CONNECT_MAX: usize = 72 * 1024;
 
 /// Number of bytes to read at a time.
@@ -25,8 +25,7 @@ const WRITE: usize = 16 * 1024;
 /// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// Time limit for closing a connection. It includes the time in which the emulator waits for the client to close the
-/// connection too.
+/// Time limit for closing a connection, including the wait until the client closes it too.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Maximum number of bytes that the emulator reads and discards while it closes a connection.
@@ -63,7 +62,8 @@ pub(crate) enum Closed {
 
 pub(crate) struct Connection<S> {
     stream: S,
-    /// A packet may report a change. The change must be on disk before the packet is sent.
+    /// The store that writes changes to disk. If a packet reports a change, the change must be on disk before the
+    /// packet is sent.
     store: Arc<Store>,
     input: BytesMut,
     output: BytesMut,
@@ -76,8 +76,8 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Creates a connection. A received packet may be at most as large as a CONNECT until [`Connection::allow`] raises
-    /// the limit.
+    /// Creates a connection that accepts packets of at most [`CONNECT_MAX`] bytes. [`Connection::allow`] changes this
+    /// limit.
     pub(crate) fn new(stream: S, store: Arc<Store>) -> Self {
         Self {
             stream,
@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.max = max;
     }
 
-    /// Sends the queued packets and `bytes` more bytes. Then ends the connection.
+    /// Lets the connection send the queued packets and `bytes` more bytes. Sending more ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(self.output.len().saturating_add(bytes));
     }
@@ -136,12 +136,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.len() >= WRITE
     }
 
-    /// Waits until all changes are on disk, then sends the queued packets. Sending has a time limit; waiting for the
-    /// disk has none. Not cancel safe.
+    /// Waits until all changes are on disk, then sends the queued packets. Only the sending has a time limit. Not
+    /// cancel safe.
+    ///
+    /// If no packets are queued, waits only until the store can take more changes.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
-            // A client may send packets that need no answer. Without this wait, it could send faster than the disk
-            // writes.
+            // A client may send packets that need no answer. This wait keeps such a client from sending faster than the
+            // disk writes.
             self.store.room().await;
             return Ok(());
         }
@@ -172,9 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Closes the connection after the client has had time to read all packets. The system discards unsent output if a
-    /// socket with unread input is closed. This function therefore also reads and discards the client's input for a
-    /// limited time.
+    /// Sends the queued packets and ends the output. Then reads and discards the client's input until the client closes
+    /// the connection or a limit is reached. Finally closes the connection.
+    ///
+    /// If a socket with unread input is closed, the system may discard packets that the client has not received yet.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {
             self.flush().await.ok()?;

@@ -25,15 +25,22 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::Key;
 use crate::state::wire_id;
 
-/// Maximum size of a packet from a device that may register, in bytes. It is larger than the largest valid request. If
-/// a body is one byte too long, DPS can therefore still answer the request. For other devices, the limit for a CONNECT
+/// Maximum size of a packet from a device that may register, in bytes. For other devices, the limit for a CONNECT
 /// applies.
+///
+/// This limit is larger than the largest valid request. DPS can therefore still answer a request whose body is a little
+/// too large.
 const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// Serves a connection whose user name is one for DPS.
 ///
-/// Like the service, refuses a CONNECT only if its id scope belongs to another DPS or if its token cannot be parsed. A
-/// device with a wrong key is refused later, when it registers.
+/// Refuses the CONNECT in these cases:
+///
+/// * The id scope belongs to another DPS (CONNACK 3).
+/// * The user name or the token is missing or cannot be parsed (CONNACK 5).
+/// * The client id is not the registration id of the user name (CONNACK 5).
+///
+/// Does not check the key of the token. Like the service, DPS refuses a wrong key only when the device registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
@@ -44,8 +51,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // A device that may not register is refused only when it sends its registration request. Until then, it holds no
-    // slot and does not end an older connection of the same device.
+    // If a device may not register, DPS refuses its registration request and not its CONNECT. Such a device holds no
+    // slot and does not end an older connection.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;
@@ -59,7 +66,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let (_end, never) = oneshot::channel();
     let (_slot, _listed, ended) = if known {
-        // End an older connection of this device first, because it may hold the last slot.
+        // First ends an older connection of this device, because the older connection may hold the last slot.
         cloud.store.take_over(&Key::Dps(caller.key()));
         let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
         let (listed, ended) = DpsConnection::begin(&cloud.store, &caller);
@@ -70,7 +77,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     // Persistent sessions are accepted, but nothing is kept.
     connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
-    // The age of the token is checked at each request, not here.
+    // DPS checks the age of the token at each request, so the connection has no time of expiry.
     let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired: std::future::pending() };
     let mut session = DpsSession { cloud, caller: &caller, granted: None, packet_id: 0 };
     let why = run(connection, &mut session, bounds).await;
@@ -157,8 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
                 connection.queue(&Outgoing::Unsuback(id));
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // The client acknowledges a response. No action is needed, because DPS never resends a publish within a
-            // connection.
+            // No action is needed, because DPS never sends a publish twice within a connection.
             Incoming::Puback(_) => {}
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),
@@ -235,7 +241,7 @@ impl DpsSession<'_> {
             _ => Some(answer()),
         };
         let request_id = request_id.clone();
-        // PUBACK comes before the response, because one SDK requires that order.
+        // The PUBACK comes before the response, because one SDK requires this order.
         let mut owed = (publish.qos > 0).then_some(Outgoing::Puback(publish.packet_id));
         if fault != Some(Fault::BeforePuback) {
             owed.take().inspect(|it| connection.queue(it));

@@ -17,7 +17,8 @@ pub(crate) trait Session<S> {
     /// An event that does not come from the client, such as a message to the client.
     type Event: Send;
 
-    /// Handles one packet and queues the answers. The main loop sends the answers when no received packets are left.
+    /// Handles one packet and queues the answers. The main loop sends the answers when it has handled all received
+    /// packets, or earlier if many bytes are queued.
     fn handle(
         &mut self,
         connection: &mut Connection<S>,
@@ -39,8 +40,8 @@ pub(crate) trait Session<S> {
 pub(crate) struct Bounds<F> {
     /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
-    /// Receives the reason when this connection must end. The cause is another connection of the same identity, or an
-    /// operator.
+    /// Receives the reason when this connection must end. Possible causes are another connection of the same device, an
+    /// operator, and a change of the device.
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Resolves when the token has expired.
     pub(crate) expired: F,
@@ -67,8 +68,7 @@ where
             biased;
             why = &mut ended => return closed(why.ok()),
             () = &mut expired => return Closed::Expired,
-            // Events are handled before packets. Otherwise a client that sends without a pause would never get an
-            // event.
+            // The order matters: a client that sends without a pause would otherwise never get an event.
             event = session.next() => match session.event(connection, event).await {
                 Ok(()) => continue,
                 Err(why) => return why,
@@ -108,7 +108,8 @@ where
     }
 }
 
-/// Converts the reason to a [`Closed`]. The reason is `None` if the store no longer lists the connection.
+/// Converts the reason for which the store ends a connection. The reason is `None` if the store no longer lists the
+/// connection.
 const fn closed(why: Option<EndReason>) -> Closed {
     match why {
         Some(EndReason::TakenOver) => Closed::TakenOver,
@@ -119,8 +120,8 @@ const fn closed(why: Option<EndReason>) -> Closed {
 
 /// Returns how to close a connection.
 ///
-/// The connection is closed abruptly if a fault cuts it, or if the client could not read more packets. In all other
-/// cases, it is closed gently.
+/// Returns [`End::Abruptly`] if a fault, a slow client, or an error of the network or the disk ended the connection.
+/// Otherwise returns [`End::Gently`].
 pub(crate) fn end_of(why: &Closed) -> End {
     match why {
         Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,

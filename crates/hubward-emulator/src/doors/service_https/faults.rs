@@ -12,7 +12,7 @@ use crate::services::faults;
 use crate::services::hub::Code;
 use crate::state::fault::{Fault, Point};
 
-/// A service API. For a hub, this also contains the format of errors, which depends on the path.
+/// A service API. The variant for a hub contains the format of errors, which depends on the path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Api {
     Dps,
@@ -39,8 +39,8 @@ impl Api {
     }
 }
 
-/// Processes a request to a service API, or applies the fault that is scripted for the request. If the fault replaces
-/// the response, the request is not processed.
+/// Applies the fault that is scripted for a request to a service API. `answer` processes the request. If the fault
+/// replaces the response, `answer` does not run.
 pub(super) async fn around(
     cloud: &Cloud,
     api: Api,

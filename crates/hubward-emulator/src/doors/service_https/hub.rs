@@ -18,8 +18,8 @@ use crate::state::wire_id;
 
 /// Processes a request for a path that [`super::is_asked`] accepts.
 ///
-/// If `hub` is given, the caller of this function has already authorized the request, and every operation is allowed.
-/// Otherwise the request must contain a token.
+/// If `hub` is given, the caller has already authorized the request for every operation. Otherwise the request must
+/// contain a token.
 pub(super) async fn handle(
     cloud: &Cloud,
     hub: Option<&str>,
@@ -33,7 +33,8 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // The client may have no token. The body is therefore not stored, and the request takes no connection slot.
+        // The emulator has not checked a token here. It therefore discards the body, and the request holds no
+        // connection slot.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MAX).await? {
             Ok(()) => Err(Problem::not_emulated(what)),
             Err(TooLarge) => Err(too_large()),

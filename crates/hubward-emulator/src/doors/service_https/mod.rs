@@ -20,12 +20,13 @@ const BODY_MAX: usize = 512 * 1024;
 
 const TOO_LARGE: &str = "The request is larger than 512 KB.";
 
-/// Returns whether the first segment of a path belongs to a service API. The rest of the path may be unknown.
+/// Returns whether the first segment of `path` belongs to a service API of DPS or a hub. Does not check the other
+/// segments.
 pub(super) fn is_asked(path: &str) -> bool {
     api::dps::is_asked(path) || api::hub::is_asked(path)
 }
 
-/// Processes a request from the network. Its path must be one that [`is_asked`] accepts.
+/// Processes a request that comes from the HTTPS port. Its path must be one that [`is_asked`] accepts.
 pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<Reply, Aborted> {
     let path = request.uri().path().to_owned();
     if api::hub::is_asked(&path) {
@@ -34,14 +35,15 @@ pub(super) async fn handle(cloud: &Cloud, request: Request<Incoming>) -> Result<
     faults::around(cloud, Api::Dps, dps::handle(cloud, Authentication::Required, &path, request)).await
 }
 
-/// Processes a request to DPS that comes from the admin port. `path` does not contain the mount point. The caller has
-/// already authorized the request.
+/// Processes a request to DPS that comes from the admin port and needs no token. `path` is the path without the prefix
+/// `/dps`.
 #[cfg(feature = "admin")]
 pub(super) async fn handle_open(cloud: &Cloud, path: &str, request: Request<Incoming>) -> Result<Reply, Aborted> {
     dps::handle(cloud, Authentication::Done, path, request).await
 }
 
-/// Processes a request to a hub that comes from the admin port. The parameters have the same meaning as for DPS.
+/// Processes a request to a hub that comes from the admin port and needs no token. `path` is the path without the
+/// prefix `/hubs/{hub}`.
 #[cfg(feature = "admin")]
 pub(super) async fn handle_hub(
     cloud: &Cloud,
@@ -52,14 +54,13 @@ pub(super) async fn handle_hub(
     hub::handle(cloud, Some(hub), path, request).await
 }
 
-/// Returns whether the first segment of a path belongs to the service API of DPS. The rest of the path may be unknown.
+/// Returns whether the first segment of `path` belongs to the service API of DPS. Does not check the other segments.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_dps(path: &str) -> bool {
     api::dps::is_asked(path)
 }
 
-/// Returns whether the first segment of a path belongs to the service API of a hub. The rest of the path may be
-/// unknown.
+/// Returns whether the first segment of `path` belongs to the service API of a hub. Does not check the other segments.
 #[cfg(feature = "admin")]
 pub(super) fn is_for_hub(path: &str) -> bool {
     api::hub::is_asked(path)

@@ -1,4 +1,5 @@
-//! The certificate authority. The first start creates it. If there is a data directory, it is kept there.
+//! The certificate authority (CA). The emulator creates it at the first start. With a data directory, it keeps the CA
+//! there.
 
 use std::io;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub enum CaError {
         #[source]
         source: io::Error,
     },
-    /// The file exists, but this emulator did not write it.
+    /// The file exists, but does not contain a usable CA of an emulator.
     #[error(
         "{path} is not a certificate authority of this emulator ({what}); move it away to get a new one",
         path = path.display()
@@ -69,8 +70,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject is derived from the key. If the certificate belongs to another key, the subjects differ, and
-        // clients could not verify the leaf certificates.
+        // The subject contains a part of the key's hash. If the certificate belongs to another key, its subject differs
+        // from the issuer of the leaf certificates, and clients cannot verify the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 
@@ -98,8 +99,8 @@ pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// The subject contains the key id, so two CAs never have the same subject. With equal subjects, a client that trusts
-/// several CAs could use the wrong CA.
+/// Returns the parameters of the CA's certificate. Their subject contains a part of the key's hash, so different CAs
+/// have different subjects. With equal subjects, a client that trusts several CAs could choose the wrong one.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();
@@ -116,8 +117,8 @@ fn params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// A random positive number of sixteen bytes. OpenSSL refuses two certificates of one issuer that have the same serial
-/// number.
+/// Returns a random positive number of 16 bytes. OpenSSL refuses a second certificate of the same issuer with the same
+/// serial number.
 pub(super) fn random_serial() -> SerialNumber {
     let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
     bytes[0] = (bytes[0] & 0x7f) | 0x40;

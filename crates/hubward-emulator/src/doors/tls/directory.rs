@@ -16,11 +16,14 @@ use crate::state::new_file;
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 impl Ca {
-    /// Loads the CA of a directory. Creates the CA if there is none. If several emulators start at once, all of them
-    /// get the same CA.
+    /// Loads the CA of a directory. Creates the CA if the directory has none. Also returns the path of `ca.pem`. If
+    /// several emulators start at once, they all get the same CA.
     ///
-    /// `ca-key.pem` contains the key and the certificate, and is authoritative. It has mode 0600 in a directory of mode
-    /// 0700. `ca.pem` is a copy of the certificate for clients.
+    /// `ca-key.pem` contains the key and the certificate. The emulator creates this file with mode 0600. If the
+    /// directory does not exist, the emulator creates it with mode 0700.
+    ///
+    /// `ca.pem` is a copy of the certificate for clients. If it differs from the certificate in `ca-key.pem`, it is
+    /// replaced.
     pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
         let file = |path: &Path| {
             let path = path.to_owned();
@@ -65,7 +68,8 @@ impl Ca {
         Ok(ca)
     }
 
-    /// Signs a leaf with this CA, and checks that the certificate of the CA verifies the leaf.
+    /// Checks that key and certificate of this CA match: signs a leaf with the key, and verifies the leaf with the
+    /// certificate.
     fn check(&self) -> Result<(), ()> {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier as _;

@@ -15,7 +15,8 @@ use crate::state::clock::system_now;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A defect of the leaf certificate. A test uses it to check that a client refuses the certificate.
+/// A defect that the emulator puts into its leaf certificates. A test can check that a client refuses such a
+/// certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadCertificate {
@@ -40,7 +41,7 @@ impl Names {
     }
 }
 
-/// Issues a leaf certificate for these names. If `bad` is given, the certificate has this defect.
+/// Issues a leaf certificate for `names`. If `bad` is given, the certificate has this defect.
 pub(crate) fn mint(
     ca: &Ca,
     names: &BTreeSet<String>,
@@ -60,7 +61,7 @@ pub(crate) fn mint(
     params.use_authority_key_identifier_extension = true;
     params.serial_number = Some(random_serial());
     let now = system_now();
-    // Apple's clients refuse a certificate that is valid for more than 825 days. Public CAs allow a little over a year.
+    // Apple's clients refuse a certificate that is valid for more than 825 days.
     let (from, until) = match bad {
         Some(BadCertificate::Expired) => (now - 30 * DAY, now - DAY),
         _ => (now - DAY, now + 390 * DAY),

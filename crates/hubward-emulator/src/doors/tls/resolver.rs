@@ -1,5 +1,5 @@
-//! Selects the certificate for a client: the certificate of the requested name, or no certificate if the name is
-//! unknown.
+//! Selects the certificate for a client by the name that the client requests. For an unknown name, there is no
+//! certificate, and the handshake fails.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,15 @@ use rustls::sign::CertifiedKey;
 
 use super::{BadCertificate, Ca, CaError, Names, leaf};
 
-/// Issues leaf certificates on demand and caches them. The cache is bounded by the number of names.
+/// Issues leaf certificates on demand and caches them. The cache holds at most one certificate for each name of the
+/// emulator.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     ca: Arc<Ca>,
     names: Names,
     bad: Option<BadCertificate>,
-    /// A certificate for all names. It is used for clients without SNI, such as clients that connect to an IP address.
+    /// A certificate for all names, used for clients that do not send a name (SNI). A client that connects to an IP
+    /// address sends no name.
     default: Arc<CertifiedKey>,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }

@@ -30,10 +30,12 @@ impl Emulator {
         })
     }
 
-    /// Creates a device at a hub without DPS. Returns its primary key.
+    /// Creates a device at a hub without DPS. Returns the primary key of the device. If the device exists already, does
+    /// not change it.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if no hub has this name.
+    /// [`EnrollError`] if the service would not accept the id, if no hub has this name, or if the system provides no
+    /// random numbers for the keys.
     pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
         DeviceId::new(device_id)?;
         let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;
@@ -62,13 +64,15 @@ impl Emulator {
         })
     }
 
-    /// Closes the connection of a device, as a hub does when it moves a device to another node. The device may
-    /// reconnect at once. Returns whether the device was connected.
+    /// Closes the connection of a device, or of a module if `device_id` is `{device}/{module}`. A real hub does this
+    /// when it moves a device to another node.
+    ///
+    /// The device may reconnect at once. Returns whether the device was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
         self.cloud.store.change(|state| state.live.close(&Key::hub(hub, device_id), EndReason::Dropped))
     }
 
-    /// The telemetry log of a hub. The log begins at offset 0. `None` if no hub has this name.
+    /// Returns the telemetry log of a hub; `None` if no hub has this name.
     #[must_use]
     pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {
         self.cloud.logs.get(&hub.to_ascii_lowercase()).cloned()

@@ -14,7 +14,8 @@ impl Emulator {
     /// Creates an individual enrollment with generated keys. If the enrollment exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id.
+    /// [`EnrollError`] if the service would not accept the id, or if the system provides no random numbers for the
+    /// keys.
     pub fn enroll(&self, registration_id: &str) -> Result<Enrollment, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.individuals.get(&registration_id.to_ascii_lowercase())?;
@@ -31,7 +32,8 @@ impl Emulator {
     /// Creates an enrollment group with generated keys. If the group exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name.
+    /// [`EnrollError`] if the service would not accept the name, or if the system provides no random numbers for the
+    /// keys.
     pub fn enroll_group(&self, name: &str) -> Result<EnrollmentGroup, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.groups.get(&name.to_ascii_lowercase())?;
@@ -45,19 +47,19 @@ impl Emulator {
         EnrollmentGroupBuilder::new(&self.cloud, name.into())
     }
 
-    /// Applies a seed: all of it or nothing.
+    /// Applies a seed. If one part of the seed is not valid, applies nothing.
     ///
     /// # Errors
-    /// [`SeedError`].
+    /// [`SeedError`] if the seed cannot be applied.
     pub fn apply_seed(&self, seed: &Seed) -> Result<SeedReport, SeedError> {
         let now = self.cloud.clock.now();
         self.cloud.store.change(|state| apply(state, seed, now))
     }
 
-    /// Disables an individual enrollment. Does not change the identity of the device at a hub.
+    /// Disables an individual enrollment. The identity of the device at a hub does not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn disable(&self, registration_id: &str) -> Result<(), EnrollError> {
         self.set_enrollment(registration_id, ProvisioningStatus::Disabled)
     }
@@ -65,16 +67,15 @@ impl Emulator {
     /// Enables an individual enrollment.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn enable(&self, registration_id: &str) -> Result<(), EnrollError> {
         self.set_enrollment(registration_id, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes an individual enrollment. Does not change the identity of the device at a hub, nor its registration
-    /// record.
+    /// Deletes an individual enrollment. The registration record and the identity of the device at a hub do not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn delete(&self, registration_id: &str) -> Result<(), EnrollError> {
         let removed =
             self.cloud.store.change(|state| state.individuals.remove(&registration_id.to_ascii_lowercase()).is_some());
@@ -84,7 +85,7 @@ impl Emulator {
     /// Disables a group.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn disable_group(&self, name: &str) -> Result<(), EnrollError> {
         self.set_group(name, ProvisioningStatus::Disabled)
     }
@@ -92,15 +93,15 @@ impl Emulator {
     /// Enables a group.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn enable_group(&self, name: &str) -> Result<(), EnrollError> {
         self.set_group(name, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes a group. Does not change the identities of its devices at hubs, nor their registration records.
+    /// Deletes a group. The registration records and the identities of its devices at hubs do not change.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`].
+    /// [`EnrollError::NotFound`] if the enrollment does not exist.
     pub fn delete_group(&self, name: &str) -> Result<(), EnrollError> {
         let removed = self.cloud.store.change(|state| state.groups.remove(&name.to_ascii_lowercase()).is_some());
         found(removed, name)
@@ -108,12 +109,14 @@ impl Emulator {
 
     /// Returns the settings of a device as environment variables. One of them contains the key of the device.
     ///
-    /// The key comes from the individual enrollment of the device. Without an individual enrollment, it comes from the
-    /// enrollment group if exactly one group exists, otherwise from the group of
-    /// [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// The key comes from the first of these enrollments that exists:
+    ///
+    /// * the individual enrollment of the device
+    /// * the only enrollment group, if exactly one group exists
+    /// * the group of [`Builder::dev_keys`](crate::Builder::dev_keys)
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`] if no enrollment has a key for the device.
+    /// [`EnrollError::NotFound`] if none of these enrollments exists.
     pub fn vars(&self, registration_id: &str) -> Result<Vec<(&'static str, String)>, EnrollError> {
         let key = self.cloud.store.read(|state| {
             if let Some(entry) = state.individuals.get(&registration_id.to_ascii_lowercase()) {
@@ -133,7 +136,7 @@ impl Emulator {
         self.record(registration_id, |it| Some(it.state.clone()))
     }
 
-    /// The payload that a device sent with its last registration.
+    /// Returns the payload that a device sent with its last registration; `None` if the device sent none.
     #[must_use]
     pub fn received_payload(&self, registration_id: &str) -> Option<Value> {
         self.record(registration_id, |it| it.received_payload.clone())

@@ -5,19 +5,19 @@ use crate::services::faults;
 use crate::state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 
 impl Emulator {
-    /// Applies a fault to the next event at `point`. If this method is called several times, each later event gets the
-    /// fault of the next call.
+    /// Applies a fault to the next event at `point`. If this method is called several times, the first event gets the
+    /// fault of the first call, the second event gets the fault of the second call, and so on.
     ///
     /// # Errors
-    /// [`UnfitFault`] if the fault cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen at `point`.
     pub fn fault(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.cloud.faults.plain(point, fault, Some(1))
     }
 
-    /// Applies a fault to every event at `point`. The faults of [`Emulator::fault`] happen first.
+    /// Applies a fault to every event at `point`. The faults of [`Emulator::fault`] come first.
     ///
     /// # Errors
-    /// [`UnfitFault`] if the fault cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen at `point`.
     pub fn fault_always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.cloud.faults.plain(point, fault, None)
     }
@@ -37,18 +37,19 @@ impl Emulator {
         self.cloud.faults.all()
     }
 
-    /// Returns how many times limited faults can still happen at `point`. Faults without a limit do not count.
+    /// Returns how many more times faults can happen at `point`. Does not count faults without a limit.
     #[must_use]
     pub fn faults_left(&self, point: Point) -> usize {
         self.cloud.faults.left(point)
     }
 
-    /// Removes the script with this number; returns whether it existed.
+    /// Removes the script with this number. Returns whether the script existed.
     pub fn remove_fault(&self, id: u64) -> bool {
         self.cloud.faults.remove(id)
     }
 
-    /// Removes all scripts. DPS then no longer assigns the hubs to which faults have moved devices.
+    /// Removes all scripts. Also forgets to which hubs faults have moved devices: DPS again assigns devices by its own
+    /// rules.
     pub fn clear_faults(&self) {
         faults::clear(&self.cloud);
     }

@@ -8,8 +8,8 @@ use crate::state::model::{CloudMessageView, FeedbackRecord};
 impl Emulator {
     /// Sends a message to a device and returns the message id. The device does not have to be connected.
     ///
-    /// The message stays in the device's queue until the device acknowledges it or until it expires. The queue holds at
-    /// most 50 messages.
+    /// The message stays in the device's queue until the device acknowledges the message, or until it expires or its
+    /// deliveries are used up. The queue holds at most 50 messages.
     ///
     /// # Errors
     /// [`SendProblem`] with the code that the service would return.
@@ -17,8 +17,8 @@ impl Emulator {
         services::hub::send(&self.cloud, hub, device_id, None, message)
     }
 
-    /// Sends a message to an input of a module, as the output of another module does. Returns the message id. The rules
-    /// of messages to devices apply.
+    /// Sends a message to an input of a module and returns the message id. In the real service, the output of another
+    /// module sends such messages. The queue of the module has the same rules as the queue of a device.
     ///
     /// # Errors
     /// [`SendProblem`] with the code that the service would return.
@@ -33,14 +33,14 @@ impl Emulator {
         services::hub::send(&self.cloud, hub, device_id, Some((module_id, input)), message)
     }
 
-    /// Returns the messages in the queue of a device, in the order in which they were sent. For a module, the id is
-    /// `{device}/{module}`. The result includes messages that are delivered but not yet acknowledged.
+    /// Returns the messages in the queue of a device, in the order in which they were sent. The result includes
+    /// delivered messages that the device has not acknowledged. For a module, `device_id` is `{device}/{module}`.
     #[must_use]
     pub fn cloud_messages(&self, hub: &str, device_id: &str) -> Vec<CloudMessageView> {
         services::hub::queued(&self.cloud, hub, device_id).unwrap_or_default()
     }
 
-    /// Deletes all messages in the queue of a device or module. Returns the number of deleted messages.
+    /// Deletes all messages in the queue of a device or module, and returns the number of deleted messages.
     pub fn purge_messages(&self, hub: &str, device_id: &str) -> usize {
         let now = self.cloud.clock.now();
         let purged = self.cloud.store.change(|state| {
@@ -50,8 +50,8 @@ impl Emulator {
         purged.unwrap_or_default()
     }
 
-    /// Returns the outcomes of messages whose senders requested feedback, oldest first. A hub keeps the newest 10,000
-    /// outcomes.
+    /// Returns the outcomes of messages to devices, oldest first. The list contains only messages whose senders
+    /// requested feedback. A hub keeps the newest 10,000 outcomes.
     #[must_use]
     pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
         services::hub::feedback(&self.cloud, hub).unwrap_or_default()

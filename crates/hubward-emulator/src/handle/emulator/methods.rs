@@ -4,13 +4,15 @@ use super::Emulator;
 use crate::services::hub::{Invocation, InvokeError, MethodResult, invoke};
 
 impl Emulator {
-    /// Invokes a direct method of a device or module. The name of a module is `{device}/{module}`.
+    /// Invokes a direct method of a device or module and returns the response. For a module, `device_id` is
+    /// `{device}/{module}`.
     ///
     /// # Errors
-    /// [`InvokeError`]. A response with an error status is not an error.
+    /// [`InvokeError`] if the emulator returns no response of the device. If the device responds with an error status,
+    /// this method returns the response and not an error.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the response. The device may already have received the call.
+    /// If the future is dropped, the response is lost. The device may already have received the call.
     pub async fn invoke_method(
         &self,
         hub: &str,

@@ -30,7 +30,7 @@ pub struct Emulator {
     pub(super) cloud: Arc<Cloud>,
     /// The listeners; each one owns its connections.
     pub(super) tasks: JoinSet<()>,
-    /// The tasks of the admin port's listeners. They end by themselves after `Cloud::closing` is set.
+    /// The tasks of the admin port's listeners. They end after `Cloud::closing` is set to true.
     pub(super) admin: JoinSet<()>,
     /// Holds the CA file of an emulator without a data directory.
     pub(super) scratch: Option<TempDir>,
@@ -39,7 +39,7 @@ pub struct Emulator {
 impl Emulator {
     /// Closes every connection and listener. Returns when the ports are free and the state is on disk.
     pub async fn shutdown(mut self) {
-        // The streams of the admin port end cleanly. The emulator cuts all other connections.
+        // Ends the streams of the admin port cleanly. All other connections are cut below.
         self.cloud.closing.send_replace(true);
         while let Some(task) = self.admin.join_next().await {
             drop(task);
@@ -52,7 +52,8 @@ impl Emulator {
         drop(self.scratch.take());
     }
 
-    /// Returns the endpoints and names as one line of JSON. A script that waits for the emulator can read this line.
+    /// Returns the endpoints and names of the emulator. As one line of JSON, they tell a script that the emulator has
+    /// started.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready::new(&self.cloud.info)
@@ -95,20 +96,20 @@ impl Emulator {
         &self.cloud.info.ca_pem
     }
 
-    /// The path of the file with the CA certificate that clients must trust. Without a data directory, the emulator
-    /// deletes this file when it ends.
+    /// Returns the path of the CA certificate, which clients must trust. Without a data directory, the emulator deletes
+    /// this file when it ends.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.cloud.info.ca_file
     }
 
-    /// The log of events. It contains registrations, refusals with their reasons, and the faults that happened.
+    /// Returns the log of events: for example registrations, refusals with their reasons, and faults that happened.
     #[must_use]
     pub fn events(&self) -> EventLog {
         self.cloud.journal.clone()
     }
 
-    /// Counts all changes except telemetry. A test can wait for the next change.
+    /// Returns a counter of all changes except new telemetry. A test can wait until the counter changes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.cloud.store.revision()
@@ -116,7 +117,7 @@ impl Emulator {
 
     /// Waits until `condition` returns `Some`, and returns the value.
     ///
-    /// Calls `condition` at once and after every change, except after new telemetry. A fault that happens counts as a
+    /// Calls `condition` at once and after every change, including each fault that happens. New telemetry is not a
     /// change. There is no time limit.
     ///
     /// # Cancel safety
@@ -135,8 +136,8 @@ impl Emulator {
 
     /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years).
     ///
-    /// The new time applies at once. Tokens may expire, including the tokens of open connections. Messages to devices
-    /// may expire, and their locks may end.
+    /// The new time applies at once. Tokens may expire, even those of open connections. Messages to devices may expire,
+    /// and their locks may end.
     pub fn clock_ahead(&self, ahead: Duration) {
         maintenance::move_clock(&self.cloud, ahead);
     }

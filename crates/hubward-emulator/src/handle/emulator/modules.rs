@@ -23,10 +23,11 @@ impl Emulator {
     }
 
     /// Creates a module of a device at a hub and returns the primary key of the module. If the module exists already,
-    /// it does not change.
+    /// does not change it.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if the device does not exist.
+    /// [`EnrollError`] if the service would not accept the id, if the hub or the device does not exist, or if the
+    /// system provides no random numbers for the keys.
     pub fn add_module(&self, hub: &str, device_id: &str, module_id: &str) -> Result<SharedKey, EnrollError> {
         ModuleId::new(module_id)?;
         let client_id = format!("{device_id}/{module_id}");
@@ -43,7 +44,7 @@ impl Emulator {
         })
     }
 
-    /// Deletes a module and closes its connection. Returns whether it existed.
+    /// Deletes a module and closes its connection. Returns whether the module existed.
     pub fn delete_module(&self, hub: &str, device_id: &str, module_id: &str) -> bool {
         let client_id = format!("{device_id}/{module_id}");
         self.cloud.store.change(|state| {

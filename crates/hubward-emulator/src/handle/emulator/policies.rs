@@ -28,7 +28,7 @@ impl Emulator {
         owner.map(PolicyView::connection_string)
     }
 
-    /// The policies of all hubs and of DPS, with their keys.
+    /// Returns the policies of all hubs and of DPS, with their keys.
     #[must_use]
     pub fn policies(&self) -> Vec<PolicyView> {
         policies::all(&self.cloud)

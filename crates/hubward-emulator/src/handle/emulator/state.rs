@@ -1,4 +1,4 @@
-//! Methods for the state as a whole: wait for the disk, export, import, reset.
+//! Methods for the whole state: wait for the disk, export, import, reset.
 
 use super::Emulator;
 use crate::services::maintenance;
@@ -8,8 +8,8 @@ use crate::state::model::{self, Seed, SeedError, SeedReport};
 impl Emulator {
     /// Waits until every earlier change is on disk. If there is no data directory, returns at once.
     ///
-    /// A change over the network is on disk before the request gets its response. A change by a method of this type may
-    /// not be on disk yet when the method returns. To wait for it, call `flush` after the method.
+    /// A client gets the response to its request only after the change is on disk. A method of [`Emulator`] may return
+    /// before its change is on disk. To wait for such a change, call `flush` after the method.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.
@@ -20,10 +20,10 @@ impl Emulator {
         self.cloud.store.flushed().await
     }
 
-    /// Waits until the emulator can no longer write its state, and returns the reason. Never returns if the disk works
-    /// or if there is no data directory.
+    /// Waits until the emulator can no longer write its state to disk, and returns the reason. While the disk works, or
+    /// without a data directory, this method does not return.
     ///
-    /// After such a failure, the emulator acknowledges nothing. A program should then report the reason and exit.
+    /// After the disk has failed, the emulator acknowledges nothing. The program should report the reason and exit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -36,10 +36,11 @@ impl Emulator {
 
     /// Exports enrollments, registrations and hub identities as a seed, including keys and twins.
     ///
-    /// The seed contains secrets. It does not contain sessions, queued messages, telemetry or the keys of policies.
+    /// The seed contains secrets. It does not contain sessions, queued messages, telemetry, the keys of policies, or
+    /// the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     ///
-    /// Another emulator with the same hubs can import the seed and then has the same state, except for ETags, versions
-    /// and times. The seed does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// An emulator with the same hubs can import the seed. It then has the same enrollments, registrations and
+    /// identities. Their ETags, versions and times can differ.
     #[must_use]
     pub fn export(&self) -> Seed {
         self.cloud.store.read(model::export)
@@ -47,25 +48,29 @@ impl Emulator {
 
     /// Imports an export. If one object is not valid, imports nothing.
     ///
-    /// If a twin, status or record exists and differs from the export, it is replaced. (A seed at the start does not
-    /// replace it.) Objects that the export does not name do not change.
+    /// If a twin, status or record exists and differs from the export, the import replaces it. Objects that the export
+    /// does not contain do not change.
     ///
-    /// If a device changes, the hub closes its connections. The device then requests its twin again.
+    /// The seed of [`Builder::seed`](crate::Builder::seed) has another rule: it does not replace existing twins,
+    /// statuses and records.
+    ///
+    /// If the import changes a device, the hub closes the connections of the device. The device then reconnects and
+    /// requests its twin.
     ///
     /// # Errors
-    /// [`SeedError`]; nothing has been applied.
+    /// [`SeedError`] if an object is not valid. Nothing is then imported.
     pub fn import(&self, seed: &Seed) -> Result<SeedReport, SeedError> {
         maintenance::import(&self.cloud, seed)
     }
 
-    /// Deletes everything except the certificate authority and the keys of policies, and closes every device
-    /// connection. If the emulator was started with development keys or a seed, applies these again.
+    /// Deletes the state and closes every device connection. Keeps the certificate authority and the keys of policies.
+    /// If the emulator was started with development keys or a seed, applies the development keys or the seed again.
     ///
     /// Telemetry offsets continue. Scripted faults and the clock do not change.
     ///
     /// # Errors
-    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. Everything else is reset in
-    /// this case.
+    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. The reset itself is still done,
+    /// but no part of the seed is applied.
     pub fn reset(&self) -> Result<(), SeedError> {
         maintenance::reset(&self.cloud)
     }

@@ -1,4 +1,4 @@
-//! `GET` and `POST /api/clock`: read and set the emulator's clock. This clock can be ahead of the system's clock.
+//! `GET` and `POST /api/clock`: read and set the emulator's clock, which can be ahead of the system's clock.
 
 use std::time::Duration;
 

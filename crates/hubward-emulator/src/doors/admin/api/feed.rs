@@ -1,8 +1,10 @@
 //! Server-sent events and JSON lines.
 //!
-//! A stream reads the next entry of the log only when the client takes more data. The emulator therefore queues nothing
-//! for a slow client. If the log drops entries before the client reads them, the client gets the number of dropped
-//! entries.
+//! A stream reads the next entry of the log only when the client takes more data. The emulator therefore queues no
+//! entries for a slow client.
+//!
+//! The log can drop entries before a slow client reads them. A stream of server-sent events then contains an event
+//! `skipped` with the number of dropped entries. JSON lines do not show the gap.
 //!
 //! Source: the WHATWG's HTML standard, "Server-sent events".
 
@@ -25,16 +27,16 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Approximate size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// Number of entries that are read before the task yields.
+/// Number of entries that the stream reads before its task yields.
 const AT_ONCE: u32 = 256;
 
 /// A reader of a log.
 pub(in crate::doors::admin) trait Feed: Send + 'static {
-    /// Waits for the next entry. Returns the number of the entry, and the entry as a line of JSON. The line is `None`
-    /// if the filter does not select the entry. Cancel safe.
+    /// Waits for the next entry. Returns its number, and the entry as a line of JSON. If the filter does not select the
+    /// entry, returns `None` instead of the line. Cancel safe.
     fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
-    /// Number of entries that the log dropped before they were read.
+    /// Number of entries that the log dropped before this feed read them.
     fn skipped(&self) -> u64;
 }
 
@@ -57,7 +59,7 @@ struct Live<F> {
     shape: Shape,
     /// Becomes true when the emulator shuts down.
     closing: watch::Receiver<bool>,
-    /// The part of [`Feed::skipped`] that has been sent to the client.
+    /// The number of skipped entries that the client already knows.
     skipped_sent: u64,
     /// Text before the first entry.
     preamble: Option<String>,
@@ -68,14 +70,15 @@ struct Live<F> {
 /// The format of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::doors::admin) enum Shape {
-    /// Server-sent events; the stream never ends.
+    /// Server-sent events. The stream ends only when the emulator shuts down or the client leaves.
     Events,
-    /// One line each, for the existing entries before this number.
+    /// JSON lines, one for each entry. `end` is the number after the last entry of the stream.
     Lines { end: u64 },
 }
 
 impl<F: Feed> Stream<F> {
-    /// `restarted` is true if the client has read entries of an earlier log. The emulator must then have restarted.
+    /// Creates a stream. `restarted` is true if the client has read entries of a log from before the emulator
+    /// restarted. The stream then reports the restart to the client.
     pub(in crate::doors::admin) fn new(
         feed: F,
         shape: Shape,
@@ -83,7 +86,7 @@ impl<F: Feed> Stream<F> {
         closing: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        // This part is sent at once. It tells the client that the stream is connected.
+        // The stream sends the preamble at once. The preamble tells the client that the stream is connected.
         let preamble = match (shape, restarted) {
             (Shape::Events, false) => Some("retry: 1000\n\n".to_owned()),
             (Shape::Events, true) => Some("retry: 1000\n\nevent: restarted\ndata: {\"next\":0}\n\n".to_owned()),
@@ -121,12 +124,12 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.preamble.take().unwrap_or_default();
         let mut read = 0;
-        // The interval does not restart with each entry. The filter may select none of the entries, and the client
-        // would then get neither entries nor comments.
+        // Entries do not restart the interval. If the filter selects none of the entries, the client still gets
+        // comments.
         let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {
-                // If the chunk has text already, adds existing entries without waiting.
+                // If the chunk already has text, adds the entries that exist now, and does not wait for others.
                 _ if !text.is_empty() => now(self.feed.next()).await,
                 Shape::Lines { .. } => now(self.feed.next()).await,
                 Shape::Events => Some(tokio::select! {

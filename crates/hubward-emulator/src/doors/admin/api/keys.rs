@@ -1,5 +1,5 @@
-//! `GET /api/keys`: returns the connection strings of the service APIs. These are secrets. The admin port returns them
-//! to every client that can reach the port.
+//! `GET /api/keys`: returns the connection strings of the service APIs. These strings are secrets. The admin port
+//! returns them to every client that can reach the port.
 
 use serde_json::{Value, json};
 

@@ -56,7 +56,7 @@ impl Route {
     fn parse(path: &str) -> Option<Self> {
         let decode = |it: &str| {
             let name = percent_decode_str(it).decode_utf8().ok()?.into_owned();
-            // A device id that contains `/` would name a module.
+            // A device id with `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let segments: Vec<&str> = path.split('/').collect();
@@ -170,7 +170,7 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
 /// Imports an export into the state.
 async fn import(admin: &Admin, head: &http::request::Parts, body: Incoming) -> Result<Result<Value, Failure>, Aborted> {
     let Ok(_upload) = admin.uploads.try_acquire() else {
-        // Reads the body, so that the client can read the response.
+        // Reads and discards the body. Otherwise a client that is still sending might not read the response.
         let _ = request::discard(body, SEED_MAX).await?;
         return Ok(Err(Failure::new(503, "Too many imports are in progress. Try again later.")));
     };

@@ -12,10 +12,11 @@ const PAGE_MAX: usize = 1000;
 /// Maximum size of a page, in bytes. A page with a single message may be larger.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Returns a page of the messages that `wanted` selects, from the offset `from` on. The member `next` is the offset of
-/// the next page. If there are no new messages, the page is empty and `next` equals `from`.
+/// Returns a page of the messages that `wanted` selects. The page starts at the offset `from`. The member `next` is the
+/// offset of the next page. If the log has no message at or after `from`, the page is empty and `next` equals `from`.
 ///
-/// The page does not contain messages that the log has dropped. The offsets then have a gap.
+/// The page does not contain messages that the log has dropped or that `wanted` does not select. The offsets of the
+/// page can therefore have gaps.
 pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;

@@ -10,7 +10,8 @@ use super::Failure;
 pub(super) enum From {
     /// Starts at the entry with this number. If the log has dropped this entry, starts at the oldest entry.
     Number(u64),
-    /// Starts after the entry with this number. A browser that reconnects sends the number as `Last-Event-ID`.
+    /// Starts after the entry with this number. A browser that reconnects sends this number in the header
+    /// `Last-Event-ID`.
     After(u64),
     /// The next new entry.
     Latest,
@@ -54,7 +55,7 @@ impl Query {
                 _ => return Err(wrong(known)),
             }
         }
-        // `Last-Event-ID` overrides `from`: a browser reconnects with the same URL.
+        // A browser reconnects with the same URL, so `Last-Event-ID` overrides `from`.
         if let Some(id) = headers.get("last-event-id").filter(|it| !it.is_empty()) {
             let number = id.to_str().ok().and_then(|it| it.parse().ok());
             let wrong_id = || Failure::wrong("Last-Event-ID must be the number of an entry.");
@@ -69,8 +70,8 @@ impl Query {
 
     /// Returns the number of the first entry to send. `total` is the number of entries that the log has ever had.
     ///
-    /// The second value is `true` if the client names an entry that this log has never had. The client must then have
-    /// read an earlier log.
+    /// The second value is `true` if `Last-Event-ID` names an entry that this log has never had. The client has then
+    /// read the log of an earlier run of the emulator, and the stream starts at entry 0.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {
             From::Number(number) => (number, false),

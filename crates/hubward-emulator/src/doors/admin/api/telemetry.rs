@@ -1,4 +1,5 @@
-//! `GET /api/telemetry/{hub}`: returns the messages that a hub receives, as server-sent events or as JSON lines.
+//! `GET /api/telemetry/{hub}`: returns the messages that a hub receives, as server-sent events, as a page of JSON, or
+//! as a file of JSON lines.
 
 use hyper::header::{CONTENT_DISPOSITION, HeaderMap};
 
@@ -59,7 +60,7 @@ pub(super) fn answer(admin: &Admin, hub: &str, query: Option<&str>, headers: &He
     admin.stream(feed, Shape::Events, restarted, "text/event-stream")
 }
 
-/// All messages that the log keeps now, in one file.
+/// Returns a file with the messages that the log contains now. The query can set a start and filters.
 pub(super) fn export(admin: &Admin, hub: &str, query: Option<&str>) -> Result<Reply, Failure> {
     let log = log(admin, hub)?;
     let query = Query::read(query, &HeaderMap::new(), &FILTERS)?;

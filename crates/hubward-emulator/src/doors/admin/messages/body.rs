@@ -22,7 +22,7 @@ pub(super) const INPUT_OF_DEVICE: &str =
 struct Body {
     body: Option<String>,
     body_base64: Option<String>,
-    /// `null` as the value adds a property without a value.
+    /// The properties by name. The value `null` stands for a property without a value.
     #[serde(default)]
     properties: BTreeMap<String, Option<String>>,
     message_id: Option<String>,
@@ -39,7 +39,7 @@ struct Body {
     sender_module_id: Option<String>,
 }
 
-/// Returns the message and, if the message is for a module, the name of its input.
+/// Parses the JSON of a message. Returns the message, and the name of the input if the message is for a module.
 pub(super) fn read(body: Value) -> Result<(CloudToDevice, Option<String>), Problem> {
     let body: Body =
         serde_json::from_value(body).map_err(|problem| wrong(&format!("The body is not valid: {problem}.")))?;

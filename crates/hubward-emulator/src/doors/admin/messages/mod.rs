@@ -1,7 +1,7 @@
 //! `GET` and `POST /messages/{hub}/{device}` at the admin port: the queue of a device or module.
 //!
-//! There are two differences from the service API. Properties are JSON members and not headers, and messages can also
-//! be sent to inputs of modules.
+//! There are two differences from the service API. Properties are JSON members instead of headers, and a client can
+//! also send messages to inputs of modules.
 
 mod body;
 
@@ -21,7 +21,7 @@ use crate::services::api::hub::{Form, Problem};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 
-/// Maximum size of a body, in bytes. The largest message fits even if every character is escaped in JSON.
+/// Maximum size of a body, in bytes. This is enough for the largest message, even if JSON escapes every character.
 const BODY_MAX: usize = 512 * 1024;
 
 /// The device or module that a path names.
@@ -38,7 +38,7 @@ impl Target {
         let mut segments = path.strip_prefix("/messages/")?.split('/');
         let mut name = || {
             let name = percent_decode_str(segments.next()?).decode_utf8().ok()?.into_owned();
-            // A device id that contains `/` would name a module.
+            // A device id with `/` would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let (hub, device) = (name()?, name()?);
@@ -100,8 +100,8 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
     Ok(json!({ "messageId": sent? }))
 }
 
-/// Reads the JSON body of a request. The content type must be JSON. A web page of another origin can make a browser
-/// send a POST request to this port, but not with the content type of JSON.
+/// Reads the JSON body of a request. Refuses the request if its content type is not JSON. A web page of another origin
+/// can send a POST request to this port, but not with this content type.
 async fn read_json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {

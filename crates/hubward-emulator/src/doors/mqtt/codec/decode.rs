@@ -21,8 +21,8 @@ const DISCONNECT: u8 = 14;
 
 /// Removes one packet from the front of `input`. Returns `None` if `input` does not contain a whole packet.
 ///
-/// `max` is the maximum size of a packet in bytes, including the header. A larger packet is refused as soon as its
-/// length is known.
+/// `max` is the maximum size of a packet in bytes, including the header. Refuses a larger packet as soon as its length
+/// is known, before the rest of the packet arrives.
 pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming>, Malformed> {
     let Some(&first) = input.first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0x0f);
@@ -40,8 +40,8 @@ pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming
     read(kind, flags, fields).map(Some)
 }
 
-/// Returns the remaining length and the number of bytes that encode it. Returns `None` if `input` does not contain all
-/// these bytes.
+/// Decodes the remaining length of a packet. Returns the remaining length, and the number of bytes that encode it.
+/// Returns `None` if `bytes` ends before the last of these bytes.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {

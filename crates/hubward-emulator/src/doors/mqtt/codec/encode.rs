@@ -34,7 +34,7 @@ impl Outgoing {
 fn encode_publish(publish: &Publish, output: &mut BytesMut) {
     let Publish { topic, body, qos, packet_id, retain, duplicate } = publish;
     let Ok(length) = u16::try_from(topic.len()) else {
-        // The emulator's own topics are short enough. A scripted fault can make a topic too long.
+        // Only a scripted fault can make a topic too long.
         return tracing::warn!(bytes = topic.len(), "a publish is not sent: its topic does not fit into a packet");
     };
     output.put_u8(0x30 | u8::from(*duplicate) << 3 | qos << 1 | u8::from(*retain));

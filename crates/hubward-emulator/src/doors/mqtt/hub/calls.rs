@@ -31,7 +31,7 @@ impl Calls {
         Ok(id)
     }
 
-    /// The next request id: each connection counts from 1, in hexadecimal.
+    /// Returns the next request id. Each connection counts its calls from 1, in hexadecimal.
     ///
     /// Source: `[seen]` Azure/azure-iot-sdks, issue 999; Azure/azure-iot-sdk-c, issue 616;
     /// MicrosoftDocs/azure-docs, issue 102263, and traces of four other projects, from 2016 to 2024.

@@ -1,14 +1,14 @@
-//! Packets to a device that a scripted fault delays. They are acknowledgements and publishes.
+//! Acknowledgements and publishes to a device that a scripted fault delays.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-/// This time is longer than any connection lasts. It is short enough that an `Instant` cannot overflow.
+/// Maximum delay: a year. No connection lasts longer, and adding a year to an `Instant` does not overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Maximum number of held acknowledgements. A client cannot use more packet ids than this.
+/// Maximum number of held acknowledgements: the number of packet ids that a client can use.
 const PUBACKS: usize = 65_535;
 
 /// Maximum number of delayed publishes.
@@ -36,16 +36,15 @@ pub(super) struct Draft {
 /// The delayed packets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    /// The held acknowledgements in the order of sending. An acknowledgement waits for all earlier ones, even if its
-    /// own time has come.
+    /// The held acknowledgements in the order of sending. Each acknowledgement waits until all earlier ones are sent.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
 impl Delayed {
-    /// Holds an acknowledgement for `time`. If earlier acknowledgements are held, this one also waits for them, because
-    /// acknowledgements must keep their order.
+    /// Holds an acknowledgement for `time`, and until all earlier acknowledgements are sent. The order of
+    /// acknowledgements must not change.
     ///
     /// Returns the packet id as an error if the acknowledgement can be sent at once, or if too many acknowledgements
     /// are held.
@@ -86,7 +85,7 @@ impl Delayed {
     }
 }
 
-/// Returns the time that is `time` from now. A duration of more than a year counts as a year.
+/// Returns the current time plus `time`, but adds at most [`LONGEST`].
 fn due_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }

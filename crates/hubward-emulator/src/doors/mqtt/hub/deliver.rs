@@ -9,8 +9,8 @@ use crate::doors::mqtt::{Closed, Connection};
 use crate::state::model::{Acknowledged, Delivery, PACKET_ID_MAX};
 
 impl HubSession<'_> {
-    /// Publishes queued messages, up to the maximum number of unacknowledged messages. Does nothing if the client has
-    /// not subscribed.
+    /// Publishes queued messages until the maximum number of unacknowledged messages is reached. Publishes nothing if
+    /// the client has not subscribed.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That the hub also
     /// delivers messages from before the first SUBSCRIBE is a `[guess]`.
@@ -18,8 +18,8 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // Clears the end of the lock. If a time in the past stayed here, the main loop would call this function without
-        // a pause.
+        // Clears the end of the lock. If a time in the past stayed in `release`, the main loop would call this function
+        // again and again.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
@@ -42,9 +42,9 @@ impl HubSession<'_> {
 
     /// Handles a PUBACK. Returns whether the packet id belongs to the range for cloud-to-device messages.
     ///
-    /// If the PUBACK completes a message, wakes the main loop, because the next message may now be delivered.
+    /// If the PUBACK completes a message, wakes the main loop to deliver the next message.
     ///
-    /// Ignores a PUBACK if an earlier message is not acknowledged yet.
+    /// Ignores the PUBACK if no message in flight has its packet id, or if an earlier message is not acknowledged yet.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
     /// RequestAckPairProcessor.cs.
@@ -68,7 +68,7 @@ impl HubSession<'_> {
     /// The highest QoS of the client's subscriptions to messages; `None` if the client has not subscribed.
     fn messages_qos(&self) -> Option<u8> {
         let identity = &self.device.login().identity;
-        // An id may contain these characters, but a topic may not.
+        // The id of a device may contain `#` and `+`, but a topic may not. Such a device gets no messages.
         if identity.client_id().contains(['#', '+']) {
             return None;
         }

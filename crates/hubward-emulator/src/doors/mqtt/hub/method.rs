@@ -54,8 +54,8 @@ impl HubSession<'_> {
         self.send(connection, own)
     }
 
-    /// Passes a device's response to the caller. Drops a late or duplicate response. A response that is not JSON is
-    /// passed on unchanged.
+    /// Passes a device's response to the caller of the method. Does not check that the response is JSON. Drops a
+    /// response for which no call waits.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That the hub ends the
     /// connection after a response larger than 128 KB is a `[guess]`.

@@ -14,15 +14,15 @@ use crate::doors::mqtt::{Closed, Connection};
 /// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
 const WINDOW: usize = 16;
 
-/// The first packet id of these publishes. Lower packet ids belong to cloud-to-device messages.
+/// The first packet id of the publishes in an [`Outbox`]. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting responses, and their maximum size in bytes.
+/// Maximum number of waiting publishes. If it is reached, a response ends the connection. [`ANSWER_BYTES`] limits the
+/// size of the waiting publishes in the same way.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of waiting notices. Further notices are dropped. A client that is not connected gets no notices
-/// either.
+/// Maximum number of waiting publishes for a notice. If it is reached, the outbox drops the notice.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.
@@ -31,14 +31,16 @@ pub(super) struct Outbox {
     /// The packet id of the last publish.
     last_id: u16,
     unacknowledged: BTreeSet<u16>,
-    /// QoS 1 publishes that wait until earlier ones are acknowledged. Their packet ids are 0 until they are sent.
+    /// Publishes with QoS 1 that wait until earlier publishes are acknowledged. The packet id of a waiting publish is
+    /// 0.
     waiting: VecDeque<Publish>,
     waiting_bytes: usize,
 }
 
 impl Outbox {
-    /// Publishes a response to the client. Returns [`Closed::Slow`] if too many responses wait, because the client
-    /// keeps sending requests and does not acknowledge the responses.
+    /// Publishes a response to the client.
+    ///
+    /// Returns [`Closed::Slow`] if too many publishes with QoS 1 wait for an acknowledgement of the client.
     pub(super) fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -53,7 +55,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes a packet that the client has not requested. Returns false if there is no room for the packet.
+    /// Publishes a notice or a method call. Returns false if too many publishes wait.
     pub(super) fn notify<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -84,7 +86,7 @@ impl Outbox {
         self.send_waiting(connection);
     }
 
-    /// Sends waiting publishes, up to the limit of unacknowledged ones.
+    /// Sends waiting publishes until [`WINDOW`] publishes are unacknowledged.
     fn send_waiting<S: AsyncRead + AsyncWrite + Unpin>(&mut self, connection: &mut Connection<S>) {
         while !self.waiting.is_empty()
             && let Some(packet_id) = self.packet_id()
@@ -96,7 +98,7 @@ impl Outbox {
         }
     }
 
-    /// Returns a packet id for a publish with QoS 1. Returns `None` if too many publishes are unacknowledged.
+    /// Returns an unused packet id for a publish with QoS 1. Returns `None` if too many publishes are unacknowledged.
     fn packet_id(&mut self) -> Option<u16> {
         if self.unacknowledged.len() >= WINDOW {
             return None;
@@ -110,7 +112,8 @@ impl Outbox {
         }
     }
 
-    /// Handles a PUBACK and then sends waiting publishes. Returns whether the packet id was in flight.
+    /// Handles a PUBACK and then sends waiting publishes. Returns whether a publish with this packet id was
+    /// unacknowledged.
     pub(super) fn acknowledged<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,

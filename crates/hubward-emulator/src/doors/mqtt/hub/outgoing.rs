@@ -11,7 +11,7 @@ use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
 
 impl HubSession<'_> {
-    /// Acknowledges a publish of the client. With `hold`, a scripted fault delays the acknowledgement by this time.
+    /// Acknowledges a publish of the client if its QoS is 1. `hold` is the delay that a scripted fault adds.
     pub(super) fn acknowledge<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,

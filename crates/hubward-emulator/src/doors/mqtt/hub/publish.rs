@@ -13,7 +13,7 @@ use crate::services::hub::Published;
 use crate::state::fault::{Fault, Point};
 
 impl HubSession<'_> {
-    /// Handles a publish.
+    /// Handles a publish from the client.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: in the cases in which AMQP returns an error, MQTT ends the
     /// connection.

@@ -29,7 +29,7 @@ use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, Push, Session, Subscriptions};
 
-/// Serves a connection whose user name is not one for DPS.
+/// Serves a connection to a hub. If the user name of a CONNECT does not select DPS, it selects a hub.
 pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,
@@ -44,8 +44,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Ok(checked) => checked,
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
-    // Only a device that may connect acquires a slot. End its older connection first, because that connection may hold
-    // the last slot.
+    // Only a device that may connect acquires a slot. This code first ends an older connection of the same device,
+    // because the older connection may hold the last slot.
     cloud.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
     let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
     let (device, started) = match DeviceConnection::begin(cloud, &request, !connect.clean_session, resume) {
@@ -74,7 +74,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // The queue may already contain messages for the subscriptions of the kept session.
+    // The queue may already contain messages, and the kept session may have a subscription to messages.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -88,7 +88,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     end_of(&why)
 }
 
-/// Resumes the session that an earlier connection kept. Removes the filters that this login may not use.
+/// Returns the kept session and its subscriptions. If the user name has no api-version, first removes the filters that
+/// require an api-version.
 fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
     let mut kept = kept;
     if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
@@ -98,12 +99,12 @@ fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptio
     (kept, subscriptions)
 }
 
-/// Returns the subscriptions that the filters of a session stand for.
+/// Returns which pushes the filters of a session subscribe to: changes of desired properties, and method calls.
 fn subscriptions(session: &Session) -> Subscriptions {
     Subscriptions { desired: session.highest_qos(NOTICES).is_some(), methods: session.highest_qos(CALLS).is_some() }
 }
 
-/// Refuses a CONNECT and records the reason. The client does not get the reason.
+/// Refuses a CONNECT with CONNACK 5 and records the reason. The client does not get the reason.
 fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     cloud: &Cloud,
     connection: &mut Connection<S>,
@@ -130,7 +131,7 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) queue_changed: Arc<Notify>,
-    /// The time when the lock of the next message ends. The hub then publishes the message again.
+    /// The earliest time at which the lock of a message ends. The hub then publishes this message again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
@@ -146,7 +147,7 @@ fn is_for_versions(filter: &str) -> bool {
     filter.starts_with(CALLS) || filter.starts_with(NOTICES)
 }
 
-/// Waits until the emulator's clock shows a time; forever without one.
+/// Waits until the emulator's clock shows `moment`. If `moment` is `None`, never returns.
 async fn at(clock: &Clock, moment: Option<SystemTime>) {
     match moment {
         Some(moment) => clock.at(moment).await,
@@ -154,7 +155,7 @@ async fn at(clock: &Clock, moment: Option<SystemTime>) {
     }
 }
 
-/// Waits until an instant; forever without one.
+/// Waits until `moment`. If `moment` is `None`, never returns.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -178,7 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
     async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            // The sender is dropped when the connection must end. `Bounds::ended` then reports the reason.
+            // If the store ends the connection, it drops the sender of `pushes`. `Bounds::ended` then reports the
+            // reason.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.queue_changed.notified() => Event::QueueChanged,
             () = until(self.delayed.due()) => Event::Due,
@@ -246,8 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
 }
 
 impl HubSession<'_> {
-    /// Returns the fault that is scripted for the current event, and counts it as used. A fault that changes the device
-    /// itself ends the connection.
+    /// Returns the fault that is scripted for the current event, and counts the fault as used.
+    ///
+    /// Returns an error, which ends the connection, if the fault changes the device or lets its token expire.
     pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
         let Login { hub, identity, .. } = self.device.login();
         let client_id = identity.client_id();
@@ -283,8 +286,8 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Stores the filters of the session. Returns false if the connection must end. In this case, the client must not
-    /// get an acknowledgement.
+    /// Stores the filters of the session. Returns false if the connection must end. The client must then get no
+    /// acknowledgement of its subscription.
     fn keep(&self) -> bool {
         self.device.subscribed(subscriptions(&self.filters), &self.filters)
     }

@@ -127,7 +127,7 @@ impl HubSession<'_> {
         }
     }
 
-    /// Publishes a change of the desired properties if the device has subscribed to it.
+    /// Publishes a change of the desired properties if the device has subscribed to such changes.
     pub(super) fn desired<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,

@@ -22,7 +22,7 @@ const FIRST_PACKET: Duration = Duration::from_secs(60);
 /// Source: MQTT 3.1.1, section 3.2.2.3.
 const UNACCEPTABLE_PROTOCOL: u8 = 1;
 
-/// Serves one MQTT connection until it ends. The connection acquires a slot when its client has authenticated.
+/// Serves one MQTT connection until it ends. When the client has authenticated, the connection acquires a slot.
 pub(crate) async fn serve<S>(cloud: &Arc<Cloud>, stream: S, entry: &Arc<ConnectionEntry>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,

@@ -15,8 +15,8 @@ const LONGEST: u64 = 86_400_000;
 /// Maximum size of a fault, in bytes. The limit exists because scripts are kept in memory.
 const FAULT_MAX: usize = 64 * 1024;
 
-/// Maximum size of the name of a header, and of its value, in bytes. Over MQTT, the value of Retry-After is part of a
-/// topic.
+/// Maximum size of a header's name and maximum size of its value, in bytes. Over MQTT, a topic contains the value of
+/// Retry-After.
 const HEADER_MAX: usize = 1024;
 
 /// The JSON form of a [`Fault`]. The member `kind` contains the name of the variant.
@@ -244,7 +244,7 @@ pub(super) fn kinds(point: Point) -> Vec<&'static str> {
     all.into_iter().filter(|(_, fault)| fault.fits(point)).map(|(name, _)| name).collect()
 }
 
-/// Checks that a status ends a request. 1xx statuses do not.
+/// Returns an error if the status is not valid or does not end a request. A 1xx status does not end a request.
 fn answer(status: u16) -> Result<u16, String> {
     if (200..600).contains(&status) { Ok(status) } else { Err("status must be 200 to 599.".to_owned()) }
 }

@@ -14,7 +14,8 @@ use crate::state::fault::{Fault, FaultScript, Point, ScriptedFault};
 /// Maximum length of `{device}/{module}`. Each of the two ids has at most 128 characters.
 const DEVICE_MAX: usize = 257;
 
-/// Maximum number of scripts. At each event, the emulator checks all scripts. Each script may contain a body.
+/// Maximum number of scripts. The emulator checks every script at each event and keeps the body of each script in
+/// memory.
 const SCRIPTS_MAX: usize = 500;
 
 /// The body of a request that adds a script.
@@ -49,7 +50,7 @@ impl Default for Times {
     }
 }
 
-/// Lists all scripts. Also lists the faults that are possible at each point.
+/// Lists all scripts, and for each point the faults that are possible there.
 pub(super) fn show(cloud: &Cloud) -> Value {
     let scripted: Vec<Value> = cloud.faults.all().iter().map(shown).collect();
     let points: Vec<Value> = Point::ALL

@@ -21,7 +21,8 @@ pub(super) struct Checked<'a> {
     pub(super) will: Option<(Message, u8)>,
 }
 
-/// Checks a CONNECT. If the CONNECT is refused, the client gets CONNACK 5. The reason is only for the log.
+/// Checks a CONNECT. Returns the reason as an error if the hub refuses the CONNECT. The reason is only for the log: the
+/// client gets CONNACK 5.
 pub(super) fn check<'a>(state: &State, connect: &'a Connect, now: UnixSeconds) -> Result<Checked<'a>, &'static str> {
     let request = request(connect)?;
     let login = check_login(state, &request, now)?;
@@ -46,7 +47,7 @@ fn request(connect: &Connect) -> Result<LoginRequest<'_>, &'static str> {
     })
 }
 
-/// Checks the will and returns it as telemetry, with its QoS.
+/// Checks the will of a CONNECT. Returns the will as a telemetry message, and its QoS.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That the hub refuses
 /// any other will is a `[guess]`.
