@@ -17,16 +17,17 @@ pub(crate) struct Access {
     pub(crate) name: String,
     /// Host names of the hubs, in lower case.
     hubs: BTreeSet<String>,
-    /// Further names of the emulator, for DPS. If there is only one hub, they are also names of that hub.
+    /// Further names of the emulator. DPS accepts these names. If there is only one hub, that hub also accepts these
+    /// names.
     others: BTreeSet<String>,
 }
 
 impl Access {
-    /// `dps_hosts` contains the names of DPS, and the global name is the first. `names` contains further names of the
+    /// `dps_hosts` contains the names of DPS. Its first item is the global name. `names` contains further names of the
     /// emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // The global name belongs to Azure. With that name in a connection string, a service client would send its
-        // requests to Azure.
+        // Do not use the global name here, because it belongs to Azure. If a connection string contained the global
+        // name, a service client would send its requests to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -41,7 +42,8 @@ impl Access {
         self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
     }
 
-    /// Authenticates a request to the service API of DPS. DPS has only one policy; `keys` are its keys.
+    /// Authenticates a request to the service API of DPS. DPS has only one policy. `keys` contains the keys of this
+    /// policy.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
     pub(crate) fn check_dps(
@@ -64,7 +66,7 @@ impl Access {
 
     /// Returns the hub that the header `Host` names.
     ///
-    /// If the emulator has only one hub, the further names of the emulator also mean that hub.
+    /// If the emulator has only one hub, this function also returns that hub for the further names of the emulator.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();

@@ -80,8 +80,8 @@ impl Ready {
     }
 }
 
-/// Returns the address that a client on this machine can dial. For a listener on 0.0.0.0, returns another address,
-/// because not every system can dial 0.0.0.0.
+/// Returns the address that a client on this machine can dial. Not every system can dial the unspecified address, such
+/// as 0.0.0.0. For a listener on that address, returns the loopback address.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -48,7 +48,7 @@ impl IfMatch {
     }
 }
 
-/// The request has several `If-Match` headers, or one that is not text.
+/// The request has several `If-Match` headers, or the value of the header is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 

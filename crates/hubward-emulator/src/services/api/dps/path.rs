@@ -67,7 +67,7 @@ impl ServiceRequest {
     }
 }
 
-/// Returns whether a path is a path of this API, or starts like one.
+/// Returns whether a path belongs to this API: its first segment is a first segment of this API.
 pub(crate) fn is_asked(path: &str) -> bool {
     subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
 }

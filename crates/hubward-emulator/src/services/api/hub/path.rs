@@ -158,7 +158,7 @@ impl Action {
     }
 }
 
-/// Returns whether a path is a path of this API, or starts like one.
+/// Returns whether a path belongs to this API: its first segment is a first segment of this API.
 pub(crate) fn is_asked(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
@@ -171,7 +171,8 @@ pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     is_device_side(&segments) && !is_send(method, &segments)
 }
 
-/// Returns whether this request sends a message to a device. The other methods of this path belong to the device API.
+/// Returns whether this request sends a message to a device. With another HTTP method, the same path belongs to the
+/// device API.
 fn is_send(method: &str, segments: &[&str]) -> bool {
     method == "POST" && matches!(segments, ["devices", _, "messages", "devicebound"])
 }
@@ -190,7 +191,8 @@ fn is_device_side(segments: &[&str]) -> bool {
     )
 }
 
-/// Returns the methods that a path supports, except `but`. The result is the value of the header `Allow`.
+/// Returns the HTTP methods that a path supports, without the method `but`. The result is the value of the header
+/// `Allow`.
 pub(crate) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];
     let known = methods.into_iter().filter(|it| *it != but && has(it, path));

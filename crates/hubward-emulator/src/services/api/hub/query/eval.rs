@@ -24,10 +24,10 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
 
 /// Evaluates an expression. If an operand is undefined, the result of most operators is undefined.
 ///
-/// `NOT` of undefined is also undefined. Example: a document has no member `a`. Then neither `a = 1` nor `NOT a = 1`
+/// `NOT` of undefined is also undefined. For example, if a document has no member `a`, neither `a = 1` nor `NOT a = 1`
 /// matches the document.
 ///
-/// Source: `[doc]` as above: a condition must be true. `[guess]`: the rest works as in Azure Cosmos DB, whose query
+/// Source: `[doc]` as above: a condition must be true. `[guess]`: all other rules are as in Azure Cosmos DB. Its query
 /// language is the basis of this language.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
