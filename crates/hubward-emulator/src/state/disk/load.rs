@@ -20,8 +20,8 @@ use crate::state::telemetry::{Telemetry, TelemetryLog};
 /// A thread reads at least this many messages.
 const A_PART: u64 = 2_000;
 
-/// Reads the file into an empty state and empty logs. Compares all rows with the checksums, including the rows of hubs
-/// that this emulator does not have. These rows stay in the file.
+/// Reads the file into an empty state and empty logs. Compares all rows with the checksums. The file may contain rows
+/// of hubs that this emulator does not have. Such rows are also compared, and stay in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
@@ -29,7 +29,7 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
-    // An unknown row may be the effect of a missing row. Missing rows are therefore reported first.
+    // Report missing rows before unknown rows, because a missing row may be the reason why another row is unknown.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -109,8 +109,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // The number of parts depends on the number of threads. It does not depend on the offsets, because these may be
-    // damaged.
+    // The number of parts depends on the number of threads. The number does not depend on the offsets, because offsets
+    // may be damaged.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {

@@ -38,7 +38,7 @@ pub(super) struct Written {
 pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
     let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
-        // `Ending` reports the end of the thread, even after a panic. No task then waits forever.
+        // `Ending` reports the end of the thread, even after a panic. Without this report, tasks could wait forever.
         let end = Ending { queue: &queue, end: End::Failed(CRASHED.into()) };
         run(&queue, written, end);
     })?;
@@ -125,11 +125,11 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum. The thread calls this before the first write, because the start compares
-    /// only rows.
+    /// Compares every page with its checksum. The thread calls this function before the first write, because the start
+    /// compares only the rows.
     ///
-    /// Pages without rows list the free pages. If such a page is damaged, a page that it lists as free may contain a
-    /// row, and a write would destroy the row.
+    /// Some pages contain the list of free pages. If this list is damaged, it may contain a page with rows. A write to
+    /// that page would destroy the rows.
     fn check(&mut self) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         self.storage.hold().map_err(told)?;
@@ -193,13 +193,13 @@ fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     Ok(false)
 }
 
-/// The new totals for readers of telemetry, and whether the writes changed anything.
+/// Returns the new totals for readers of telemetry, and whether the writes changed anything.
 type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
 
 fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {
     let mut seen = Vec::new();
     let mut writing = database.begin_write()?;
-    // With this option, an emulator starts quickly after it was killed, whatever the size of the file.
+    // With this option, an emulator that was killed starts again quickly, even with a large file.
     writing.set_quick_repair(true);
     let mut is_changed = false;
     // Offsets only grow, so the last one is the largest.

@@ -89,7 +89,8 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
     operand.as_deref().and_then(Value::as_bool)
 }
 
-/// Compares two primitive values. If the types are different, the values are not equal, and `<` and `>` are false.
+/// Compares two primitive values. If the types are different, the values are not equal, and `<`, `<=`, `>` and `>=` are
+/// undefined. For an object or array, the result is undefined.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared.
 /// `[guess]`: the result for different types.
