@@ -21,8 +21,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
 
 /// Creates a file, or replaces an existing file or symbolic link.
 ///
-/// # Errors
-/// An I/O error of the system. In this case, an existing file has not changed.
+/// # Errors An I/O error of the system. After an error, an existing file is unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
@@ -74,7 +73,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Syncs a directory. Without this, a power failure may remove a new name from the directory.
+/// Syncs a directory. Without the sync, a power failure may remove a new name from the directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {

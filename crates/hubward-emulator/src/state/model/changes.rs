@@ -1,4 +1,4 @@
-//! The changes of the state that the journal reports. They are created, updated and deleted objects.
+//! Converts changes of the state to events of the journal. A change is an object that was created, updated or deleted.
 
 use super::table::{Table, TableChange};
 use super::{Model as _, State};

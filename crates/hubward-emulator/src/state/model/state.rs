@@ -14,7 +14,7 @@ use super::table::Table;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// The state. Some services ignore the letter case of a name. Such a name is stored in lower case here.
+/// The state. The keys of the maps are in lower case if the service ignores the letter case of the name.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
