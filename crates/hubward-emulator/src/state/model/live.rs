@@ -209,8 +209,8 @@ impl Live {
         self.connections.get(key)?.activity.shown()
     }
 
-    /// Sends a notice, a method call or another `push` to the connection of an identity. If the identity is not
-    /// connected or the channel is full, returns `push` as the error.
+    /// Sends `push` to the connection of an identity. If the identity is not connected or the channel is full, returns
+    /// `push` as the error.
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),

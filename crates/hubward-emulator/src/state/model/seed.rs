@@ -66,8 +66,10 @@ pub struct SeedReport {
     pub unchanged: usize,
 }
 
-/// Applies the whole seed or nothing. If a device or record already exists, updates only its keys, because devices and
-/// operators may have changed the rest.
+/// Applies the whole seed, or nothing if the seed contains an error. Creates or replaces enrollments and groups.
+///
+/// If a device already exists, replaces only its keys. If a record already exists, the record does not change. Devices
+/// and operators may have changed these objects.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Keep, now)
 }

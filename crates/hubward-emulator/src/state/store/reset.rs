@@ -48,8 +48,8 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // Hold the locks of the logs until all writes are queued. Otherwise, a message could be queued before the
-            // reset although its offset is newer.
+            // Hold the locks of the logs until all writes are queued. Otherwise, a new message could be queued before
+            // the reset, and the reset would delete this message from the file.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = initial_state.apply(&mut state, now);

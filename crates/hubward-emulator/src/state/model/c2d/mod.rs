@@ -247,8 +247,8 @@ impl Queue {
         Acknowledged::Completed
     }
 
-    /// Updates the queue to the time `now`. First, ends expired locks. A message that has reached the maximum number of
-    /// deliveries leaves the queue. Then, removes expired messages. Call this method before any other method.
+    /// Updates the queue to the time `now`. First, ends expired locks, and removes each message that has reached the
+    /// maximum number of expired locks. Then removes expired messages. Call this method before any other method.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
         let mut at = 0;
         while let Some(entry) = self.messages.get_mut(at) {
