@@ -119,7 +119,7 @@ async fn tokens_expire_by_the_emulators_clock() {
     let device = emulator.enroll("dev-1").expect("enrolled");
     let authorization = dps_token(&emulator, device.primary_key(), "dev-1");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
-    // The token is valid for one hour. DPS accepts it for another five minutes.
+    // The token is valid for one hour. DPS still accepts the token in the five minutes after its expiry time.
     for (minutes, status) in [(0, 202), (64, 202), (66, 401), (0, 202)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         let reply = ask(&mut stream, &put(&emulator, "dev-1", &authorization, "{}")).await;

@@ -74,7 +74,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // The device responds to an unknown call, and responds to one call twice.
+        // The device responds to a call that does not exist. It also responds to another call twice.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;
