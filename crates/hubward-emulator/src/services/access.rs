@@ -79,7 +79,7 @@ impl Access {
     }
 }
 
-/// A hub, and the name by which the request calls it.
+/// A hub, and the name of the hub in the header `Host`.
 #[derive(Debug)]
 pub(crate) struct HubNames<'a> {
     /// In lower case.

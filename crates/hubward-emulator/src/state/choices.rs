@@ -32,14 +32,14 @@ impl Choices {
 
 /// Returns a random generator for the order of one list or message. `thing` is the number of this list or message.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
-    // The multiplication spreads the numbers: similar seeds would give similar orders.
+    // Multiply to spread the numbers, because similar seeds give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Returns a hash. Its value is the same on every machine and in every release, so tests can rely on the value.
 pub(crate) fn stable_hash(text: &str) -> u64 {
     let hash = fnv_1a(text.bytes());
-    // The lowest bits alone are poorly distributed.
+    // Mix the upper bits into the lower bits, because the lowest bits alone are poorly distributed.
     hash ^ (hash >> 32)
 }
 

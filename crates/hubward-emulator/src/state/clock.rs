@@ -13,7 +13,7 @@ pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// The service's timestamp for an event that has not happened yet.
+/// The timestamp that the service uses for an event that has not happened yet.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";

@@ -13,7 +13,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
     let temporary = Temporary::beside(path);
     fill(temporary.create()?)?;
     temporary.sync()?;
-    // `hard_link` fails if the name exists; `rename` would replace the file.
+    // Use `hard_link`, because it fails if the name exists. `rename` would replace the existing file.
     fs::hard_link(&temporary.path, path)?;
     drop(temporary);
     Ok(sync_directory(path)?)
@@ -78,7 +78,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
         match File::open(directory)?.sync_all() {
-            // Not every file system supports this.
+            // Ignore the error, because not every file system can sync a directory.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
             synced => return synced,
         }

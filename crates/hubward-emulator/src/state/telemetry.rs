@@ -113,7 +113,7 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// How many messages have ever been appended and are on disk.
+    /// Number of messages that were appended since the creation of the log, and that are on disk.
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
@@ -166,7 +166,7 @@ impl TelemetryLog {
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        // Readers do not get a message until it is on disk.
+        // Return only messages that are on disk.
         let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
         kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }

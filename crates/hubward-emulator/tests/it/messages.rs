@@ -319,7 +319,8 @@ async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended()
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
     nothing_comes(&mut stream).await;
     let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
-    // The hub ignores this: the client received the message second.
+    // The hub ignores this acknowledgement, because the client must first acknowledge the message that it received
+    // first.
     send(&mut stream, &b).await;
     nothing_comes(&mut stream).await;
     let both =

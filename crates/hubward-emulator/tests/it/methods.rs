@@ -203,7 +203,7 @@ async fn the_number_of_unanswered_calls_is_bounded() {
         let refused = patient(calls.join_next()).await.expect("a call").expect("no panic");
         assert_eq!(refused.expect_err("too many").code(), 403_800);
     }
-    // The connection still works, and so do further calls.
+    // The connection and further calls still work.
     for _ in 0..256 {
         let (_, id, _) = called(&mut stream).await;
         answer(&mut stream, "200", &id, "").await;

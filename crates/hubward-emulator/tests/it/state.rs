@@ -209,7 +209,7 @@ async fn telemetry_on_disk_is_bounded_and_offsets_continue() {
     };
     assert_eq!(offsets(&emulator), (5, vec![2, 3, 4]));
     emulator.shutdown().await;
-    // A changed limit applies from the next start on.
+    // A changed limit applies after the next start.
     for (most, expected) in [(10, vec![2, 3, 4]), (2, vec![3, 4]), (10, vec![3, 4])] {
         let emulator = builder(most).start().await.expect("started");
         assert_eq!(offsets(&emulator), (5, expected));
@@ -272,7 +272,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import sets everything that it names, and nothing else.
+    // An import sets the objects that the seed contains, and changes no other object.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");

@@ -176,7 +176,7 @@ async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let mut stream = listening(&emulator, &key, &[ANSWERS, notices]).await;
     for number in 0..200 {
         emulator.patch_desired("localhost", "d1", json!({ "n": number })).expect("fine");
-        // Waits until the connection has read the notice from its channel.
+        // Wait until the connection has read the notice from its channel.
         if number % 50 == 0 {
             before_pong(&mut stream).await;
         }

@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, IF_MATCH};
 
-/// The version that a request requires.
+/// The version that the object of a request must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IfMatch {
     /// The header is absent.

@@ -92,7 +92,7 @@ impl PageBody {
         self.places.push(start..self.body.len());
     }
 
-    /// Shuffles the objects into this order, if one is given.
+    /// Shuffles the objects with the generator `order`. If `order` is `None`, does nothing.
     pub(super) fn shuffle(&mut self, order: Option<Rng>) {
         let Some(mut order) = order else { return };
         order.shuffle(&mut self.places);

@@ -35,7 +35,7 @@ impl Caller {
 pub(crate) struct Admitted {
     /// The group's key in the store; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
-    /// The device's own keys; for a group, the derived ones.
+    /// The keys of the device. For a device of a group, these keys are derived from the keys of the group.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
     /// The hub to which a scripted fault moved the device. This hub takes precedence over the hubs of the enrollment.

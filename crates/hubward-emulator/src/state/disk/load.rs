@@ -39,7 +39,7 @@ pub(super) fn load(
         let (key, stored) = (key.value(), stored.value());
         let (value, _) = unsealed(key, stored).ok_or(LoadError::Damaged)?;
         found.row(key, None, Some(stored));
-        // Drops the cause, because its text may contain keys.
+        // Drop the parser's error, because its text may contain keys.
         if loader.row(key, value).is_none() {
             unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
         }
@@ -131,7 +131,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
 
 struct Loader<'a> {
     state: &'a mut State,
-    /// The minimum next telemetry offset of each hub.
+    /// For each hub, the minimum offset of the next telemetry message.
     next: BTreeMap<String, u64>,
     /// Hubs that are not configured.
     unconfigured: BTreeSet<String>,
@@ -182,7 +182,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A device for which some queued messages were not found.
+    /// Returns an error text if a message in the queue of a device is missing in the file.
     fn missing_message(&self) -> Option<String> {
         self.state.hubs.iter().find_map(|(host, hub)| {
             let (id, _) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole())?;

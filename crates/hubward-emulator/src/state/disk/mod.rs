@@ -60,7 +60,7 @@ struct Pending {
     /// Number of changes so far.
     issued: u64,
     closing: bool,
-    /// Whether a change arrived too late to be written.
+    /// Whether a change arrived after [`Disk::close`] or after a failure, and was dropped.
     refused: bool,
 }
 
@@ -74,7 +74,7 @@ struct Progress {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// Everything was written and the file is closed.
+    /// All changes are written, and the file is closed.
     Closed,
     /// Why writing failed.
     Failed(Arc<str>),
@@ -141,7 +141,7 @@ impl Disk {
     fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
         let mut pending = self.queue.pending();
         if pending.closing || self.queue.progress.borrow().end.is_some() {
-            // These writes are dropped; `flushed` returns an error.
+            // Drop these writes. After that, `flushed` returns an error.
             pending.refused = true;
             return;
         }

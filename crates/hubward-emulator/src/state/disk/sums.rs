@@ -121,12 +121,12 @@ pub(super) fn unsealed<'a>(key: &str, stored: &'a [u8]) -> Option<(&'a [u8], u32
     (checksum == row_checksum(key, value)).then_some((value, checksum))
 }
 
-/// [`sealed`] for a message of a hub's telemetry.
+/// Like [`sealed`], for a telemetry message of a hub.
 pub(super) fn sealed_message(hub: &str, offset: u64, value: &[u8]) -> Vec<u8> {
     seal(message_checksum(hub, offset, value), value)
 }
 
-/// [`unsealed`] for a message of a hub's telemetry.
+/// Like [`unsealed`], for a telemetry message of a hub.
 pub(super) fn unsealed_message<'a>(hub: &str, offset: u64, stored: &'a [u8]) -> Option<(&'a [u8], u32)> {
     let value = stored.get(CHECKSUM..)?;
     let checksum = first(stored)?;

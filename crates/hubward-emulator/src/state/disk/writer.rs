@@ -59,7 +59,7 @@ impl Drop for Ending<'_> {
             tracing::error!(%path, why = &**why, "the state cannot be written; the emulator acknowledges nothing more");
         }
         self.queue.progress.send_modify(|it| it.end = Some(end));
-        // The queued changes will never be written.
+        // Drop the queued changes, because no thread writes them any more.
         let mut pending = self.queue.pending();
         (pending.writes, pending.size) = (Vec::new(), 0);
     }
@@ -76,14 +76,14 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
                 queue.progress.send_modify(|it| it.written = issued);
             }
             Err(why) => {
-                // Closes the file before the failure is reported.
+                // Close the file before `Ending` reports the failure.
                 written.close_after_failure();
                 ending.end = End::Failed(why.into());
                 return;
             }
         }
         if closing {
-            // Closes the file before that is reported.
+            // Close the file before `Ending` reports the end.
             drop(written);
             ending.end = End::Closed;
             return;
@@ -202,7 +202,7 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
     // With this option, an emulator that was killed starts again quickly, even with a large file.
     writing.set_quick_repair(true);
     let mut is_changed = false;
-    // Offsets only grow, so the last one is the largest.
+    // Offsets only grow, so the last offset of a hub is its largest offset.
     let mut kept_from = BTreeMap::new();
     {
         let mut rows = writing.open_table(ROWS)?;
@@ -210,7 +210,7 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    // A value that was borrowed mutably has not always changed.
+                    // Compare the values, because a mutable borrow does not always change a value.
                     let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
                         let stored = sealed(key, value);

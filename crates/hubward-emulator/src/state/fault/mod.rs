@@ -262,7 +262,7 @@ impl Fault {
         }
     }
 
-    /// Whether this can happen at `point`.
+    /// Whether this fault is possible at `point`.
     #[must_use]
     pub const fn fits(&self, point: Point) -> bool {
         let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
@@ -297,7 +297,7 @@ impl Fault {
         matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
     }
 
-    /// A short form for logs. A scripted body may be huge.
+    /// A short form for logs, because a scripted body may be huge.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
@@ -309,7 +309,7 @@ impl Fault {
     }
 }
 
-/// A fault was scripted for a point where it cannot happen.
+/// The error if a script contains a fault that is not possible at its point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{fault:?} cannot happen at {point:?}")]
 pub struct UnfitFault {

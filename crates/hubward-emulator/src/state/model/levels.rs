@@ -1,4 +1,4 @@
-//! The maximum nesting depth of JSON that is stored unchanged.
+//! The maximum nesting depth of JSON from clients that the emulator stores.
 
 use serde::Serialize;
 use serde_json::Value;

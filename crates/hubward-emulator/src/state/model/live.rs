@@ -150,7 +150,7 @@ struct LiveConnection {
 impl LiveConnection {
     fn close(self, why: EndReason) {
         self.activity.over.store(true, Ordering::Relaxed);
-        // The send fails if the connection is already ending.
+        // Ignore the error: the connection is already ending.
         let _ = self.end.send(why);
     }
 }

@@ -4,7 +4,7 @@ use hubward_sas::{KeyError, SharedKey};
 
 use super::{KeyPair, Table};
 
-/// The only policy of the emulated DPS; it has all rights.
+/// The only policy of the emulated DPS. This policy has all rights.
 ///
 /// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
 pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";

@@ -92,7 +92,7 @@ impl Hub {
 pub(crate) struct Device {
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
-    /// Always true for a module: only a device can be disabled.
+    /// Whether the identity may connect. Always `true` for a module, because only a device can be disabled.
     pub(crate) enabled: bool,
     /// The operator's comment on the status.
     pub(crate) status_reason: Option<String>,

@@ -112,7 +112,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     owner: u64,
-    /// Number of this place. Each queue counts its places.
+    /// The number of this place. Each queue has its own counter for places.
     order: u64,
 }
 
@@ -143,7 +143,7 @@ pub(crate) struct Delivery {
 pub(crate) enum Acknowledged {
     /// The message is completed.
     Completed,
-    /// No effect: the client has to acknowledge an earlier message first.
+    /// The acknowledgement has no effect, because the client must acknowledge an earlier message first.
     OutOfOrder,
     /// The acknowledgement has no effect, because no message with this packet id is in flight to this connection.
     Unknown,

@@ -193,7 +193,7 @@ fn neither_a_closed_connection_nor_an_expired_lock_gives_up_a_message() {
 fn a_message_is_given_up_after_its_last_lock_if_configured() {
     let rules = Rules { max_deliveries: Some(2), ..Rules::default() };
     let mut queue = queue(2);
-    // The end of a connection does not count.
+    // The end of a connection does not count as a delivery.
     for connection in 2..10 {
         queue.begin(connection);
         assert_eq!(queue.take(connection, 1, at(0), &rules).map(|it| it.packet_id), Some(2));

@@ -54,7 +54,7 @@ pub(crate) struct Parts {
 pub(crate) enum Change {
     /// Merges the values. `null` removes a property. Properties that the patch does not name do not change.
     Merge(Map<String, Value>),
-    /// Replaces the values: properties not named are removed.
+    /// Replaces the values. A property that the new values do not contain is removed.
     Replace(Map<String, Value>),
 }
 

@@ -39,7 +39,7 @@ const RESERVED: [&str; 14] =
 
 pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 
-/// In this value, `None` is undefined, and `Some(None)` is null.
+/// The constants and their values. `None` means undefined, and `Some(None)` means null.
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 

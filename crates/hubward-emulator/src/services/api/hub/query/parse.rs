@@ -108,7 +108,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     Ok(from)
 }
 
-/// Parses the columns. Also returns whether they are `*`.
+/// Parses the columns. Also returns whether the query selects `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));

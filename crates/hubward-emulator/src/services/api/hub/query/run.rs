@@ -234,7 +234,7 @@ impl<'a> Groups<'a> {
         };
         let mut groups = BTreeMap::new();
         if query.group.is_none() {
-            // Without GROUP BY there is one row, even without documents.
+            // Without GROUP BY, the result has one row, even if no document matches.
             groups.insert(String::new(), Group::new(None, columns));
         }
         Self { by: query.group.as_ref(), columns, groups }
