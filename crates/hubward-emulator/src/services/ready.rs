@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::cloud::Info;
 
-/// Endpoints and names of a running emulator. The emulator prints them as one line of JSON when it is ready; scripts
-/// wait for this line.
+/// Endpoints and names of a running emulator. When the emulator is ready, it prints this value as one line of JSON.
+/// Scripts wait for this line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -62,7 +62,7 @@ impl Telemetry {
         }
     }
 
-    /// Returns the system properties that the hub adds, with the service's names, such as
+    /// Returns the system properties that the hub adds. The names are those of the service, such as
     /// `iothub-connection-device-id`. If the device has a model id, the result includes `dt-dataschema`.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
@@ -302,8 +302,8 @@ pub struct TelemetryReader {
 }
 
 impl TelemetryReader {
-    /// Waits for the next message and returns it. [`TelemetryReader::skipped`] counts the messages that the log dropped
-    /// before this reader could read them.
+    /// Waits for the next message and returns it. If the log has dropped messages, skips these messages and counts them
+    /// in [`TelemetryReader::skipped`].
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

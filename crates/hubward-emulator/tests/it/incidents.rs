@@ -1,5 +1,5 @@
-//! Tests of two kinds of faults: faults that cut a response short, and faults that disable, delete or move the device,
-//! or expire its token.
+//! Tests of two kinds of faults. The first kind cuts a response short. The second kind disables, deletes or moves the
+//! device, or expires its token.
 
 use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};

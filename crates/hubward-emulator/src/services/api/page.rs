@@ -32,8 +32,8 @@ pub(super) struct PageRequest {
     /// The continuation that the previous page returned: the `after` that was passed to [`PageBody::finish`]. `None`
     /// requests the first page.
     pub(super) after: Option<String>,
-    /// The random generator that decides the order of the objects. `None` means that the objects are in the order of
-    /// their keys.
+    /// The random generator that decides the order of the objects. With `None`, the objects are in the order of their
+    /// keys.
     pub(super) order: Option<Rng>,
 }
 

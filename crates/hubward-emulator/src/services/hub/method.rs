@@ -111,7 +111,8 @@ pub enum InvokeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The device did not connect and subscribe to methods within the connect timeout.
+    /// The device did not connect and subscribe to methods within the connect timeout, or it unsubscribed before it got
+    /// the call.
     #[error("the device is not online: it is not connected, or has not subscribed to methods")]
     NotOnline,
     /// Too many callers wait for the device, or the queue of the device's connection is full.

@@ -52,8 +52,7 @@ fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     quietly(|| drop(database)).is_ok()
 }
 
-/// The rows that can be read. These are the rows from the beginning of a table to the damage, and the rows from the end
-/// of the table back to the damage.
+/// The rows that can be read. In each table, these are the rows before the damage and the rows after the damage.
 #[derive(Debug, Default)]
 struct Found {
     /// By kind of row.

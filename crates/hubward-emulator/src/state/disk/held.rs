@@ -42,8 +42,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that are still valid. A held-back truncation has removed the bytes
-    /// after them.
+    /// Number of bytes at the start of the file that are still valid. A held-back truncation has removed the remaining
+    /// bytes.
     own: u64,
 }
 

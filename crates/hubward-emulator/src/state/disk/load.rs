@@ -73,8 +73,9 @@ pub(super) fn load(
     Ok(())
 }
 
-/// Reads the telemetry of a hub in the order of the offsets. Returns the messages and the sum of their checksums. Uses
-/// several threads, because there may be 100,000 messages.
+/// Reads the telemetry of a hub in the order of the offsets. Returns the messages, and the sum of the checksums of all
+/// messages. If `is_wanted` is `false`, the list of messages is empty. Uses several threads, because there may be
+/// 100,000 messages.
 fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;

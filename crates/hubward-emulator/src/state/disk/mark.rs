@@ -55,8 +55,8 @@ impl Mark {
 
     /// Records that a commit is on disk.
     ///
-    /// If the record cannot be written, this function logs the error and does not return it, because the record only
-    /// helps to detect a damaged header.
+    /// If the number cannot be written, this function logs the first error and returns nothing. The emulator can
+    /// continue, because the number only helps to detect a damaged header.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };
         if self.read == Some(now) {

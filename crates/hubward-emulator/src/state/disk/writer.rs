@@ -91,7 +91,7 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     }
 }
 
-/// Waits for changes and takes all of them from the queue. Returns the writes, the number of the last change, and
+/// Waits for changes and takes all changes from the queue. Returns the writes, the number of the last change, and
 /// whether the thread must close the file.
 fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
     let mut pending = queue.pending();

@@ -137,8 +137,8 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Returns the next event. If there is no next event yet, waits for it. [`EventReader::skipped`] counts the events
-    /// that the log dropped before this reader could read them.
+    /// Returns the next event. If there is no next event yet, waits for it. If the log has dropped events, skips these
+    /// events and counts them in [`EventReader::skipped`].
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -95,11 +95,11 @@ impl Feedback {
 
     /// Returns the oldest records as a batch. The returned token completes or abandons the batch.
     ///
-    /// Returns `None` while another batch is locked. A batch is locked until it is completed or abandoned, or until its
-    /// lock expires.
+    /// Returns `None` if there are no records, or while another batch is locked. A batch is locked until the service
+    /// client completes or abandons it, or until its lock expires.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": one batch at a time, under a lock
-    /// of one minute. That a locked batch delays the next batch is a `[guess]`.
+    /// of one minute. `[guess]`: a locked batch delays the next batch.
     pub(crate) fn take(&mut self, now: SystemTime) -> Option<(String, Vec<FeedbackRecord>)> {
         if self.records.is_empty() || self.batch.as_ref().is_some_and(|it| it.until > now) {
             return None;

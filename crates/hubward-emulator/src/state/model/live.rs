@@ -1,5 +1,5 @@
-//! The open connections and their channels. Other parts of the emulator use the channels to publish something through a
-//! connection, or to end it.
+//! The open connections and the channels to these connections. Other parts of the emulator use the channels to publish
+//! something through a connection, or to end it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -27,8 +27,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Afterwards, records the
-    /// outcomes of removed messages for their senders.
+    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Then records the
+    /// outcome of each removed message as feedback for the sender of the message.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,

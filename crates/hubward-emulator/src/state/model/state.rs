@@ -22,8 +22,8 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
-    /// The keys of the shared access policies. A client with such a key can use the service APIs, or connect as any
-    /// device.
+    /// The keys of the shared access policies. With one of these keys, a client can use the service APIs or connect as
+    /// any device, if the policy allows this.
     pub(crate) policies: Policies,
     pub(crate) live: Live,
 }

@@ -24,7 +24,7 @@ pub(crate) enum TableChange {
 pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
     /// The keys that were marked as changed since the last call of [`Table::drain_touched`]. `None` if the table does
-    /// not record them.
+    /// not record changes.
     touched: Option<BTreeMap<String, Touch>>,
     /// Created, updated and deleted keys, for the journal. `None` if the table does not record them.
     changes: Option<Vec<(String, TableChange)>>,

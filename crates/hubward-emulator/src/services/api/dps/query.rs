@@ -19,8 +19,8 @@ pub(super) struct Page {
     most: usize,
     /// Key of the last object on the previous page.
     after: Option<String>,
-    /// The random generator that decides the order of the objects. `None` means that the objects are in the order of
-    /// their keys.
+    /// The random generator that decides the order of the objects. With `None`, the objects are in the order of their
+    /// keys.
     order: Option<Rng>,
 }
 

@@ -116,14 +116,14 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
     known.unwrap_or(word).clone()
 }
 
-/// Applies one operation. Returns the event kind for the journal. If the hub refuses the operation, the identity does
-/// not change.
+/// Applies one operation. Returns the kind of the event that the caller must write to the journal. Returns `None` if
+/// the table itself writes the event. If the hub refuses the operation, the identity does not change.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
 /// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
 /// tags and desired properties of the request.
 ///
-/// `[guess]`: in every mode, the hub merges tags and desired properties into the twin of an existing identity.
+/// `[guess]`: except for a deletion, the hub merges tags and desired properties into the twin of an existing identity.
 /// `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain `managedBy`.
 fn apply(
     state: &mut State,
@@ -187,7 +187,7 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // The table itself writes an event for a new identity.
+            // For a new identity, the table itself writes the event.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));

@@ -131,8 +131,8 @@ impl Action {
         )
     }
 
-    /// Returns the rights that allow this operation. A caller needs only one of them. For an operation that is not
-    /// emulated, the list is empty.
+    /// Returns the rights that allow this operation. A caller needs one of these rights. For an operation that the
+    /// emulator does not support, the list is empty, and every policy is sufficient.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities; ServiceConnect for
     /// twins, methods, messages and queries. iot-hub/how-to-device-twins.md requires RegistryRead for queries. For

@@ -19,8 +19,8 @@ pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiRespon
     })
 }
 
-/// Changes the tags and desired properties of a twin: merges them (PATCH) or replaces them (PUT). Returns the whole
-/// twin.
+/// Changes the tags and desired properties of a twin. PATCH merges the values of the request into the twin, and PUT
+/// replaces the values of the twin. Returns the whole twin.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
 /// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. `[guess]`: a replacement

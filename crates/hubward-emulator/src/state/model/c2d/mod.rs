@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
-/// The highest packet id of a message. Packet ids above this one are for other publishes to the same client.
+/// The highest packet id of a message. Higher packet ids are for other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
 /// Maximum number of unacknowledged messages of one connection.
@@ -103,8 +103,7 @@ struct Entry {
 
 /// The position of a message among the messages that a connection has received.
 ///
-/// The client must acknowledge messages in the order in which it first received them. A redelivery does not change this
-/// order.
+/// The client must acknowledge messages in the order of their first delivery. A redelivery does not change this order.
 ///
 /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway, RequestAckPairProcessor.cs,
 /// `RetransmitAsync`: a message that is sent again keeps its position among the publishes that wait for an
@@ -300,8 +299,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// Returns the messages to write to disk, with their sequence numbers. If `all` is `false`, omits the messages that
-    /// are already on disk. Marks the returned messages as written.
+    /// Returns the messages to write to disk. Each item also contains the sequence number of the message. If `all` is
+    /// `false`, omits the messages that are already on disk. Marks the returned messages as written.
     pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {

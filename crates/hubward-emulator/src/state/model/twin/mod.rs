@@ -262,8 +262,8 @@ impl Change {
         if matches!(self, Self::Replace(_)) {
             no_null(patch)?;
         }
-        // Limit the size of the result, not the size of the patch. The patch may be larger, because it also contains
-        // the names of removed properties.
+        // Limit the size of the result, not the size of the patch. The patch may be larger than the result, because the
+        // patch also contains the names of removed properties.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
         let (Limit { what, limit }, size) = (limit, twin::size(&result));
