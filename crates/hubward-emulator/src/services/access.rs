@@ -151,7 +151,8 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // In the path, an id can be percent-encoded. In the token, it is not percent-encoded.
+    // Decode the path, because an id in the path can be percent-encoded. The resource of the token is not
+    // percent-encoded.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {
@@ -187,7 +188,8 @@ pub(crate) enum Denied {
     NoToken,
     /// The token is a Microsoft Entra token.
     Bearer,
-    /// The token is refused. The text is the reason, for the log only: the service does not tell the caller.
+    /// The token is refused. The text is the reason for the log. The response to the caller does not contain the
+    /// reason.
     Token(&'static str),
 }
 

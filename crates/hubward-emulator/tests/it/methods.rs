@@ -1,4 +1,4 @@
-//! Tests of direct methods. The tests write the packets of the device by hand; the caller of a method is the Rust
+//! Tests of direct methods. The tests write the packets of the device by hand. To invoke a method, they call the Rust
 //! API.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tests of twins. The tests write the packets of the device by hand; the service side is the Rust API.
+//! Tests of twins. The tests write the packets of the device by hand. For the service side, they call the Rust API.
 
 use std::time::Duration;
 
@@ -234,7 +234,7 @@ async fn invalid_changes_of_the_service_side_are_refused() {
     assert_eq!(emulator.twin("localhost", "d2"), None);
 }
 
-/// A device that does not read delays neither the service side nor the other devices.
+/// If a device does not read, the service side and all other devices still work without delay.
 #[tokio::test]
 async fn a_device_that_reads_nothing_delays_no_other() {
     let (emulator, key) = emulator().await;

@@ -47,7 +47,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Denial {
     /// The response to the device.
     pub(crate) refusal: Refusal,
-    /// The reason for the refusal, for the journal only: the service does not disclose the reason.
+    /// The reason for the refusal. The journal contains the reason, but the response to the device does not.
     pub(crate) why: String,
 }
 

@@ -41,7 +41,7 @@ impl Store {
     /// Starts to report created, updated and deleted objects to the journal.
     pub(crate) fn report_to(&self, journal: &EventLog) {
         self.update(State::record_changes);
-        // `set` ignores a second journal. This is no problem, because the emulator has only one journal.
+        // Ignore the result: `set` fails only for a second journal, and the emulator has one journal.
         let _ = self.journal.set(journal.clone());
     }
 

@@ -43,8 +43,8 @@ pub(crate) struct ServiceRequest {
 }
 
 impl ServiceRequest {
-    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
-    /// the letter case of these segments is ignored.
+    /// Parses the method and the path of a request. Ignores the letter case of the fixed segments, because the SDKs
+    /// write these segments in different letter case.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for bulk
     /// requests.

@@ -40,8 +40,8 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
-    /// the letter case of these segments is ignored.
+    /// Parses the method and the path of a request. Ignores the letter case of the fixed segments, because the SDKs
+    /// write these segments in different letter case.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
