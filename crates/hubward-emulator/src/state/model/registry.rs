@@ -27,8 +27,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Then records the
-    /// outcome of each removed message as feedback for the sender of the message.
+    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Then records feedback
+    /// for each removed message whose sender requested feedback.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,

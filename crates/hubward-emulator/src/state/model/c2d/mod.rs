@@ -364,7 +364,7 @@ impl Entry {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CloudMessageView {
-    /// The sequence number in the queue of the device. The first number is 1. There can be gaps.
+    /// The sequence number in the queue of the device. The numbers start at 1, and some numbers may be missing.
     pub sequence_number: u64,
     /// The message id from the sender, or a generated one.
     pub message_id: String,

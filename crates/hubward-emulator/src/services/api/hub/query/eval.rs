@@ -90,7 +90,7 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
 }
 
 /// Compares two primitive values. If the types are different, the values are not equal, and `<`, `<=`, `>` and `>=` are
-/// undefined. For an object or array, the result is undefined.
+/// undefined. For an object or an array, every comparison is undefined.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared.
 /// `[guess]`: the result for different types.
