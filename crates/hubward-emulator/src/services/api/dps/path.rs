@@ -67,7 +67,7 @@ impl ServiceRequest {
     }
 }
 
-/// Returns whether a path belongs to this API: its first segment is a first segment of this API.
+/// Returns whether the first segment of a path belongs to this API. The remaining segments may be unknown.
 pub(crate) fn is_asked(path: &str) -> bool {
     subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
 }

@@ -158,7 +158,7 @@ impl Action {
     }
 }
 
-/// Returns whether a path belongs to this API: its first segment is a first segment of this API.
+/// Returns whether the first segment of a path belongs to this API. The remaining segments may be unknown.
 pub(crate) fn is_asked(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
