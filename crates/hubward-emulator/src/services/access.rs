@@ -17,16 +17,17 @@ pub(crate) struct Access {
     pub(crate) name: String,
     /// Host names of the hubs, in lower case.
     hubs: BTreeSet<String>,
-    /// Further names of the emulator, for DPS. If there is only one hub, they are also names of that hub.
+    /// Further names of the emulator. DPS accepts these names. If there is only one hub, that hub also accepts these
+    /// names.
     others: BTreeSet<String>,
 }
 
 impl Access {
-    /// `dps_hosts` contains the names of DPS, and the global name is the first. `names` contains further names of the
+    /// `dps_hosts` contains the names of DPS. Its first item is the global name. `names` contains further names of the
     /// emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // The global name belongs to Azure. With that name in a connection string, a service client would send its
-        // requests to Azure.
+        // Do not use the global name here, because it belongs to Azure. If a connection string contained the global
+        // name, a service client would send its requests to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -41,7 +42,8 @@ impl Access {
         self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
     }
 
-    /// Authenticates a request to the service API of DPS. DPS has only one policy; `keys` are its keys.
+    /// Authenticates a request to the service API of DPS. DPS has only one policy. `keys` contains the keys of this
+    /// policy.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
     pub(crate) fn check_dps(
@@ -64,7 +66,7 @@ impl Access {
 
     /// Returns the hub that the header `Host` names.
     ///
-    /// If the emulator has only one hub, the further names of the emulator also mean that hub.
+    /// If the emulator has only one hub, this function also returns that hub for the further names of the emulator.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();
@@ -77,7 +79,7 @@ impl Access {
     }
 }
 
-/// A hub, and the name by which the request calls it.
+/// A hub, and the name of the hub in the header `Host`.
 #[derive(Debug)]
 pub(crate) struct HubNames<'a> {
     /// In lower case.
@@ -149,7 +151,8 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // In the path, an id can be percent-encoded. In the token, it is not percent-encoded.
+    // Decode the path, because an id in the path can be percent-encoded. The resource of the token is not
+    // percent-encoded.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {
@@ -185,7 +188,8 @@ pub(crate) enum Denied {
     NoToken,
     /// The token is a Microsoft Entra token.
     Bearer,
-    /// The token is refused. The text is the reason, for the log only: the service does not tell the caller.
+    /// The token is refused. The text is the reason for the log. The response to the caller does not contain the
+    /// reason.
     Token(&'static str),
 }
 

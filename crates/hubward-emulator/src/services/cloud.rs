@@ -28,7 +28,7 @@ pub(crate) struct Cloud {
     pub(crate) faults: Faults,
     pub(crate) registrar: Registrar,
     pub(crate) journal: EventLog,
-    /// Becomes true when the emulator shuts down. Streams end then.
+    /// Becomes `true` when the emulator shuts down, to end all streams.
     pub(crate) closing: watch::Sender<bool>,
     /// The telemetry log of each hub. The key is the name of the hub in lower case. Hubs are never added or removed.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
@@ -44,7 +44,7 @@ impl Cloud {
     #[cfg(feature = "admin")]
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
-        // This cannot fail: the sender is a field of `self`.
+        // `wait_for` cannot fail, because the sender is a field of `self`.
         let _ = closing.wait_for(|it| *it).await;
     }
 }
@@ -66,8 +66,8 @@ pub(crate) struct Info {
 
 #[cfg(test)]
 impl Cloud {
-    /// An emulator without listeners, for unit tests. It has one hub, `localhost`, with one device, `d1`, that has
-    /// this key.
+    /// An emulator without listeners, for unit tests. It has one hub, `localhost`. The hub has one device, `d1`. `key`
+    /// is the key of the device.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
         use crate::state::model::{Device, KeyPair, State};
 

@@ -17,8 +17,8 @@ pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
 
 /// Returns the scripted fault for an event of `device`, and counts the fault.
 ///
-/// `known` says whether the device has authenticated. If it has not, faults that change the device itself do not
-/// happen.
+/// `known` says whether the device has authenticated. If `known` is `false`, faults that change the device itself do
+/// not happen.
 pub(crate) fn take_of(cloud: &Cloud, point: Point, device: &str, known: bool) -> Option<Fault> {
     record(cloud, point, Some(device), cloud.faults.take(point, Some(device), known)?)
 }
@@ -59,8 +59,8 @@ pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id
     }
 }
 
-/// Applies a fault that changes a device. `registration` is a registration id; if it has no device at a hub, nothing
-/// happens.
+/// Applies a fault that changes a device. `registration` is a registration id. If no hub is assigned to this
+/// registration, nothing happens.
 pub(crate) fn apply_to_registration(cloud: &Cloud, fault: &Fault, registration: &str) {
     let assigned = cloud.store.read(|state| state.records.get(&registration.to_ascii_lowercase())?.assigned.clone());
     if let Some(Assigned { hub, device_id }) = assigned {
@@ -95,8 +95,8 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
     if after.is_some() {
-        // The messages move with the device. Take them out of the queues first. Otherwise, the removal of the device
-        // would purge them and create feedback.
+        // The messages move with the device. Take the messages out of the queues first. Otherwise, the removal of the
+        // device would purge the messages and create feedback.
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }

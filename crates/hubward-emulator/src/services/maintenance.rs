@@ -21,7 +21,7 @@ pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
     reset
 }
 
-/// Sets how far the clock of the emulator is ahead of the system clock. Then updates everything that depends on the
+/// Sets how far the clock of the emulator is ahead of the system clock. Then updates all message queues to the new
 /// time.
 pub(crate) fn move_clock(cloud: &Cloud, ahead: Duration) {
     cloud.clock.set_ahead(ahead);

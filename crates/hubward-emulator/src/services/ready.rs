@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::cloud::Info;
 
-/// Endpoints and names of a running emulator. The emulator prints them as one line of JSON when it is ready; scripts
-/// wait for this line.
+/// Endpoints and names of a running emulator. When the emulator is ready, it prints this value as one line of JSON.
+/// Scripts wait for this line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -80,8 +80,8 @@ impl Ready {
     }
 }
 
-/// Returns the address that a client on this machine can dial. For a listener on 0.0.0.0, returns another address,
-/// because not every system can dial 0.0.0.0.
+/// Returns the address that a client on this machine can dial. Not every system can dial the unspecified address, such
+/// as 0.0.0.0. For a listener on that address, returns the loopback address.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

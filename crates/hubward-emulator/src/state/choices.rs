@@ -22,7 +22,8 @@ impl Choices {
 
     /// Returns a random generator for the order of the next list. Returns `None` if lists are in the order of ids.
     ///
-    /// Two lists have different orders. After each start, the sequence of orders is the same.
+    /// Each list gets its own order. If the emulator starts again with the same seed, the lists get the same orders in
+    /// the same sequence.
     pub(crate) fn next_order(&self) -> Option<Rng> {
         let seed = self.shuffle?;
         Some(rng(seed, self.lists.fetch_add(1, Ordering::Relaxed)))
@@ -31,14 +32,14 @@ impl Choices {
 
 /// Returns a random generator for the order of one list or message. `thing` is the number of this list or message.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
-    // The multiplication spreads the numbers: similar seeds would give similar orders.
+    // Multiply to spread the numbers, because similar seeds give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// Returns a hash that is the same on every machine and in every release. Tests can rely on its value.
+/// Returns a hash. Its value is the same on every machine and in every release, so tests can rely on the value.
 pub(crate) fn stable_hash(text: &str) -> u64 {
     let hash = fnv_1a(text.bytes());
-    // The lowest bits alone are poorly distributed.
+    // Mix the upper bits into the lower bits, because the lowest bits alone are poorly distributed.
     hash ^ (hash >> 32)
 }
 

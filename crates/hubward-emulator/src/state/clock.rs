@@ -13,7 +13,7 @@ pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// The service's timestamp for an event that has not happened yet.
+/// The timestamp that the service uses for an event that has not happened yet.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -28,8 +28,8 @@ impl Clock {
         Self { ahead: watch::Sender::new(ahead.min(MAX_AHEAD)) }
     }
 
-    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). If a future waits for a time that
-    /// is now in the past, it resolves at once.
+    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). After this call, a future that
+    /// waits for a time in the past resolves at once.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
         self.ahead.send_replace(ahead.min(MAX_AHEAD));
     }
@@ -67,7 +67,7 @@ impl Clock {
             if now > moment {
                 return;
             }
-            // The wait is limited, because a token may expire at a time that no timer can represent.
+            // Limit the wait, because a token may expire at a time that no timer can represent.
             let wait = (moment.saturating_since(now) + Duration::from_secs(1)).min(LONGEST_WAIT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -1,5 +1,5 @@
 //! The state of an emulator. It consists of the store in memory and on disk, the telemetry logs, the journal, the
-//! clock, and scripted faults. This module uses no network and no protocol.
+//! clock, and scripted faults. This module does not use the network and does not depend on a protocol.
 
 pub(crate) mod choices;
 pub(crate) mod clock;

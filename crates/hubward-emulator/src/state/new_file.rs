@@ -13,7 +13,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
     let temporary = Temporary::beside(path);
     fill(temporary.create()?)?;
     temporary.sync()?;
-    // `hard_link` fails if the name exists; `rename` would replace the file.
+    // Use `hard_link`, because it fails if the name exists. `rename` would replace the existing file.
     fs::hard_link(&temporary.path, path)?;
     drop(temporary);
     Ok(sync_directory(path)?)
@@ -21,8 +21,7 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
 
 /// Creates a file, or replaces an existing file or symbolic link.
 ///
-/// # Errors
-/// An I/O error of the system. In this case, an existing file has not changed.
+/// # Errors An I/O error of the system. After an error, an existing file is unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
@@ -74,12 +73,12 @@ impl Drop for Temporary {
     }
 }
 
-/// Syncs a directory. Without this, a power failure may remove a new name from the directory.
+/// Syncs a directory. Without the sync, a power failure may remove a new name from the directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
         match File::open(directory)?.sync_all() {
-            // Not every file system supports this.
+            // Ignore the error, because not every file system can sync a directory.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
             synced => return synced,
         }

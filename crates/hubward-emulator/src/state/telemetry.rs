@@ -46,7 +46,7 @@ pub(crate) struct Origin {
 }
 
 impl Telemetry {
-    /// Creates a message for the log. Copies the body. Without a copy, the body would keep the whole input buffer of
+    /// Creates a message for the log. Copies the body. Without the copy, the body would keep the whole input buffer of
     /// the connection in memory.
     pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, mut message: Message) -> Self {
         message.body = Bytes::copy_from_slice(&message.body);
@@ -62,7 +62,7 @@ impl Telemetry {
         }
     }
 
-    /// Returns the system properties that the hub adds, with the service's names, such as
+    /// Returns the system properties that the hub adds. The names are those of the service, such as
     /// `iothub-connection-device-id`. If the device has a model id, the result includes `dt-dataschema`.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
@@ -113,7 +113,7 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// How many messages have ever been appended and are on disk.
+    /// Number of messages that were appended since the creation of the log, and that are on disk.
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
@@ -122,8 +122,8 @@ struct Inner {
 
 /// Writes a log to disk.
 pub(crate) trait LogWriter: Send + Sync {
-    /// Queues a message. If `gone_before` is given, also queues the deletion of the messages before this offset,
-    /// because the log no longer keeps them.
+    /// Queues a message. If `gone_before` is `Some`, also queues the deletion of all messages before this offset. The
+    /// log no longer keeps those messages.
     ///
     /// Updates `total` after the message and the deletion are on disk. The log calls this method in the order of the
     /// offsets.
@@ -147,8 +147,8 @@ impl TelemetryLog {
         Self { inner: Arc::new(Inner { kept, total, max: max.max(1), disk }) }
     }
 
-    /// Returns how many messages the hub has ever received. Includes messages that the log has dropped. With a data
-    /// directory, counts from the creation of the directory.
+    /// Returns how many messages the hub has received, including messages that the log has dropped. With a data
+    /// directory, the count starts at the creation of the directory.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
@@ -160,18 +160,19 @@ impl TelemetryLog {
         self.from(0)
     }
 
-    /// Returns the messages from `offset` on. The result does not contain messages that the log has dropped.
+    /// Returns the message at `offset` and all later messages. The result does not contain messages that the log has
+    /// dropped.
     #[must_use]
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        // Readers do not get a message until it is on disk.
+        // Return only messages that are on disk.
         let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
         kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }
 
-    /// Waits until [`TelemetryLog::total`] is at least `count`. Then returns all messages that are still in the log.
-    /// There is no time limit.
+    /// Waits until [`TelemetryLog::total`] is at least `count`, without a time limit. Then returns all messages that
+    /// are still in the log.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -226,7 +227,7 @@ impl TelemetryLog {
         kept.push(Arc::new(telemetry), self.inner.max);
     }
 
-    /// Makes sure that the offset of the next message is at least `offset`.
+    /// If the log is empty, makes sure that the offset of the next message is at least `offset`.
     pub(crate) fn continue_at(&self, offset: u64) {
         let mut kept = self.kept();
         if kept.messages.is_empty() && kept.first < offset {
@@ -301,8 +302,8 @@ pub struct TelemetryReader {
 }
 
 impl TelemetryReader {
-    /// Waits for the next message and returns it. [`TelemetryReader::skipped`] counts the messages that the log dropped
-    /// before this reader could read them.
+    /// Waits for the next message and returns it. If the log has dropped messages, skips these messages and counts them
+    /// in [`TelemetryReader::skipped`].
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -333,8 +334,8 @@ impl TelemetryReader {
     }
 }
 
-/// Returns the approximate memory of a message. The constant is an estimate for the allocations of the message's
-/// strings and lists.
+/// Returns the approximate memory of a message, in bytes. The constant is an estimate for the allocations of strings
+/// and lists.
 fn weight(telemetry: &Telemetry) -> usize {
     size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }

@@ -1,5 +1,5 @@
-//! Clients that are slow, silent or unauthenticated, or that open too many connections. The emulator refuses these
-//! clients or lets them wait. A healthy device keeps working at the same time.
+//! Tests with clients that are slow, silent or unauthenticated, or that open too many connections. The emulator refuses
+//! these clients or lets them wait. Meanwhile, a healthy device can still use the emulator.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::client::{
 /// The first bytes of a TLS handshake.
 const PARTIAL_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
-/// Slow clients. Each item contains the step at which the client stops, whether the client uses TLS, and the bytes
-/// that the client sends before it stops.
+/// Slow clients. Each item has three values. The first value is the step at which the client stops. The second value
+/// says whether the client uses TLS. The third value contains the bytes that the client sends.
 const SLOW: [(&str, bool, &[u8]); 9] = [
     ("before TLS", false, b""),
     ("in the handshake", false, PARTIAL_HELLO),
@@ -173,8 +173,8 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
         slow.push(Slow::open(&emulator, address, over_tls, bytes).await);
     }
     sends(&mut device, 1).await;
-    // The number of pending connections now equals the number of slots. The emulator must still serve these two
-    // clients.
+    // The slow clients now occupy every slot for pending connections. The emulator must still serve a registration and
+    // a device.
     registers(&emulator, &enrolled).await;
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
@@ -185,14 +185,15 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
 async fn a_device_gets_the_slot_of_its_own_older_connection() {
     let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
-    // The older connection stays open, as when its network is lost.
+    // The older connection stays open, as after the loss of its network.
     let mut older = connects(&emulator, &key).await;
     let mut newer = connects(&emulator, &key).await;
     sends(&mut newer, 1).await;
     assert_eq!(receive(&mut older).await, None);
 }
 
-/// Returns a CONNECT to DPS. The format of its token is correct, but the key that signed the token is unknown to DPS.
+/// Returns a CONNECT to DPS. The token in the CONNECT has the correct format, but DPS does not know the key that signed
+/// the token.
 fn wrongly_signed(emulator: &Emulator, id: &str) -> Vec<u8> {
     let scope = emulator.id_scope();
     connect(&Login {
@@ -298,7 +299,8 @@ async fn a_client_that_never_reads_delays_no_other_client_and_fills_no_memory() 
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = connects(&emulator, &key).await;
-    // The client reads no responses. After the buffers of the sockets are full, the emulator stops reading requests.
+    // The client does not read responses. When the buffers of the sockets are full, the emulator stops reading
+    // requests.
     let mut unread = tls(&emulator, emulator.https_addr()).await;
     let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut sent = 0_usize;

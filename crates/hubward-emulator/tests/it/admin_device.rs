@@ -16,15 +16,16 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// Returns the numeric code of a failed method call. In the body, the member `Message` is a string that contains
-/// JSON.
+/// Returns the numeric code of a failed method call. The code is in the member `Message` of the body, which is a string
+/// that contains JSON.
 fn nested_code(reply: &Reply) -> Option<u64> {
     assert_eq!(reply.json()["ExceptionMessage"], "");
     let inner: Value = serde_json::from_str(reply.json()["Message"].as_str().expect("text")).expect("JSON");
     inner["errorCode"].as_u64()
 }
 
-/// Checks the error of a failed operation other than a method call. The member `Message` must start with `name`.
+/// Checks the error of a failed operation that is not a method call. The member `Message` must start with the error
+/// name `name`.
 fn assert_named(reply: &Reply, name: &str, request: &str) {
     let text = |member: &str| reply.json()[member].as_str().expect("text").to_owned();
     assert!(text("Message").starts_with(&format!("ErrorCode:{name};")), "{request}: {}", reply.body);

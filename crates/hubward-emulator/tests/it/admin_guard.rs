@@ -44,7 +44,7 @@ async fn pages_of_other_origins_are_refused_at_every_path() {
             assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
         }
     }
-    // A preflight request is refused, too.
+    // The emulator also refuses a preflight request.
     for origin in ["http://evil.example", "null", &format!("http://{own}")] {
         let request = format!(
             "OPTIONS /dps/enrollments/dev-1 HTTP/1.1\r\nHost: {own}\r\nOrigin: {origin}\r\n\

@@ -18,7 +18,7 @@ async fn post(emulator: &Emulator, path: &str, body: &str) -> Reply {
     request(emulator, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json"), body).await
 }
 
-/// Returns the error code. In the body, the member `Message` is a string that contains JSON with the code.
+/// Returns the error code. The code is in the member `Message` of the body, which is a string that contains JSON.
 fn code(reply: &Reply) -> u64 {
     let message = reply.json()["Message"].as_str().expect("a text").to_owned();
     let inner: serde_json::Value = serde_json::from_str(&message).expect("JSON");

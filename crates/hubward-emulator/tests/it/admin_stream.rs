@@ -181,8 +181,8 @@ async fn streams_do_not_take_every_slot() {
     assert_eq!(http(&mut stream, more).await.expect("an answer").status, 503);
     let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
     assert_eq!(health.status, 200, "other requests are still answered");
-    // After the clients close their streams, the emulator needs a moment to notice. Wait with HEAD requests, because
-    // they open no stream.
+    // The emulator needs a moment to notice that the clients have closed their streams. Wait with HEAD requests,
+    // because a HEAD request does not open a stream.
     streams.clear();
     patient(async { while http(&mut stream, &more.replace("GET", "HEAD")).await.expect("an answer").status == 503 {} })
         .await;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A time limit for every step. If the emulator is broken, the test then fails instead of waiting forever.
+/// A time limit for every step. With this limit, the test of a broken emulator fails and does not wait forever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const CLEAN: u8 = 0x02;
@@ -208,7 +208,7 @@ pub(crate) async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<
     .await
 }
 
-/// Parses a received PUBLISH. Returns the topic, the body, and for QoS 1 the PUBACK to send.
+/// Parses a received PUBLISH. Returns the topic and the body. With QoS 1, also returns the PUBACK to send.
 pub(crate) fn read_publish(packet: &[u8]) -> (String, String, Option<Vec<u8>>) {
     assert_eq!(packet[0] & 0xf0, 0x30, "a PUBLISH: {packet:x?}");
     let start = 1 + packet[1..].iter().position(|it| it & 0x80 == 0).expect("a length") + 1;
@@ -266,8 +266,8 @@ pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(
     stream
 }
 
-/// Sends a ping and returns the packets that arrive before the ping response. A PUBLISH is returned as topic and
-/// body. Any other packet is returned as bytes.
+/// Sends a ping and returns the packets that arrive before the ping response. For a PUBLISH, the result contains the
+/// topic and the body. For any other packet, the result contains the bytes.
 pub(crate) async fn before_pong<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Vec<(String, String)> {
     send(stream, b"\xc0\x00").await;
     let mut packets = Vec::new();

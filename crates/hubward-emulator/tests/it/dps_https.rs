@@ -119,7 +119,7 @@ async fn tokens_expire_by_the_emulators_clock() {
     let device = emulator.enroll("dev-1").expect("enrolled");
     let authorization = dps_token(&emulator, device.primary_key(), "dev-1");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
-    // The token is valid for one hour. DPS accepts it for another five minutes.
+    // The token is valid for one hour. DPS still accepts the token in the five minutes after its expiry time.
     for (minutes, status) in [(0, 202), (64, 202), (66, 401), (0, 202)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         let reply = ask(&mut stream, &put(&emulator, "dev-1", &authorization, "{}")).await;
@@ -160,7 +160,7 @@ async fn a_client_that_disconnects_during_a_request_does_no_harm() {
         patient(stream.write_all(&request.as_bytes()[..length])).await.expect("sent");
         patient(stream.shutdown()).await.expect("closed");
         let mut rest = Vec::new();
-        // The connection must end, after any number of bytes.
+        // The emulator may read any number of bytes, but it must end the connection.
         let _ = patient(stream.read_to_end(&mut rest)).await;
         assert!(!String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 2"), "{length}");
     }

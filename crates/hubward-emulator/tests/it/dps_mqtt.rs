@@ -150,8 +150,8 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// Before authentication, the maximum size of a packet is that of a CONNECT. After authentication, it is that of a
-/// registration.
+/// Before authentication, a packet may be as large as the largest CONNECT. After authentication, a packet may be as
+/// large as the largest registration.
 #[tokio::test]
 async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");

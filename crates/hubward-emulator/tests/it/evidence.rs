@@ -1,5 +1,5 @@
 //! Tests that repeat published observations of real hubs, on the device side. The bytes are copied from traces. The
-//! comments name the repositories and the numbers of the issues.
+//! comments contain the repositories and the issue numbers, such as `Azure/azure-iot-sdks 999`.
 
 use hubward_emulator::{CloudToDevice, Emulator, Invocation};
 use hubward_sas::SharedKey;
@@ -57,7 +57,7 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     }
 }
 
-/// The hub forwards the bytes of the device unchanged, even if the caller cannot parse them. Azure/azure-iot-sdk-node
+/// The hub forwards the bytes of the device unchanged, even if the bytes are not valid JSON. Azure/azure-iot-sdk-node
 /// 736 shows single quotes, and Azure/azure-iot-sdk-c 1641 a NUL at the end. See also Azure/azure-iot-sdk-python 781.
 #[tokio::test]
 async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
@@ -214,8 +214,8 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
-/// Microsoft engineers say that a hub and DPS end the connection: Azure/azure-iot-middleware-freertos 65 and 89. No
-/// public trace shows this, so it is an option of the emulator.
+/// Microsoft engineers say that a hub and DPS end the connection after a refused filter:
+/// Azure/azure-iot-middleware-freertos 65 and 89. No public trace shows this, so the emulator has an option for it.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {

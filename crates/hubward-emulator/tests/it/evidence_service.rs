@@ -1,7 +1,7 @@
 //! Tests that repeat published observations of real hubs, on the service side. The texts are copied from traces.
 //!
-//! The comments call one source *recordings*: recorded sessions of Azure.IoT.Hub.Service in Azure/azure-sdk-for-net,
-//! from 2020 and 2021.
+//! In the comments, *recordings* means recorded sessions of Azure.IoT.Hub.Service in the repository
+//! Azure/azure-sdk-for-net, from 2020 and 2021.
 
 use hubward_emulator::{Ack, CloudToDevice, Emulator, Outcome};
 use serde_json::{Value, json};
@@ -93,8 +93,8 @@ async fn an_enrollment_that_exists_is_409201() {
     }
 }
 
-/// Microsoft's page about feedback: the description repeats the code. One trace of 2015 agrees. If a device is
-/// deleted, its feedback is also deleted.
+/// Microsoft's page about feedback shows that the description repeats the code. One trace of 2015 shows the same. The
+/// page also says that the feedback of a deleted device is deleted.
 #[tokio::test]
 async fn feedback_repeats_its_code_and_ends_with_its_device() {
     let (emulator, mut operator) = emulator().await;
@@ -112,8 +112,8 @@ async fn feedback_repeats_its_code_and_ends_with_its_device() {
     assert_eq!(operator.ask("GET /messages/serviceBound/feedback", "", "").await.status, 204);
 }
 
-/// By default, a page has at most 100 items. DPS: Azure/azure-iot-sdk-node 813. Hubs: Azure/azure-iot-sdk-java, pull
-/// request 1279.
+/// By default, a page has at most 100 items. Source for DPS: Azure/azure-iot-sdk-node 813. Source for hubs:
+/// Azure/azure-iot-sdk-java, pull request 1279.
 #[tokio::test]
 async fn a_page_has_a_hundred_items_by_default() {
     let (emulator, mut operator) = emulator().await;
@@ -135,7 +135,8 @@ async fn a_page_has_a_hundred_items_by_default() {
     }
 }
 
-/// Recordings of 2021: the result of a query for modules contains `capabilities`. The twin of a module does not.
+/// Recordings of 2021: the result of a query for modules contains `capabilities`. A GET of the twin of a module does
+/// not return `capabilities`.
 #[tokio::test]
 async fn a_query_of_modules_shows_capabilities() {
     let (emulator, mut operator) = emulator().await;
@@ -181,10 +182,10 @@ async fn etags_and_their_refusals_are_as_recorded() {
     }
 }
 
-/// The source code of Azure/azure-iot-explorer sends the first request. Issue 598 of that repository shows two facts:
-/// the device gets the message, and the response has no body.
+/// Azure/azure-iot-explorer sends a request like the first request of this test. Issue 598 of that repository shows
+/// that the device gets the message, and that the response has no body.
 ///
-/// The other header names come from Microsoft's device SDKs over HTTP. `ContentType` comes from
+/// The other header names are from the HTTP transport of Microsoft's device SDKs. `ContentType` comes from
 /// `iothub_transport_http` in the C SDK.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device_over_http() {
@@ -272,7 +273,7 @@ async fn lists_can_be_shuffled() {
     assert_ne!(runs[0][1], runs[0][2], "the same query");
 }
 
-/// Decodes base64 of ASCII text. The test must not use the decoder of the emulator.
+/// Decodes base64 of ASCII text. This test has its own decoder, to be independent of the emulator's decoder.
 fn from_base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.bytes().filter_map(|it| ALPHABET.iter().position(|letter| *letter == it));

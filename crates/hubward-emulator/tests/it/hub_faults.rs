@@ -148,8 +148,8 @@ async fn faults_of_method_calls() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
-        // With `Stray`, the first response answers the stray call, and the caller gets the second response. With the
-        // other faults, the caller gets the first response.
+        // With `Stray`, the first response answers the stray call, and the caller gets the second response. With
+        // `Duplicate` and `Delay`, the caller gets the first response.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }
@@ -158,7 +158,7 @@ async fn faults_of_method_calls() {
     assert_eq!(receive(&mut stream).await, None);
 }
 
-/// Pings and twin requests work while every acknowledgement is held.
+/// Pings and twin requests work while the hub holds every PUBACK.
 #[tokio::test]
 async fn a_held_acknowledgement_delays_acknowledgements_only() {
     let (emulator, key) = emulator().await;
@@ -184,7 +184,7 @@ async fn held_acknowledgements_arrive_later_and_in_order() {
     for id in 1..=4 {
         assert_eq!(receive(&mut stream).await, Some(vec![0x40, 2, 0, id]));
     }
-    // No acknowledgement is held any longer.
+    // The hub no longer holds PUBACKs.
     send(&mut stream, &publish(QOS1, EVENTS, 7, b"hi")).await;
     assert_eq!(topics(before_pong(&mut stream).await), [PUBACK]);
 }

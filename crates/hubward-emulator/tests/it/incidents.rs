@@ -1,5 +1,5 @@
-//! Tests of two kinds of faults. Some cut a response short. Others change the device: it is disabled, deleted or
-//! moved, or its token expires.
+//! Tests of two kinds of faults. The first kind cuts a response short. The second kind disables, deletes or moves the
+//! device, or expires its token.
 
 use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};
@@ -269,7 +269,7 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     let feedback = emulator.feedback("localhost");
     assert!(feedback.is_empty(), "there is no feedback for purged messages: {feedback:?}");
 
-    // The fault moves the device back during a registration.
+    // During a registration, the fault moves the device back to the first hub.
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
     assert_eq!(registered().await.as_deref(), Some("localhost"));
     assert_eq!(registered().await.as_deref(), Some("localhost"));
@@ -279,7 +279,7 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     assert_eq!(registered().await.as_deref(), Some("localhost"), "the enrollment counts again");
 }
 
-/// A client can claim any device id. Before authentication, the fault must not change the device, and must remain
+/// A client can claim any device id. Without authentication, the fault must not change the device, and must remain
 /// scripted.
 #[tokio::test]
 async fn an_unauthenticated_client_cannot_trigger_faults_that_change_a_device() {

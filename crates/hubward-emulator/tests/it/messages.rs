@@ -319,7 +319,8 @@ async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended()
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
     nothing_comes(&mut stream).await;
     let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
-    // The hub ignores this: the client received the message second.
+    // The hub ignores this acknowledgement, because the client must first acknowledge the message that it received
+    // first.
     send(&mut stream, &b).await;
     nothing_comes(&mut stream).await;
     let both =
@@ -376,7 +377,7 @@ async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    // A connection that ends before the message lock ends does not count as a delivery.
+    // If the connection ends before the lock of the message, this delivery does not count.
     for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;

@@ -1,4 +1,4 @@
-//! Tests of direct methods. The tests write the packets of the device by hand; the caller of a method is the Rust
+//! Tests of direct methods. The tests write the packets of the device by hand. To invoke a method, they call the Rust
 //! API.
 
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // The device responds to an unknown call, and responds to one call twice.
+        // The device responds to a call that does not exist. It also responds to another call twice.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;
@@ -203,7 +203,7 @@ async fn the_number_of_unanswered_calls_is_bounded() {
         let refused = patient(calls.join_next()).await.expect("a call").expect("no panic");
         assert_eq!(refused.expect_err("too many").code(), 403_800);
     }
-    // The connection still works, and so do further calls.
+    // The connection and further calls still work.
     for _ in 0..256 {
         let (_, id, _) = called(&mut stream).await;
         answer(&mut stream, "200", &id, "").await;

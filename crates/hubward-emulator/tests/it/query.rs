@@ -133,8 +133,8 @@ async fn refused_queries_have_the_error_format_of_the_service() {
         let said = said["Message"].as_str().expect("text");
         assert!(said.starts_with(&format!("ErrorCode:{name};{message}")), "{said}");
         if status == 413 {
-            // Open a new connection. The emulator has not read the whole body, so it cannot read another request
-            // here.
+            // Open a new connection. The emulator has not read the whole body, so it cannot read another request on the
+            // old connection.
             stream = tls(&emulator, emulator.https_addr()).await;
         }
     }

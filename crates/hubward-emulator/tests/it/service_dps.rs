@@ -97,7 +97,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let twin = emulator.twin("localhost", "dev-1").expect("the device");
     assert_eq!(serde_json::to_value(twin).expect("JSON")["tags"], json!({"site": "a"}));
 
-    // GET returns the enrollment without its keys, but with the registration. The letter case of the id does not
+    // GET returns the enrollment with its registration, but without its keys. The letter case of the id does not
     // matter.
     let shown = operator.ok("GET /Enrollments/D1", "", &Value::Null).await;
     assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
@@ -240,7 +240,8 @@ async fn only_the_policys_key_is_accepted() {
         let refused = unauthorized.refused("GET /enrollments/d1", "", "").await;
         assert_eq!(refused, (401, json!(401_002)), "{authorization}");
     }
-    // A token expires by the clock of the emulator. It is valid for one hour, and accepted for another five minutes.
+    // The clock of the emulator decides whether a token has expired. The token is valid for one hour. DPS still accepts
+    // the token in the five minutes after its expiry time.
     for (minutes, status) in [(64, 200), (66, 401), (0, 200)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         assert_eq!(operator.ask("GET /enrollments/d1", "", "").await.status, status, "after {minutes} minutes");

@@ -107,7 +107,8 @@ async fn policies_allow_exactly_their_rights() {
     emulator.add_device("localhost", "d1").expect("a device");
     let policies = emulator.policies();
     assert_eq!(policies.len(), 6, "five of the hub, one of DPS");
-    // Four values for each policy: may it read the registry, write the registry, change a twin, and read statistics?
+    // Each policy has four values. They say whether the policy may read the registry, write the registry, change a
+    // twin, and read statistics.
     for (policy, may) in [
         (Policy::IotHubOwner, [true, true, true, true]),
         (Policy::Service, [false, false, true, false]),
@@ -179,7 +180,7 @@ async fn requests_without_a_valid_token_are_refused() {
             Some(name) => assert_eq!(operator.refused("GET /twins/d1", "", "").await, no(401, name), "{authorization}"),
         }
     }
-    // If the host of the request contains a port, the resource of the token may also contain the port.
+    // If the header `Host` of the request contains a port, the resource of the token may contain the same port.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let authorization = signed(&key, &format!("localhost:{port}"), "iothubowner");
     for (host, status) in [(format!("localhost:{port}"), 200), ("global.azure-devices-provisioning.net".into(), 421)] {

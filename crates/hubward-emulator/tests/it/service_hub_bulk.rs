@@ -185,7 +185,7 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
-        // The hub refuses to disable a module, because no request could enable the module again.
+        // The hub refuses a request that disables a module, because no request could enable the module again.
         (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
     ] {
         let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;

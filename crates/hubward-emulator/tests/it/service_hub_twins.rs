@@ -1,5 +1,5 @@
-//! The service API of a hub over HTTPS: twins, methods and messages. Also tests that a change of an identity ends its
-//! connection.
+//! The service API of a hub over HTTPS: twins, methods and messages. Other tests check that some changes of an identity
+//! end its connection.
 
 use hubward_emulator::{Ack, CloudToDevice, ConnectionState, Emulator};
 use serde_json::{Value, json};
@@ -179,8 +179,8 @@ async fn messages_are_purged_and_feedback_is_received() {
     assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
 }
 
-/// Sends a service request about a connected device. The connections of the device must then end, and its next
-/// CONNECT must get the return code `code`.
+/// Sends a service request about a connected device with a connected module. After the request, both connections must
+/// end. The next CONNECT of the device must get the return code `code`.
 async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");

@@ -65,7 +65,7 @@ pub(crate) fn seen(emulator: &Emulator) -> Value {
     })
 }
 
-/// Connects as device `pump` with a persistent session. Checks that the CONNACK has the session-present flag
+/// Connects as device `pump` with a persistent session. Checks that the session-present flag in the CONNACK equals
 /// `present`.
 pub(crate) async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
@@ -91,7 +91,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     emulator.patch_desired(HUB, "pump", json!({"interval": 30, "deep": {"a": [1, 2.5, "ü"]}})).expect("fine");
     emulator.patch_desired(HUB, "pump/valve", json!({"open": true})).expect("fine");
 
-    // Start a registration over HTTPS. It is not complete when the emulator ends.
+    // Start a registration over HTTPS. The registration is not complete when the emulator ends.
     let mut stream = tls(emulator, emulator.https_addr()).await;
     let authorization = dps_token(emulator, individual.primary_key(), "dev-1");
     let body = r#"{"registrationId":"dev-1","payload":{"model":7}}"#;
@@ -150,8 +150,8 @@ async fn all_state_survives_a_restart() {
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
 
-    // The emulator continues an operation, and a session with its messages. It also continues to count offsets and
-    // versions.
+    // After a restart, the registration and the session with its messages continue. New offsets and versions follow the
+    // old offsets and versions.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let enrolled = &before["export"]["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
     let enrolled = SharedKey::from_base64(enrolled.as_str().expect("a key")).expect("a key");
@@ -209,7 +209,7 @@ async fn telemetry_on_disk_is_bounded_and_offsets_continue() {
     };
     assert_eq!(offsets(&emulator), (5, vec![2, 3, 4]));
     emulator.shutdown().await;
-    // A changed limit applies from the next start on.
+    // A changed limit applies after the next start.
     for (most, expected) in [(10, vec![2, 3, 4]), (2, vec![3, 4]), (10, vec![3, 4])] {
         let emulator = builder(most).start().await.expect("started");
         assert_eq!(offsets(&emulator), (5, expected));
@@ -263,7 +263,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
 
     let other = Emulator::start().await.expect("started");
     let report = other.import(&seed).expect("it fits");
-    // These are two enrollments, a group, two devices, a module and a record.
+    // The seven objects are two enrollments, a group, two devices, a module and a record.
     assert_eq!((report.created, report.updated, report.unchanged), (7, 0, 0));
     assert_eq!(other.export(), exported);
     let twins = |it: &Emulator| it.twin(HUB, "pump").map(|it| (it.tags, it.desired.values, it.reported.values));
@@ -272,7 +272,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import sets everything that it names, and nothing else.
+    // An import sets the objects that the seed contains, and changes no other object.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");
@@ -283,8 +283,8 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     assert!(other.delete_device(HUB, "more"), "it is still there");
     assert_eq!(other.export(), exported);
 
-    // An import applies everything or nothing. This import applies nothing, because one hub of the seed does not
-    // exist here.
+    // An import applies the whole seed or nothing. This import applies nothing, because this emulator does not have the
+    // hub of the seed.
     let foreign = Emulator::builder().hubs(["elsewhere"]).start().await.expect("started");
     let empty = foreign.export();
     let error = foreign.import(&seed).expect_err("the hub is not known");

@@ -1,4 +1,4 @@
-//! Tests of twins. The tests write the packets of the device by hand; the service side is the Rust API.
+//! Tests of twins. The tests write the packets of the device by hand. For the service side, they call the Rust API.
 
 use std::time::Duration;
 
@@ -167,8 +167,8 @@ async fn a_hundred_changes_are_published_in_order() {
     }
 }
 
-/// A device that sends no acknowledgements gets notices up to a limit. The hub discards further notices, but still
-/// responds to requests of the device.
+/// If a device sends no acknowledgements, the hub stops sending notices at a limit and discards further notices. The
+/// hub still responds to requests of the device.
 #[tokio::test]
 async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let (emulator, key) = emulator().await;
@@ -176,7 +176,7 @@ async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let mut stream = listening(&emulator, &key, &[ANSWERS, notices]).await;
     for number in 0..200 {
         emulator.patch_desired("localhost", "d1", json!({ "n": number })).expect("fine");
-        // Waits until the connection has read the notice from its channel.
+        // Wait until the connection has read the notice from its channel.
         if number % 50 == 0 {
             before_pong(&mut stream).await;
         }
@@ -234,7 +234,7 @@ async fn invalid_changes_of_the_service_side_are_refused() {
     assert_eq!(emulator.twin("localhost", "d2"), None);
 }
 
-/// If a device does not read, the service side and the other devices are not delayed.
+/// If a device does not read, the service side and all other devices still work without delay.
 #[tokio::test]
 async fn a_device_that_reads_nothing_delays_no_other() {
     let (emulator, key) = emulator().await;
@@ -242,7 +242,7 @@ async fn a_device_that_reads_nothing_delays_no_other() {
     let large: Map<String, Value> = (0..7).map(|it| (it.to_string(), "x".repeat(4096).into())).collect();
     let mut version = 1;
     let at_once = || Invocation::new("m").response_timeout(Duration::ZERO);
-    // Change the twin until the buffers are full: first those of the sockets, then those of the emulator.
+    // Change the twin until the buffers of the sockets and of the emulator are full.
     loop {
         assert!(version < 20_000, "the buffers are bounded");
         version = emulator.patch_desired("localhost", "d1", Value::Object(large.clone())).expect("fine");

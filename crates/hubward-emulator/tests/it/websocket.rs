@@ -76,7 +76,7 @@ async fn telemetry_over_every_path_the_sdks_use() {
     };
     for path in ["/$iothub/websocket", "/$iothub/websocket?iothub-no-client-cert=true", "/", "/%24iothub/websocket"] {
         let mut stream = upgraded(&emulator, path).await;
-        // A frame may contain a part of a packet, or several packets.
+        // One frame may contain only a part of a packet, or several packets.
         let mut bytes = connect(&login);
         bytes.extend(publish(QOS1, "devices/d1/messages/events/", 5, path.as_bytes()));
         let (head, tail) = bytes.split_at(9);

@@ -23,8 +23,8 @@ fn kept<M: Model + DeserializeOwned>(bytes: &[u8]) -> bool {
 
 /// Parses `If-Match` and the page headers. Returns whether all of them are valid.
 ///
-/// Asserts two properties. A parsed ETag matches itself. The continuation of a page has the same value after it is
-/// written to a header and parsed again.
+/// Asserts two properties. First, a parsed ETag matches itself. Second, if the continuation of a page is written to a
+/// header and parsed again, its value is the same.
 #[must_use]
 pub fn headers(if_match: &[u8], most: &[u8], continuation: &[u8]) -> bool {
     let mut headers = HeaderMap::new();

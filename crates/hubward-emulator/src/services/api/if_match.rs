@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, IF_MATCH};
 
-/// The version that a request requires.
+/// The version that the object of a request must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IfMatch {
     /// The header is absent.
@@ -48,7 +48,7 @@ impl IfMatch {
     }
 }
 
-/// The request has several `If-Match` headers, or one that is not text.
+/// The request has several `If-Match` headers, or the value of the header is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 

@@ -32,7 +32,8 @@ pub(super) struct PageRequest {
     /// The continuation that the previous page returned: the `after` that was passed to [`PageBody::finish`]. `None`
     /// requests the first page.
     pub(super) after: Option<String>,
-    /// The random generator that decides the order of the objects. `None` means that the order is that of the keys.
+    /// The random generator that decides the order of the objects. With `None`, the objects are in the order of their
+    /// keys.
     pub(super) order: Option<Rng>,
 }
 
@@ -91,7 +92,7 @@ impl PageBody {
         self.places.push(start..self.body.len());
     }
 
-    /// Shuffles the objects into this order, if one is given.
+    /// Shuffles the objects with the generator `order`. If `order` is `None`, does nothing.
     pub(super) fn shuffle(&mut self, order: Option<Rng>) {
         let Some(mut order) = order else { return };
         order.shuffle(&mut self.places);

@@ -35,7 +35,7 @@ impl Caller {
 pub(crate) struct Admitted {
     /// The group's key in the store; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
-    /// The device's own keys; for a group, the derived ones.
+    /// The keys of the device. For a device of a group, these keys are derived from the keys of the group.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
     /// The hub to which a scripted fault moved the device. This hub takes precedence over the hubs of the enrollment.
@@ -47,7 +47,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Denial {
     /// The response to the device.
     pub(crate) refusal: Refusal,
-    /// The reason for the refusal, for the journal only: the service does not disclose the reason.
+    /// The reason for the refusal. The journal contains the reason, but the response to the device does not.
     pub(crate) why: String,
 }
 
@@ -60,7 +60,8 @@ impl From<Refusal> for Denial {
 /// Authenticates a device and finds its enrollment.
 ///
 /// If the registration id has an individual enrollment, only the keys of this enrollment are valid. Otherwise, the
-/// device needs a key that is derived from the key of an enrollment group.
+/// device needs a key that is derived from the key of an enrollment group. If the enrollment is disabled, the device is
+/// still authenticated; see [`Admitted::enabled`].
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. `[guess]`, from
 /// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404.

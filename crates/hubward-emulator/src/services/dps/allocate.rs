@@ -11,7 +11,7 @@ const NO_HUB: u32 = 400_208;
 /// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests.
 const CUSTOM_FAILED: u32 = 400_207;
 
-/// No hub can be assigned, so the registration fails with this code and message.
+/// The reason why DPS cannot assign a hub. The registration fails with this code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoHub {
     pub(crate) code: u32,
@@ -21,7 +21,7 @@ pub(crate) struct NoHub {
 /// Chooses one of the linked hubs. `linked` contains the sorted names of these hubs, in the original letter case.
 ///
 /// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md. `[guess]`: the hash function. Any function that
-/// distributes devices evenly would do.
+/// distributes devices evenly would also be correct.
 pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, linked: &[&str]) -> Result<String, NoHub> {
     let named: Vec<&str> = match (&settings.iot_hub_host_name, &settings.iot_hubs) {
         (Some(one), _) => vec![one],

@@ -108,10 +108,11 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Creates the identity of the device at its hub. The function runs at the first assignment, and when the device is
-/// assigned to the same hub again.
+/// Creates the identity of the device at its hub. The caller uses this function for the first assignment, and if DPS
+/// assigns the device to the same hub again.
 ///
-/// If the hub already has the identity, only its keys change: they become the keys of the enrollment. The twin stays.
+/// If the hub already has the identity, this function replaces only its keys with the keys of the enrollment. The twin
+/// stays.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension, integration
 /// tests: if the hub already has the device, the substatus is `reprovisionedToInitialAssignment`.
@@ -140,7 +141,8 @@ fn create_or_update(
 
 /// Moves a device to another hub. The policy of the enrollment decides whether the twin moves too.
 ///
-/// If the new hub already has a device with this id, overwrites its keys and twin, but keeps its status.
+/// If the new hub already has a device with this id, this function overwrites the keys and the twin of that device. The
+/// status of that device stays.
 fn relocate(
     state: &mut State,
     (from, to): (&str, &str),
@@ -156,8 +158,8 @@ fn relocate(
     if let Some(old) = old {
         (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
     }
-    // If a client is connected to the new hub under this id, it has read a twin that is now overwritten. Close its
-    // connection.
+    // A client may be connected to the new hub under this id. That client has read a twin that is now overwritten.
+    // Close the connection of the client.
     state.close_device(to, device_id);
     if let Some(hub) = state.hub_mut(to) {
         match hub.devices.get_mut(device_id) {

@@ -137,8 +137,8 @@ impl<'a> DeviceConnection<'a> {
         Telemetry { duplicate: is_duplicate, qos, ..telemetry }
     }
 
-    /// Stores the subscriptions and the session. If the connection must end, returns `false` and stores nothing. The
-    /// door must not acknowledge the subscription then.
+    /// Stores the subscriptions and the session. If the connection must end, returns `false` and stores nothing. If the
+    /// result is `false`, the door must not acknowledge the subscription.
     pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
         self.cloud.store.change(|state| {
             if self.activity.is_over() {
@@ -154,21 +154,23 @@ impl<'a> DeviceConnection<'a> {
         })
     }
 
-    /// Takes the next message for the client from the queue. `qos` is the QoS with which the door delivers the
-    /// message.
+    /// Takes the next message for the client from the queue. Returns `None` if no message can be delivered now. `qos`
+    /// is the QoS with which the door delivers the message.
     pub(crate) fn next_message(&self, qos: u8) -> Option<Delivery> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, rules| queue.take(self.number, qos, now, rules))
     }
 
-    /// Returns the time at which the next message lock ends. The hub then delivers that message again.
+    /// Returns the earliest time at which the lock of a message ends. Returns `None` if no message is locked.
+    ///
+    /// At that time, the hub delivers the message again, unless the message has expired or has no deliveries left.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
         self.cloud
             .store
             .read(|state| state.device(&self.login.hub, &self.login.identity.client_id())?.queue.next_release())
     }
 
-    /// Completes a delivered message. Returns `None` if the device no longer exists.
+    /// Processes the acknowledgement of a message. Returns `None` if the identity no longer exists.
     pub(crate) fn complete_message(&self, packet_id: u16) -> Option<Acknowledged> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, _| Some(queue.acknowledge(self.number, packet_id, now)))

@@ -33,7 +33,7 @@ pub(crate) struct Login {
     pub(crate) origin: Arc<Origin>,
 }
 
-/// Checks a login. An error contains the reason for the log only; the client does not get the reason.
+/// Checks a login. The error is the reason for the log. The client does not get the reason.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
 /// iot/iot-mqtt-connect-to-iot-hub.md. For CONNACK 5: `[seen]` Azure/azure-iot-sdks, issue 985,
@@ -83,7 +83,8 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
 }
 
-/// Returns whether an old tool created the token. In such a token, the resource has one more segment: an API version.
+/// Returns whether an old tool created the token. The resource in a token of an old tool has an API version as its last
+/// segment.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
 fn is_by_tool(token: &SasToken, resource: &str) -> bool {

@@ -23,8 +23,8 @@ const NAME_MAX: usize = 1024;
 pub struct Invocation {
     /// The method's name.
     pub name: String,
-    /// The payload for the device. `None` means an empty body. (The service clients in Microsoft's SDKs send `null`
-    /// instead.)
+    /// The payload for the device. `None` means an empty body. (For an absent payload, the service clients in
+    /// Microsoft's SDKs send `null`.)
     pub payload: Option<Value>,
     /// How long the caller waits for the response. The service allows 5 to 300 seconds.
     pub response_timeout: Duration,
@@ -65,7 +65,7 @@ impl Invocation {
 pub struct MethodResult {
     /// The status that the device chose. It can be any number.
     pub status: i32,
-    /// The payload as JSON. `None` (`null` in JSON) if the device's response is empty or is not JSON; see `body`.
+    /// The payload as JSON. `None` if the response of the device is empty or is not JSON. For the bytes, see `body`.
     pub payload: Option<Value>,
     /// The bytes that the device has published as its response.
     #[serde(skip)]
@@ -73,8 +73,8 @@ pub struct MethodResult {
 }
 
 impl MethodResult {
-    /// Returns the body of the response for the caller of the service API. It contains the bytes of the device
-    /// unchanged, so it may not be valid JSON.
+    /// Returns the body of the response for the caller of the service API. The body contains the bytes of the device
+    /// unchanged. If these bytes are not JSON, the body is not valid JSON.
     ///
     /// Source: `[seen]` Azure/azure-iot-sdk-node, issue 736; Azure/azure-iot-sdk-c, issue 1641;
     /// Azure/azure-iot-sdk-python, issue 781. For the empty response: recordings of azure-sdk-for-net.
@@ -111,7 +111,8 @@ pub enum InvokeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The device did not connect and subscribe to methods within the connect timeout.
+    /// The device did not connect and subscribe to methods within the connect timeout, or it unsubscribed before it got
+    /// the call.
     #[error("the device is not online: it is not connected, or has not subscribed to methods")]
     NotOnline,
     /// Too many callers wait for the device, or the queue of the device's connection is full.
@@ -185,7 +186,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // `None` means no limit: the end of the timeout is beyond the range of `Instant`.
+    // `None` means no limit, because the end of the timeout is beyond the range of `Instant`.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();

@@ -19,20 +19,21 @@ const NOTHING: &str = "nothing in it can be read";
 /// The text for a file without row checksums, or with a damaged format number.
 pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
 
-/// The text for damage in pages without rows. These pages contain the list of free pages and the index of the tables.
+/// The text for damage in pages without rows. Pages without rows contain the list of free pages and the index of the
+/// tables.
 pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
 
 /// Maximum number of damaged rows that the message names.
 const NAMES: usize = 3;
 
-/// Describes which rows are affected. Reads everything that can be read. Does not change the file.
+/// Describes which rows of a damaged file cannot be read or are out of date. Does not change the file.
 pub(super) fn survey(path: &Path) -> String {
     let mut sums = None;
     if !opened(path, &mut |database| sums = read_sums(database).ok().flatten()) {
         return NOTHING.to_owned();
     }
     let mut found = Found::default();
-    // Each direction opens the database again, because a database that has panicked may panic again.
+    // Each step opens the database again, because a database that has panicked may panic again.
     for _ in 0..2 {
         opened(path, &mut |database| found.read_rows(database).unwrap_or_default());
         opened(path, &mut |database| found.read_telemetry(database).unwrap_or_default());
@@ -51,8 +52,7 @@ fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     quietly(|| drop(database)).is_ok()
 }
 
-/// The rows that can be read: from the beginning of the file to the damage, and from the end of the file back to the
-/// damage.
+/// The rows that can be read. In each table, these are the rows before the damage and the rows after the damage.
 #[derive(Debug, Default)]
 struct Found {
     /// By kind of row.
@@ -153,8 +153,8 @@ impl Found {
 
     /// Compares the rows with the sums.
     ///
-    /// The result names a key only if the key is in the sums or looks like an id. Any other key may consist of bytes of
-    /// a damaged page, and these may contain a secret key.
+    /// The result contains the names in the sums, and ids that look valid. Any other text may come from a damaged page,
+    /// and may contain a secret key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -213,10 +213,10 @@ fn label(kind: &str) -> String {
     }
 }
 
-/// Returns the id in a key; `None` if there is no id.
+/// Returns the id in the key of a row. Returns `None` if the key contains no valid id.
 ///
-/// In a damaged page, the bytes of a value may follow an id. These bytes are not mistaken for a part of the id. A value
-/// begins with its checksum, and the checksum is followed by a bracket, a digit or NUL.
+/// In a damaged page, the bytes of a value may directly follow the id. This function does not return these bytes as a
+/// part of the id. A value begins with its checksum, and a bracket, a digit or NUL follows the checksum.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');
     let name = match parts.next()? {

@@ -23,8 +23,10 @@ use crate::state::telemetry::TelemetryLog;
 /// File name in the data directory.
 const NAME: &str = "state.redb";
 
-/// Opens the file of a data directory. Creates the file if it does not exist. Loads its contents into an empty state
-/// and empty logs. From this time on, changes of the state and of the logs are written to the file.
+/// Opens the state file of a data directory. Creates the file if it does not exist. Loads the contents of the file into
+/// an empty state and empty logs.
+///
+/// After this call, changes of the state and of the logs are written to the file.
 pub(crate) fn open(
     directory: &Path,
     state: &mut State,
@@ -77,8 +79,10 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads all contents, and only then allows redb to write to the file. On damaged pages, redb may panic. A panic
-/// therefore counts as damage.
+/// Reads all contents, and then allows redb to write to the file. A file of the old format is migrated before it is
+/// read.
+///
+/// On damaged pages, redb may panic. A panic therefore counts as damage.
 fn read(
     file: Result<impl StorageBackend, DatabaseError>,
     mark: Option<&Mark>,
@@ -98,7 +102,7 @@ fn read(
     }
 }
 
-/// Checks and loads an open database. Returns the sums that later writes continue.
+/// Checks and loads an open database. Returns the sums of its rows. Later writes update these sums.
 fn examine(
     database: &mut Database,
     storage: &Storage,
@@ -109,8 +113,8 @@ fn examine(
     let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Checks the pages. The format number may be damaged, and only this check can detect that. A file of the old
-        // format has no row checksums.
+        // Checks the pages, because the format number may be damaged. Row checksums cannot show this: a file of the old
+        // format has none.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(LoadError::DamagedBefore),
@@ -147,7 +151,7 @@ fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {
     }
 }
 
-/// The file contains keys. It is therefore created with read access for its owner only.
+/// Only the owner of the file gets access, because the file contains keys.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);

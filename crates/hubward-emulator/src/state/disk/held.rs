@@ -1,8 +1,8 @@
 //! The storage layer below redb, which can hold back writes.
 //!
-//! redb writes to a file as soon as it opens the file. But a damaged file must not change, because it is needed for
-//! analysis and recovery. The emulator therefore keeps all writes of redb in memory until it has checked that the file
-//! is intact.
+//! redb writes to a file as soon as it opens the file. But a damaged file must not change, because the operator needs
+//! it for analysis and recovery. The emulator therefore keeps all writes of redb in memory until the emulator has
+//! checked that the file is intact.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,8 @@ use redb::{BackendError, StorageBackend};
 /// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
-/// The storage of a database. Cloning it is cheap. redb owns one clone. The code that holds back writes owns another
-/// one.
+/// The storage of a database. A clone is cheap. redb owns one clone. The code that holds back writes owns another
+/// clone.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -42,8 +42,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that no held-back truncation has removed. The bytes after them no
-    /// longer count.
+    /// Number of bytes at the start of the file that are still valid. A held-back truncation has removed the remaining
+    /// bytes.
     own: u64,
 }
 
@@ -89,8 +89,8 @@ impl Inner {
     /// Writes the held-back bytes to the file. Writes the header last, when all other pages are on disk, because the
     /// header selects the valid pages.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // If a held-back write truncated the file and a later one extended it, the bytes that were cut off must be
-        // zero.
+        // First truncate the file, then extend it. The bytes that a held-back truncation removed are then zero, even if
+        // a later write extended the file again.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

@@ -20,8 +20,8 @@ use crate::state::telemetry::{Telemetry, TelemetryLog};
 /// A thread reads at least this many messages.
 const A_PART: u64 = 2_000;
 
-/// Reads the file into an empty state and empty logs. Compares all rows with the checksums, including the rows of hubs
-/// that this emulator does not have. These rows stay in the file.
+/// Reads the file into an empty state and empty logs. Compares all rows with the checksums. The file may contain rows
+/// of hubs that this emulator does not have. Such rows are also compared, and stay in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
@@ -29,7 +29,7 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
-    // An unknown row may be the effect of a missing row. Missing rows are therefore reported first.
+    // Report missing rows before unknown rows, because a missing row may be the reason why another row is unknown.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -39,7 +39,7 @@ pub(super) fn load(
         let (key, stored) = (key.value(), stored.value());
         let (value, _) = unsealed(key, stored).ok_or(LoadError::Damaged)?;
         found.row(key, None, Some(stored));
-        // Drops the cause, because its text may contain keys.
+        // Drop the parser's error, because its text may contain keys.
         if loader.row(key, value).is_none() {
             unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
         }
@@ -73,8 +73,9 @@ pub(super) fn load(
     Ok(())
 }
 
-/// Reads the telemetry of a hub in the order of the offsets. Returns the messages and the sum of their checksums. Uses
-/// several threads, because there may be 100,000 messages.
+/// Reads the telemetry of a hub in the order of the offsets. Returns the messages, and the sum of the checksums of all
+/// messages. If `is_wanted` is `false`, the list of messages is empty. Uses several threads, because there may be
+/// 100,000 messages.
 fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -109,8 +110,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // The number of parts depends on the number of threads. It does not depend on the offsets, because these may be
-    // damaged.
+    // The number of parts depends on the number of threads. The number does not depend on the offsets, because offsets
+    // may be damaged.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {
@@ -131,7 +132,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
 
 struct Loader<'a> {
     state: &'a mut State,
-    /// The minimum next telemetry offset of each hub.
+    /// For each hub, the minimum offset of the next telemetry message.
     next: BTreeMap<String, u64>,
     /// Hubs that are not configured.
     unconfigured: BTreeSet<String>,
@@ -182,7 +183,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A device for which some queued messages were not found.
+    /// Returns an error text if a message in the queue of a device is missing in the file.
     fn missing_message(&self) -> Option<String> {
         self.state.hubs.iter().find_map(|(host, hub)| {
             let (id, _) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole())?;

@@ -9,7 +9,7 @@ use redb::{DatabaseError, StorageError};
 pub(super) enum LoadError {
     /// Some content is damaged.
     Damaged,
-    /// Like `Damaged`, for a file without row checksums.
+    /// The file has no row checksums, and its contents are damaged.
     DamagedBefore,
     /// The file is intact, but older than the last acknowledged change.
     Older { found: u64, acknowledged: u64 },

@@ -1,10 +1,10 @@
 //! The number of the last acknowledged commit, in a separate file.
 //!
-//! If the header of the state file is damaged, it may select an earlier commit. This commit is intact but out of date,
-//! and the state file itself does not show this.
+//! If the header of the state file is damaged, the header may select an earlier commit. This commit is intact but out
+//! of date. The state file itself does not show that the commit is out of date.
 //!
 //! The emulator therefore writes the number of each commit to this file, without a sync. After a power failure, this
-//! number may be smaller than the number in the state file. It is never larger.
+//! number may be smaller than the number in the state file, but not larger.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -47,16 +47,16 @@ impl Mark {
         &self.path
     }
 
-    /// Returns the number of the last acknowledged commit of `file`. Returns `None` if the mark belongs to another
-    /// file.
+    /// Returns the number of the last acknowledged commit of `file`. Returns `None` if there is no valid mark, or if
+    /// the mark belongs to another file.
     pub(super) fn acknowledged(&self, file: u64) -> Option<u64> {
         self.read.filter(|it| it.file == file).map(|it| it.commit)
     }
 
     /// Records that a commit is on disk.
     ///
-    /// The record is only used to detect a damaged header. If it cannot be written, the failure is therefore logged and
-    /// not returned.
+    /// If the number cannot be written, this function logs the first error and returns nothing. The emulator can
+    /// continue, because the number only helps to detect a damaged header.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };
         if self.read == Some(now) {

@@ -1,7 +1,7 @@
-//! The state on disk. One thread receives all changes in their order. This thread writes all queued changes in one
-//! transaction.
+//! The state on disk. One thread receives all changes in order. The thread writes all changes that are queued at one
+//! time in one transaction.
 //!
-//! A response may report a change. The emulator sends such a response only after the change is on disk.
+//! If a response reports a change, the emulator sends the response after the change is on disk.
 
 mod damage;
 mod error;
@@ -35,8 +35,8 @@ pub(crate) use telemetry::DiskLog;
 /// Maximum size of the queue, in bytes. If the queue is larger, senders that expect no response must wait.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
-/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], new changes are neither written nor
-/// acknowledged.
+/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], the emulator neither writes nor
+/// acknowledges new changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     queue: Arc<WriteQueue>,
@@ -60,7 +60,7 @@ struct Pending {
     /// Number of changes so far.
     issued: u64,
     closing: bool,
-    /// Whether a change arrived too late to be written.
+    /// Whether a change arrived after [`Disk::close`] or after a failure, and was dropped.
     refused: bool,
 }
 
@@ -74,7 +74,7 @@ struct Progress {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// Everything was written and the file is closed.
+    /// All changes are written, and the file is closed.
     Closed,
     /// Why writing failed.
     Failed(Arc<str>),
@@ -103,7 +103,7 @@ enum Write {
     Clear,
 }
 
-/// The state can no longer be written. The emulator therefore acknowledges nothing more.
+/// The error when the state can no longer be written. After this error, the emulator acknowledges nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
 #[non_exhaustive]
@@ -136,12 +136,12 @@ impl Disk {
         self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
     }
 
-    /// Queues writes that belong together. The caller must hold the lock of the changed data, and must call this in the
-    /// order of the changes.
+    /// Queues writes that belong together. The caller must hold the lock of the changed data, and must call this
+    /// function in the order of the changes.
     fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
         let mut pending = self.queue.pending();
         if pending.closing || self.queue.progress.borrow().end.is_some() {
-            // These writes are dropped; `flushed` returns an error.
+            // Drop these writes. After that, `flushed` returns an error.
             pending.refused = true;
             return;
         }
@@ -176,17 +176,16 @@ impl Disk {
 
     /// Returns when the queue has room for more changes, or when nothing can be written any more.
     ///
-    /// Requests that get no response wait here. Otherwise, they could fill the queue faster than a slow disk can write
-    /// it.
+    /// Requests that get no response wait here. Without this wait, such requests could fill the queue faster than a
+    /// slow disk can write the changes.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
         let mut progress = self.queue.progress.subscribe();
         loop {
-            // Must not hold the lock of the progress and the lock of the queue at the same time. `enqueue` reads the
-            // progress while it holds the lock of the queue. If this code took the locks in the opposite order, it
-            // could deadlock.
+            // Do not hold the lock of the progress while this code takes the lock of the queue. `enqueue` takes the two
+            // locks in the opposite order, so a deadlock would be possible.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;

@@ -6,8 +6,8 @@ use std::sync::Once;
 
 static HOOK: Once = Once::new();
 
-/// `act` panicked because the pages that it read are damaged. The panic message is dropped, because it may quote bytes
-/// of these pages.
+/// The error if `act` panicked while it read damaged pages. The error does not contain the panic message, because the
+/// message may quote bytes of these pages.
 #[derive(Debug)]
 pub(super) struct Panicked;
 
@@ -15,8 +15,8 @@ pub(super) struct Panicked;
 ///
 /// After a panic, the values that `act` borrows may be inconsistent. The caller must drop them.
 pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
-    // The whole process shares the panic hook. This hook is set once and never removed. Another part of the program may
-    // set its own hook later, and removing this hook could then remove the other one.
+    // The whole process shares one panic hook. This function sets its hook once and never removes the hook. If another
+    // part of the program has set its own hook later, a removal could remove that hook.
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {

@@ -103,8 +103,8 @@ pub(super) fn below(parts: &[&str]) -> String {
     format!("{}\0", parts.join("\0"))
 }
 
-/// Returns the end of the range of keys with this prefix: the first key that comes after all of them. The prefix must
-/// end with NUL.
+/// Returns the end of the range of keys with this prefix. This is the first key that comes after all keys with the
+/// prefix. The prefix must end with NUL.
 pub(super) fn after(prefix: &str) -> String {
     format!("{}\u{1}", &prefix[..prefix.len() - 1])
 }

@@ -1,7 +1,7 @@
 //! Checksums. Each row has a checksum. Each kind of row has the sum of the checksums of its rows.
 //!
-//! The checksum of a row also covers the key of the row. A row under a wrong key is therefore detected. Each commit
-//! also writes the sums. Missing and outdated rows are therefore detected.
+//! The checksum of a row also covers the key of the row, to detect a row under a wrong key. Each commit also writes the
+//! sums, to detect missing and outdated rows.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const CHECKSUM: usize = size_of::<u32>();
 /// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
-    /// A random number. It identifies this file, because another file may have the same name.
+    /// A random number that identifies this file. A later file may have the same name.
     pub(super) file: u64,
     /// Number of commits.
     pub(super) commit: u64,
@@ -121,12 +121,12 @@ pub(super) fn unsealed<'a>(key: &str, stored: &'a [u8]) -> Option<(&'a [u8], u32
     (checksum == row_checksum(key, value)).then_some((value, checksum))
 }
 
-/// [`sealed`] for a message of a hub's telemetry.
+/// Like [`sealed`], for a telemetry message of a hub.
 pub(super) fn sealed_message(hub: &str, offset: u64, value: &[u8]) -> Vec<u8> {
     seal(message_checksum(hub, offset, value), value)
 }
 
-/// [`unsealed`] for a message of a hub's telemetry.
+/// Like [`unsealed`], for a telemetry message of a hub.
 pub(super) fn unsealed_message<'a>(hub: &str, offset: u64, stored: &'a [u8]) -> Option<(&'a [u8], u32)> {
     let value = stored.get(CHECKSUM..)?;
     let checksum = first(stored)?;
@@ -150,7 +150,7 @@ fn first(stored: &[u8]) -> Option<u32> {
 }
 
 /// Returns the checksum of a key and a value. The byte 255 separates the key from the value, because a key never
-/// contains this byte. Different pairs of key and value therefore always give different inputs.
+/// contains this byte. The inputs of two different rows are therefore different.
 fn row_checksum(key: &str, value: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.as_bytes());

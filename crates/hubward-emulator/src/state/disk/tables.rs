@@ -7,7 +7,7 @@ use super::load_error::LoadError;
 use super::sums::Sums;
 
 /// Version of the row format. A new optional member of a row does not change the version. Any other change of the
-/// format needs the next version, and code that reads the previous version.
+/// format needs a new version, and code that migrates the previous version.
 pub(super) const FORMAT: u32 = 2;
 
 /// Entries about the file itself.
@@ -28,8 +28,8 @@ const CACHE: usize = 4 * 1024 * 1024;
 /// Opens an existing database with writes held back.
 pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), LoadError> {
     let storage = Storage::held(file).map_err(LoadError::Io)?;
-    // In an empty file, redb would create a new database. The emulator never creates an empty file, so an empty file is
-    // damaged.
+    // Refuse an empty file here, because redb would create a new database in it. The emulator never creates an empty
+    // file, so an empty file is damaged.
     if storage.len().map_err(LoadError::Io)? == 0 {
         return Err(LoadError::Damaged);
     }

@@ -12,7 +12,7 @@ use super::form::{framed, unframed};
 use super::{Disk, Write};
 use crate::state::telemetry::{LogWriter, Origin, Telemetry};
 
-/// The scopes of the keys that sign tokens. The empty scope is for messages without a connection.
+/// The scopes of the keys that sign tokens. A message without a connection has the empty scope.
 const SCOPES: [&str; 4] = ["device", "module", "hub", ""];
 
 /// Writes the telemetry log of a hub to disk.
@@ -87,7 +87,7 @@ fn write(telemetry: &Telemetry) -> Vec<u8> {
 /// Decodes the messages of a log in order.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The origin of the previous message. Successive messages often have the same origin and then share it.
+    /// The origin of the previous message. If the next message has the same origin, the messages share one value.
     origin: Arc<Origin>,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Written {
 pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
     let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
-        // `Ending` reports the end of the thread, even after a panic. No task then waits forever.
+        // `Ending` reports the end of the thread, even after a panic. Without this report, tasks could wait forever.
         let end = Ending { queue: &queue, end: End::Failed(CRASHED.into()) };
         run(&queue, written, end);
     })?;
@@ -59,7 +59,7 @@ impl Drop for Ending<'_> {
             tracing::error!(%path, why = &**why, "the state cannot be written; the emulator acknowledges nothing more");
         }
         self.queue.progress.send_modify(|it| it.end = Some(end));
-        // The queued changes will never be written.
+        // Drop the queued changes, because no thread writes them any more.
         let mut pending = self.queue.pending();
         (pending.writes, pending.size) = (Vec::new(), 0);
     }
@@ -76,14 +76,14 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
                 queue.progress.send_modify(|it| it.written = issued);
             }
             Err(why) => {
-                // Closes the file before the failure is reported.
+                // Close the file before `Ending` reports the failure.
                 written.close_after_failure();
                 ending.end = End::Failed(why.into());
                 return;
             }
         }
         if closing {
-            // Closes the file before that is reported.
+            // Close the file before `Ending` reports the end.
             drop(written);
             ending.end = End::Closed;
             return;
@@ -91,7 +91,7 @@ fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     }
 }
 
-/// Waits for changes and takes all of them from the queue. Returns the writes, the number of the last change, and
+/// Waits for changes and takes all changes from the queue. Returns the writes, the number of the last change, and
 /// whether the thread must close the file.
 fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
     let mut pending = queue.pending();
@@ -125,11 +125,11 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum. The thread calls this before the first write, because the start compares
-    /// only rows.
+    /// Compares every page with its checksum. The thread calls this function before the first write, because the start
+    /// compares only the rows.
     ///
-    /// Pages without rows list the free pages. If such a page is damaged, a page that it lists as free may contain a
-    /// row, and a write would destroy the row.
+    /// Some pages contain the list of free pages. If this list is damaged, it may contain a page with rows. A write to
+    /// that page would destroy the rows.
     fn check(&mut self) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         self.storage.hold().map_err(told)?;
@@ -193,16 +193,16 @@ fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     Ok(false)
 }
 
-/// The new totals for readers of telemetry, and whether the writes changed anything.
+/// Returns the new totals for readers of telemetry, and whether the writes changed anything.
 type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
 
 fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {
     let mut seen = Vec::new();
     let mut writing = database.begin_write()?;
-    // With this option, an emulator starts quickly after it was killed, whatever the size of the file.
+    // With this option, an emulator that was killed starts again quickly, even with a large file.
     writing.set_quick_repair(true);
     let mut is_changed = false;
-    // Offsets only grow, so the last one is the largest.
+    // Offsets only grow, so the last offset of a hub is its largest offset.
     let mut kept_from = BTreeMap::new();
     {
         let mut rows = writing.open_table(ROWS)?;
@@ -210,7 +210,7 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    // A value that was borrowed mutably has not always changed.
+                    // Compare the values, because a mutable borrow does not always change a value.
                     let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
                         let stored = sealed(key, value);

@@ -70,8 +70,8 @@ impl Point {
         Self::HubService,
     ];
 
-    /// Returns whether the emulator knows the device of an event at this point. At other points, a fault cannot be
-    /// limited to one device.
+    /// Returns whether the emulator knows the device of an event at this point. If the result is `false`, a fault at
+    /// this point cannot be limited to one device.
     #[must_use]
     pub const fn knows_device(self) -> bool {
         !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
@@ -113,12 +113,12 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// The literal value of Retry-After, as a header or as a topic property. Responses of hubs do not contain
-        /// Retry-After.
+        /// The literal value of Retry-After, as a header or as a topic property. Over MQTT, responses of hubs do not
+        /// contain Retry-After.
         retry_after: Option<String>,
     },
-    /// Like [`Fault::Status`], with these headers in addition. Possible at the DPS requests, the service APIs and
-    /// [`Point::WebSocketUpgrade`]. Over MQTT, DPS sends only the header `Retry-After`.
+    /// Like [`Fault::Status`], with additional headers. Possible at the DPS requests, the service APIs and
+    /// [`Point::WebSocketUpgrade`]. Over MQTT, DPS sends `Retry-After` and no other header.
     StatusWith {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -129,8 +129,10 @@ pub enum Fault {
         /// Names and values. Invalid headers, `Content-Length` and `Transfer-Encoding` are omitted.
         headers: Vec<(String, String)>,
     },
-    /// The response contains arbitrary bytes instead of the service's JSON, such as invalid JSON, a gateway's HTML, or
-    /// a very large body. Possible at the DPS requests, the twin requests and the service APIs.
+    /// The response contains these bytes in place of the service's JSON. Examples are invalid JSON, the HTML of a
+    /// gateway, or a very large body.
+    ///
+    /// Possible at the DPS requests, the twin requests and the service APIs.
     Body {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -139,7 +141,8 @@ pub enum Fault {
         /// The body.
         bytes: Vec<u8>,
     },
-    /// The response is correct but has a different Retry-After, or none. Possible at the DPS requests.
+    /// The response is correct, but has this value of Retry-After; with `None`, it has no Retry-After. Possible at the
+    /// DPS requests.
     RetryAfter(Option<String>),
     /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests and
     /// the service APIs. No effect over MQTT.
@@ -153,24 +156,27 @@ pub enum Fault {
     /// requests, the twin requests, [`Point::HubPublish`] and the service APIs.
     ///
     /// At an accept point, all sent bytes count, including TLS. Over HTTPS, only the bytes of the body count. Over
-    /// MQTT, all bytes from this response on count.
+    /// MQTT, the bytes of this response and of all later packets count.
     CutAfter(usize),
     /// The emulator does not respond, and the connection stays open. Possible at every point.
     ///
-    /// A publish to DPS and a twin request still get their PUBACK. At [`Point::HubPublish`], the hub does not log the
-    /// message. At [`Point::HubReported`], the hub does not change the twin. At [`Point::HubDesired`] and
-    /// [`Point::HubMethod`], the hub sends nothing to the device.
+    /// The emulator still sends the PUBACK for a publish to DPS and for a twin request.
+    ///
+    /// At [`Point::HubPublish`], the hub does not log the message. At [`Point::HubReported`], the hub does not change
+    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device.
     Never,
     /// The response is delayed by this duration. Possible at every point.
     ///
     /// At the twin requests, [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues during the delay.
-    /// Later responses can then arrive before this one. At all other points, the whole connection waits.
+    /// Later responses can arrive before the delayed response.
+    ///
+    /// At all other points, the whole connection waits.
     Delay(Duration),
     /// The response is sent one byte at a time, with this pause between two bytes. Possible at the accept points, the
     /// DPS requests, the connect points and the service APIs.
     ///
-    /// Over MQTT, all later packets are sent in this way too. At an accept point, all bytes of the connection are sent
-    /// in this way.
+    /// Over MQTT, the emulator also sends all later packets one byte at a time. At an accept point, it sends all bytes
+    /// of the connection one byte at a time.
     Drip(Duration),
     /// The response is sent twice. Possible at the DPS requests, the twin requests, [`Point::HubDesired`] (the
     /// notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
@@ -190,13 +196,14 @@ pub enum Fault {
     HoldPuback,
     /// The hub logs the message at once, and sends the PUBACK after this duration. Possible at [`Point::HubPublish`].
     ///
-    /// Other packets continue during this time, except later PUBACKs. These wait, because PUBACKs must keep their
-    /// order.
+    /// During this time, the hub still sends other packets. Later PUBACKs wait, because PUBACKs must keep their order.
     HoldPubackFor(Duration),
     /// The token counts as expired, whatever its expiry time is.
     ///
     /// The DPS requests and the service APIs return 401. [`Point::HubConnect`] refuses the CONNECT. At the other points
-    /// of a hub, the connection closes. This applies to one event only; the clock does not change.
+    /// of a hub, the connection closes.
+    ///
+    /// Only the token of this event counts as expired. The clock does not change.
     TokenExpired,
     /// An operator disables the device when the event happens. The hub refuses the CONNECT or closes the connection.
     /// The device stays disabled. Possible at the points of a hub.
@@ -255,7 +262,7 @@ impl Fault {
         }
     }
 
-    /// Whether this can happen at `point`.
+    /// Whether this fault is possible at `point`.
     #[must_use]
     pub const fn fits(&self, point: Point) -> bool {
         let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
@@ -290,7 +297,7 @@ impl Fault {
         matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
     }
 
-    /// A short form for logs. A scripted body may be huge.
+    /// A short form for logs, because a scripted body may be huge.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
@@ -302,7 +309,7 @@ impl Fault {
     }
 }
 
-/// A fault was scripted for a point where it cannot happen.
+/// The error if a script contains a fault that is not possible at its point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{fault:?} cannot happen at {point:?}")]
 pub struct UnfitFault {
@@ -316,8 +323,8 @@ pub struct UnfitFault {
 mod tests {
     use super::*;
 
-    /// Each row is a fault. Each character of the row is a point: `x` means that the fault is possible there. The rows
-    /// must agree with the table of points in `docs/emulator.md`.
+    /// Each row is a fault. Each character of the row is a point. `x` means that the fault is possible at this point.
+    /// The rows must agree with the table of points in `docs/emulator.md`.
     #[test]
     fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Maps each moved device to its new hub. The key is the registration id in lower case. DPS assigns the new hub, even
-/// if the enrollment names another hub.
+/// The new hub of each moved device. The key is the registration id in lower case. DPS assigns the new hub, even if the
+/// enrollment contains another hub.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     hubs: Mutex<HashMap<String, String>>,

@@ -1,5 +1,5 @@
-//! Scripts that define which fault happens at which event. They are kept in the order in which they were added. If
-//! several scripts apply to an event, this order decides between them.
+//! Scripts that define which fault happens at which event. Scripts with a limited number of times have priority. Among
+//! scripts of equal priority, the script that was added first applies.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -47,10 +47,11 @@ impl FaultScript {
         self
     }
 
-    /// Makes the fault happen at every event. Scripts with a limited number of times come first.
+    /// Makes the fault happen at every event. Another script with a limited number of times has priority at the same
+    /// event.
     ///
-    /// Replaces an earlier unlimited script for the same point and device, if neither of the two scripts has a
-    /// probability.
+    /// If this script has no probability, it replaces earlier unlimited scripts without a probability for the same
+    /// point and device.
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
@@ -59,10 +60,11 @@ impl FaultScript {
     /// Makes the fault happen only at some events, with a probability from 0 to 1.
     ///
     /// The seed and the device determine the events. With the same seed, the fault happens at the same events of a
-    /// device, counted from the start of the script. Other devices and scripts have no influence.
+    /// device, counted from the start of the script. Events of other devices and other scripts do not change the
+    /// result.
     ///
-    /// There are two exceptions. If the number of times is limited, all devices of the script share this number.
-    /// Clients without a proven identity count as one device.
+    /// The rule for other devices has two exceptions. If the number of times is limited, all devices of the script
+    /// share this number. All clients without a proven identity count as one device.
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self
@@ -138,8 +140,7 @@ struct Scripts {
 #[derive(Debug)]
 struct Script {
     view: ScriptedFault,
-    /// One random generator for each device, by id in lower case. Empty if the script has no probability. The events of
-    /// one device do not depend on other devices.
+    /// One random generator for each device, by id in lower case. Empty if the script has no probability.
     dice: HashMap<String, fastrand::Rng>,
 }
 
@@ -155,14 +156,15 @@ impl Script {
             return false;
         }
         let Some((probability, seed)) = view.chance else { return true };
-        // A client can claim any device id. All clients without a proven identity therefore share one generator.
+        // All clients without a proven identity share one generator, because such a client can claim any device id.
         let whose = device.filter(|_| known).unwrap_or_default().to_ascii_lowercase();
         let own = || fastrand::Rng::with_seed(seed ^ stable_hash(&whose));
         self.dice.entry(whose.clone()).or_insert_with(own).f64() < probability
     }
 }
 
-/// Returns whether `device` is `wanted` or one of its modules. Ignores letter case, as DPS does.
+/// Returns whether `device` is the device `wanted`, or a module of the device `wanted`. Ignores letter case, as DPS
+/// does.
 fn is_of(device: Option<&str>, wanted: &str) -> bool {
     let Some(device) = device else { return false };
     let begins = device.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted));
@@ -230,7 +232,8 @@ impl Faults {
         self.scripts().list.iter().map(|it| it.view.clone()).collect()
     }
 
-    /// Returns how many times limited faults can still happen at this point. Faults without a limit do not count.
+    /// Returns how many times the faults with a limit can still happen at this point. Faults without a limit do not
+    /// count.
     pub(crate) fn left(&self, point: Point) -> usize {
         let scripts = self.scripts();
         let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left);
@@ -240,13 +243,13 @@ impl Faults {
     /// Returns the fault for the current event, and counts the fault as used. `device` is the device of the event, if
     /// there is one.
     ///
-    /// `known` is true if the client has proven that it is this device. If `known` is false, faults that change the
-    /// device itself are not returned.
+    /// `known` is `true` if the client has proven that it is this device. If `known` is `false`, this function does not
+    /// return a fault that changes the device itself.
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Each script draws a random number, even if an earlier script applies. The numbers of one script therefore do
-        // not depend on other scripts.
+        // Each script draws a random number, even if an earlier script applies. Without this rule, the numbers of one
+        // script would depend on other scripts.
         let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
             let mut all = list.iter().zip(&applying);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Maximum length of a text in an event, in bytes. Any id that a service accepts is shorter. Longer texts are
-/// shortened.
+/// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. An id that a service accepts is
+/// never longer.
 const LONGEST: usize = 400;
 
 /// Something that happened in the emulator.
@@ -202,7 +202,7 @@ impl Note {
     }
 }
 
-/// Shortens a text. A client can send ids of any length, and the log keeps events for a long time.
+/// Shortens a text, to limit the memory of the log: a client can send ids of any length.
 fn shortened(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();

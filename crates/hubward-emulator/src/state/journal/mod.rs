@@ -21,8 +21,8 @@ const MAX_OF_KIND: usize = 2_500;
 
 /// The log of events. Cloning it is cheap.
 ///
-/// The log keeps the newest 10,000 events. Of each kind, it keeps only the newest 2,500. Frequent kinds therefore
-/// cannot evict rare ones.
+/// The log keeps at most 10,000 events, and at most 2,500 events of each kind. With the second limit, one frequent kind
+/// cannot evict all events of other kinds.
 #[derive(Clone)]
 pub struct EventLog {
     inner: Arc<Inner>,
@@ -79,7 +79,8 @@ impl EventLog {
         self.from(0)
     }
 
-    /// Returns the events from number `seq` on. The result does not contain events that the log has dropped.
+    /// Returns the events with the number `seq` and higher numbers. The result does not contain events that the log has
+    /// dropped.
     #[must_use]
     pub fn from(&self, seq: u64) -> Vec<Arc<Event>> {
         self.kept().events.range(seq..).map(|(_, it)| Arc::clone(it)).collect()
@@ -112,7 +113,7 @@ impl EventLog {
         let mut kept = self.kept();
         let seq = kept.next;
         kept.push(note.into_event(seq, time));
-        // The total is sent while the lock is held. Totals are therefore sent in order.
+        // Send the total while the lock is held, so that the totals are sent in order.
         self.inner.total.send_replace(seq + 1);
     }
 
@@ -136,8 +137,8 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Returns the next event. Waits if there is none yet. [`EventReader::skipped`] counts the events that the log
-    /// dropped before this reader could read them.
+    /// Returns the next event. If there is no next event yet, waits for it. If the log has dropped events, skips these
+    /// events and counts them in [`EventReader::skipped`].
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -1,4 +1,4 @@
-//! The changes of the state that the journal reports. They are created, updated and deleted objects.
+//! Converts changes of the state to events of the journal. A change is an object that was created, updated or deleted.
 
 use super::table::{Table, TableChange};
 use super::{Model as _, State};
@@ -29,7 +29,7 @@ impl State {
             notes.push(note(&self.groups, &key, |it| it.model.id(), kind_of(change, group)));
         }
         for (key, change) in self.records.drain_changes() {
-            // DPS reports the other changes at the registration.
+            // Report only deleted records here. DPS itself reports a created or updated record, at the registration.
             if change == TableChange::Deleted {
                 notes.push(Note::new(RegistrationDeleted, EventSource::Dps).id(&key));
             }

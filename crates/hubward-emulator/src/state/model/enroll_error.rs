@@ -18,7 +18,7 @@ pub enum EnrollError {
         /// The cause.
         problem: KeyError,
     },
-    /// The real service supports this, but the emulator does not.
+    /// The real service supports the requested feature, but the emulator does not.
     #[error("the enrollment `{id}` requires {what}, which is not emulated")]
     NotEmulated {
         /// The id.

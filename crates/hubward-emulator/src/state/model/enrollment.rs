@@ -25,13 +25,13 @@ impl KeyPair {
         Ok(Self { primary: SharedKey::generate()?, secondary: SharedKey::generate()? })
     }
 
-    /// Derives the keys of a device from these keys, which are the keys of its group.
+    /// Derives the keys of a device. `self` contains the keys of the enrollment group.
     pub(crate) fn derive(&self, registration_id: &str) -> Self {
         Self { primary: self.primary.derive(registration_id), secondary: self.secondary.derive(registration_id) }
     }
 
     pub(crate) fn signed(&self, token: &SasToken) -> bool {
-        // Always checks both keys. The duration then does not reveal which key was used.
+        // Check both keys every time, so the duration does not reveal which key was used.
         token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
     }
 }
@@ -152,8 +152,8 @@ pub(crate) fn complete<M: Model>(
     Ok((Entry { model, keys, answer_payload }, put))
 }
 
-/// Removes the keys from the settings and returns them, so the keys are in one place only. Returns `None` if both keys
-/// must be generated.
+/// Removes the keys from the settings and returns the keys, so the keys are in one place only. Returns `None` if the
+/// settings contain no keys.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
     read_keys(id, attestation.symmetric_key.take())
@@ -161,7 +161,8 @@ fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPa
 
 /// Parses two keys. If only one of the two texts is empty, generates the missing key.
 ///
-/// Returns `None` if both texts are empty. The caller must then generate both keys.
+/// Returns `None` if both texts are empty. If the result is `None`, the caller must keep the existing keys or generate
+/// both keys.
 pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {

@@ -1,4 +1,4 @@
-//! The rules for the settings of an enrollment. They apply to every interface that can change the settings.
+//! The rules for the settings of an enrollment. Every interface that can change the settings checks these rules.
 
 use hubward_proto::hub::twin;
 use hubward_proto::limits;

@@ -95,11 +95,11 @@ impl Feedback {
 
     /// Returns the oldest records as a batch. The returned token completes or abandons the batch.
     ///
-    /// Returns `None` while another batch is locked. A batch is locked until it is completed or abandoned, or until its
-    /// lock expires.
+    /// Returns `None` if there are no records, or while another batch is locked. A batch is locked until the service
+    /// client completes or abandons it, or until its lock expires.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": one batch at a time, under a lock
-    /// of one minute. That a locked batch delays the next batch is a `[guess]`.
+    /// of one minute. `[guess]`: a locked batch delays the next batch.
     pub(crate) fn take(&mut self, now: SystemTime) -> Option<(String, Vec<FeedbackRecord>)> {
         if self.records.is_empty() || self.batch.as_ref().is_some_and(|it| it.until > now) {
             return None;
@@ -111,8 +111,8 @@ impl Feedback {
         Some((token, records))
     }
 
-    /// Completes or abandons the batch of a token. Completing deletes the records of the batch. Abandoning releases
-    /// them for the next request. Returns whether the token was valid.
+    /// Completes or abandons the batch of a token. A completed batch loses its records. The records of an abandoned
+    /// batch are available to the next request. Returns whether the token was valid.
     pub(crate) fn complete_or_abandon(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
         if complete {
@@ -139,7 +139,7 @@ impl Feedback {
         self.records.values().cloned().collect()
     }
 
-    /// Deletes all records and the current batch. New records then reuse the numbers of deleted ones.
+    /// Deletes all records and the current batch. New records may reuse the numbers of deleted records.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.batch = None;

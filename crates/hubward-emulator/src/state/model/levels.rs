@@ -1,4 +1,4 @@
-//! The maximum nesting depth of JSON that is stored unchanged.
+//! The maximum nesting depth of JSON from clients that the emulator stores.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::enroll_error::EnrollError;
 const MAX: usize = 64;
 
 /// Refuses JSON with too many levels. The JSON parser accepts at most 127 levels. A row of the file and an export add
-/// levels to the JSON, and the parser must still be able to read the result.
+/// levels to the JSON. The parser must still be able to read the JSON with these levels.
 pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());

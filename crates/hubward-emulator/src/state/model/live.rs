@@ -1,5 +1,5 @@
-//! The open connections and their channels. Other parts of the emulator use the channels to publish something through a
-//! connection, or to end it.
+//! The open connections and the channels to these connections. Other parts of the emulator use the channels to publish
+//! something through a connection, or to end it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -74,8 +74,8 @@ pub(crate) struct MethodCall {
     pub(crate) outcome: MethodOutcomeSender,
 }
 
-/// Sends the outcome of a call to the caller. If it is dropped without a value, the caller learns that the connection
-/// has ended.
+/// Sends the outcome of a call to the caller. If this sender is dropped without a value, the caller gets the error that
+/// the connection has ended.
 pub(crate) type MethodOutcomeSender = oneshot::Sender<MethodOutcome>;
 
 /// The outcome of a call that reached a connection.
@@ -108,8 +108,8 @@ pub(crate) struct ConnectionChannels {
     pub(crate) activity: Arc<Activity>,
 }
 
-/// When a client was last active, and whether its connection must end. This is outside the store's lock, because it is
-/// read often.
+/// When a client was last active, and whether its connection must end. Other code reads these values often, so they are
+/// not behind the lock of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     /// The time in microseconds since 1970; 0 means never.
@@ -123,7 +123,7 @@ impl Activity {
         self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Returns whether the connection must end. This may be true before the connection receives the reason.
+    /// Returns whether the connection must end. The result may be `true` before the connection receives the reason.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -150,7 +150,7 @@ struct LiveConnection {
 impl LiveConnection {
     fn close(self, why: EndReason) {
         self.activity.over.store(true, Ordering::Relaxed);
-        // The send fails if the connection is already ending.
+        // Ignore the error: the connection is already ending.
         let _ = self.end.send(why);
     }
 }
@@ -209,8 +209,8 @@ impl Live {
         self.connections.get(key)?.activity.shown()
     }
 
-    /// Sends a publish to the connection of an identity. Returns the publish as an error if the identity is not
-    /// connected or the channel is full.
+    /// Sends `push` to the connection of an identity. If the identity is not connected or the channel is full, returns
+    /// `push` as the error.
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),

@@ -4,7 +4,7 @@ use hubward_sas::{KeyError, SharedKey};
 
 use super::{KeyPair, Table};
 
-/// The only policy of the emulated DPS; it has all rights.
+/// The only policy of the emulated DPS. This policy has all rights.
 ///
 /// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
 pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
@@ -102,8 +102,8 @@ pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
     format!("{}/{}", hub.to_ascii_lowercase(), policy.name())
 }
 
-/// Sets the given keys of a policy. For a key that is not given, keeps the existing key. If there is no existing key,
-/// generates a random one.
+/// Sets the keys of a policy to the keys in `given`. If `given` does not contain a key, keeps the existing key. If
+/// there is also no existing key, generates a random key.
 pub(crate) fn set_policy_keys(
     policies: &mut Policies,
     id: String,
@@ -117,7 +117,8 @@ pub(crate) fn set_policy_keys(
     };
     let (primary, secondary) = known.clone().map_or((None, None), |it| (Some(it.primary), Some(it.secondary)));
     let keys = KeyPair { primary: choose(given.0, primary)?, secondary: choose(given.1, secondary)? };
-    // If the state already contains these keys, nothing is written. A start then also works with a read-only file.
+    // If the state already contains these keys, write nothing. Without this check, a start with a read-only file would
+    // fail.
     if known.as_ref() != Some(&keys) {
         policies.insert(id, keys);
     }

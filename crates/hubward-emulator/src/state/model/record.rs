@@ -10,7 +10,7 @@ use super::Table;
 /// Maximum number of operations. Without this limit, a client that sends many requests could fill the memory.
 const MAX: usize = 100_000;
 
-/// The registration of one device. Deleting the enrollment does not delete it.
+/// The registration of one device. If the enrollment is deleted, the registration remains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: RegistrationState,

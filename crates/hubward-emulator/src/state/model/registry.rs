@@ -18,8 +18,8 @@ pub(crate) struct Hub {
     pub(crate) host: String,
     /// Devices by `{device}` and modules by `{device}/{module}`. These keys equal the MQTT client ids.
     ///
-    /// The id of a device never contains `/`. A module therefore comes after its device. A module without its device
-    /// does not exist.
+    /// The id of a device never contains `/`, so the modules of a device follow the device in the order of the keys. A
+    /// module cannot exist without its device.
     pub(crate) devices: Table<Device>,
     /// The rules for messages to devices and modules.
     pub(crate) rules: Rules,
@@ -27,8 +27,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Afterwards, records the
-    /// outcomes of removed messages for their senders.
+    /// Updates the queue of an identity to the time `now`, and then calls `act` with the queue. Then records feedback
+    /// for each removed message whose sender requested feedback.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,
@@ -45,9 +45,9 @@ impl Hub {
     }
 
     /// Updates the queue of one identity to the time `now`. If `client_id` is `None`, updates all queues. Call this
-    /// before messages are counted.
+    /// function before a count of messages.
     ///
-    /// A queue that does not change at this time is not marked as changed.
+    /// If the update does not change a queue, the queue is not marked as changed.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
         let stale: Vec<String> = match client_id {
             Some(id) => {
@@ -92,7 +92,7 @@ impl Hub {
 pub(crate) struct Device {
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
-    /// Always true for a module: only a device can be disabled.
+    /// Whether the identity may connect. Always `true` for a module, because only a device can be disabled.
     pub(crate) enabled: bool,
     /// The operator's comment on the status.
     pub(crate) status_reason: Option<String>,
@@ -100,8 +100,8 @@ pub(crate) struct Device {
     pub(crate) status_updated: String,
     /// When the identity last connected or disconnected, or [`NEVER`].
     pub(crate) connection_updated: String,
-    /// The last time when the identity connected, disconnected or sent something. If it never did, the value is
-    /// [`NEVER`].
+    /// The last time when the identity connected, disconnected or sent something. If the identity has never connected,
+    /// the value is [`NEVER`].
     ///
     /// While the identity is connected, [`Live`](super::Live) has a newer value.
     pub(crate) last_activity: String,

@@ -42,7 +42,7 @@ impl Seed {
     /// # Errors
     /// [`SeedError::Json`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, SeedError> {
-        // The parser's message is not used. It may repeat a value of the file, and some values are keys.
+        // Do not use the message of the parser: the message may repeat a value of the file, and some values are keys.
         serde_json::from_str(text).map_err(|problem| SeedError::Json {
             line: problem.line(),
             column: problem.column(),
@@ -66,13 +66,16 @@ pub struct SeedReport {
     pub unchanged: usize,
 }
 
-/// Applies the whole seed or nothing. If a device or record already exists, updates only its keys, because devices and
-/// operators may have changed the rest.
+/// Applies the whole seed, or nothing if the seed contains an error. Creates or replaces enrollments and groups.
+///
+/// If a device already exists, replaces only its keys. If a record already exists, the record does not change. Devices
+/// and operators may have changed these objects.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Keep, now)
 }
 
-/// Applies the whole seed or nothing. If an object already exists, replaces all values that the seed contains.
+/// Applies the whole seed, or nothing if the seed contains an error. If an object already exists, replaces all values
+/// of the object that a seed can contain.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Replace, now)
 }
@@ -126,7 +129,7 @@ impl SeedReport {
     }
 }
 
-/// Refuses settings that name a hub which the emulator does not have.
+/// Returns an error if the settings contain a hub that the emulator does not have.
 pub(crate) fn linked(
     state: &State,
     id: &str,

@@ -114,8 +114,7 @@ struct SeedIdentity<'a> {
     parts: Parts,
 }
 
-/// Checks all devices and modules of a seed, and changes nothing. A seed may name an existing device and add modules to
-/// it.
+/// Checks all devices and modules of a seed, and changes nothing. A seed may add modules to an existing device.
 pub(crate) fn check(
     state: &State,
     devices: &[SeedDevice],

@@ -14,7 +14,7 @@ use super::table::Table;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
-/// The state. Some services ignore the letter case of a name. Such a name is stored in lower case here.
+/// The state. The keys of the maps are in lower case if the service ignores the letter case of the name.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
@@ -22,8 +22,8 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
-    /// The keys of the shared access policies. A client with such a key can use the service APIs, or connect as any
-    /// device.
+    /// The keys of the shared access policies. With one of these keys, a client can use the service APIs or connect as
+    /// any device, if the policy allows this.
     pub(crate) policies: Policies,
     pub(crate) live: Live,
 }

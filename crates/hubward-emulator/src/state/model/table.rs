@@ -18,13 +18,13 @@ pub(crate) enum TableChange {
 ///
 /// A mutable borrow marks the key as changed, even if the value stays the same.
 ///
-/// The table records nothing until [`Table::track`] is called. An emulator with its state in memory never calls it, so
-/// the table costs nothing extra there.
+/// The table records nothing until [`Table::track`] is called. An emulator with its state in memory never calls
+/// [`Table::track`], so it needs no memory for changed keys.
 #[derive(Clone)]
 pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
     /// The keys that were marked as changed since the last call of [`Table::drain_touched`]. `None` if the table does
-    /// not record them.
+    /// not record changes.
     touched: Option<BTreeMap<String, Touch>>,
     /// Created, updated and deleted keys, for the journal. `None` if the table does not record them.
     changes: Option<Vec<(String, TableChange)>>,
@@ -35,7 +35,7 @@ pub(crate) struct Table<V> {
 pub(crate) enum Touch {
     /// The value may have changed in place.
     Changed,
-    /// The value was inserted or removed. If there are rows on disk for an earlier value, they are obsolete.
+    /// The value was inserted or removed. Rows on disk that belong to an earlier value of the key are obsolete.
     Replaced,
 }
 
@@ -60,8 +60,7 @@ impl<V> Table<V> {
         self.changes.get_or_insert_default();
     }
 
-    /// Returns the keys that were created, updated or deleted since the last call. They are in the order of the
-    /// changes.
+    /// Returns the keys that were created, updated or deleted since the last call, in the order of the changes.
     pub(crate) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -97,7 +96,7 @@ impl<V> Table<V> {
         self.map.insert(key, value)
     }
 
-    /// Returns the value of a key. If there is none, inserts a value and returns it.
+    /// Returns the value of a key. If the key has no value, inserts the result of `make` and returns this result.
     pub(crate) fn get_or_insert_with(&mut self, key: String, make: impl FnOnce() -> V) -> &mut V {
         match self.map.entry(key) {
             btree_map::Entry::Occupied(entry) => {

@@ -32,7 +32,7 @@ pub struct TwinView {
     pub status_update_time: String,
     /// Whether the device is connected.
     pub connection_state: ConnectionState,
-    /// When the device last connected or sent something. If it never did, the time is in the year 1.
+    /// When the device last connected or sent something. If the device has never connected, the time is in the year 1.
     pub last_activity_time: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,

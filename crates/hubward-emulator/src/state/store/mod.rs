@@ -13,8 +13,7 @@ use super::model::{EndReason, Key, State};
 
 pub(crate) use reset::InitialState;
 
-/// The state and its watchers. Callers access the state in closures. A task can therefore never hold the lock across an
-/// await.
+/// The state and its watchers. Callers access the state in closures, so a task cannot hold the lock across an await.
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
@@ -31,8 +30,8 @@ impl Store {
         Self { state, revision, journal: OnceLock::new(), disk: None }
     }
 
-    /// Creates a store for a state that [`disk::open`] has loaded. Also writes the changes that were made after the
-    /// state was loaded.
+    /// Creates a store for a state that [`disk::open`] has loaded. Also writes the changes that the caller has made
+    /// since the state was loaded.
     pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
         let store = Self { disk: Some(disk), ..Self::new(state) };
         store.update(|_| ());
@@ -42,7 +41,7 @@ impl Store {
     /// Starts to report created, updated and deleted objects to the journal.
     pub(crate) fn report_to(&self, journal: &EventLog) {
         self.update(State::record_changes);
-        // A second journal would be ignored, but there is only one.
+        // Ignore the result: `set` fails only for a second journal, and the emulator has one journal.
         let _ = self.journal.set(journal.clone());
     }
 
@@ -61,7 +60,8 @@ impl Store {
         result
     }
 
-    /// Changes the state without a notification. An example is a message that expires because time has passed.
+    /// Changes the state and does not notify the watchers. An example is a message that expires because time has
+    /// passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
@@ -90,8 +90,9 @@ impl Store {
         self.change_some(|state| state.live.close(key, EndReason::TakenOver).then_some(()));
     }
 
-    /// Returns when all earlier changes are on disk. If the state is in memory, returns at once. Call this before a
-    /// response or publish that reveals a change is sent.
+    /// Returns when all earlier changes are on disk. If the state is only in memory, returns at once.
+    ///
+    /// Call this function before the emulator sends a response or a publish that reveals a change.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -102,7 +103,8 @@ impl Store {
         }
     }
 
-    /// Returns when the queue of the disk has room for more changes. For changes without a response.
+    /// Returns when the queue of the disk has room for more changes. Call this function for changes that get no
+    /// response.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -16,16 +16,14 @@ pub(crate) struct InitialState {
 }
 
 impl InitialState {
-    /// Creates or removes the group of the development keys, and applies the seed. If this is called twice, the second
-    /// call changes nothing.
+    /// Creates or removes the group of the development keys, and applies the seed. A second call changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(DEV_GROUP);
         if self.dev_keys {
             let (entry, _) = complete(dev_group(), before, now)?;
             state.groups.insert(DEV_GROUP.to_owned(), entry);
         } else if before.is_some_and(is_dev_group) {
-            // An earlier start created this group, and this start does not request it. Removes the group, because its
-            // key is public.
+            // Remove the group of an earlier start if this start does not request the group, because its key is public.
             state.groups.remove(DEV_GROUP);
         }
         match &self.seed {
@@ -36,9 +34,12 @@ impl InitialState {
 }
 
 impl Store {
-    /// Deletes everything except the keys of policies, as one change. Ends every connection.
+    /// Deletes everything except the keys of policies, and ends every connection. Then applies `initial_state`.
+    /// Watchers and the disk see one change.
     ///
-    /// Telemetry offsets continue, so a reader cannot mistake new messages for old ones.
+    /// If `initial_state` cannot be applied, returns the error; the deletion is still done.
+    ///
+    /// The telemetry offsets continue, so a new message never has the offset of a deleted message.
     pub(crate) fn reset(
         &self,
         logs: &BTreeMap<String, TelemetryLog>,
@@ -47,8 +48,8 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // Holds the locks of the logs until all writes are queued. Otherwise a message could be queued between the
-            // writes of the reset.
+            // Hold the locks of the logs until all writes are queued. Otherwise, a new message could be queued before
+            // the reset, and the reset would delete this message from the file.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = initial_state.apply(&mut state, now);

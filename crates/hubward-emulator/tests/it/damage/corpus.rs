@@ -14,8 +14,7 @@ pub(super) struct Damaged {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Returns all damaged variants of the file `whole`. `earlier` is an older copy of this file, from some commits
-/// before.
+/// Returns damaged variants of the file `whole`. `earlier` is a copy of this file that was made some commits earlier.
 pub(super) fn of(whole: &[u8], earlier: &[u8]) -> Vec<Damaged> {
     let mut corpus = Corpus { whole, all: Vec::new(), rng: Rng::with_seed(0x68756277617264) };
     corpus.bits();

@@ -1,5 +1,5 @@
-//! Starts of the emulator with damaged state files. Either the emulator reports the damage, or no state is lost or
-//! changed.
+//! Tests that start the emulator with damaged state files. For each file, the emulator must report the damage, or the
+//! whole state must be there and unchanged.
 
 mod corpus;
 mod population;
@@ -88,7 +88,8 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
                 return Err(format!("the damaged file is changed: {error}"));
             }
             is_a_report(&error.to_string())?;
-            // Start a second time. The same error shows that the first start released its lock on the directory.
+            // Start a second time. If the first start had not released its lock on the directory, the error would be
+            // different.
             match Emulator::builder().data_dir(&directory).start().await {
                 Err(StartError::State(again)) if again.to_string() == error.to_string() => Ok(Outcome::Reported),
                 other => Err(format!("first {error}, then {:?}", other.err())),
@@ -98,7 +99,7 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
     }
 }
 
-/// Checks that the whole state is there, and that it is still there after some writes.
+/// Checks that the state is complete, and that it is still complete after some writes.
 async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Value) -> Result<Outcome, String> {
     let compare = |what: &str, left: &serde_json::Value, right: &serde_json::Value| {
         let differs = |(key, value): (&String, &serde_json::Value)| (right[key] != *value).then(|| key.clone());

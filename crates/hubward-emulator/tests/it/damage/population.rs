@@ -1,4 +1,4 @@
-//! A data directory that contains at least one item of every kind, as it was at three points in time.
+//! A state with at least one item of every kind, and copies of its file at three points in time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::state::model::State;
 /// Source: `[doc]` azure-rest-api-specs, bulk routes.
 const MAX: usize = 10;
 
-/// Processes the enrollments in order. If DPS refuses one enrollment, it still processes the others.
+/// Processes the enrollments in order. If DPS refuses one enrollment, DPS still processes the remaining enrollments.
 ///
 /// Source: `[doc]` azure-rest-api-specs, bulk routes: the status is always 200, even if enrollments are refused.
 /// `[guess]`, from the list of errors: DPS processes the other enrollments.

@@ -108,7 +108,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Checks the rules that apply to this API only. The store checks all other rules.
+/// Checks the rules of this API that do not apply to other sources of enrollments, such as a seed.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. `[guess]`: an attestation is
 /// required.

@@ -114,8 +114,8 @@ impl ApiResponse {
     }
 }
 
-/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these versions. `[guess]`: other versions are
-/// refused, and with this code.
+/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these versions. `[guess]`: DPS refuses other versions
+/// with this code.
 fn check_version(query: Option<&str>) -> Result<(), Refusal> {
     let version = api_version(query);
     if version.is_empty() {

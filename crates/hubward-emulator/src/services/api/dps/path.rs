@@ -43,8 +43,8 @@ pub(crate) struct ServiceRequest {
 }
 
 impl ServiceRequest {
-    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
-    /// the letter case of these segments is ignored.
+    /// Parses the method and the path of a request. Ignores the letter case of the fixed segments, because the SDKs
+    /// write these segments in different letter case.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for bulk
     /// requests.
@@ -67,7 +67,7 @@ impl ServiceRequest {
     }
 }
 
-/// Returns whether a path is a path of this API, or starts like one.
+/// Returns whether the first segment of a path belongs to this API. The remaining segments may be unknown.
 pub(crate) fn is_asked(path: &str) -> bool {
     subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
 }

@@ -19,7 +19,8 @@ pub(super) struct Page {
     most: usize,
     /// Key of the last object on the previous page.
     after: Option<String>,
-    /// The random generator that decides the order of the objects. `None` means that the order is that of the keys.
+    /// The random generator that decides the order of the objects. With `None`, the objects are in the order of their
+    /// keys.
     order: Option<Rng>,
 }
 
@@ -55,8 +56,8 @@ impl Page {
 
 /// Accepts a query for all objects, and refuses every other query.
 ///
-/// The real service is said to ignore the text of a query. The emulator refuses the query instead. Otherwise, a
-/// caller could believe that the response is filtered.
+/// Some sources say that the real service ignores the text of a query. The emulator refuses a text that it does not
+/// support. Otherwise, a caller could believe that the emulator has filtered the response.
 ///
 /// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends the same in lower case.
 pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {

@@ -33,8 +33,11 @@ const API_VERSIONS: [&str; 17] = [
 
 /// Authorizes a request. Returns the name of the hub in lower case, and the requested operation.
 ///
-/// If `hub` is given, this function does not check the host and the token, because its caller has already authorized
-/// the request.
+/// If `hub` is `Some`, the caller of this function has already authorized the request. This function then checks
+/// neither the host nor the token.
+///
+/// A device signs a request of the device API with its own token. This function does not authorize such a request. It
+/// returns an empty hub name and the operation.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
 /// 401003.
@@ -47,7 +50,7 @@ pub(crate) fn admit(cloud: &Cloud, hub: Option<&str>, path: &str, head: &Parts) 
         return Ok((hub, Action::parse(method, path)?));
     }
     if is_for_devices(method, path) {
-        // This is a request of the device API. A device signs it with its own token, which is not checked here.
+        // A device signs a request of the device API with its own token. Do not check that token here.
         return Ok((String::new(), Action::parse(method, path)?));
     }
     let refuse = |denied: Denied| {

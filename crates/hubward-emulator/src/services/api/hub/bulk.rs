@@ -34,7 +34,8 @@ const MODES: [ImportMode; 9] = [
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
 const MAX: usize = 100;
 
-/// Processes the identities in order. If the hub refuses one identity, it still processes the others.
+/// Processes the identities in order. If the hub refuses one identity, the hub still processes the remaining
+/// identities.
 ///
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": at most 100 identities. If an identity is
 /// refused, the status is 400, and the body has the same format as with 200.
@@ -92,7 +93,8 @@ fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Parses the identities of a request. Some clients send `etag` instead of `eTag`, because they received `etag`.
+/// Parses the identities of a request. Accepts `etag` in place of `eTag`, because some clients send an identity back as
+/// they received it, with `etag`.
 ///
 /// Source: `[sdk]` azure-iothub (Node), registry.js, which sends identities back as it received them.
 fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
@@ -100,7 +102,7 @@ fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Pr
         if let Some(etag) = item.remove("etag") {
             item.entry("eTag").or_insert(etag);
         }
-        // Omit the message of the parser: it may quote a value, and some values are keys.
+        // Omit the message of the parser: the message may quote a value, and some values are keys.
         let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the expected structure.");
         serde_json::from_value(item.into()).map_err(wrong)
     };
@@ -114,15 +116,15 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
     known.unwrap_or(word).clone()
 }
 
-/// Applies one operation. Returns the event kind for the journal. If the hub refuses the operation, the identity does
-/// not change.
+/// Applies one operation. Returns the kind of the event that the caller must write to the journal. Returns `None` if
+/// the table itself writes the event. If the hub refuses the operation, the identity does not change.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
 /// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
 /// tags and desired properties of the request.
 ///
-/// `[guess]`: in every mode, the hub merges tags and desired properties into the twin of an existing identity.
-/// `[guess]`: the hub keeps `managedBy`, because these requests do not contain it.
+/// `[guess]`: except for a deletion, the hub merges tags and desired properties into the twin of an existing identity.
+/// `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain `managedBy`.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -185,11 +187,11 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // The table itself writes an event for a new identity.
+            // For a new identity, the table itself writes the event.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));
-        // Change a copy of the twin first. If the changed twin is refused, the identity must stay as it is.
+        // Change a copy of the twin first. If the hub refuses the changed copy, the identity must not change.
         let mut twin = find(state, hub, client_id)?.twin.clone();
         twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
         registry::apply(state, hub, client_id, requested, put, &if_match, now)?;

@@ -22,7 +22,8 @@ pub(super) fn purge(cloud: &Cloud, hub: &str, device_id: &str) -> Result<ApiResp
     Ok(ApiResponse::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
 }
 
-/// Locks the next feedback records and returns them. Returns 204 if there are no records.
+/// Locks the next feedback records and returns these records. Returns 204 if there are no records, or while other
+/// records are locked.
 ///
 /// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the ETag is the lock
 /// token.

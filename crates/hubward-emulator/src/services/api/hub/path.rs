@@ -40,8 +40,8 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Parses the method and the path of a request. The SDKs write the fixed segments in different letter case, so
-    /// the letter case of these segments is ignored.
+    /// Parses the method and the path of a request. Ignores the letter case of the fixed segments, because the SDKs
+    /// write these segments in different letter case.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
@@ -131,8 +131,8 @@ impl Action {
         )
     }
 
-    /// Returns the rights that allow this operation. A caller needs only one of them. For an operation that is not
-    /// emulated, the list is empty.
+    /// Returns the rights that allow this operation. A caller needs one of these rights. For an operation that the
+    /// emulator does not support, the list is empty, and every policy is sufficient.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities; ServiceConnect for
     /// twins, methods, messages and queries. iot-hub/how-to-device-twins.md requires RegistryRead for queries. For
@@ -158,7 +158,7 @@ impl Action {
     }
 }
 
-/// Returns whether a path is a path of this API, or starts like one.
+/// Returns whether the first segment of a path belongs to this API. The remaining segments may be unknown.
 pub(crate) fn is_asked(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
@@ -171,7 +171,8 @@ pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     is_device_side(&segments) && !is_send(method, &segments)
 }
 
-/// Returns whether this request sends a message to a device. The other methods of this path belong to the device API.
+/// Returns whether this request sends a message to a device. With another HTTP method, the same path belongs to the
+/// device API.
 fn is_send(method: &str, segments: &[&str]) -> bool {
     method == "POST" && matches!(segments, ["devices", _, "messages", "devicebound"])
 }
@@ -190,7 +191,8 @@ fn is_device_side(segments: &[&str]) -> bool {
     )
 }
 
-/// Returns the methods that a path supports, except `but`. The result is the value of the header `Allow`.
+/// Returns the HTTP methods that a path supports, without the method `but`. The result is the value of the header
+/// `Allow`.
 pub(crate) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];
     let known = methods.into_iter().filter(|it| *it != but && has(it, path));

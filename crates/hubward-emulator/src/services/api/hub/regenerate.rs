@@ -32,8 +32,8 @@ struct Subject {
     module_id: Option<String>,
 }
 
-/// Generates a new primary or secondary key for each identity. Returns 200. If some identities are refused, returns
-/// 207. If all are refused, returns 400.
+/// Generates a new primary or secondary key for each identity. If the hub refuses no identity, returns 200. If the hub
+/// refuses some identities, returns 207. If the hub refuses all identities, returns 400.
 ///
 /// Source: `[sdk]` azure-iot-cli-extension, tests. `[guess]`: an error has the same format as in other bulk requests.
 /// `[guess]`: the response contains both keys.

@@ -26,7 +26,7 @@ pub(super) fn devices(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> 
     })
 }
 
-/// Returns the number of connected devices. `[guess]`: connected modules do not count, as in the other statistics.
+/// Returns the number of connected devices. `[guess]`: connected modules do not count, as in the statistics of devices.
 pub(super) fn service(cloud: &Cloud, hub: &str) -> Result<ApiResponse, Problem> {
     let count = cloud.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));

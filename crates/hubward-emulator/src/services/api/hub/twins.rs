@@ -19,8 +19,8 @@ pub(super) fn get(cloud: &Cloud, hub: &str, client_id: &str) -> Result<ApiRespon
     })
 }
 
-/// Changes the tags and desired properties of a twin: merges them (PATCH) or replaces them (PUT). Returns the whole
-/// twin.
+/// Changes the tags and desired properties of a twin. PATCH merges the values of the request into the twin, and PUT
+/// replaces the values of the twin. Returns the whole twin.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
 /// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. `[guess]`: a replacement
@@ -68,8 +68,10 @@ struct Changes {
 impl Changes {
     /// Parses the changes.
     ///
-    /// In a replacement, an absent part or `null` removes all values of the part. In a patch, an absent part changes
-    /// nothing, and `null` instead of the desired properties removes all desired properties.
+    /// In a replacement (PUT), a part that is absent or `null` loses all its values.
+    ///
+    /// In a patch (PATCH), an absent part does not change. If `properties.desired` is `null`, the patch removes all
+    /// desired properties.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". `[guess]`: `null`
     /// instead of the tags of a patch changes nothing.
@@ -91,7 +93,8 @@ impl Changes {
 
 /// Returns the desired properties without `$metadata` and `$version`.
 ///
-/// A client may send back a twin that it has read. The hub ignores these two names, because only the hub sets them.
+/// A client may send back a twin that it has read. The hub ignores these two names in a request, because only the hub
+/// sets their values.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, in which the client sends a twin back.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {

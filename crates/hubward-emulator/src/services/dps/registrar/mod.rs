@@ -21,8 +21,8 @@ pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
-    /// The devices that a scripted fault moved to another hub. The hubs of their enrollments do not apply to these
-    /// devices.
+    /// The devices that a scripted fault moved to another hub. For these devices, DPS ignores the hubs of the
+    /// enrollment.
     pub(crate) moves: Moves,
     pub(crate) id_scope: String,
     /// The Retry-After of 202 responses, in seconds.
@@ -32,8 +32,9 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers a device. The response has the status 202, even if the device is already assigned. If the enrollment
-    /// is disabled, the status is 200.
+    /// Registers a device. If DPS accepts the request, the status of the response is 202, even if the device is already
+    /// assigned. If the enrollment is disabled, the status is 200. If DPS refuses the request, the response contains an
+    /// error.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
-/// The highest packet id of a message. Packet ids above this one are for other publishes to the same client.
+/// The highest packet id of a message. Higher packet ids are for other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
 /// Maximum number of unacknowledged messages of one connection.
@@ -18,8 +18,8 @@ pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// The longest time that a rule may contain. The service allows only shorter times. The limit keeps sums of times in
-/// range.
+/// The longest time that a rule may contain. With this limit, sums of times cannot overflow. The service allows only
+/// shorter times.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The rules of a hub for messages to devices.
@@ -31,7 +31,8 @@ pub(crate) struct Rules {
     pub(crate) lock: Duration,
     /// After this number of expired locks, the hub dead-letters a message.
     ///
-    /// With `None`, the hub never does this. Then only an explicit abandon would count, and MQTT has no abandon.
+    /// With `None`, the hub does not dead-letter messages. In the current service, only an explicit abandon counts, and
+    /// MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
@@ -77,7 +78,7 @@ pub(crate) struct Queue {
     to_delete: Vec<u64>,
 }
 
-/// One message in the queue. The lock and the place end with the connection, so they are not written to disk.
+/// One message in the queue. The lock and the place are not written to disk, because both end with the connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
@@ -93,7 +94,7 @@ struct Entry {
     deliveries: u32,
     /// Number of locks that expired.
     timeouts: u32,
-    /// When the lock ends. Until then, the message is in flight to the device and invisible.
+    /// The time at which the lock ends. Until that time, the message is in flight to the device and invisible.
     #[serde(skip)]
     lock: Option<SystemTime>,
     #[serde(skip)]
@@ -102,8 +103,7 @@ struct Entry {
 
 /// The position of a message among the messages that a connection has received.
 ///
-/// The client must acknowledge messages in the order in which it first received them. A redelivery does not change this
-/// order.
+/// The client must acknowledge messages in the order of their first delivery. A redelivery does not change this order.
 ///
 /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway, RequestAckPairProcessor.cs,
 /// `RetransmitAsync`: a message that is sent again keeps its position among the publishes that wait for an
@@ -111,7 +111,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     owner: u64,
-    /// Number of this place. Each queue counts its places.
+    /// The number of this place. Each queue has its own counter for places.
     order: u64,
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct Delivery {
 pub(crate) enum Acknowledged {
     /// The message is completed.
     Completed,
-    /// No effect: the client has to acknowledge an earlier message first.
+    /// The acknowledgement has no effect, because the client must acknowledge an earlier message first.
     OutOfOrder,
     /// The acknowledgement has no effect, because no message with this packet id is in flight to this connection.
     Unknown,
@@ -198,7 +198,8 @@ impl Queue {
     /// With QoS 0, this completes the message. With QoS 1, the message becomes invisible until the client acknowledges
     /// it or its lock expires.
     ///
-    /// Returns `None` if no message is visible, or if [`WINDOW`] messages are unacknowledged.
+    /// Returns `None` if no message is visible, if [`WINDOW`] messages are unacknowledged, or if the queue delivers to
+    /// another connection.
     pub(crate) fn take(&mut self, owner: u64, qos: u8, now: SystemTime, rules: &Rules) -> Option<Delivery> {
         let held = self.messages.iter().filter(|it| it.lock.is_some()).count();
         if self.owner != Some(owner) || held >= WINDOW {
@@ -232,8 +233,8 @@ impl Queue {
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
             // The acknowledgement is late, because the lock has ended. For the client, this delivery is finished. The
-            // next delivery of this message must therefore be acknowledged after the messages that the client has
-            // received meanwhile.
+            // message therefore loses its place. The next delivery gives the message a new place, after all messages
+            // that the client has received.
             entry.place = None;
             return Acknowledged::Unknown;
         }
@@ -245,8 +246,8 @@ impl Queue {
         Acknowledged::Completed
     }
 
-    /// Updates the queue to the time `now`. First locks expire, then messages expire. Call this before any other
-    /// method.
+    /// Updates the queue to the time `now`. First, ends expired locks, and removes each message that has reached the
+    /// maximum number of expired locks. Then removes expired messages. Call this method before any other method.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
         let mut at = 0;
         while let Some(entry) = self.messages.get_mut(at) {
@@ -298,8 +299,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// Returns the messages to write to disk, with their sequence numbers. These are either all messages, or only those
-    /// that are not on disk yet. Marks the returned messages as written.
+    /// Returns the messages to write to disk. Each item also contains the sequence number of the message. If `all` is
+    /// `false`, omits the messages that are already on disk. Marks the returned messages as written.
     pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {
@@ -313,7 +314,7 @@ impl Queue {
         std::mem::take(&mut self.to_delete)
     }
 
-    /// Restores the contents of a message from disk. Returns whether the queue contains this message.
+    /// Restores the contents of a message from disk. Returns `false` if the queue does not contain this message.
     pub(crate) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
         let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
         (entry.post, entry.kept) = (post, true);
@@ -363,7 +364,7 @@ impl Entry {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CloudMessageView {
-    /// The sequence number in the queue of the device. The first number is 1. There can be gaps.
+    /// The sequence number in the queue of the device. The numbers start at 1, and some numbers may be missing.
     pub sequence_number: u64,
     /// The message id from the sender, or a generated one.
     pub message_id: String,
@@ -372,8 +373,8 @@ pub struct CloudMessageView {
     pub input: Option<String>,
     /// Whether the message is delivered but not acknowledged.
     pub state: CloudMessageState,
-    /// Number of deliveries. The service would report a smaller number, because it counts only deliveries that were
-    /// abandoned.
+    /// Number of deliveries. The service reports a smaller number, because the service counts only abandoned
+    /// deliveries.
     pub delivery_count: u32,
     /// When the hub enqueued the message: UTC with seven fractional digits.
     pub enqueued_time_utc: String,
@@ -398,8 +399,8 @@ pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
-/// Returns the packet id of a message, from 1 to [`PACKET_ID_MAX`]. It is derived from the sequence number, so it is
-/// the same in each delivery.
+/// Returns the packet id of a message, from 1 to [`PACKET_ID_MAX`]. The packet id is derived from the sequence number,
+/// so each delivery of a message has the same packet id.
 ///
 /// Source: `[sdk]` Azure/azure-iot-protocol-gateway, Util.cs, `ComposePublishPacket`.
 fn packet_id(sequence: u64) -> u16 {

@@ -24,7 +24,7 @@ fn queue(messages: u64) -> Queue {
     queue
 }
 
-/// Returns the deliveries to a connection. Each has the message id and whether it is a redelivery.
+/// Returns the deliveries to a connection. Each item contains the message id, and whether the delivery is a redelivery.
 fn taken(queue: &mut Queue, owner: u64, now: SystemTime) -> Vec<(String, bool)> {
     let rules = Rules::default();
     queue.tick(now, &rules);
@@ -140,7 +140,8 @@ fn a_late_acknowledgement_removes_the_place_of_a_message() {
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // For the client, the first delivery is finished. The next delivery therefore comes after the second message.
+    // For the client, the first delivery is finished. The client must therefore acknowledge the second message before
+    // the next delivery of the first message.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
@@ -192,7 +193,7 @@ fn neither_a_closed_connection_nor_an_expired_lock_gives_up_a_message() {
 fn a_message_is_given_up_after_its_last_lock_if_configured() {
     let rules = Rules { max_deliveries: Some(2), ..Rules::default() };
     let mut queue = queue(2);
-    // The end of a connection does not count.
+    // The end of a connection does not count as a delivery.
     for connection in 2..10 {
         queue.begin(connection);
         assert_eq!(queue.take(connection, 1, at(0), &rules).map(|it| it.packet_id), Some(2));

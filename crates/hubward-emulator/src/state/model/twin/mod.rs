@@ -37,7 +37,7 @@ struct Section {
     #[serde(with = "super::serial::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
-    /// Whether the metadata contain the version of each change. Only the metadata of desired properties do.
+    /// Whether the metadata contain the version of each change. This is `true` only for desired properties.
     versions: bool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Parts {
 pub(crate) enum Change {
     /// Merges the values. `null` removes a property. Properties that the patch does not name do not change.
     Merge(Map<String, Value>),
-    /// Replaces the values: properties not named are removed.
+    /// Replaces the values. A property that the new values do not contain is removed.
     Replace(Map<String, Value>),
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// A patch with `$version`. If all properties were replaced, this is still a patch.
+    /// A patch with `$version`. If a client replaces all properties, the body is also a patch.
     pub(crate) body: Bytes,
 }
 
@@ -70,8 +70,8 @@ impl Twin {
     /// Creates the twin of a new device. The desired properties and the reported properties begin with version 1.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
-    /// azure-sdk-for-net. That the initial twin of an enrollment does not count as a change is a `[guess]`: the same is
-    /// true for devices that are created together with their twins.
+    /// azure-sdk-for-net. `[guess]`: the initial twin of an enrollment does not count as a change, as for devices that
+    /// are created together with their twins.
     pub(crate) fn new(initial: Option<&InitialTwin>, now: &str) -> Self {
         let part = |values: Option<&Map<String, Value>>| {
             let mut result = Map::new();
@@ -80,7 +80,8 @@ impl Twin {
         };
         let tags = part(initial.map(|it| &it.tags));
         let mut desired = part(initial.map(|it| &it.properties.desired));
-        // A client may have copied the initial twin from the service. It may then contain `$metadata` and `$version`.
+        // Remove `$metadata` and `$version`. The initial twin may contain these names if a client has copied it from
+        // the service.
         desired.retain(|name, _| !name.starts_with('$'));
         let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
         Self { version: 2, changes: 1, tags, desired, reported }
@@ -142,8 +143,8 @@ impl Twin {
         Ok(self.reported.properties.version)
     }
 
-    /// Applies a change by a service client to the tags, the desired properties, or both. Returns the notification for
-    /// the device.
+    /// Applies a change by a service client to the tags, the desired properties, or both. If the desired properties
+    /// change, returns the notification for the device.
     pub(crate) fn update(
         &mut self,
         tags: Option<&Change>,
@@ -210,7 +211,7 @@ impl Twin {
 /// for each removed property.
 ///
 /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954: developers of the hub say that a device receives `null` for
-/// each property that a `PUT` omits. That this is also true for nested objects is a `[guess]`.
+/// each property that a `PUT` omits. `[guess]`: the device also receives `null` in nested objects.
 fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = after.clone();
     for (name, old) in before {
@@ -261,8 +262,8 @@ impl Change {
         if matches!(self, Self::Replace(_)) {
             no_null(patch)?;
         }
-        // The patch may be larger than the result, because it names the properties that it removes. Only the size of
-        // the result is limited.
+        // Limit the size of the result, not the size of the patch. The patch may be larger than the result, because the
+        // patch also contains the names of removed properties.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
         let (Limit { what, limit }, size) = (limit, twin::size(&result));
@@ -279,8 +280,8 @@ struct Limit {
     limit: usize,
 }
 
-/// A replacement may not contain `null`. Such a value removes a property, but a replacement has no properties to
-/// remove.
+/// Returns an error if a replacement contains `null`. In a patch, `null` removes a property. In a replacement, `null`
+/// has no meaning.
 ///
 /// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid. For arrays: by
 /// mwalser/terraform-provider-iothub, CONCEPT.md.
@@ -307,7 +308,7 @@ fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
     stamp
 }
 
-/// Records a patch in the metadata of an object. `values` contains the object after the patch.
+/// Updates the metadata of an object after a patch. `values` contains the values of the object after the patch.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": every level has metadata; an array
 /// counts as one value.

@@ -24,10 +24,10 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
 
 /// Evaluates an expression. If an operand is undefined, the result of most operators is undefined.
 ///
-/// `NOT` of undefined is also undefined. Example: a document has no member `a`. Then neither `a = 1` nor `NOT a = 1`
+/// `NOT` of undefined is also undefined. For example, if a document has no member `a`, neither `a = 1` nor `NOT a = 1`
 /// matches the document.
 ///
-/// Source: `[doc]` as above: a condition must be true. `[guess]`: the rest works as in Azure Cosmos DB, whose query
+/// Source: `[doc]` as above: a condition must be true. `[guess]`: all other rules are as in Azure Cosmos DB. Its query
 /// language is the basis of this language.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
@@ -89,7 +89,8 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
     operand.as_deref().and_then(Value::as_bool)
 }
 
-/// Compares two primitive values. If the types are different, the values are not equal, and `<` and `>` are false.
+/// Compares two primitive values. If the types are different, the values are not equal, and `<`, `<=`, `>` and `>=` are
+/// undefined. For an object or an array, every comparison is undefined.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations": only primitive values can be compared.
 /// `[guess]`: the result for different types.

@@ -39,11 +39,11 @@ const RESERVED: [&str; 14] =
 
 pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 
-/// In this value, `None` is undefined, and `Some(None)` is null.
+/// The constants and their values. `None` means undefined, and `Some(None)` means null.
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 
-/// These symbols can be in any order, because the lexer has already split the text into symbols.
+/// The order of these symbols does not matter, because the lexer has already split the text into symbols.
 const COMPARISONS: [(&str, Comparison); 7] = [
     ("=", Comparison::Equal),
     ("!=", Comparison::Unequal),
@@ -98,7 +98,8 @@ fn comparison(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     Ok(Expression::Compare(Box::new(left), comparison, Box::new(right)))
 }
 
-/// Parses `IN`, `NIN` or `NOT IN`. Returns `true` for `NIN` and `NOT IN`, and `None` if there is none of these.
+/// Parses `IN`, `NIN` or `NOT IN`. Returns `true` for `NIN` and `NOT IN`, and `false` for `IN`. Returns `None` if the
+/// next token is none of these.
 fn membership(cursor: &mut Cursor) -> Option<bool> {
     if cursor.keyword("IN") {
         return Some(false);

@@ -33,7 +33,8 @@ impl Query {
         skip_to_from(cursor);
         if !cursor.keyword("FROM") {
             cursor.go(columns);
-            // If the columns contain an error too, report that error, because it comes earlier in the text.
+            // If both the columns and `FROM` contain an error, report the error of the columns, because it comes
+            // earlier in the text.
             select(cursor)?;
             return Err(cursor.expected("FROM").into());
         }
@@ -107,7 +108,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     Ok(from)
 }
 
-/// Parses the columns. Also returns whether they are `*`.
+/// Parses the columns. Also returns whether the query selects `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));
@@ -129,8 +130,8 @@ fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
 
 /// Parses one column and its name. The name is the alias, if there is one.
 ///
-/// Without an alias, a path gives its last part as the name. Without an alias, the aggregates have the names `$1`,
-/// `$2` and so on.
+/// If a path has no alias, its name is the last part of the path. Aggregates without an alias have the names `$1`, `$2`
+/// and so on.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md for `deviceId`. `[guess]`: deeper paths and aggregates work as in Azure
 /// Cosmos DB.
@@ -208,8 +209,8 @@ fn end(cursor: &Cursor) -> Result<(), Invalid> {
     })
 }
 
-/// Checks the columns of a query with an aggregate or GROUP BY. Such columns may only be aggregates and the grouped
-/// property.
+/// Checks the columns of a query. With GROUP BY, each column must be an aggregate or the property after GROUP BY.
+/// Without GROUP BY, a query with an aggregate must contain only aggregates.
 fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
     let Select::Columns(columns) = select else { return Ok(()) };
     let aggregates = columns.iter().any(|it| !matches!(it.what, What::Member(_)));

@@ -48,8 +48,8 @@ impl Query {
 
     /// Fills a page. `batch` returns the next documents after a key.
     ///
-    /// The state may change between two batches. Each page begins after the last key of the previous page. As a
-    /// result, no document is returned twice, and no document that still exists is left out.
+    /// The state may change between two batches. Each page begins after the last key of the previous page. No document
+    /// is therefore returned twice, and no document that exists during the whole query is omitted.
     pub(super) async fn run<F>(
         &self,
         text: &str,
@@ -186,8 +186,8 @@ impl Mark {
     }
 }
 
-/// Returns a digest of the text of a query. A continuation contains this digest. If the digest belongs to another
-/// query, the emulator refuses the continuation.
+/// Returns a digest of the text of a query. Each continuation contains the digest of its query. If a client sends a
+/// continuation with another query, the emulator refuses the continuation.
 fn digest(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref()[..6].iter().map(|it| format!("{it:02x}")).collect()
@@ -234,7 +234,7 @@ impl<'a> Groups<'a> {
         };
         let mut groups = BTreeMap::new();
         if query.group.is_none() {
-            // Without GROUP BY there is one row, even without documents.
+            // Without GROUP BY, the result has one row, even if no document matches.
             groups.insert(String::new(), Group::new(None, columns));
         }
         Self { by: query.group.as_ref(), columns, groups }

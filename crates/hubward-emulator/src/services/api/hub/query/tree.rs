@@ -57,7 +57,7 @@ pub(super) struct Path(pub(super) Vec<String>);
 
 /// An expression. A chain of operators is one node, however long it is.
 ///
-/// Only parentheses, functions and prefixes make the tree deeper, and the parser limits their depth.
+/// Only parentheses, functions and prefixes make the tree deeper. The parser limits the depth.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Undefined,
