@@ -98,8 +98,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Returns `true` if a directory entry is the state file. During its creation the file has a temporary name, which counts
-/// too.
+/// Returns `true` if a directory entry is the state file. During its creation the file has a temporary name, which
+/// counts too.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }
