@@ -230,8 +230,8 @@ impl Core {
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // An answer is due half of `silence` after the last received byte, or after the start of the busy period. The
-        // later of these two times counts.
+        // Take the later of two times: the last received byte, and the start of the busy period. An answer is due when
+        // half of the duration `silence` has passed since that time.
         let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {

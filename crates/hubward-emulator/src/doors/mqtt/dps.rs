@@ -51,8 +51,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // If a device may not register, DPS refuses its registration request and not its CONNECT. Such a device holds no
-    // slot and does not end an older connection.
+    // DPS accepts the CONNECT of a device that may not register, and refuses the registration request later. Until
+    // then, the connection of such a device holds no slot and does not end an older connection of the same device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;

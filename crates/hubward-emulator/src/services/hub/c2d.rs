@@ -50,8 +50,8 @@ pub struct CloudToDevice {
     pub ack: Option<Ack>,
     /// The time at which the message expires. With `None`, the hub's default time to live applies.
     pub expiry: Option<Expiry>,
-    /// The device and module that send the message. Only for messages to the input of a module. By default, the
-    /// sender is the device of that module.
+    /// The sender of the message: a device, or a module of a device. Used only if the message goes to the input of a
+    /// module. With `None`, the sender is the device of the receiving module.
     pub sender: Option<(String, Option<String>)>,
 }
 

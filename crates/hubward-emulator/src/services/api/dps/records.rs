@@ -29,7 +29,7 @@ pub(super) fn answer(
         }),
         Action::QueryOf(group) => {
             let page = Page::read(headers, "deviceRegistration", cloud.choices.next_order())?;
-            // The documented route for one record has no body. If there is a body, the request is a query.
+            // A request without a body lists all records of the group. A request with a body is a query.
             if !body.is_empty() {
                 query::check(body, "deviceRegistrations")?;
             }
