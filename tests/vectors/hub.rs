@@ -220,7 +220,7 @@ fn message(vector: &Vector, properties: &[(&str, &str)]) -> Message {
     properties.iter().fold(message, |message, (name, value)| message.property(*name, *value))
 }
 
-/// Returns the system properties of the input. Their wire names are typed from the documentation.
+/// Returns the system properties of the input under their wire names. These are copied by hand from the documentation.
 fn wire_names(vector: &Vector) -> Vec<(&str, Option<&str>)> {
     let system = vector.inputs["message"].as_object().expect("a message").iter();
     system

@@ -85,7 +85,8 @@ fn kill(id: i32) {
     }
 }
 
-/// On systems other than Unix, the runtime kills only the program itself, through its handle.
+/// Does nothing: systems other than Unix have no process group here. The runtime kills the program through its handle,
+/// but not the programs that it has started.
 #[cfg(not(unix))]
 const fn kill(_id: i32) {}
 

@@ -259,7 +259,7 @@ mod tests {
         let [first, second] = [1, 2].map(|it| arrive(&mut queue, it));
         assert!(queue.settle(first) && queue.on_dropped(second) && !queue.starts_to_block());
         assert_eq!(acks(&mut queue), [1]);
-        // A message without DUP is another message, even if its packet id is in use.
+        // A message without DUP is new, even if an earlier message still uses the same packet id.
         let other = arrive(&mut queue, 2);
         assert!(queue.settle(other) && queue.starts_to_block());
         assert_eq!(acks(&mut queue), [] as [u16; 0]);

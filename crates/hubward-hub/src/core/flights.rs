@@ -239,7 +239,8 @@ mod tests {
         assert!(flights.is_full(), "the tag may still be answered");
         assert_eq!(flights.acknowledged(expired).map(|it| it.0), Some(None));
         flights.lost();
-        // A message that waits to be sent again does not use its tag on this connection.
+        // After the loss, the message waits to be sent again. Until then its tag is not in use,
+        // so the message can expire.
         assert_eq!(flights.expire(later, |it| gone.push(it)), None);
         assert_eq!((gone, flights.len()), (vec![0, 1], 0));
         assert!(tags(&mut flights).is_empty());
