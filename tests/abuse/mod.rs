@@ -1,3 +1,4 @@
-//! Tests with misbehaving clients, which run in a process of their own. The emulator must keep serving other devices.
+//! Tests with misbehaving clients. The emulator must keep serving other devices. The misbehaving clients run in a
+//! process of their own.
 
 mod half_open;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
-/// A script that answers each method name in another way. For `echo` it returns the payload that it received.
+/// A script whose answer depends on the method name. For `echo`, it returns the payload that it received.
 const SCRIPT: &str = r#"#!/bin/sh
 payload=$(cat)
 case "$1" in
@@ -138,7 +138,8 @@ async fn child_processes_of_the_program_end_with_the_command() {
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // A process is a zombie (state Z) if it has ended and its parent has not yet waited for it.
+    // Wait until the child process of the script has ended. The process may remain as a zombie (state Z) until its
+    // parent waits for it.
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -9,15 +9,15 @@ use super::cloud;
 use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
 
-/// The output lines of a running device. A test can take a line from the list before it takes earlier lines.
+/// The output lines of a running device. A test can take the lines in any order.
 struct Lines {
     running: Running,
     seen: Vec<Value>,
 }
 
 impl Lines {
-    /// Removes the first line that matches from the list, and returns the line. If no line matches, waits until the
-    /// device prints such a line.
+    /// Returns the first line that matches, and removes it from the lines seen so far. If no line matches, waits until
+    /// the device prints such a line.
     async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.seen.iter().position(&wanted) {

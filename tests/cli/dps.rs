@@ -228,7 +228,8 @@ async fn create_and_update_use_the_keys_of_the_given_files() {
         assert_eq!(operator.text(&arguments).await, format!("{derived}\n"));
         assert_eq!(operator.json(&arguments).await, json!({ "symmetricKey": derived }));
     }
-    // `--key` works. The command warns about it, and the warning does not contain the key.
+    // `compute-device-key` also accepts the key on the command line. It prints a warning, which does not contain the
+    // key.
     let ran = operator.run(&[&compute[..], &["--key", &base64[1]]].concat()).await;
     assert_eq!(ran.stdout_text(), format!("{}\n", keys[1].derive("dev-9").expose_base64().as_str()));
     assert!(
@@ -438,7 +439,7 @@ async fn a_token_from_a_pipe_is_sent_in_full() {
         ),
     ] {
         let ran = Invocation::of("sh".as_ref()).args(["-c", &script]).vars(&operator.variables).run().await;
-        // The emulator refuses the token with 401. This shows that the command sent the whole request.
+        // The emulator receives the request. It refuses the token with 401, because it does not support Entra tokens.
         let error = ran.last().unwrap_or_else(|problem| panic!("{script}: {problem}"));
         assert!(error["exitCode"] == 5 && error["message"].as_str().is_some_and(|it| it.contains("401")), "{error}");
         assert!(error["hint"].as_str().is_some_and(|it| it.contains("expired")), "{error}");

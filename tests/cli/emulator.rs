@@ -10,8 +10,8 @@ use super::http::get;
 use super::running::{Running, variables};
 use super::transports;
 
-/// Creates a temporary folder. Returns it with the path of a data directory in it. The data directory does not exist
-/// yet.
+/// Creates a temporary folder. Returns the folder, and the path of a data directory inside the folder. The data
+/// directory does not exist yet.
 pub(super) fn folder() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data").to_str().expect("a path that is text").to_owned();

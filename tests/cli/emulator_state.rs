@@ -191,7 +191,8 @@ async fn a_damaged_state_file_ends_the_start_with_an_error() {
     assert_eq!(ended.code(), Some(0));
     let file = std::path::Path::new(&data_dir).join("state.redb");
     let whole = std::fs::read(&file).expect("the state");
-    // Damages every page except the first: changes two bytes. The first page identifies the file as a database.
+    // Change two bytes of every page except the first. The first page stays as it is, because it identifies the file as
+    // a database.
     let mut damaged = whole.clone();
     damaged.iter_mut().skip(4096 + 2048).step_by(4096).for_each(|it| *it ^= 0xff);
     damaged.iter_mut().skip(4096).step_by(4096).for_each(|it| *it ^= 0xff);

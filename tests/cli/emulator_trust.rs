@@ -64,7 +64,8 @@ async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
             println!("{kind}: not run, {program} is not installed");
             continue;
         }
-        // The environment of the test may name certificates. The probe must not use them.
+        // The environment of the test may contain variables that name trusted certificates. The probe must not use
+        // these variables.
         let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE \
                      JAVA_TOOL_OPTIONS\n";
         let untrusted = sh(&format!("{clean}{probe}"), &variables).await;

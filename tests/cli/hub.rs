@@ -429,8 +429,8 @@ async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let waiting = emulator.cloud_messages(hub, "dev#1");
     assert_eq!((waiting.len(), waiting[0].message_id.as_str()), (2, "m1"));
     assert_eq!(ran.stdout_text(), format!("message {} waits for dev#1\n", waiting[1].message_id));
-    // HTTP ignores the case of header names. The device would receive the property with another name, so the command
-    // refuses the property.
+    // The request sends each property as an HTTP header, and HTTP ignores the case of header names. The device would
+    // receive this property as `kind`, so the command refuses the property.
     let upper = ["hub", "c2d-message", "send", "-d", "dev#1", "-p", "Kind=order", "--output", "json"];
     let error = Invocation::hubward(upper).vars(&variables).run().await.last().expect("an error");
     assert_eq!(error["exitCode"], 2, "{error}");

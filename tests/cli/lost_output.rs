@@ -1,7 +1,8 @@
 //! Tests in which the output of a command cannot be written. Each command must fail. `c2d receive` must complete only
 //! the messages that it has printed.
 //!
-//! Every write to `/dev/full` fails. With a limit on the file size, a write fails if the file would exceed the limit.
+//! The tests use three outputs: `/dev/full`, where every write fails; a pipe whose read end is closed; and a file with
+//! a maximum size, where a write fails if the file would exceed this size.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -277,8 +278,8 @@ async fn messages_that_do_not_fit_into_the_output_stay_in_the_queue() {
     let all = waiting(&emulator);
     let folder = tempfile::tempdir().expect("a folder");
     let shown = folder.path().join("shown");
-    // The shell limits the size of a file to a few KB and ignores SIGXFSZ. If a command writes more, the write fails,
-    // and the system does not kill the command.
+    // The shell limits the size of a file to a few KB. If the command writes more, the write fails. The shell ignores
+    // SIGXFSZ, because this signal would otherwise kill the command.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@" > "$SHOWN""#;
     let program = hubward_tests::binary::hubward().to_str().expect("text");
     let ran = Invocation::of("/bin/sh".as_ref())

@@ -1,5 +1,5 @@
-//! Tests in which the reader of the output closes the pipe. The command must end with the exit code for a closed pipe.
-//! It must not print a message or crash.
+//! Tests in which the reader of the output closes the pipe. `provision` must end with the exit code for a closed pipe.
+//! It must not print a message or crash. `hubward emulator` must keep running.
 
 use hubward_tests::command::Invocation;
 

@@ -25,7 +25,7 @@ fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invoca
     (kept, command)
 }
 
-/// Checks that the script has deleted its data directory. Then the folder contains only the link to the program.
+/// Checks that the script has deleted its data directory: the folder contains only the link to the program.
 fn assert_tidy(kept: &tempfile::TempDir) {
     assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 1, "the data directory is gone");
 }
@@ -48,7 +48,8 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
-    // The script ignores all other variables of hubward. The command reads the script's standard input.
+    // The script works although these two variables are set: it must keep the state in a directory and print the lines
+    // for a shell. The command reads the script's standard input.
     let ignored = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
     let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &ignored).await;
     assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "text on stdin"), "{}", ran.stderr_text());
@@ -63,8 +64,8 @@ async fn a_signal_ends_the_script_its_command_and_the_emulator() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         assert_eq!(signalled("", "exec sleep 1000", signal, code).await, "");
     }
-    // The script passes the signal that it received on to its command. The test with SIGINT runs only if the machine's
-    // `env` can reset the handling of SIGINT.
+    // The script forwards the signal to its command. If the machine's `env` cannot reset the handling of SIGINT, the
+    // script sends SIGTERM instead of SIGINT.
     let env = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
     let interrupt = if env.code == Some(0) { "INT" } else { "TERM" };
     for (signal, code, received) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 /// A test fails if its command prints no line and does not end within this time.
 const HANG: Duration = Duration::from_secs(60);
 
-/// A running command. The test reads its output line by line. If the value is dropped, the command is killed.
+/// A running command. The test reads the output line by line. If this value is dropped, the command is killed.
 pub(crate) struct Running {
     child: Child,
     /// `None` if the test has closed its end of the pipe.

@@ -12,8 +12,8 @@ use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 
-/// Starts an emulator with a device and sends messages to the device. Together, the messages are too large for the pipe
-/// and the program's output queue.
+/// Starts an emulator with a device, and sends messages to the device. Together, the messages are larger than the pipe
+/// and the program's output queue. So the program cannot print all of them before the test reads.
 async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
@@ -42,8 +42,8 @@ async fn a_signal_ends_a_command_whose_reader_does_not_read() {
             let (emulator, variables) = flooded().await;
             let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // The hub has delivered a message, so the command is connected. The command handles signals before it
-            // connects, so the test can now send a signal.
+            // When the hub has delivered a message, the command is connected. The command installs its signal handlers
+            // before it connects. So from then on the test can send a signal.
             emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;
@@ -78,7 +78,7 @@ async fn a_log_without_a_reader_does_not_delay_the_command() {
 async fn the_second_ctrl_c_ends_the_process_at_once() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    // The hub sends no acknowledgements. So the first Ctrl-C does not end the command at once. The command waits for
+    // The hub sends no acknowledgements. So after the first Ctrl-C, the command does not end at once: it waits for the
     // acknowledgements until its time limit for closing.
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let mut running = Running::start(device("mqtt", &["run", "--interval", "10ms"], &variables));
@@ -88,8 +88,8 @@ async fn the_second_ctrl_c_ends_the_process_at_once() {
     assert_eq!(ended.code(), Some(130));
 }
 
-/// Opens a terminal that accepts no output, as after Ctrl-S. Returns the file for the program, and the
-/// descriptor that keeps the terminal open.
+/// Opens a terminal that accepts no output, like a terminal on which the user has typed Ctrl-S. Returns the end for the
+/// program. Also returns the other end, which keeps the terminal open.
 fn stopped_terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 

@@ -35,8 +35,8 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     let mut ledger = Ledger::default();
     let (mut early, mut acknowledged) = (0, 0);
     for round in 0..rounds {
-        // In about one of five rounds, the test also kills an emulator during its start. The round then continues with
-        // a new start.
+        // In about one of five rounds, the test first starts an emulator and kills it during its start. It then starts
+        // the emulator of the round.
         if rng.u8(..5) == 0 {
             let process = Process::spawn(directory);
             sleep(Duration::from_micros(rng.u64(..200_000))).await;
@@ -98,8 +98,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Returns `true` if a directory entry is the state file. During its creation the file has a temporary name, which
-/// counts too.
+/// Returns `true` if a directory entry is the state file. During its creation, the file has a temporary name. The
+/// function accepts this name too.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }

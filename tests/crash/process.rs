@@ -28,7 +28,7 @@ impl Process {
         let mut pipe = child.stderr.take().expect("a pipe");
         let stderr = tokio::spawn(async move {
             let mut text = String::new();
-            // Fails if the killed process has written only a part of a character.
+            // Ignore an error: a killed process may have written only a part of a UTF-8 character.
             let _ = pipe.read_to_string(&mut text).await;
             text
         });

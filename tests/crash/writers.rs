@@ -19,11 +19,12 @@ pub(super) const DEVICE: &str = "sender";
 /// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// Number of messages that one device gets. The device's queue can hold more, because a killed emulator may have stored
-/// one more message without an acknowledgement.
+/// Number of messages that one device gets. The limit of a device's queue is higher. So the queue also has room for a
+/// message that a killed emulator has stored but not acknowledged.
 pub(super) const MESSAGES: u64 = 40;
 
-/// Maximum time for one registration. After the emulator was killed, the client would otherwise keep retrying.
+/// Maximum time for one registration. Without this limit, the client would keep retrying after the test has killed the
+/// emulator.
 const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
 
 /// Creates the devices that the writers need, and starts the writers.

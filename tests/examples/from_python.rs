@@ -206,7 +206,8 @@ async fn the_module_of_the_page_forwards_messages_of_its_input() {
     filtering.await.expect("no panic").expect("no error");
 }
 
-/// These functions set no ports, so they cannot reach the emulator. The test checks that they refuse invalid input.
+/// The functions of this test use the default ports, so they cannot connect to the emulator. The test only checks that
+/// they refuse invalid input.
 #[tokio::test]
 async fn a_wrong_connection_string_is_refused() {
     for text in ["", "HostName=localhost;DeviceId=dev-1"] {

@@ -42,7 +42,8 @@ async fn of_small_messages_that_a_device_receives() {
     assert!(run.log.len() < 50, "{run:?}");
 }
 
-/// The test reads 3 MB of the command's output per second, while the hub sends hundreds of MB.
+/// The test reads 3 MB of the command's output per second, while the hub sends hundreds of MB. The command must not
+/// keep the difference in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_messages_while_the_output_is_read_slowly() {
     let pause = Duration::from_millis(20);

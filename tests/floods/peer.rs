@@ -136,7 +136,7 @@ async fn serve<F: Flood>(
     tokio::select! {
         biased;
         Ok(()) = has_started, if !F::READS => {
-            // From here on, the hub only writes on this connection, until the connection ends.
+            // From here on, the hub does not read from this connection. It only writes, until the connection ends.
             let _ended = writing.await;
         }
         () = read(&mut reader, replies) => writing.abort(),
@@ -168,7 +168,7 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSen
                 Reply::Suback(id, filters[0].0.clone())
             }
             12 => Reply::Bytes(packets::PINGRESP.to_vec()),
-            // The hub also ignores a DISCONNECT, and sends until the client closes the connection.
+            // The hub ignores all other packets, even a DISCONNECT: it sends until the client closes the connection.
             _ => continue,
         };
         if replies.send(reply).is_err() {

@@ -1,4 +1,5 @@
-//! The hub sends packets that the client ignores. For some kinds of packets, the client logs a warning.
+//! The hub sends packets that the client ignores. For some kinds of packets, the client logs a warning. The flood of
+//! packets must not cause a flood of warnings.
 
 use hubward_tests::packets;
 

@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use crate::secrets::scanner::Scanner;
 
-/// Maximum time of a run. All questions together take far less. The test runner alone would wait longer.
+/// Maximum time of a run. All questions together take far less. The limit of the test runner is longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn program<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Invocation {
@@ -84,9 +84,9 @@ async fn the_run_reports_planted_differences() {
     let ran = program(["--only", "4,8", "--out", &out]).vars(&target.variables).run().await;
     let output = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
-    // The first fault answers the request with which the run checks the login. The second fault answers the first of
-    // six requests. Its answer has another status and another shape than the emulator's answer. So the table has two
-    // rows.
+    // The fault at `DpsService` happens twice. First it answers the request with which the run checks the login. Then
+    // it answers the first request of question 4. The emulator of the comparison answers this request with another
+    // status and with a body of another shape. So the table has two rows.
     let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{output}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");
@@ -138,7 +138,7 @@ async fn check_interruption(reads_output: bool) {
     let mut child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
     target.wait_for_enrollment().await;
     if !reads_output {
-        // The test closes its end of the pipe. The reader of a pipeline does the same when it ends.
+        // The test closes its end of the pipe, like a program that reads from the pipe and ends early.
         drop(child.stdout.take());
     }
     interrupt(&child).await;

@@ -106,7 +106,8 @@ pub(super) const CASES: &[Case] = &[
 
 const HUB: &str = "hub.example";
 
-/// When the command connects to the hub's name, it connects to this port. The connection to DPS uses another port.
+/// Adds an option with which the command connects to this local port instead of the hub. The connection to DPS does not
+/// change.
 fn redirect_hub(scene: &mut Scene, port: u16) {
     scene.add_arguments(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }

@@ -74,7 +74,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "wrong id scope, at the login",
-        // The command ends by itself, long before the two minutes that a registration may take.
+        // The case sets no `--timeout`: the command must end by itself, long before the two minutes that a registration
+        // may take.
         arrange: |scene| scene.add_arguments(["--id-scope", "0ne00FFFFFF"]),
         expected: Expected { hint: "check the id scope", message: "CONNACK 3", ..LOGIN },
         except: ONLY_MQTT,
@@ -205,7 +206,8 @@ pub(super) const CASES: &[Case] = &[
         expected: Expected {
             hint: "try again later",
             message: "502",
-            // The headers may contain a tracking ID, which the program may read.
+            // The answer may contain a tracking ID in its headers. So the test accepts an error with a tracking ID and
+            // an error without one.
             tracking_id: None,
             ..SERVICE_ERROR
         },

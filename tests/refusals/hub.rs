@@ -193,8 +193,8 @@ enum Trusted {
     No,
 }
 
-/// Sends the command to a second emulator when it connects to the hub's name. This emulator does not have the device:
-/// only the first emulator does.
+/// Starts a second emulator, and makes the command connect to it instead of the hub. The second emulator does not have
+/// the device. Only the first emulator has it.
 fn redirect_hub(scene: &mut Scene, trusted: Trusted) {
     let other = tokio::task::block_in_place(|| {
         let start = Emulator::builder().hubs([OTHER_HUB]).start();

@@ -1,8 +1,8 @@
 //! Tests of the errors that the program reports if the service refuses it, fails, or does not answer.
 //!
 //! The tests are a table of cases and transports. Each cell of the table runs the real program against an emulator of
-//! its own. The emulator misbehaves as the case requires. In some cases, a peer that is not a service takes the place
-//! of the emulator.
+//! its own. The emulator misbehaves as the case requires. In some cases, the program connects to another peer instead,
+//! such as a web server without TLS.
 
 mod deadlines;
 mod dps;
@@ -96,7 +96,7 @@ struct Scene {
     emulator: Emulator,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
-    /// Sockets and other emulators. They stay open until the scene is dropped.
+    /// Sockets and emulators that must stay open until the scene is dropped.
     keep: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }

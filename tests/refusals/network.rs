@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// A port that this process holds without listening. So no other process can use the port.
+/// Returns a port on which no process listens. This process binds the port, so that no other process can listen on it.
 pub(super) fn closed_port(scene: &mut Scene) -> u16 {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -83,8 +83,8 @@ fn start_plain_http(scene: &mut Scene) -> u16 {
     let mut server = tokio::task::JoinSet::new();
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The server cannot parse the TLS handshake, and answers with bytes that are not TLS. The client may not be
-            // able to read this answer.
+            // The server does not know TLS, so it answers the handshake with an HTTP error. Ignore a failed write: the
+            // client may already have closed the connection.
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         }

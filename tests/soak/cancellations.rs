@@ -12,7 +12,7 @@ use serde_json::json;
 
 const CANCELLATIONS: usize = 10_000;
 
-/// Every call that can wait. The number says how often the test must cancel this call at least.
+/// The asynchronous calls of a client, each with the minimum number of times that the test must cancel the call.
 const CALLS: [(Call, usize); 12] = [
     (Call::Connected, 10),
     (Call::Enqueue, 100),
@@ -22,7 +22,7 @@ const CALLS: [(Call, usize); 12] = [
     (Call::Report, 100),
     (Call::Changed, 100),
     (Call::Next, 100),
-    // Completes at its first poll.
+    // This call completes at its first poll, so the test cannot cancel it.
     (Call::Complete, 0),
     (Call::Closed, 100),
     (Call::Connect, 50),
@@ -77,7 +77,7 @@ async fn cancel_and_check(kind: TransportKind) {
     while count < CANCELLATIONS {
         scene.change_cloud(&mut rng);
         let call = CALLS[rng.usize(..CALLS.len())].0;
-        // Each of these calls opens a connection, which takes time. So make only one of eight.
+        // Each of these two calls opens a connection, which takes time. So make only about one of eight.
         if matches!(call, Call::Connect | Call::Close) && rng.u8(..8) > 0 {
             continue;
         }

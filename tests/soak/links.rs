@@ -132,8 +132,8 @@ async fn a_dead_connection_ends_at_the_login_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // The limit `silence` is less than half of the delay of an acknowledgement. So the client keeps the connection only
-    // because the hub answers pings.
+    // The limit `silence` is less than half of the delay of an acknowledgement. So without the answers to pings, the
+    // client would close the connection before an acknowledgement arrives.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;

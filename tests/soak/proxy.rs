@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// The proxy numbers its connections from 1. It drops the traffic of each connection whose number is at most this
-    /// number.
+    /// The number of a connection. The proxy numbers its connections from 1, and drops the traffic of this connection
+    /// and of all earlier ones.
     dead: watch::Sender<usize>,
     _listening: JoinSet<()>,
 }

@@ -77,8 +77,8 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
         .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir);
-    // Remove the variables with which cargo describes this package. Otherwise cargo would run build scripts again, if
-    // they read these variables.
+    // Remove the variables with which cargo describes this package. If a build script reads such a variable, cargo
+    // would otherwise run the script again, because the value of the variable has changed.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

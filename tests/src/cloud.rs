@@ -156,8 +156,8 @@ pub fn settings(variables: &[(&'static str, String)]) -> Settings {
         .options(|it| it.timeout(Duration::from_secs(60)))
 }
 
-/// Returns `true` if a transport connects to the HTTPS port. The emulator has one fault point for the HTTPS port and
-/// one for the MQTT port.
+/// Returns `true` if a transport connects to the HTTPS port. Tests use this to choose a fault point: the emulator has
+/// one for the HTTPS port and one for the MQTT port.
 #[must_use]
 pub const fn is_web(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Https | TransportKind::MqttWs)

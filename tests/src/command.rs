@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 /// the test runner.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A command line. The environment of the command contains no variables of the programs under test, and no proxy
-/// settings.
+/// A command line. The command inherits the environment of the test, except the proxy settings and the variables that
+/// the programs under test read.
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
@@ -129,8 +129,8 @@ impl Ran {
     /// Returns the lines of stdout, parsed as JSON.
     ///
     /// # Errors
-    /// If a line is not JSON, is not of version 1, or has no type. Also if the last line is not a `result` or an
-    /// `error`, or if an earlier line is one. Also if stdout is not UTF-8.
+    /// If stdout is not UTF-8, or if a line is not JSON, is not of version 1, or has no type. Also if the last line is
+    /// neither a `result` nor an `error`, or if an earlier line is a `result` or an `error`.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
         let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();

@@ -15,8 +15,8 @@ const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
 /// Idle connections. Each connection has its own task. If the peer closes a connection, the task opens it again.
 ///
-/// A task does not reopen its connection until every other task has opened its own once. Otherwise, reopened
-/// connections could take the place of connections that were never open.
+/// A task reopens its connection only after all tasks have opened their connections once. Otherwise, reopened
+/// connections could prevent other tasks from opening their first connection.
 ///
 /// If the value is dropped, it closes the connections.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! Encodes and parses MQTT 3.1.1 packets for tests. This module does not use the codecs of the client and the emulator.
-//! So a mistake in a codec does not hide itself in the tests.
+//! So the tests can find a mistake in these codecs.
 
 use std::io;
 

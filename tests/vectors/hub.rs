@@ -21,7 +21,8 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 
     let python = vector.python().expect("Python's login");
     let mut ours = HubUsername::new(identity.clone()).user_agent(Some(agent("python"))).model_id(model_id.clone());
-    // Python uses an older api-version than hubward. Which one it uses depends on whether the device has a model ID.
+    // Python uses an older api-version than hubward. It uses one for devices with a model ID, and another for devices
+    // without one.
     let api_version = if model_id.is_some() { "2020-09-30" } else { "2019-10-01" };
     ours.api_version = Some(api_version.to_owned());
     assert_eq!(identity.client_id(), python["client_id"], "{}", vector.id);
@@ -220,7 +221,8 @@ fn message(vector: &Vector, properties: &[(&str, &str)]) -> Message {
     properties.iter().fold(message, |message, (name, value)| message.property(*name, *value))
 }
 
-/// Returns the system properties of the input under their wire names. These are copied by hand from the documentation.
+/// Returns the system properties of the input under their wire names. The wire names are copied by hand from the
+/// documentation.
 fn wire_names(vector: &Vector) -> Vec<(&str, Option<&str>)> {
     let system = vector.inputs["message"].as_object().expect("a message").iter();
     system

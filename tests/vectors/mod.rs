@@ -1,8 +1,8 @@
 //! Compares our encoders and parsers with wire examples that we made with Microsoft's Python and Node SDKs (see
 //! `README.md`). So the expected texts do not come from our own code.
 //!
-//! `accounted.json` lists every vector, with the sides of hubward that the tests must check. A test here fails if the
-//! tests check other sides. `cargo xtask tidy` fails if a vector is missing from the list.
+//! `accounted.json` lists every vector, with the sides of hubward that the tests must check. One test compares this
+//! list with the sides that the tests really check. `cargo xtask tidy` fails if a vector is missing from the list.
 
 mod dps;
 mod hub;

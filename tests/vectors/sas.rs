@@ -18,7 +18,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
             identity.module = vector.optional("module_id").map(|it| ModuleId::new(it).expect("a module id"));
             assert_eq!(identity.sas_resource(), resource, "{}", vector.id);
         }
-        // The SDKs accept this device ID, but a hub does not. The ID still shows how a client must encode it.
+        // The SDKs accept this device ID, but a hub and hubward refuse it. The vector is still useful, because it shows
+        // how a client must encode `~`.
         Err(error) => assert_eq!(vector.id, "sas-hub-tilde", "{error}"),
     }
     let token = SasToken::sign(&key(vector), resource, expiry(vector), None);
@@ -27,7 +28,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
 }
 
 /// A token with which a device logs in to DPS. The documented form has an encoded `sr` and contains `skn`. No SDK
-/// writes this form: Python writes no `skn`. So the test expects Python's token, followed by `&skn=registration`.
+/// writes this form. In Python's token, only `skn` is missing. So the test expects Python's token, followed by
+/// `&skn=registration`.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
         &IdScope::new(vector.text("id_scope")).expect("an id scope"),
@@ -49,8 +51,8 @@ pub(super) fn service(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some(policy)) }
 }
 
-/// A token for any resource. For one vector, only Node has a token, and Node does not encode anything in this token.
-/// Our client never writes a token without encoding.
+/// A token for any resource. One vector has only a token of Node, in which Node encodes nothing. Our client always
+/// encodes a token, so for this vector the test only parses the token.
 pub(super) fn raw_uri(vector: &Vector) -> Sides {
     let client = vector.python().is_some();
     if client {
@@ -201,7 +203,7 @@ fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
         if let Some(found) = token.policy() {
             assert_eq!(Some(found), policy, "{name}");
         }
-        // The signature is computed from the encoded text, as it is in the token.
+        // The SDK signs the encoded resource, exactly as the token contains it.
         let to_sign = result.output["string_to_sign"].as_str().expect("a string to sign");
         assert!(text.contains(to_sign.split('\n').next().expect("sr")), "{name}");
     }

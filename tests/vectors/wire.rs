@@ -98,7 +98,8 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some other SDKs do not.
+    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some other SDKs write no
+    // slash at the end of a topic.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),

@@ -132,7 +132,7 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     first.complete().await.expect("sent");
     assert_eq!(peer.next_packet().await.rest, [0, 1]);
     // The program has completed the third message but not the second one. So the client must not acknowledge the third
-    // message yet. The next packet is the message that the client sends here.
+    // message yet. To show this, the client sends a message here: the message must be the next packet.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");

@@ -1,5 +1,6 @@
 //! Tests the client against a scripted hub. The tests compare the bytes of the client with the wire examples of the
-//! documentation. The examples are typed by hand, so an error in our encoders cannot hide itself.
+//! documentation. The examples are typed by hand, not written by our encoders. So the tests can find an error in the
+//! encoders.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 

@@ -45,7 +45,8 @@ fn e2e(arguments: &[String]) -> ExitCode {
     run(Cargo::command(fixed).args(arguments)).into()
 }
 
-/// Sends the open questions to a live service. Compares the answers of the service with those of the emulator.
+/// Asks a live service the questions that no public source answers. Compares the answers of the service with those of
+/// the emulator.
 fn live_questions(arguments: &[String]) -> ExitCode {
     let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "live_questions", "--"];
     run(Cargo::command(fixed).args(arguments)).into()

@@ -22,7 +22,8 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Builds with fewer features. A build of the whole workspace does not check these sets of features.
+/// Builds of one package with fewer features. A build of the whole workspace enables more features, so it does not
+/// check these sets.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),

@@ -1,4 +1,5 @@
-//! The bound: the throughput of tokio, rustls and hand-written frames, without a record of each message.
+//! Measures the bound: the throughput of a client that uses only tokio, rustls and hand-written frames, and keeps no
+//! record of each message.
 //!
 //! The client is one task with one TLS stream. It copies a PUBLISH from a template and sets the packet id. It counts
 //! the acknowledgements, and does not check their packet ids.
@@ -131,7 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// The client stops when the window is full. Only after that, the peer sends the acknowledgements.
+    /// The peer sends no acknowledgement until the client has stopped sending. The client must then have sent exactly
+    /// one window of messages.
     #[tokio::test(start_paused = true)]
     async fn the_window_limits_the_messages_in_flight() {
         for window in [1, 7, 100] {
@@ -147,7 +149,8 @@ mod tests {
             peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
             for _ in 0..3 {
                 let mut got = BytesMut::new();
-                // Paused time advances only while every task waits. If the timeout passes, the client has stopped.
+                // The test's clock advances only while every task waits. If the timeout passes, the client is waiting,
+                // so it has stopped sending.
                 while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
                 let mut acks = Vec::new();
                 while let Some(packet) = frame::first(&got).expect("a frame") {

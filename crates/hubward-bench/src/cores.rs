@@ -1,4 +1,5 @@
-//! Chooses the processor cores of client and sink. The choice affects the result more than the code does.
+//! Chooses the processor cores of client and sink. This choice affects the result more than the code of the client
+//! does.
 //!
 //! If client and sink share one core, they exchange big batches. If they use two cores, they spend time on waking each
 //! other.

@@ -89,7 +89,7 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a line to standard error. Ignores a failure, because standard error is the only place to report it.
+/// Writes a line to standard error. Ignores a failed write, because the program has no other place to report it.
 fn report_line(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -44,8 +44,8 @@ impl Row {
 impl Report {
     /// Compares a row with the row of the bound. `of` selects a value of a sample, such as the throughput.
     ///
-    /// Calculates the ratio to the bound for each round, and returns the median of these ratios. Returns `None` if
-    /// there is no ratio.
+    /// Calculates the ratio to the bound for each round, and returns the median of these ratios. Returns `None` if the
+    /// report has no row of the bound, or if the value is missing in every round.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;

@@ -12,8 +12,8 @@ use crate::stop::reading;
 
 /// Maximum size in bytes of a file with a body. The limit protects the memory if the user names a wrong file.
 ///
-/// The limit is larger than the largest message. If a file is only a little too large, the check of the message reports
-/// its size.
+/// The limit is twice the size of the largest message. If a body is only a little too large, the program therefore
+/// still reads the file, and the later check of the message reports the exact size.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
 /// Maximum size in bytes of a state to import. The admin port has the same limit.
@@ -131,8 +131,8 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Returns the message if it is within the limits of the service. The check adds an ID to a message without one,
-/// because the ID counts towards the limits.
+/// Returns the message unchanged if it is within the limits of the service. For the check, a message without an ID gets
+/// a random ID. The reason: the program sends each message with an ID, and the ID counts towards the limits.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),

@@ -43,8 +43,8 @@ use crate::stop::Stop;
 
 /// Connects devices to Azure IoT, and runs a local DPS and IoT Hub.
 ///
-/// Provisions a device through DPS over HTTPS, MQTT or MQTT over WebSocket, and sends its telemetry over the last two.
-/// Manages enrollments and hubs. An independent project, not a Microsoft product.
+/// Provisions a device through DPS over HTTPS, MQTT or MQTT over WebSocket. Sends its telemetry over MQTT or MQTT over
+/// WebSocket. Manages enrollments and hubs. An independent project, not a Microsoft product.
 #[derive(Debug, Parser)]
 #[command(
     name = "hubward",
@@ -107,8 +107,8 @@ enum Command {
 }
 
 impl Command {
-    /// Returns whether this is an `az` command that has another name in `hubward`. Clap does not parse the arguments of
-    /// this command, including `--output`.
+    /// Returns whether this is an `az` command that has another name in `hubward`. For such a command, clap does not
+    /// parse the arguments, so it also ignores `--output`.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
@@ -145,7 +145,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-/// Runs the program to its end. Kills the programs that it has started, and does not wait for background tasks.
+/// Runs the future `program` to its end. Then kills all child processes, and does not wait for background tasks.
 fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => {
@@ -155,7 +155,7 @@ fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            // Write to stderr directly, because the queue of the output needs a runtime.
+            // Write to stderr directly, because `Output` writes through a queue, which needs the runtime.
             let _ = writeln!(std::io::stderr(), "error: the async runtime cannot be started: {error}");
             ExitCode::Local
         }

@@ -19,7 +19,8 @@ pub(crate) struct ProcessGroup(Option<i32>);
 
 /// Starts a program in a separate process group.
 ///
-/// Uses a separate thread, because the start blocks while the disk with the program's file does not answer.
+/// Uses a separate thread, because the start of a program blocks its thread. If the disk with the program's file is
+/// slow, this can take long.
 ///
 /// # Errors
 /// If the program does not start.
@@ -53,8 +54,8 @@ impl ProcessGroup {
         group
     }
 
-    /// Kills all processes of the group. Call this before the caller waits for the program. After the wait, the system
-    /// may give the same process ID to another process.
+    /// Kills all processes of the group. Call this before you wait for the program to end. After the wait, the system
+    /// may give the process ID to another process, and this call would kill the wrong group.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }

@@ -86,8 +86,8 @@ impl DpsArgs {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-        // If the registration ID is missing, derive a key from an empty ID. The caller builds the settings next, and
-        // reports the missing ID.
+        // If the registration ID is missing, derive a key from an empty ID. No request uses this key: the caller builds
+        // the settings next, and this step fails with an error about the missing ID.
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 

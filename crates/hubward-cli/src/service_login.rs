@@ -71,8 +71,8 @@ pub(crate) struct LoginArgs {
     bearer_token_file: Option<PathBuf>,
     /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
     ///
-    /// Without a URL, selects the emulator that the variable names, or else the emulator on this machine. With the URL
-    /// of an admin port, selects the emulator at this URL.
+    /// `--emulator=URL` selects the emulator with this admin port. `--emulator` without a URL selects the emulator that
+    /// the variable names. If the variable is not set, it selects the emulator on this machine.
     ///
     /// If neither this option nor a login is given, the variable selects the emulator.
     #[arg(

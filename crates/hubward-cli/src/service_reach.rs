@@ -64,7 +64,7 @@ impl LoginArgs {
     }
 
     /// Returns the emulator that `--emulator` selects. Without a URL, this option selects the emulator that the
-    /// variable names, or else the emulator on this machine.
+    /// variable names. If the variable is not set, it selects the emulator on this machine.
     ///
     /// If neither `--emulator` nor a login is given, the variable selects the emulator. Returns `None` if nothing
     /// selects an emulator.
@@ -146,12 +146,14 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// Returns the admin port of the emulator that has this hub. Works even if the command used the hub's login.
+    /// Returns the admin port of the emulator that has this hub. Also finds it if the command logged in to the hub with
+    /// a connection string, which does not name the admin port.
     ///
-    /// If the command selected an emulator, returns the admin port of this emulator. Otherwise, the variable names the
-    /// emulator. If the variable is not set, the emulator is the one on this machine.
+    /// If the command selected an emulator, returns the admin port of this emulator. Otherwise, uses the emulator that
+    /// the variable names. If the variable is not set, uses the emulator on this machine.
     ///
-    /// Returns `None` for a host name in Azure, unless the variable names an emulator with a hub of this name.
+    /// A host name in Azure is an exception. For such a name, returns an admin port only if the variable names an
+    /// emulator that has a hub with this name. Otherwise returns `None`.
     pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));

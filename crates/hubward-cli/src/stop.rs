@@ -138,7 +138,7 @@ impl Signals {
 /// Runs a blocking read, such as input from a terminal. Ctrl-C ends this function even if the read never returns.
 pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if !*listens() {
-        // The signal thread does not run, so a signal ends the process.
+        // The signal thread does not run, so a signal ends the process, even during the read.
         return Ok(read());
     }
     let mut stop = Stop::listen()?;

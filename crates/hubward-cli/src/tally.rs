@@ -14,8 +14,9 @@ pub(crate) const FEED: usize = 16;
 
 /// Maximum number of unresolved receipts.
 ///
-/// The loop prefers a new message to an acknowledgement. With a fast hub, the queue always has room, and the loop would
-/// never handle an acknowledgement. At this number of receipts, the loop sends nothing until a receipt is resolved.
+/// The loop sends a new message before it handles an acknowledgement. With a fast hub, the queue always has room, so
+/// without this limit the loop would handle no acknowledgement before the last message. At the limit, the loop sends
+/// nothing until a receipt is resolved.
 const IN_HAND: usize = 2048;
 
 /// The default message: the text of Microsoft's sample.

@@ -27,8 +27,9 @@ pub struct TcpDialer {
 impl TcpDialer {
     /// Default limit for name resolution and the TCP connection together.
     ///
-    /// A driver limits one attempt to 30 s. The default limits of all steps together are shorter. If a step is too
-    /// slow, its own limit therefore ends the attempt, and the error names the step.
+    /// The DPS client and the hub client limit one attempt to connect to 30 s. The default limits of the single steps
+    /// (TCP, TLS, WebSocket) add up to less than 30 s. If a step is too slow, the limit of this step therefore ends the
+    /// attempt, and the error names the step.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Creates a dialer without overrides and with the default limit.
@@ -125,8 +126,8 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    // Sort the addresses by their position within their family. The sort is stable, and the family of the first address
-    // comes first.
+    // In the family of the first address, address number n (from 0) gets the place 2n. In the other family, it gets the
+    // place 2n + 1.
     let (mut same, mut other) = (0, 0);
     let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
     for address in found.drain(..) {

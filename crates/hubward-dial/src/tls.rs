@@ -84,7 +84,8 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
     let endpoint = to.clone();
     match TlsFault::find(&source) {
         Some(fault) => DialError::Tls { endpoint, fault, source },
-        // The peer closed the connection during the handshake. The text of the error contains no other information.
+        // The peer closed the connection during the handshake. Leave out the source, because its text says nothing
+        // more.
         None if source.kind() == io::ErrorKind::UnexpectedEof => {
             DialError::Closed { endpoint, during: DialStep::Tls, source: None }
         }

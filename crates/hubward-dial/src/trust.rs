@@ -174,7 +174,8 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
     let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
         malformed(match error {
-            // Do not show the other errors: they quote the PEM text, which may be a secret that was given by mistake.
+            // Show only the errors of base64. All other errors quote the PEM text, and the user may have named a file
+            // with a secret by mistake.
             PemError::Base64Decode(problem) => problem,
             _ => "malformed PEM".to_owned(),
         })

@@ -130,7 +130,7 @@ async function main() {
   let known = false;
   on("restart", (why) => {
     say(`${why} The page shows the new state.`);
-    // The section may show old state, so the page creates the section again.
+    // The section may show the state from before the restart, so the page creates the section again.
     shown.section?.dispose?.();
     shown = { name: null, section: null };
     route();

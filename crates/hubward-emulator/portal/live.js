@@ -49,8 +49,8 @@ export async function refresh() {
 /** Connects, and reconnects whenever the connection is lost. The promise resolves after the first attempt. */
 export async function start() {
   document.addEventListener("visibilitychange", () => {
-    // A hidden page closes its connection, because a browser opens at most six connections to one host. All windows
-    // share these connections.
+    // A hidden page closes its connection. The reason: a browser opens at most six connections to one host, and all its
+    // windows share them.
     if (document.hidden) stop();
     else connect();
   });

@@ -25,8 +25,8 @@
 //! * Listens on three ports:
 //!   * MQTT over TLS.
 //!   * HTTPS, and MQTT over WebSocket.
-//!   * The admin API and the portal, over plain HTTP. This port needs the feature `admin`. It is on loopback addresses
-//!     unless the builder sets another address.
+//!   * The admin API and the portal, over plain HTTP. This port needs the feature `admin`. By default, it listens only
+//!     on loopback addresses. The builder can set another address.
 //! * Serves DPS and the hubs on the same MQTT and HTTPS ports. Over MQTT, the user name of a device selects DPS or a
 //!   hub.
 //! * Logs events; see [`Emulator::events`]. The log contains the reason for each refusal. The real services do not

@@ -19,8 +19,8 @@
 //!
 //! # Behaviour
 //!
-//! * The client sends each request once. If the idle connection was closed before the client had written any byte of
-//!   the request, the client sends the request on a new connection.
+//! * The client sends each request once. If the server closed the idle connection before the client wrote any byte of
+//!   the request, the client writes the request to a new connection.
 //! * The client does not follow redirects: it returns a redirect as a refusal.
 //! * The client sets no time limit for an answer. Dropping the future cancels the request and closes its connection.
 //!   The limit of the [`TcpDialer`] applies to opening the TCP connection.

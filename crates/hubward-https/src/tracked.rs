@@ -1,4 +1,4 @@
-//! A connector for hyper's client that records when its connection is open.
+//! A connector for hyper's client that records when it has opened a connection.
 
 use std::future::Future;
 use std::pin::Pin;

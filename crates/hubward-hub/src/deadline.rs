@@ -16,8 +16,8 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendDeadline {
-    /// The moment of the deadline, if the message had to wait for room. Otherwise `None`: the sender does not read the
-    /// clock, and the driver computes the moment from `after`.
+    /// The moment of the deadline, if the message had to wait for room. If there was room at once, the sender does not
+    /// read the clock and sets `None`. The driver then computes the moment from `after`.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }

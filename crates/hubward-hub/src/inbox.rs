@@ -23,10 +23,10 @@ pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of bytes of messages that wait or that the program holds. This is five times as much as a hub keeps
 /// for a device.
 ///
-/// Beyond the limit, the client does not acknowledge messages. So the hub delivers them again, also on this connection.
-/// No message is lost, and the connection continues.
+/// Beyond the limit, the client does not acknowledge messages. So the hub keeps these messages and delivers them again,
+/// possibly on the same connection. No message is lost, and the connection continues.
 ///
-/// The client could stop reading instead, but it would then miss the acknowledgements of telemetry.
+/// The client does not stop reading from the connection, because it would then miss the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The received messages of one client. A device receives them from the cloud, and a module from other modules.
@@ -142,7 +142,8 @@ impl MessageInbox {
     /// Adds a message that came over the connection that is up. Returns the waker of the receiver, for the caller to
     /// wake.
     ///
-    /// If a limit is exceeded, the inbox only counts the message. It releases the lock of the message, if there is one.
+    /// If the message exceeds a limit, the inbox does not keep it. It counts the message, and releases the lock if the
+    /// message has one.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
         // A single message always fits.
@@ -232,7 +233,8 @@ impl MessageInbox {
     /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let delivery = self.waiting.pop_front()?;
-        // Without a connection, only messages with QoS 0 wait. They are never settled, so the number does not matter.
+        // Without a connection, only messages with QoS 0 wait. They have no lock and are never settled, so the number
+        // of the connection does not matter.
         let connection = self.up.unwrap_or_default();
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
@@ -405,7 +407,8 @@ mod tests {
         let _receiver = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");
         assert!(taken.bytes > RECEIVE_BYTES * 2);
-        // A message without a lock also counts, because a program may keep it for just as long.
+        // A message without a lock also counts towards the limit, because a program may keep it as long as a message
+        // with a lock.
         for _ in 0..64 {
             let _receiver = inbox.on_message(delivery(None, bytes), &counters);
             let _held = inbox.take();

@@ -14,8 +14,8 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. A handler may hold a handle of the client, and a stored handler would then
-    /// keep the client alive.
+    /// `None` after the client has ended. A handler may own a handle of the client, and this handle refers to the
+    /// stored handlers. If the handlers stayed here, neither would ever be freed.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::features::{Features, Outgoing};
 
-    /// A waker that uses the inbox at the moment when it is woken.
+    /// A waker that uses the inbox when it is woken. It checks that the code that wakes it has released the lock.
     struct CheckingProgram {
         incoming: Arc<Incoming>,
         checks: AtomicUsize,

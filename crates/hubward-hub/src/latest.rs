@@ -11,7 +11,7 @@ use hubward_proto::limits;
 use hubward_transport::ProtoError;
 
 /// Maximum number of bytes of desired properties that a client keeps, counted as a hub counts them. This is twice what
-/// a hub accepts, because the way a hub counts arrays is a guess.
+/// a hub accepts, because this crate can only guess how a hub counts arrays.
 pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 
 /// Maximum number of bytes of desired properties that a client keeps, counted as JSON. This limit also covers values
@@ -140,7 +140,8 @@ mod tests {
     fn changes_copy_nothing_unless_a_reader_holds_the_state() {
         let latest = Latest::default();
         latest.replace(properties(1, json!({}))).expect("small");
-        // A copy is made while the original still exists, so the copy has another address.
+        // The test counts copies by changes of the address. A copy is made while the original still exists, so the copy
+        // has another address.
         let address = || Arc::as_ptr(latest.lock().state.as_ref().expect("a state"));
         let merge_all = |versions: std::ops::RangeInclusive<u64>| {
             let mut addresses = vec![address()];

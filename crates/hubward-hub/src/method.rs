@@ -52,8 +52,8 @@ impl MethodResponse {
 /// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
 /// contain details that the cloud should not see. So this text goes only to the log.
 ///
-/// `MethodError` itself does not implement [`std::error::Error`], because that would exclude this conversion.
-/// `anyhow::Error` does not implement this trait either, for the same reason.
+/// `MethodError` itself does not implement [`std::error::Error`], because the compiler would then reject the conversion
+/// from any other error. `anyhow::Error` does not implement this trait either, for the same reason.
 pub struct MethodError {
     status: i32,
     /// For the caller.

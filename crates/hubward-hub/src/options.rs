@@ -58,11 +58,11 @@ pub struct HubOptions {
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and
     /// twice this time. Default 60 s.
     pub duplicate_wait: Duration,
-    /// Maximum number of method calls that run at a time; at least 1. While so many calls are running, the client
+    /// Maximum number of method calls that run at a time; at least 1. While this number of calls is running, the client
     /// answers further calls with 503 at once. Default 16.
     pub method_calls: usize,
     /// Maximum time for a method handler. After this time, the client answers the call with 504 and drops the handler's
-    /// future. Default 5 minutes: a hub lets a caller wait no longer.
+    /// future. Default 5 minutes, because a hub lets a caller wait no longer.
     pub method_deadline: Duration,
     /// Maximum number of received messages that wait for the program; at least 1. Default 64, which is more than a hub
     /// keeps for a device.

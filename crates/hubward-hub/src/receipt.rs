@@ -53,8 +53,8 @@ impl Receipt {
         self.0.state().outcome.as_ref().map(|it| self.0.result(it))
     }
 
-    /// Resolves the receipt if the driver will never take the message, because the message entered the channel after
-    /// the driver had ended.
+    /// Resolves the receipt of a message that entered the channel after the driver had ended. The driver will never
+    /// take this message.
     pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
         self.0.resolve(SendOutcome::NotSent(SendFailure::Closed(reason)));
     }
@@ -66,8 +66,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The task's side of a receipt. It contains the message, and the task must resolve the receipt with it. `None` after
-/// the receipt is resolved.
+/// The message and its receipt, as the task holds them. The task must resolve the receipt. `None` after that.
 pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
 impl PendingMessage {

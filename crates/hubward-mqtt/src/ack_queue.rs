@@ -156,7 +156,8 @@ impl AckQueue {
             let Entry { id, .. } = *self.entries.front().filter(|it| it.state.is_done())?;
             self.entries.pop_front();
             self.first += 1;
-            // If two entries have this id, the PUBACK of the second entry acknowledges both messages.
+            // If a later entry has the same id, do not acknowledge the id yet: the PUBACK of the later entry
+            // acknowledges both messages.
             if self.entries.iter().all(|it| it.id != id) {
                 return Some(id);
             }

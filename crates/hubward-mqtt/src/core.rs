@@ -13,8 +13,8 @@ use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
 /// A subscription or twin request becomes stale after this many times `silence` without an answer. A stale request no
-/// longer keeps the connection busy. The peer has sent other bytes in this time; otherwise the connection would have
-/// ended.
+/// longer keeps the connection busy. The peer does not answer this request, but it is alive: it has sent other bytes in
+/// this time. Without them, the connection would have ended.
 const STALE_FACTOR: u32 = 2;
 
 /// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE. A subscription and a message
@@ -244,8 +244,9 @@ impl Core {
                 self.last_sent = now;
                 Step::Ping
             }
-            // Measure from the ping, not from the last received byte. This machine may have been suspended after the
-            // last byte. The peer would then have no time to answer.
+            // Measure from the ping, not from the last received byte. This machine may have been suspended between the
+            // last byte and the ping. A time that counts from the last byte would then leave the peer no time to answer
+            // the ping.
             Some(pinged) => {
                 let idle = (pinged + self.keep_alive / 2, self.keep_alive * 3 / 2);
                 let busy = answer_due.map_or(idle, |it| (it.max(pinged) + half, self.silence));
@@ -267,7 +268,8 @@ impl Core {
         Ok(())
     }
 
-    /// Returns whether the peer may still answer a request that was sent at `sent_at`.
+    /// Returns whether a subscription or twin request that was sent at `sent_at` is not stale yet; see
+    /// [`STALE_FACTOR`].
     fn is_fresh(&self, sent_at: Instant, now: Instant) -> bool {
         now.saturating_duration_since(sent_at) < self.silence * STALE_FACTOR
     }

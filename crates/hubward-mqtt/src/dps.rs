@@ -36,8 +36,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// # Behaviour
 /// * The first request opens the connection. Later requests of the same identity reuse the connection.
-/// * The transport opens a new connection if the old connection failed or was idle for a whole keep-alive. An old
-///   connection may also be closed before any byte of a request is written. The transport then sends the request on a
+/// * The transport opens a new connection if the old connection failed or was idle for a whole keep-alive. If the old
+///   connection turns out to be closed before any byte of a request is written, the transport sends the request on a
 ///   new connection.
 /// * Each request has its own request id. The transport acknowledges responses to earlier requests and repeated
 ///   responses, and then discards them.

@@ -24,8 +24,8 @@ use crate::twin_requests::TwinRequestKind;
 /// The deadline of the timer until the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Number of bytes that one poll reads before it lets other tasks run. One poll keeps all its events in memory, and the
-/// events need more memory than the bytes that were read.
+/// Number of bytes that one poll reads before it lets other tasks run. The number also limits the memory of one poll: a
+/// poll keeps all its events in memory, and the events need more memory than the bytes that were read.
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// An event of a session.
@@ -442,7 +442,7 @@ impl Session {
     /// Returns a refusal in the current stage.
     pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
         let mut refusal = Refusal::new(self.endpoint.clone(), self.stage, by);
-        // After the login, the server's time is too old for comparing clocks.
+        // The server sent its time before the login. After the login, this time is too old for comparing clocks.
         refusal.server_time = self.server_time.filter(|_| !self.accepted);
         TransportError::Refused(Box::new(refusal))
     }

@@ -1,4 +1,4 @@
-//! A set of packet ids, with one bit for each id. The memory of the set depends on the highest id.
+//! A set of packet ids, with one bit for each id. The memory of the set grows with the highest id.
 
 #[derive(Debug, Default)]
 pub(crate) struct TagSet {

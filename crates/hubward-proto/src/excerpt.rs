@@ -8,7 +8,8 @@ use std::fmt;
 /// characters as a Rust literal does: characters that a terminal could interpret, and characters that change the
 /// writing direction.
 ///
-/// If the text has more characters, `Display` also prints the length of the whole text in bytes.
+/// If the text has more than [`Excerpt::CHARS_MAX`] characters, `Display` also prints the length of the whole text in
+/// bytes.
 ///
 /// ```
 /// use hubward_proto::Excerpt;
@@ -31,7 +32,7 @@ impl fmt::Display for Excerpt<'_> {
         for character in characters.by_ref().take(Self::CHARS_MAX) {
             match character {
                 '"' | '\'' => f.write_char(character)?,
-                // This also escapes characters that are not printable, such as bidirectional controls.
+                // `escape_debug` also escapes characters that are not printable, such as bidirectional controls.
                 other => write!(f, "{}", other.escape_debug())?,
             }
         }
@@ -45,8 +46,8 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Returns whether `character` must not appear unescaped in text that people read. These characters are control
-/// characters (C0, DEL, C1), line and paragraph separators, and controls of the writing direction.
+/// Returns whether a program must escape or remove `character` before it shows a text to people. The function returns
+/// `true` for control characters (C0, DEL, C1), line and paragraph separators, and controls of the writing direction.
 ///
 /// A control of the writing direction can make a text look like another text.
 ///

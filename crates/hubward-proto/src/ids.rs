@@ -60,8 +60,7 @@ id!(
 id!(
     /// The id under which a device registers.
     ///
-    /// DPS ignores the letter case of this id, but key derivation depends on the letter case. This type keeps the
-    /// letter case.
+    /// DPS ignores the letter case of this id. This type keeps the letter case, because key derivation depends on it.
     ///
     /// Source: `[doc]` iot-dps/concepts-service.md, "Registration ID".
     RegistrationId,
@@ -168,7 +167,8 @@ mod tests {
         }
     }
 
-    /// A peer chooses the operation id, and the client inserts the id into paths and topics.
+    /// A peer chooses the operation id, and the client inserts the id into paths and topics. So the id must not contain
+    /// a character that changes the structure of a path or topic.
     #[test]
     fn an_operation_id_is_one_segment_of_a_path() {
         for text in ["4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d", "...", ".a", "a=b~c:d_e"] {

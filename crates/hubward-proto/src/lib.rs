@@ -19,8 +19,8 @@
 //! * The client and the emulator use the same modules. A test of the client against the emulator cannot find an error
 //!   in these modules. Other tests therefore compare the formats with the texts in `tests/vectors/`. Microsoft's SDKs
 //!   produced these texts.
-//! * Parsers accept additions that the service may make later: they ignore unknown fields, and keep unknown words as
-//!   `Unknown`.
+//! * Parsers accept additions that the service may make later: they ignore unknown fields, and keep an unknown value of
+//!   an enumeration as `Unknown`.
 //! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation. `[sdk]` is the
 //!   source code of an official SDK. `[seen]` is a trace. `[guess]` is our choice, because no source exists.
 

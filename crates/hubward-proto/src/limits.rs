@@ -51,7 +51,7 @@ pub const TWIN_INTEGER_MIN: i128 = -4_503_599_627_370_496;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
 pub const TWIN_INTEGER_MAX: i128 = 4_503_599_627_370_495;
 
-/// Maximum size of the payload of a direct method, and of its response, in bytes.
+/// Maximum size in bytes of the payload of a direct method call. The same limit applies to the payload of the response.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Method lifecycle".
 pub const METHOD_PAYLOAD_MAX: usize = 128 * 1024;
@@ -104,8 +104,8 @@ pub const TOPIC_MAX: usize = 65_535;
 /// Source: `[doc]` includes/iot-dps-limits.md.
 pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 
-/// Maximum size in bytes of a `DeviceRegistration` answer that a client reads. This is twice the limit of the service,
-/// because no source says whether the service's limit includes the envelope.
+/// Maximum size in bytes of an answer from DPS that a client reads. This is twice the service's limit, because no
+/// source says whether the service counts the whole answer or only the payload in it.
 ///
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
@@ -116,8 +116,8 @@ pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
-/// The longest useful keep-alive. A hub disconnects a client after a silence of 1.5 times the client's keep-alive, and
-/// at the latest after [`KEEP_ALIVE_HARD_CAP`].
+/// The longest useful keep-alive. A hub disconnects a client after a silence of 1.5 times the client's keep-alive, but
+/// at the latest after [`KEEP_ALIVE_HARD_CAP`]. With this keep-alive, 1.5 times the keep-alive is just below this cap.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);

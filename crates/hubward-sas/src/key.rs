@@ -29,8 +29,8 @@ impl SharedKey {
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MAX_LEN: usize = 64;
 
-    /// Length in bytes of a key from [`SharedKey::generate`]. Microsoft's sources disagree: 32 bytes until 2019, and 64
-    /// bytes since 2021. This is the newer value.
+    /// Length in bytes of a key from [`SharedKey::generate`]. Microsoft's sources disagree: those until 2019 use 32
+    /// bytes, and those since 2021 use 64 bytes. This constant has the newer value.
     pub const GENERATED_LEN: usize = 64;
 
     /// Parses the text that the Azure portal shows: standard base64 with padding. Ignores whitespace and line ends

@@ -176,7 +176,8 @@ impl SasToken {
     /// Returns whether the token grants access to `resource`. The token's `sr` must be `resource` or a parent path of
     /// `resource`. Letter case does not matter.
     ///
-    /// A raw `+` in `sr` can mean a space (form encoding) or a `+` (no encoding). One matching meaning is enough.
+    /// A raw `+` in `sr` can mean a space (form encoding) or a `+` (no encoding). The token grants access if one of the
+    /// two meanings matches `resource`.
     ///
     /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///
@@ -267,7 +268,8 @@ fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// Parses whole seconds. Drops a fraction, because Microsoft's C# parser accepts a floating-point number.
+/// Parses whole seconds. Also accepts a fraction, because Microsoft's C# parser accepts a floating-point number.
+/// Ignores the digits of the fraction.
 fn parse_expiry(text: &str) -> Result<UnixSeconds, TokenError> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());

@@ -114,7 +114,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the device or module that writes a part of the answer. The service does not check this part.
+    /// Sets the device or module that writes a part of the answer. The service does not check this part. If the answer
+    /// is not JSON, the call fails with an error that names this device or module.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);
@@ -152,7 +153,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Marks the request as one that only reads, although its HTTP method is POST. The client retries it as a GET.
+    /// Marks the request as one that only reads, although its HTTP method is POST. The client then retries it in the
+    /// same cases as a GET request.
     pub(crate) fn read_only(self) -> Self {
         self.changed(|spec| {
             spec.effect = Effect::Reads;
@@ -168,8 +170,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Makes a response with status 400 an answer if its body is a bulk result. Every other response with status 400
-    /// stays an error.
+    /// Makes the call succeed with a response of status 400 if the body is a bulk result. Every other response with
+    /// status 400 stays an error.
     pub(crate) fn accepts_bulk_result(self) -> Self {
         self.changed(|spec| {
             spec.accepts_bulk_result = true;

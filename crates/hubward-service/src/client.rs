@@ -33,7 +33,7 @@ pub(crate) struct Client {
     http: Http,
     secure: bool,
     endpoint: Endpoint,
-    /// The start of each path. At the admin port of an emulator, a service API has its own start of the path.
+    /// The prefix of each path. At the admin port of an emulator, each service API has its own prefix, such as `/dps`.
     base: String,
     api_version: Option<&'static str>,
     credential: Credential,
@@ -58,7 +58,8 @@ pub(crate) struct RequestSpec {
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module that writes a part of the answer. The service does not check this part.
+    /// The device or module that writes a part of the answer. The service does not check this part. If the answer is
+    /// not JSON, the error names this device or module.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -275,7 +276,8 @@ impl Client {
         // DPS sends `errorCode` and `message` as members of the body. `HubRefusal` reads these members too.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // Only the error codes of a hub have names. Ignore a name for a code of DPS.
+        // Only the error codes of a hub have names. `HubRefusal` also looks up a name for a code of DPS; ignore this
+        // name.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
         // A gateway between client and service may have sent the answer. An answer of a gateway does not have the JSON

@@ -1,5 +1,5 @@
-//! The value of the header `Authorization`. The client signs a token, reads a token from a file, or uses a token of
-//! the caller. It never shows a token in a text.
+//! The value of the header `Authorization`. The client signs a token, reads a token from a file, or uses a token of the
+//! caller. No `Debug` output and no error contains a token.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -34,10 +34,10 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The time when the client cached the value. If the clock shows an earlier time, the clock was set back. The
-    /// client then does not use a value that has a limit.
+    /// The time when the client cached the value. If the clock shows an earlier time, the clock was set back, and the
+    /// time in `until` may be too late. The client then uses the value only if `until` is `None`.
     from: SystemTime,
-    /// The time until which the client uses the value. `None` means without a limit.
+    /// The time until which the client uses the value. With `None`, the client uses the value without a time limit.
     until: Option<SystemTime>,
 }
 
@@ -89,7 +89,7 @@ impl Credential {
     async fn read_file(&self, file: &Path, now: SystemTime) -> Result<Authorization, ServiceError> {
         let cannot = |problem: String| ServiceError::Credential(format!("the file {}: {problem}", file.display()));
         let meta = tokio::fs::metadata(file).await.map_err(|error| cannot(error.to_string()))?;
-        // The file may be a pipe. A pipe can be read only once, so the client caches its token.
+        // The file may be a pipe. A pipe can be read only once, so the client caches the token from a pipe.
         if !meta.is_file()
             && let Some(cached) = self.cached(now)
         {

@@ -14,8 +14,8 @@ const OF_TOKEN: &str = "check the host and the token: the token may have expired
     https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
     IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
 
-/// Why a call failed. The message of an error fits after "failed to …". It does not repeat the message of the
-/// `source`.
+/// Why a call failed. The message of an error does not name the operation, so a program can print it after a text such
+/// as "failed to delete the device: ". The message does not repeat the message of the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {

@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use crate::error::ServiceError;
 use crate::http;
 
-/// Maximum size of one event in bytes. The largest message is smaller, even if JSON replaces each byte by six bytes.
+/// Maximum size of one event in bytes. An event with the largest possible message is smaller, even if JSON escapes each
+/// byte of the message with six bytes.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
 
 /// A stream of server-sent events.

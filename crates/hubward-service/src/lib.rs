@@ -33,7 +33,8 @@
 //!   with a `Retry-After` header, except 501 and 504. It does not retry the request after a lost connection.
 //! * [`ServiceOptions::attempts`] sets the maximum number of attempts.
 //! * A token that the client signs is valid for an hour. The client replaces it before it expires.
-//! * If a file contains a bearer token, the client reads the file before each attempt.
+//! * If a file contains a bearer token, the client reads the file before each attempt. If the file is a pipe, the
+//!   client reads it once.
 //! * The client keeps one connection open between calls. Concurrent calls open more connections.
 //! * `Debug`, errors and logs contain no key and no token.
 

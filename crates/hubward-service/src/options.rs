@@ -50,7 +50,8 @@ impl ServiceOptions {
         self
     }
 
-    /// Sets other addresses to dial for some hosts. The certificate must still match the host name.
+    /// Sets, for some hosts, an address to connect to instead of the address that DNS returns. The certificate must
+    /// still match the host name.
     #[must_use]
     pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
         self.tcp = self.tcp.dial_overrides(overrides);

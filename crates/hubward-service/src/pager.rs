@@ -76,7 +76,8 @@ impl<T> Pager<T> {
         self
     }
 
-    /// Continues a query after a page of an earlier run. `continuation` is the [`Page::continuation`] of that page.
+    /// Continues a query of an earlier pager after one of its pages. `continuation` is the [`Page::continuation`] of
+    /// that page.
     pub fn from_continuation(mut self, continuation: impl Into<String>) -> Self {
         self.continuation = Some(continuation.into());
         self

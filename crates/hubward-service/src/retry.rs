@@ -20,13 +20,13 @@ pub(crate) enum Effect {
 /// Returns how long to wait before the next attempt. Returns `None` if the client must not retry.
 ///
 /// `attempt` is the number of the failed attempt (the first is 1). `most` is the maximum number of attempts. `jitter`
-/// adds randomness to the wait, in units of 1/256.
+/// is a random number: 0 gives the shortest wait, and 255 the longest.
 pub(crate) fn after(error: &ServiceError, effect: Effect, attempt: u32, most: u32, jitter: u8) -> Option<Duration> {
     if attempt >= most {
         return None;
     }
     let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(6));
-    // The wait is random: at least half of the doubled wait, and at most all of it.
+    // The wait is random: at least half of `doubled`, and less than `doubled`.
     let backoff = doubled / 2 + doubled * u32::from(jitter) / 512;
     match (error, effect) {
         (ServiceError::Closed { .. }, Effect::Reads) => Some(backoff),

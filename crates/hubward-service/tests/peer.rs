@@ -8,8 +8,8 @@ use hubward_service::{AdminPort, Fault, Method, ServiceError, ServiceOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A peer that answers each request with the next text of a script. If the text is `""`, it closes the connection. It
-/// records the requests.
+/// A peer that answers each request with the next text of a script. If this text is empty, the peer closes the
+/// connection. The peer records the requests.
 struct Peer {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,

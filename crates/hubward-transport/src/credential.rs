@@ -60,7 +60,8 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// Returns the HMAC-SHA256 of `message` under the device's key.
     ///
     /// # Errors
-    /// [`CredentialError::Signer`] with the error text of the device or daemon. The text must not contain a secret.
+    /// [`CredentialError::Signer`] with the error text of the TPM or key daemon. The implementation must not put a
+    /// secret into this text.
     async fn sign(&self, message: &[u8]) -> Result<[u8; hubward_sas::SIGNATURE_LEN], CredentialError>;
 }
 

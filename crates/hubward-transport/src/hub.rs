@@ -68,7 +68,8 @@ pub trait HubConnection: Send + fmt::Debug {
     /// not answer a reply.
     ///
     /// The caller must ensure that the event came over *this* connection. The caller may reply even if
-    /// [`HubConnection::has_room`] is false, because there is at most one reply for each received event.
+    /// [`HubConnection::has_room`] is false: there is at most one reply for each received event, so the number of
+    /// queued replies stays limited.
     ///
     /// # Errors
     /// [`TransportError::Unsupported`] if [`Abilities`] excludes the reply. [`TransportError::Request`] if the reply

@@ -77,8 +77,8 @@ impl WarningLimit {
 }
 
 impl Count {
-    /// Decides whether to log a warning that occurs at `now`. Returns the number of suppressed warnings to report
-    /// first, and `true` if the new warning is to be logged.
+    /// Decides whether to log a warning that occurs at `now`. Returns the number of suppressed warnings, which the
+    /// caller must report first, and `true` if the caller must then log the new warning.
     fn admit(&mut self, now: Instant) -> (u64, bool) {
         let mut before = 0;
         if self.began.is_none_or(|it| now.saturating_duration_since(it) >= WarningLimit::PERIOD) {

@@ -73,7 +73,7 @@ impl<D: Dialer> Dialer for WsDialer<D> {
             .await
             .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DialStep::Upgrade, after: self.timeout })?
             .map_err(|error| upgrade_error(to, error))?;
-        // tungstenite does not check this rule. The client offers no extension, so the server must not choose one.
+        // The client offers no extension, so the server must not choose one. tungstenite does not check this rule.
         if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err(not_websocket(to, "an extension that the client did not offer"));
         }
@@ -133,7 +133,8 @@ fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
         },
         WsError::Io(error) => closed(Some(error)),
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
-        // Regular servers do not send their answer in this many small fragments.
+        // tungstenite returns this error for an answer that is very long, or arrives in very many small fragments.
+        // Regular servers send no such answer.
         WsError::AttackAttempt => not_websocket(to, "the answer is too long, or arrived in too many fragments"),
         other => not_websocket(to, &other.to_string()),
     }

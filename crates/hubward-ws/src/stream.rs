@@ -30,7 +30,8 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
 
 /// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// A read returns zero bytes after the peer has closed the WebSocket cleanly. A read fails with one of these errors:
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. A read fails if the stream below fails,
+/// and with these errors:
 ///
 /// * [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
 /// * [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;

@@ -53,7 +53,8 @@ async fn echo(mut from: Stream, mut to: Stream, sent: &[u8]) {
 
 #[tokio::test]
 async fn every_size_arrives_in_both_directions() {
-    // Sizes around the lengths that change a frame's header (125, 65535), and around the buffer size.
+    // Sizes around the lengths at which the frame's header changes (125 and 65,535), around the buffer size, and one
+    // byte above the maximum message size.
     for len in [0, 1, 125, 126, 127, 16_383, 16_384, 16_385, 65_535, 65_536, 200_000, MESSAGE_MAX + 1] {
         let sent = bytes(len);
         let (client, server) = both_ends(8 * 1024).await;
@@ -137,7 +138,8 @@ async fn fragments_and_empty_frames_are_joined() {
 #[tokio::test]
 async fn a_ping_is_answered_while_reading() {
     let (mut client, mut pipe) = client_and_pipe().await;
-    // RFC 6455, section 5.7: an unmasked ping with "Hello"; then an unsolicited pong, and one byte of data.
+    // The server sends the unmasked ping "Hello" of RFC 6455, section 5.7, then a pong without a ping of the client,
+    // and one byte of data. The client must return this byte and answer the ping.
     pipe.write_all(b"\x89\x05Hello\x8a\x00\x82\x01!").await.expect("an open pipe");
     assert_eq!(client.read_u8().await.expect("a byte"), b'!');
     let pong = read_available(&mut pipe);

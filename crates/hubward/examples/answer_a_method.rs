@@ -16,7 +16,8 @@ struct SetInterval {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Register the handler before the login: a hub that remembers this device may call immediately.
+    // Register the handler before the login: if this device was connected before, the hub may call its methods
+    // immediately after the login.
     let hub = Settings::from_env()?.options(|it| it.before_login(serve_methods)).connect().await?;
     println!("ready");
 

@@ -44,7 +44,8 @@ pub struct Diagnosis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiagnosisStage {
-    /// The client sent nothing, because a setting, a request or a feature is not possible. Displays `settings`.
+    /// The client sent nothing, because a setting or a request is not valid, or a feature is not supported. Displays
+    /// `settings`.
     Settings,
     /// A stage of the connection to DPS. Displays `dps-connect`, `dps-tls`, `dps-upgrade`, `dps-login`,
     /// `dps-subscribe`, `dps-register`, `dps-poll` or `dps-exchange`.

@@ -140,8 +140,8 @@ impl Settings {
         self
     }
 
-    /// Returns [`Settings::hub_transport`] if it is set. Otherwise, returns the transport to DPS, or MQTT if DPS uses
-    /// HTTPS. hubward does not support the hub's HTTPS API for devices yet.
+    /// Returns [`Settings::hub_transport`] if it is set. Otherwise, returns the transport to DPS. If the transport to
+    /// DPS is HTTPS, returns MQTT instead, because hubward does not support the hub's HTTPS API for devices yet.
     #[must_use]
     pub fn effective_hub_transport(&self) -> TransportKind {
         match (self.hub_transport, self.transport) {

@@ -3,8 +3,8 @@
 // The steps are the same as in provision.py, with the public API of Microsoft's unmodified npm packages.
 // INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws.
 //
-// If INTEROP_HUB_KEY or INTEROP_HUB_TOKEN is set, the program uses this key or token to log in to the hub. The hub
-// then refuses the device. The login to DPS does not change.
+// If INTEROP_HUB_KEY or INTEROP_HUB_TOKEN is set, the program uses this key or token to log in to the hub. The harness
+// sets a wrong key or an expired token, so the hub refuses the device. The login to DPS does not change.
 'use strict';
 
 const { randomUUID } = require('crypto');

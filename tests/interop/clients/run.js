@@ -1,7 +1,7 @@
 'use strict';
 
 // Runs a client program. The exit code is 1 if `main` fails, and 75 if the program reaches its time limit. After
-// `main`, the program must end by itself. The test fails if the SDK keeps the program running.
+// `main`, the program must end by itself. If the SDK keeps the program running, the test fails.
 module.exports = function run(main) {
   const limit = setTimeout(() => {
     console.error('the program reached its time limit');

@@ -55,7 +55,8 @@ async function individual(client) {
   const record = plain(await client.getDeviceRegistrationState(name));
   same(record.etag, registrationState.etag, 'the record');
 
-  // The update changes the keys. After that, a device can register with the new key only.
+  // The update sets a new primary key, and makes the old primary key the secondary key. After that, a device can
+  // register with the new primary key. DPS refuses the old secondary key.
   const keys = { primaryKey: randomBytes(32).toString('base64'), secondaryKey: mechanism.symmetricKey.primaryKey };
   const changed = { ...shown, attestation: { type: 'symmetricKey', symmetricKey: keys } };
   await fails(/InvalidEtagError/, client.createOrUpdateIndividualEnrollment, { ...changed, etag: '"stale"' });
@@ -70,7 +71,8 @@ async function individual(client) {
   plain(await client.createOrUpdateIndividualEnrollment(disabled));
   await refusedDevice(name, keys.primaryKey);
 
-  // The SDK accepts three arguments here: an enrollment with its ETag, an ID with an ETag, or only an ID.
+  // The SDK accepts three forms of this call. The argument is an enrollment with its ETag, an ID with an ETag, or only
+  // an ID.
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, updated);
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, name, 'stale');
   await called((done) => client.deleteIndividualEnrollment(name, done));
@@ -137,7 +139,7 @@ async function wrongCredentials(Client) {
   await surface.refused('Microsoft Entra tokens are not emulated: 401', /Unauthorized.*Entra/, entra);
 }
 
-// Returns the rows of all pages of a query. Each page has at most this number of rows.
+// Returns the rows of all pages of a query. Checks that each page has at most `pageSize` rows.
 async function all(query, pageSize = 1000) {
   const watched = surface.watch('Query', query);
   const found = [];

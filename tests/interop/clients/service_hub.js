@@ -119,7 +119,8 @@ async function twins(registry) {
   await registry.delete(deviceId);
 }
 
-// Queries by tag. The results are twins, page by page, or rows.
+// Queries twins by a tag. One query returns whole twins, page by page. Another query returns rows with selected
+// columns.
 async function queries(registry) {
   const ids = [0, 1, 2, 3, 4].map((it) => `${PREFIX}-query-${it}`);
   for (const [number, deviceId] of ids.entries()) {

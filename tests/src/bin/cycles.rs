@@ -1,5 +1,5 @@
-//! Connects and disconnects in a loop. Prints one line of JSON: the resident memory after each cycle, and the number of
-//! tasks and file descriptors. It counts tasks and file descriptors before and after the loop.
+//! Connects and disconnects in a loop. Prints one line of JSON: the resident memory after each measured cycle, and the
+//! numbers of tasks and file descriptors before and after the measured cycles.
 //!
 //! The suite (`soak::cycles`) runs this program in a process of its own. So the measurements contain only the resources
 //! of this program.
@@ -54,8 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Sends a message with `hub`. The hub closes the connection at the first publish. So `hub` reconnects and sends the
 /// message again.
 ///
-/// Then connects a second client and ends it. In one cycle, the second client is closed. In the next cycle, it is only
-/// dropped.
+/// Then connects a second client and ends it. In even cycles, the function closes the second client. In odd cycles, it
+/// only drops the client.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
     let other = short_lived.clone().connect().await?;

@@ -1,4 +1,5 @@
-//! Parses JSON bodies. Checks that encoding and parsing the result again gives the same value.
+//! Parses JSON bodies. If a parser accepts a body, the function encodes the value and parses it again. It checks that
+//! the second value is the same as the first.
 
 use std::fmt::Debug;
 
@@ -17,7 +18,8 @@ use serde_json::{Map, Value};
 /// The bodies of devices, DPS and the hub.
 pub(super) fn bodies(bytes: &[u8]) -> bool {
     let mut accepted = false;
-    // This parser never fails. If the body contains no error, the parser returns the default value.
+    // This parser never fails. It returns the default value if the body contains no error. So any other value counts as
+    // accepted.
     accepted |= ErrorBody::parse(bytes) != ErrorBody::default();
     if let Ok(body) = DeviceRegistration::parse(bytes) {
         accepted = true;

@@ -45,12 +45,13 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
     true
 }
 
-/// Checks that the decoder consumed all bytes of the packet and no byte after it. Also checks that the decoder calls
-/// every shorter part of the packet incomplete.
+/// Checks that the decoder consumed all bytes of the packet and no byte after it. Also checks that the decoder reports
+/// every shorter part of the packet as incomplete.
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");
-    // The client counts the bytes after the length. The emulator counts all bytes of the packet.
+    // The client applies its limit to the bytes after the length. The emulator applies its limit to the whole packet.
+    // Both limits imply this one.
     assert!(length <= MAX_LENGTH, "{length} bytes");
     for part in 0..taken {
         assert!(is_incomplete(&bytes[..part]), "{part} of {taken} bytes");

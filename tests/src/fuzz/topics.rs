@@ -1,5 +1,5 @@
-//! Parses topics, property bags, user names and paths. Checks that encoding and parsing the result again gives the same
-//! value.
+//! Parses topics, property bags, user names and paths. If a parser accepts a text, the function encodes the value and
+//! parses it again. It checks that the second value is the same as the first.
 
 use std::fmt::Debug;
 
@@ -57,8 +57,8 @@ pub(super) fn topics(bytes: &[u8]) -> bool {
     accepted
 }
 
-/// Checks that encoding and parsing a telemetry topic keeps its message. The encoded text may differ from the original,
-/// because the encoder writes system properties first.
+/// Encodes the message of a telemetry topic and parses it again. Checks that the message is the same. The encoded topic
+/// may differ from the original, because the encoder writes system properties first.
 fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
     let message = Message::from_wire("body".into(), &topic.bag);
     match TelemetryTopic::encode(&TelemetryTopic::prefix(identity), &message) {

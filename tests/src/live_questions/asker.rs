@@ -1,5 +1,5 @@
-//! The functions that a question uses to ask the cloud. They send requests and record the answers. They create devices,
-//! which the run deletes at the end. They also record observations for the comparison.
+//! The functions that a question uses to ask the cloud. They send requests, create devices, and record the answers.
+//! They also record the observations that the run compares. At the end, the run deletes the devices.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,8 @@ impl Asker {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the ID for a name. In other runs and other questions, this name gives other IDs.
+    /// Returns the ID of a resource with this name. The ID also contains the prefix of the run and the number of the
+    /// question. So two runs or two questions never use the same ID.
     pub(super) fn id(&self, name: &str) -> String {
         format!("{}-{:02}-{name}", self.cloud.prefix, self.notes().number)
     }
@@ -63,7 +64,7 @@ impl Asker {
         self.notes().observations.push((name.into(), Finding::Seen(what)));
     }
 
-    /// Records an observation that the run did not ask for, with the reason.
+    /// Records that the run skipped the request for this observation, and the reason.
     pub(super) fn not_asked(&self, name: impl Into<String>, reason: impl Into<String>) {
         self.notes().observations.push((name.into(), Finding::NotAsked(reason.into())));
     }

@@ -71,8 +71,9 @@ pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     let (at_other_hubs, resources): (Vec<_>, Vec<_>) =
         cloud.created.take().into_iter().partition(|it| matches!(it, Resource::AtOtherHub(..)));
     let not_deleted = delete_all(cloud, resources).await;
-    // Try again to delete the resources that were not deleted or did not exist. After an interruption, the service may
-    // still create a resource because of an earlier request. Such a resource exists only now.
+    // Try again to delete the resources that the service did not delete, even those that did not exist. If the run was
+    // interrupted, the service may have processed an earlier request only after the first attempt. The resource of this
+    // request exists only now.
     let again = not_deleted.into_iter().map(|it| it.0).collect();
     let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
     let failed = not_deleted.map(|(resource, reply)| format!("{resource}: {}", reply.summary()));

@@ -22,7 +22,8 @@ pub(super) const HUB_VERSION: &str = "api-version=2021-04-12";
 /// The API version of requests to the service API of DPS.
 pub(super) const DPS_VERSION: &str = "api-version=2021-10-01";
 
-/// The built-in policies except `iothubowner`. Each has the name of the variable with its connection string.
+/// The built-in policies except `iothubowner`. After each policy comes the name of the environment variable that
+/// contains the connection string of this policy.
 pub(super) const POLICIES: [(&str, &str); 4] = [
     ("service", "IOTHUB_CONNECTION_STRING_SERVICE"),
     ("device", "IOTHUB_CONNECTION_STRING_DEVICE"),
@@ -30,7 +31,8 @@ pub(super) const POLICIES: [(&str, &str); 4] = [
     ("registryReadWrite", "IOTHUB_CONNECTION_STRING_REGISTRYREADWRITE"),
 ];
 
-/// Maximum number of concurrent TLS handshakes. A service drops a handshake that takes too long.
+/// Maximum number of concurrent TLS handshakes. A higher number would make each handshake slower, and a service drops a
+/// handshake that takes too long.
 const DIALS: usize = 16;
 
 /// Longest wait for an answer.

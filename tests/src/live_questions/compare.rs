@@ -2,7 +2,7 @@
 
 use super::record::{Answer, Finding};
 
-/// The text for an observation that only one of the two clouds has.
+/// The text that replaces a missing observation, if only one of the two clouds has the observation.
 const ABSENT: &str = "(not observed)";
 
 /// One observation that differs.
@@ -14,8 +14,8 @@ pub(super) struct Difference {
     pub(super) emulator: String,
 }
 
-/// Returns the differences, in the order of questions and observations. If one of the two runs did not ask for an
-/// observation, the function ignores the observation.
+/// Returns the differences, in the order of questions and observations. If one of the two runs skipped the request for
+/// an observation, the function ignores the observation.
 pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {
     let mut found = Vec::new();
     for answer in live {
@@ -35,7 +35,8 @@ pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Differenc
     found
 }
 
-/// Returns the text of an observation. Returns `None` if the run did not ask for the observation.
+/// Returns the text of an observation. Returns `None` if the run skipped the request for the observation, or if the
+/// question stopped before it.
 fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     match answer.finding(name) {
         Some(Finding::Seen(text)) => Some(text),
@@ -45,7 +46,7 @@ fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns `true` for an observation `NAME: DETAIL` if the run did not ask for the observation `NAME`.
+/// Returns `true` for an observation `NAME: DETAIL` if the run skipped the request for the observation `NAME`.
 fn follows_unasked(answer: &Answer, name: &str) -> bool {
     answer.observations.iter().any(|(other, finding)| {
         let is_detail = name.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with(": "));

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::compare::{self, Difference};
 use super::record::{Answer, Finding};
 
-/// Creates the folder. The run does this before the first question. If the folder cannot be created, no answers exist
-/// yet that could be lost.
+/// Creates the folder. The run calls this function before the first question. So if the folder cannot be created, the
+/// run stops before there are answers that it could lose.
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
@@ -55,7 +55,7 @@ fn summary(live: &[Answer], emulated: &[Answer], differences: &[Difference]) -> 
     text
 }
 
-/// Returns the observations that the run did not ask for. Each has one line with the reason.
+/// Returns the observations whose requests the run skipped. Each observation has one line, which contains the reason.
 pub(super) fn not_asked(answers: &[Answer]) -> Vec<String> {
     let mut lines = Vec::new();
     for answer in answers {

@@ -13,7 +13,7 @@ use super::output::print_line;
 use super::questions::Question;
 use super::record::Answer;
 
-/// Maximum number of questions that run at the same time, without the exclusive question.
+/// Maximum number of questions that run at the same time. One exclusive question may run in addition.
 const CONCURRENT_MAX: usize = 4;
 
 /// Maximum time of a question. Every question takes far less, unless it hangs.

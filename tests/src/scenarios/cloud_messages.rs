@@ -1,5 +1,5 @@
-//! Messages from the cloud. Without a receiver, the client gets no messages. The hub keeps each message until the
-//! application completes it.
+//! Messages from the cloud. The client subscribes to them only when the application has a receiver. The hub keeps each
+//! message until the application completes it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,8 +46,8 @@ async fn wait_for_hub(hub: &HubClient) -> Outcome {
     context("telemetry", hub.send(Message::new("settled")).await)
 }
 
-/// Without a receiver, the client gets no messages. With a receiver, the client gets the messages in order. When the
-/// application has completed all messages, the device's queue is empty.
+/// Without a receiver, the client does not subscribe, so it gets no messages. With a receiver, the client gets the
+/// messages in order. When the application has completed all messages, the device's queue is empty.
 pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     send(&cloud, &["1", "2"])?;
@@ -67,8 +67,8 @@ pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind
     ensure(hub.counts() == Default::default(), || format!("{:?}", hub.counts()))
 }
 
-/// A hub that kept the session delivers messages at once, even if the application has no receiver. The client keeps
-/// these messages. It acknowledges a message only after the application has completed it.
+/// If the hub has kept a session with a subscription, it delivers messages at once, even if the application has no
+/// receiver. The client keeps these messages. It acknowledges a message only after the application has completed it.
 pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let hub = device.connect().await?;
@@ -263,8 +263,8 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
         cloud.emulator.invoke_method(HUB, "dev-1", invocation)
     };
     for _ in 0..4 {
-        // The client accepts two of the four calls, and the application does not answer them. The client refuses the
-        // other two calls.
+        // The client accepts the first two calls, and the application does not answer them. The client allows only two
+        // running calls, so it refuses the other two.
         drop(call().await);
     }
     let mut receipts = Vec::new();
@@ -277,16 +277,16 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
     ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())?;
 
-    // The hub still has every message. At any time, at most 16 of the messages that it sent are not acknowledged. The
-    // client counts the messages that do not fit into its queue.
+    // The hub still has every message. It sends 16 messages, and sends more only after an acknowledgement. Five
+    // messages fit into the client's queue. The client drops and counts the other 11.
     let delivered = || queued(&cloud).iter().filter(|it| it.0 > 0).count();
     cloud.emulator.wait_until(|_| (delivered() == 16).then_some(())).await;
     wait_for_hub(&hub).await?;
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The application reads this receiver for the first time. The last state must be the newest one. (If too many
-    // changes arrive before the first answer about the twin, the client reads the twin again.)
+    // The application reads this receiver only now. The last state that it gets must be the newest one. This also holds
+    // if the client had to drop changes because its first read of the twin had not ended. It then reads the twin again.
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

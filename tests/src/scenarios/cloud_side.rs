@@ -37,7 +37,8 @@ pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind
     ensure(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
 }
 
-/// The device gets the device ID of its enrollment, and sends telemetry with it.
+/// An enrollment may contain a device ID that differs from the registration ID. DPS then gives the device this device
+/// ID, and the device sends telemetry with it.
 pub(super) async fn device_id_may_differ_from_registration_id(cloud: Cloud, kind: TransportKind) -> Outcome {
     let enrolled = context("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
     let hub = context("connecting", settings(&enrolled.vars()).transport(kind).connect().await)?;

@@ -57,8 +57,8 @@ pub(super) async fn desired_changes_are_delivered(cloud: Cloud, kind: TransportK
     ensure(desired.latest() == Some(state), || format!("{:?}", desired.latest()))
 }
 
-/// Some changes happen while the client is disconnected. After the client reconnects, it delivers these changes. The
-/// application does not request this.
+/// Some changes happen while the client is disconnected. After the client has reconnected, it delivers the new state,
+/// which contains all of these changes. The application does not have to ask for it.
 pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut desired = context("following", hub.desired())?;

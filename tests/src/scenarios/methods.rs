@@ -243,15 +243,15 @@ pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, ki
     ensure(new.payload == Some(json!("new")), || format!("{new:?}"))?;
     let old = old.await;
     ensure(old.is_err(), || format!("the client answered the call of the old connection: {old:?}"))?;
-    // The handler of the old call may still be running, because the two handlers run at the same time.
+    // The handler of the old call may end later than the handler of the new call, because they run at the same time.
+    // Wait until it has ended.
     while hub.counts().methods_unanswered == 0 {
         tokio::task::yield_now().await;
     }
     ensure(hub.counts().methods_unanswered == 1, || format!("{:?}", hub.counts()))
 }
 
-/// If a call arrives twice, other calls still work. Other calls also work if the caller of an earlier call no longer
-/// waits.
+/// If a call arrives twice or late, or if a call arrives that no caller has made, the calls still work.
 pub(super) async fn unexpected_calls_are_harmless(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     echo(&hub, "echo")?;

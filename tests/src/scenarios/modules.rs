@@ -83,8 +83,8 @@ pub(super) async fn a_module_has_its_own_twin_and_methods(cloud: Cloud, kind: Tr
     Ok(())
 }
 
-/// The hub learns the identity and the model ID of a device and of a module. (`tests/wire` checks the name of the
-/// program.)
+/// The hub learns the identity and the model ID of a device and of a module. The client also sends the name of the
+/// program in its login. `tests/wire` checks this name.
 pub(super) async fn the_hub_receives_identity_and_model(cloud: Cloud, kind: TransportKind) -> Outcome {
     const MODEL: &str = "dtmi:com:example:Thermostat;1";
     for known in [cloud.hub_device("dev-1", kind), cloud.module("dev-1", "mod-1", kind)] {

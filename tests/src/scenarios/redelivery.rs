@@ -34,7 +34,8 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
     context("completing the second delivery", again.complete().await)?;
     wait_for_queue_length(&cloud, 1).await;
-    // The connection that delivered this message is still open. So the application can still complete the message.
+    // The lock of this message has ended, but the connection that delivered the message is still open. So the
+    // application can still complete the message.
     context("completing the held message", held.complete().await)?;
     wait_for_queue_length(&cloud, 0).await;
     ensure(messages.try_next().is_none(), || "the client delivered a message twice".into())?;

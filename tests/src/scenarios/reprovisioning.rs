@@ -38,7 +38,8 @@ pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportK
     ensure(arrived == 1, || format!("{arrived} messages at the new hub"))
 }
 
-/// The policy resets the twin. At the new hub the device has the initial twin of its enrollment.
+/// With a reprovisioning policy that does not migrate the device's data, a device that moves to another hub does not
+/// keep its twin. At the new hub it has the initial twin of its enrollment.
 pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false };
     let (cloud, settings, old) = moving(cloud, kind, policy).await?;

@@ -136,7 +136,7 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
 /// A raw connection sends invalid reports, which the client would refuse. The emulator answers with status 400, or with
 /// 403 if a report is too large. The service does the same. The twin does not change.
 ///
-/// If a message is not a valid request, the emulator closes the connection.
+/// At the end, the raw connection sends a request without a request ID. The emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let mut raw = device.raw(true).await?;

@@ -3,7 +3,8 @@
 //!
 //! If two modules import each other, a reader must understand both at the same time.
 //!
-//! The check ignores an import if one of the two modules contains the other. A module may connect its child modules.
+//! The check ignores an import if one of the two modules contains the other, because a module may import its child
+//! modules to connect them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

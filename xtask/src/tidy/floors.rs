@@ -3,8 +3,8 @@
 //!
 //! A floor is a layer of the emulator. A floor imports only from the floors below it.
 //!
-//! The floors `services` and `state` do not use the network. For this reason, a new door does not require changes in
-//! these floors. A door is the front end for a protocol.
+//! A door is the front end for a protocol. The floors `services` and `state` do not use the network, so a new door does
+//! not require changes in these floors.
 
 use super::File;
 use super::imports::{imports, module_of};
@@ -78,8 +78,8 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
         }
     }
     for import in imports(&files) {
-        // Skip the root module: it re-exports the public items. Every other module must import an item from the
-        // module that owns the item.
+        // Skip the imports of the root module: it is on no floor, and it re-exports the public items. If another module
+        // imports an item through such a re-export, `target` is the path of the item in the module that owns it.
         let Some(from) = floor(&import.module) else { continue };
         let allowed = floor(&import.target).is_some_and(|it| it.name == from.name || from.below.contains(&it.name));
         if !allowed {

@@ -1,6 +1,7 @@
 //! Finds text that tracked files must not contain: paths and settings of one machine, and leftovers.
 //!
-//! This file must not contain the patterns itself. For this reason, the code joins each pattern from two parts.
+//! The check also reads this file, so this file must not contain the patterns. For this reason, the code joins each
+//! pattern from two parts.
 
 use super::File;
 

@@ -52,7 +52,7 @@ pub(crate) struct Prepared {
     telemetry: Telemetry,
 }
 
-/// Reads the files and variables that the arguments name. If the key comes from a terminal, reads the key from there.
+/// Reads the files and variables that the arguments name. Also reads the key if the user types it at a terminal.
 ///
 /// Reading blocks the thread, so call this before the program handles Ctrl-C. Until then, Ctrl-C ends the process
 /// immediately.

@@ -75,7 +75,8 @@ fn answers(admin: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The file belongs to the program. If a symbolic link has its name, the program replaces the link.
+    /// If `ready.json` is a symbolic link, the program replaces the link, and does not write to the file behind the
+    /// link.
     #[test]
     fn a_symbolic_link_is_replaced_and_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -45,7 +45,7 @@ impl Answer {
         Ok(Self { body, text, table })
     }
 
-    /// Creates an answer with these rows. The rows are a part of the body.
+    /// Creates an answer whose body contains more than the rows. `table`, `tsv` and the text show only the rows.
     #[cfg(feature = "emulator")]
     pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
         let table = Table::of(rows, columns);
@@ -113,7 +113,7 @@ impl Output {
     }
 }
 
-/// Returns a JSON array of the records. Each record has the text that the service sent, and the order is the same.
+/// Returns a JSON array of the records. Changes neither the text of a record nor the order of the records.
 pub(crate) fn list(records: &[Box<RawValue>]) -> String {
     let records: Vec<&str> = records.iter().map(|it| it.get()).collect();
     format!("[{}]", records.join(","))

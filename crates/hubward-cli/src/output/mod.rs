@@ -35,7 +35,8 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How long a command waits at its end for a reader that does not read. A command waits for this time at most twice.
+/// How long a command waits at its end for a reader that does not read. A command waits for this time at most twice:
+/// once for the reader of stdout, and once for the reader of stderr.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The format of the output.
@@ -62,7 +63,7 @@ impl Format {
 /// One event to print.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// A server is ready. The command prints its text itself.
+    /// A server is ready. This event has no text: in text mode, the command prints lines of its own.
     #[cfg(feature = "emulator")]
     Ready(&'a serde_json::Value),
     /// The settings of a device, for people to paste and programs to read.
@@ -86,7 +87,8 @@ pub(crate) enum Event<'a> {
     Registry { device_id: &'a str, hub: &'a str, status: &'a str },
     /// The result of a command that computes one value, such as a token or a key.
     Value { name: &'static str, value: &'a str },
-    /// The result of a command as a JSON object. The command prints its text itself.
+    /// The result of a command as a JSON object. This event has no text: in text mode, the command prints lines of its
+    /// own.
     #[cfg(feature = "emulator")]
     Facts(&'a serde_json::Value),
     /// An event of a device.
@@ -285,8 +287,9 @@ impl Output {
         }
     }
 
-    /// Waits until the command has ended or a signal has arrived. Then waits until the reader of `writer` stops
-    /// reading, and gives up the queued text.
+    /// Waits until the command has ended or a signal has arrived. From then on, waits as long as the reader of `writer`
+    /// reads. If the reader reads nothing for [`STALL_TIMEOUT`], marks the writer as failed, so the queued text is
+    /// lost.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {

@@ -17,8 +17,8 @@ pub(crate) const QUEUE_MAX: usize = 256 << 10;
 /// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; a pipe accepts this number at once. A reader that reads fewer bytes within a period
-/// counts as stalled.
+/// Number of bytes in one write; a pipe accepts this number in one piece. The queue gets shorter only after a complete
+/// write. A reader that reads fewer bytes within a period therefore counts as stalled.
 const PART: usize = 4 << 10;
 
 /// A handle of the thread. Clones are cheap. The thread ends with the process.
@@ -289,7 +289,8 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Returns stdout without the buffer of the standard library. That buffer would accept text after a failed write.
+/// Returns stdout without the buffer of the standard library. With this buffer, a write could succeed although the text
+/// never reaches the reader.
 pub(crate) fn stdout() -> Box<dyn Write + Send> {
     #[cfg(unix)]
     {
@@ -298,7 +299,8 @@ pub(crate) fn stdout() -> Box<dyn Write + Send> {
             return Box::new(std::fs::File::from(descriptor));
         }
     }
-    // The console of Windows needs UTF-16, and the standard library converts the text.
+    // On Windows, use stdout of the standard library: the console needs UTF-16, and the standard library converts the
+    // text.
     Box::new(io::stdout())
 }
 

@@ -147,7 +147,8 @@ impl Provisioner {
             flow = flow.resume(operation);
         }
         let result = self.drive(&mut flow, deadline).await;
-        // The orderly close is optional. It takes at most `CLOSE_LIMIT`, and ends at the deadline at the latest.
+        // The result of the registration does not depend on this orderly close. The close takes at most `CLOSE_LIMIT`,
+        // and ends at the deadline at the latest.
         let close_until = Instant::now() + CLOSE_LIMIT;
         let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result
@@ -188,8 +189,8 @@ impl Provisioner {
 
     /// Makes one request within its time limit.
     ///
-    /// The outer error ends the registration. The inner error goes to the registration flow, which decides whether to
-    /// retry.
+    /// The outer `Result` is an error if the registration must end. The inner `Result` goes to the registration flow,
+    /// which decides after an error whether to retry.
     async fn attempt(
         &mut self,
         operation: Option<&OperationId>,

@@ -148,7 +148,8 @@ pub(crate) struct ConnectionEntry {
 #[derive(Debug)]
 enum State {
     Pending(u64),
-    /// The connection holds a slot. The sender can evict the connection after it has become pending again.
+    /// The connection holds a slot. When the connection becomes pending again, this sender moves to the list of pending
+    /// connections. The list uses the sender to evict the connection.
     Serving(Option<oneshot::Sender<()>>),
 }
 
@@ -224,7 +225,7 @@ impl RequestSlot {
         Self { entry: Arc::clone(entry), slot: Arc::default() }
     }
 
-    /// Calls [`ConnectionEntry::acquire_slot`] unless the request has a slot already.
+    /// If the request has no slot yet, calls [`ConnectionEntry::acquire_slot`].
     pub(crate) async fn acquire(&self) {
         // `None`: the connection has been evicted.
         let _ = self.slot.get_or_try_init(|| async { self.entry.acquire_slot().await.ok_or(()) }).await;

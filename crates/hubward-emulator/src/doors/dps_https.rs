@@ -44,7 +44,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
     let caller = caller(&asked, uri.query(), &head.headers);
-    // A refused request holds no slot, and the emulator does not keep its body in memory.
+    // If DPS refuses the request, discard its body instead of keeping it in memory. Such a request also gets no slot.
     let denial = registrar.denial(&caller);
     let body = match &denial {
         None => request::read(body, DPS_MESSAGE_MAX).await?,
@@ -109,8 +109,8 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     let mut reply = to_http(&cloud.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // In a documented transcript, `Location` is the URL of the registration request instead of the URL of the
-        // operation's status.
+        // Set `Location` to the URL of the registration request, as a documented transcript shows. It is not the URL of
+        // the operation's status.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
         reply.headers_mut().insert(LOCATION, value(&location));

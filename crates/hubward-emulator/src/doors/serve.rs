@@ -72,8 +72,8 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // In most cases, the client does not trust the emulator's CA. This event is the only report of a failed
-                // handshake.
+                // Record the error in the journal, so that the user finds the reason. In most cases, the client does
+                // not trust the emulator's CA.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");

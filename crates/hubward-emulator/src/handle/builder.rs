@@ -219,8 +219,8 @@ impl Builder {
     /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
     /// 10,000. If this number is reached, a further connection waits until a served connection ends or becomes idle.
     ///
-    /// A connection counts only after it has sent a complete request and has authenticated. The maximum number of all
-    /// other connections is the same, but at most 2,048.
+    /// A connection counts only after it has sent a complete request and has authenticated. For all other connections,
+    /// the maximum is the same number, but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -257,8 +257,8 @@ impl Builder {
     /// allows 1 to 100.
     ///
     /// With a limit, the hub counts a delivery if its lock ends without an acknowledgement. When the count reaches the
-    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`). A delivery does not count if the connection
-    /// ends before the lock.
+    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`). If the connection ends before the lock ends,
+    /// the hub does not count the delivery.
     ///
     /// The service's documentation described this behaviour until 2026. In the newer documentation, only an explicit
     /// abandon counts, and MQTT has no abandon.

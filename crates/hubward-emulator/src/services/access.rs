@@ -26,8 +26,8 @@ impl Access {
     /// `dps_hosts` contains the names of DPS. Its first item is the global name. `names` contains further names of the
     /// emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // Do not use the global name here, because it belongs to Azure. If a connection string contained the global
-        // name, a service client would send its requests to Azure.
+        // Choose the name of DPS for connection strings. Do not choose the global name, because it belongs to Azure: a
+        // service client would send its requests to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -66,7 +66,8 @@ impl Access {
 
     /// Returns the hub that the header `Host` names.
     ///
-    /// If the emulator has only one hub, this function also returns that hub for the further names of the emulator.
+    /// If `Host` contains a further name of the emulator, such as `localhost`, and the emulator has only one hub, this
+    /// function returns that hub.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();

@@ -8,14 +8,14 @@ use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Assigned, Queue, State};
 
-/// Returns the scripted fault for an event without a device or with an unknown device. Counts the fault.
+/// Returns the scripted fault for an event without a device or with an unknown device, and counts the fault as used.
 ///
-/// If there is a fault, the store reports a change. A test that waits for the fault then continues.
+/// If there is a fault, the store reports a change, so that a test that waits for the fault continues.
 pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
     record(cloud, point, None, cloud.faults.take(point, None, true)?)
 }
 
-/// Returns the scripted fault for an event of `device`, and counts the fault.
+/// Returns the scripted fault for an event of `device`, and counts the fault as used.
 ///
 /// `known` says whether the device has authenticated. If `known` is `false`, faults that change the device itself do
 /// not happen.

@@ -1,8 +1,8 @@
 //! DPS and the hubs, without protocols. DPS: authentication, allocation and registrations. Hubs: logins, telemetry,
 //! twins, methods and messages. Also contains the operations of the service APIs.
 //!
-//! This floor (a layer of the emulator) uses no sockets and no packets. A door (the front end for a protocol)
-//! translates bytes into calls of this floor.
+//! This module is one of the floors (layers) of the emulator. It uses no sockets and no packets. A door (the front end
+//! for a protocol) translates bytes into calls of this module.
 
 pub(crate) mod access;
 pub(crate) mod api;

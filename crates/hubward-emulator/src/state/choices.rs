@@ -30,7 +30,8 @@ impl Choices {
     }
 }
 
-/// Returns a random generator for the order of one list or message. `thing` is the number of this list or message.
+/// Returns a random generator for the order of one list or message. `thing` is a number that identifies this list or
+/// message.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
     // Multiply to spread the numbers, because similar seeds give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))

@@ -43,7 +43,7 @@ pub(crate) fn sweep(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A temporary file. Dropping it removes the file, unless the file has been renamed.
+/// A temporary file. Dropping this value removes the file if the file has not been renamed.
 struct Temporary {
     path: PathBuf,
 }
@@ -68,7 +68,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Removing fails if the file has been renamed or was never created.
+        // Ignore the error: the removal fails if the file has been renamed or was never created.
         let _ = fs::remove_file(&self.path);
     }
 }

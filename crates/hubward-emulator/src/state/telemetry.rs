@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
-/// Maximum memory of a log, in bytes. A thousand connected devices need about the same amount of memory.
+/// Maximum memory of a log, in bytes. This is about the memory that a thousand connected devices need.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One message as a hub received it.

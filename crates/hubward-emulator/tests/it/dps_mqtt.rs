@@ -150,8 +150,8 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// Before authentication, a packet may be as large as the largest CONNECT. After authentication, a packet may be as
-/// large as the largest registration.
+/// If the client connected with a wrong key, a packet may be as large as the largest CONNECT. If the client connected
+/// with the correct key, a packet may be as large as the largest registration.
 #[tokio::test]
 async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");

@@ -107,8 +107,8 @@ async fn a_section_that_is_too_large_is_forbidden() {
     assert_eq!(reply.header("iothub-errorcode"), Some("DeviceModelMaxPropertiesExceeded"));
 }
 
-/// Azure/iot-central-firmware 107 shows the code. In Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631, a
-/// hub refuses names with `#`.
+/// Azure/iot-central-firmware 107 shows the error code 400004. In Azure/azure-iot-sdk-java 243 and
+/// CGI-FR/IoT-Hub-Portal 631, a hub refuses names with `#`.
 #[tokio::test]
 async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     let (emulator, key) = emulator().await;

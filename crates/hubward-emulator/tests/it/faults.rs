@@ -216,8 +216,8 @@ async fn faults_happen_at_websocket_handshakes() {
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));
 }
 
-/// Over MQTT, the Retry-After is in the topic of the response. A topic with this long Retry-After does not fit into a
-/// packet.
+/// Over MQTT, the Retry-After is a part of the topic of the response. This Retry-After is longer than the longest topic
+/// of a packet, so the emulator cannot send the response.
 #[tokio::test]
 async fn a_response_that_does_not_fit_into_a_packet_is_not_sent() {
     let emulator = Emulator::start().await.expect("started");

@@ -148,8 +148,9 @@ async fn faults_of_method_calls() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
-        // With `Stray`, the first response answers the stray call, and the caller gets the second response. With
-        // `Duplicate` and `Delay`, the caller gets the first response.
+        // With `Stray`, the device receives an invented call and then the real call. The response to the invented call
+        // has no effect, so the caller gets the second response. With `Duplicate` and `Delay`, the caller gets the
+        // first response.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }

@@ -279,8 +279,8 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     assert_eq!(registered().await.as_deref(), Some("localhost"), "the enrollment counts again");
 }
 
-/// A client can claim any device id. Without authentication, the fault must not change the device, and must remain
-/// scripted.
+/// A client can claim any device id. If an unauthenticated client causes the event, the fault must not happen: the
+/// device must not change, and the fault must wait for a later event.
 #[tokio::test]
 async fn an_unauthenticated_client_cannot_trigger_faults_that_change_a_device() {
     let emulator = Emulator::start().await.expect("started");

@@ -377,7 +377,7 @@ async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    // If the connection ends before the lock of the message, this delivery does not count.
+    // A delivery does not count if the connection ends before the lock of the message ends.
     for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;

@@ -1,5 +1,5 @@
-//! The service API of a hub over HTTPS: twins, methods and messages. Other tests check that some changes of an identity
-//! end its connection.
+//! The service API of a hub over HTTPS: twins, methods and messages. Some tests also check that a connection ends when
+//! an operator disables or deletes the device.
 
 use hubward_emulator::{Ack, CloudToDevice, ConnectionState, Emulator};
 use serde_json::{Value, json};

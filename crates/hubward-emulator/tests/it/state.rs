@@ -440,7 +440,7 @@ async fn telemetry_of_earlier_devices_is_not_logged_after_a_reset() {
     };
     send(&mut stream, &connect(&login)).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
-    // The reset happens while the emulator handles the first message. The second message waits.
+    // The fault delays the first message. The reset happens during this delay, while the second message waits.
     emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
     let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
     both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));

@@ -26,8 +26,8 @@ impl HubClient {
     ///
     /// The client does not acknowledge a message that exceeds a limit. It [counts](HubCounts::messages_over_limit) this
     /// message, and the hub delivers it again, like [a dropped message](CloudMessage). This message holds back
-    /// [later acknowledgements](CloudMessage#in-which-order-to-complete) until the program has completed it. A receiver
-    /// that does not read delays only its own messages.
+    /// [later acknowledgements](CloudMessage#in-which-order-to-complete) until the hub has delivered it again and the
+    /// program has completed it. A receiver that does not read delays only its own messages.
     ///
     /// In a persistent session, messages may arrive before the program has made a receiver. These messages wait for the
     /// first receiver.
@@ -146,7 +146,7 @@ impl Drop for CloudMessages {
 ///
 /// Over MQTT, the client discards a second copy of a message that the program still holds.
 ///
-/// A hub delivers a message at most 10 times, unless the hub is configured differently.
+/// By default, a hub delivers a message at most 10 times.
 ///
 /// # In which order to complete
 /// Over MQTT, a client must send acknowledgements in the order in which the messages came. The program may complete
@@ -244,7 +244,7 @@ impl CloudMessage {
         let incoming = &self.source.incoming;
         let result = incoming.inbox().settle(self.connection, lock, disposition, &incoming.counters)?;
         incoming.wake_task();
-        // The task answers every settlement before it ends. Without an answer, the runtime has shut down.
+        // The task answers every settlement before it ends. If there is no answer, the runtime has aborted the task.
         Ok(result.await.unwrap_or(Err(SettleFailure::Closed(CloseReason::Aborted)))?)
     }
 

@@ -32,7 +32,7 @@ impl HubClient {
     /// As JSON, it keeps at most 128 KiB. If a change exceeds a limit, the client reads the twin once, to check whether
     /// the hub really has that much.
     ///
-    /// The hub violates the protocol in two cases: the twin also exceeds a limit, or a later change on the same
+    /// If the twin also exceeds a limit, the hub violates the protocol. The same applies if a later change on the same
     /// connection exceeds a limit. In both cases, the client ends the connection and connects again with growing waits.
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
     /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Until the client is connected again,

@@ -30,20 +30,21 @@ impl HubClient {
     /// # }
     /// ```
     ///
-    /// Each call runs in its own task. Calls run concurrently and in no particular order. The caller always gets one
-    /// response, unless the connection ends first:
+    /// Each call runs in its own task. Calls run concurrently and in no particular order. If the connection does not
+    /// end first, the caller gets exactly one response:
     ///
     /// | status | when |
     /// |---|---|
-    /// | the handler's | it returned a response, or a [`MethodError`] with a status |
+    /// | the handler's | the handler returned a response, or a [`MethodError`] with a status |
     /// | 400 | the payload is not JSON, or the name cannot be read; the handler is not called |
     /// | 404 | no handler serves this name |
-    /// | 500 | the handler failed or panicked, or its response is not JSON or over 128 KB |
+    /// | 500 | the handler returned another error or panicked, or its response is not JSON or over 128 KB |
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
     /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// In each case without a response of the handler, the caller gets a body `{"error": "…"}` with the reason. The
-    /// text of an error goes only to the log, unless the error was [made for the caller](MethodError::new).
+    /// If the handler returned no response, the caller gets a body `{"error": "…"}`. The body contains the text of an
+    /// error only if the error was [made for the caller](MethodError::new). The text of any other error goes only to
+    /// the log.
     ///
     /// The client answers a call only over the connection that delivered it. On another connection, the hub does not
     /// know the call. The client counts the calls that it could not answer

@@ -122,8 +122,8 @@ impl HubClient {
         self.enqueue(message).await?.await
     }
 
-    /// Resolves the receipt if the client has ended. A message may enter the channel at the moment when the task ends.
-    /// The task then never takes this message.
+    /// Resolves the receipt if the client has ended. Otherwise the receipt might never resolve: a message may enter the
+    /// channel at the moment when the task ends, and the task then never takes this message.
     fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
             receipt.resolve_after_end(self.shared.reason());

@@ -93,7 +93,8 @@ impl HubClient {
         let (request, outcome) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
         slot.send(Command::Twin(Box::new(request)));
-        // A request may enter the channel at the moment when the task ends. The task then never takes this request.
+        // A request may enter the channel at the moment when the task ends. The task then never takes this request, and
+        // without this check the caller would wait forever.
         if self.shared.is_closed.load(Ordering::SeqCst) && outcome.is_empty() {
             return Err(closed());
         }
@@ -144,8 +145,9 @@ pub enum TwinError {
     /// The hub refused the request. The refusal contains the status and, if the hub sent them, code, message and
     /// tracking id.
     ///
-    /// The client also returns this error if the deadline passes and the hub certainly does not have the request, in
-    /// two cases: the hub was busy (429, 5xx), or it refused the subscription to twin responses.
+    /// The client also returns this error if the deadline passes after a refusal and the hub certainly does not have
+    /// the request. Such a refusal means that the hub was busy (429, 5xx), or that it refused the subscription to twin
+    /// responses.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.

@@ -41,7 +41,7 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // The client connects no earlier than the service requests, unless Retry-After exceeds an hour. The added
+            // The client waits at least as long as the service requests, but at most an hour for this reason. The added
             // time is random, so that devices do not connect at the same moment.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,

@@ -65,7 +65,8 @@ impl<T> Core<T> {
         let written = self.flights.drain().into_iter().map(|it| (it, SendOutcome::Unknown(failure())));
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
-        // After the last handle is dropped, no caller limits the time of the orderly disconnect.
+        // Only a caller of `close` sets a time limit for the orderly disconnect. If the client ends for another reason,
+        // such as the drop of the last handle, the constant limits the time.
         let limit = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + DISCONNECT_LIMIT,

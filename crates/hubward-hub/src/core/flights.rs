@@ -164,7 +164,8 @@ impl<T> Flights<T> {
                 gone(message);
             }
             if flight.sent_at.is_none() {
-                // The message was not sent on this connection, so its tag is free. `next_again` skips the empty slot.
+                // This connection has not sent the message, so no acknowledgement can arrive for its tag. Free the tag.
+                // `next_again` skips the empty slot.
                 *place = None;
                 self.taken -= 1;
                 self.free.push_back(at);

@@ -36,14 +36,15 @@ use self::takeovers::Takeovers;
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// Time limit for the orderly disconnect. After a stop signal, a program must end within a second, even if the hub
-/// stops reading.
+/// Time limit for the orderly disconnect. The limit is short, because a program must end within a second after a stop
+/// signal, even if the hub stops reading.
 const DISCONNECT_LIMIT: Duration = Duration::from_millis(750);
 
 /// Upper limit of the acknowledgement timeout, which doubles after each overdue acknowledgement.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Minimum time between two checks of message deadlines. A check costs more if the queue is longer.
+/// Minimum time between two checks of message deadlines. Each check goes through the whole queue, so frequent checks of
+/// a long queue would be slow.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
 /// Properties that do not change while a client lives.
@@ -96,7 +97,8 @@ pub(crate) struct Core<T> {
     state_changed: bool,
 }
 
-/// Says whether a renewal, and whether a close, must wait for unfinished work in other parts of the client.
+/// Other parts of the client may have unfinished work. If `renewal` is true, a renewal must wait for this work. If
+/// `close` is true, a close must wait for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     renewal: bool,
@@ -138,7 +140,8 @@ impl<T> Core<T> {
 
     // Commands of the program.
 
-    /// Queues a message. If the end of the client is final, resolves the message as not sent instead.
+    /// Queues a message. If the client has ended or is already disconnecting for the last time, resolves the message as
+    /// not sent instead.
     pub(crate) fn enqueue(&mut self, message: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
@@ -151,8 +154,8 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { message, deadline });
     }
 
-    /// Sets what must wait for unfinished work in other parts of the client: a planned reconnect if `renewal` is true,
-    /// an orderly close if `close` is true. The time limits of the reconnect and of the close still apply.
+    /// Tells the core whether other parts of the client have unfinished work. If `renewal` is true, a planned reconnect
+    /// waits for this work. If `close` is true, an orderly close waits for it. Both waits still have their time limits.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
@@ -236,11 +239,11 @@ impl<T> Core<T> {
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
-            // The hub would refuse the old token, and the client would report a wrong key. So the core starts another
-            // attempt.
+            // The hub would refuse the old token, and the client would report this refusal as a wrong key. So the core
+            // starts another attempt, with a new token.
             //
-            // The new attempt keeps the time limit of the current one. Otherwise, a token that always expires before
-            // the login would make the client retry for ever without a wait.
+            // The new attempt keeps the time limit of the current one. With a new limit each time, a token that always
+            // expires before the login would make the client retry for ever without a wait.
             Phase::Opening { until } | Phase::Login { until, .. } => {
                 let until = *until;
                 self.open(now);
@@ -315,9 +318,10 @@ impl<T> Core<T> {
 
     /// Returns `true` if messages and new requests may go to the hub; otherwise only replies may.
     ///
-    /// A renewal may wait for a running method, and this method may wait for a message that it sends. So while other
-    /// parts have unfinished work, messages and requests may still go to the hub. In the last eighth of the renewal's
-    /// time limit, they may not: this time is for the responses.
+    /// While a renewal waits for unfinished work in other parts, messages and requests may still go to the hub. For
+    /// example, the renewal may wait for a running method, and the method may wait for a message that it sends. In the
+    /// last eighth of the renewal's time limit, only replies may go to the hub. This time is for the responses to
+    /// earlier requests and for the responses of methods.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
@@ -459,8 +463,8 @@ impl<T> Core<T> {
     /// Returns the moment of the renewal: a random moment between 80 and 90 % of the token's life. The random part
     /// spreads the renewals of devices that started together.
     ///
-    /// If connecting took most of the token's life, the renewal comes later: each connection lasts at least a tenth of
-    /// the token's life.
+    /// If connecting took most of the token's life, this moment may be near or past. So the renewal comes at the
+    /// earliest a tenth of the token's life after `now`.
     fn renew_at(&mut self, now: Instant, life: TokenLife) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)

@@ -27,8 +27,8 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// A renewal waits for acknowledgements. The client sends no new messages, unless [other parts](super::Core::hold)
-    /// have unfinished work.
+    /// A renewal waits for acknowledgements. The client sends no new messages, except while other parts have unfinished
+    /// work ([`Core::hold`](super::Core::hold)).
     Draining {
         until: Instant,
     },
@@ -65,7 +65,7 @@ pub(crate) enum Link {
     Open(u64),
     /// The connection of this attempt, while its token is being replaced.
     OpenRenewing(u64),
-    /// The connection of this attempt, which is being closed in an orderly way.
+    /// The connection of this attempt, while it is being closed in an orderly way.
     Disconnecting(u64),
     /// No connection, for ever.
     Ended,

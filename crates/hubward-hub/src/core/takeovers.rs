@@ -1,8 +1,8 @@
 //! Detects that another client uses the same identity.
 //!
 //! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection
-//! without giving a reason. So two clients take over each other's connection again and again. This pattern is
-//! the only sign.
+//! without giving a reason. So two clients take over each other's connection again and again. The client knows of the
+//! other client only from this pattern.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const PATTERN: usize = 5;
 
 /// The time within which [`PATTERN`] takeovers make a pattern. Two clients of this crate make a pattern sooner, because
-/// they wait at most a minute.
+/// each of them waits at most a minute before it connects again.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// After a connection has lasted this long, the client assumes that no other client uses the identity.
@@ -33,7 +33,8 @@ pub(super) struct Takeovers {
 }
 
 impl Takeovers {
-    /// Handles the end of a connection that lasted this long. After [`SETTLED`], forgets all takeovers.
+    /// Handles the end of a time during which the hub accepted the client. If this time `lasted` at least [`SETTLED`],
+    /// forgets all takeovers.
     pub(super) fn lasted(&mut self, lasted: Duration) {
         if lasted >= SETTLED {
             *self = Self::default();

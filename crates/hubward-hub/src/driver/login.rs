@@ -35,10 +35,11 @@ impl Age {
         Self { span, age: Duration::ZERO, updated: (now, wall) }
     }
 
-    /// Updates the age to the times `now` and `wall`. Returns `true` if the token is old, at 92 % of its life.
+    /// Updates the age to the times `now` and `wall`. Returns `true` if the token is old: its age is at least 92 % of
+    /// its life.
     ///
-    /// Normally, the core's timer renews the token at 90 % at the latest. A token becomes old if a clock jumped or
-    /// stopped, or if connecting took most of the token's life.
+    /// Normally, a token does not become old, because the core's timer renews it at 90 % at the latest. It becomes old
+    /// if a clock jumped or stopped, or if connecting took most of the token's life.
     pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
@@ -130,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_token_ages_by_the_clock_that_advanced_further() {
-        // Each reading: the seconds by which the monotonic clock and the wall clock advanced. A token of 100 s is old
-        // after 92 s.
+        // Each pair is one reading of the clocks: the seconds by which the monotonic clock and the wall clock advanced
+        // since the last reading. The token lives 100 s, so it is old after 92 s.
         for (readings, old, what) in [
             (&[(91, 91)][..], false, "both run"),
             (&[(92, 92)], true, "both run"),

@@ -37,7 +37,7 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 32;
 
 /// Maximum time between two readings of the wall clock while the task has a renewable token. No event tells the task
-/// that the machine has slept, so it must read the clock.
+/// that the machine has slept, so the task must read the clock again and again.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
@@ -102,7 +102,8 @@ impl Future for Driver {
             this.features.on_connection(now, this.core.up());
             this.publish();
             if this.core.link() == Link::Ended {
-                // After this, the channel accepts no more commands. The commands that it still contains are answered.
+                // Close the channel, so that it accepts no more commands. Then answer the commands that it still
+                // contains.
                 this.commands.close();
                 while this.commands_open {
                     ready!(this.poll_commands(cx, now));
@@ -163,7 +164,7 @@ impl Driver {
         }
     }
 
-    /// Takes every available command. The permits of `room` limit how many of the commands are messages.
+    /// Takes every available command. Each message needs a permit of `room`, so the number of messages is limited.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(Some(feature)) = self.subscriptions.poll_recv(cx) {
             self.features.subscribe(feature);
@@ -273,7 +274,8 @@ impl Driver {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            // A close or a renewal may be waiting for a reply. This call gives the reply to the connection.
+            // Give the replies to the connection first, because a close or a renewal may be waiting until a reply is
+            // sent.
             moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
@@ -347,7 +349,8 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // The new token may be old already. The core then renews it soon, because of its age.
+                // If the renewal took long, the new token may be old already. The core gets its age and then renews it
+                // soon.
                 age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);

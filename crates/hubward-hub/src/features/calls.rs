@@ -83,7 +83,7 @@ impl Calls {
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
-    /// Answers a call that is unreadable except for its id. The connection that is up delivered the call.
+    /// Answers a call of which the client can read only the id. The connection that is up delivered the call.
     pub(crate) fn on_unreadable(&mut self, call: CallId) {
         let (status, why) = (400, "the name of the method cannot be read");
         self.incoming.counters.add(|it| it.methods_invalid += 1);

@@ -159,7 +159,7 @@ impl Features {
         [self.subscriptions.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Returns the next item for the connection. This is a reply or, if `with_requests` is true, possibly a request.
+    /// Returns the next item for the connection. Replies come first. Requests follow only if `with_requests` is true.
     /// The driver calls this method until it returns `None`.
     pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Outgoing> {
         self.up?;

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
-/// How long the client waits before it requests a subscription again. The wait applies if the hub did not respond, or
-/// if it refused the subscription. A refusal may be temporary. It is permanent if the hub does not offer the feature.
+/// How long the client waits before it requests a subscription again, after the hub did not respond or refused the
+/// subscription. The client repeats a refused request, because it cannot know whether the refusal is temporary or the
+/// hub does not offer the feature.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.

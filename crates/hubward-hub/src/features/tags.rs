@@ -9,11 +9,11 @@ use crate::HubOptions;
 /// The first tag of a request. Telemetry uses the tags below.
 const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX);
 
-/// The last tag of a request. MQTT sessions use the greater packet ids for their own packets.
+/// The last tag of a request. An MQTT session uses the packet ids above this tag for its own packets.
 const LAST: u16 = 0xfeff;
 
-/// Returns tags in turn. A late response to an earlier request has another tag, so it does not match the current
-/// request.
+/// Returns the tags one after the other, so a tag is used again only after all other tags. A late response to an
+/// earlier request therefore does not match the current request.
 #[derive(Debug)]
 pub(crate) struct RequestTags {
     next: NonZeroU16,

@@ -99,7 +99,8 @@ enum Sent {
     Report(u64),
 }
 
-/// A planned event on a connection. In the ordering of events, the earliest event is the greatest.
+/// A planned event on a connection. In the ordering of events, the earliest event is the greatest, because a
+/// `BinaryHeap` returns the greatest item first.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     at: Reverse<(Instant, u64)>,

@@ -176,7 +176,7 @@ async fn request_ids_and_packet_ids_are_not_used_twice() {
             let id = &request[4 + length..6 + length];
             let request_id = topic.split_once("$rid=").expect("an id").1.split('&').next().expect("it").to_owned();
             assert!(seen.insert(request_id.clone()), "{request_id} twice");
-            // The server acknowledges no packet, so the packet id stays in use.
+            // The server acknowledges no packet. So every packet id stays in use, and each request needs another one.
             assert!(seen.insert(format!("packet {id:?}")), "packet id {id:?} twice");
             peer.send(&answer(None, &request_id, ASSIGNING)).await;
         }

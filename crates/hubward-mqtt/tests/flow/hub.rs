@@ -130,7 +130,7 @@ async fn unexpected_acknowledgements_are_ignored() {
     assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(3))]);
     peer.send(b"\x40\x02\x00\x03\x40\x02\x00\x01").await;
     assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(1))]);
-    // The id is free again. A second message with this id gets its own acknowledgement.
+    // Id 3 is free again. A second message with this id gets its own acknowledgement.
     connection.start_send(tag(3), &telemetry(Message::new("y")), false).expect("room");
     peer.send(b"\x40\x02\x00\x03").await;
     assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(3))]);

@@ -109,7 +109,8 @@ async fn neither_trace_nor_debug_contains_the_token() {
         dps.close().await;
     }
 
-    // A hub: login not written, login half written, connection in use, login refused.
+    // Prints a connection to a hub before the login is written, after an accepted login and after a refused login. The
+    // pipe is smaller than the login, so the client writes the login in several parts.
     let (dialer, mut listener) = network(64);
     let hub = MqttHub::new(TransportKind::Mqtt, dialer, 8883);
     captured.print(&hub);

@@ -18,7 +18,8 @@ pub const API_VERSION: &str = "2021-06-01";
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
 pub const SAS_POLICY: &str = "registration";
 
-/// Returns the resource of a device's token for DPS. The text to sign contains the percent-encoded resource.
+/// Returns the resource of a device's token for DPS, without percent-encoding. In the text to sign, the resource is
+/// percent-encoded.
 ///
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
 #[must_use]

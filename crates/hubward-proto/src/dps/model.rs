@@ -62,7 +62,7 @@ word! {
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices device models.
     AssignmentStatus {
-        /// The service has not started to assign a hub. No trace of a device shows this status.
+        /// The service has not started to assign a hub. No recorded exchange of a device with DPS contains this status.
         Unassigned = "unassigned",
         /// The service is still assigning a hub: poll again.
         Assigning = "assigning",

@@ -91,7 +91,8 @@ pub enum DpsBody {
     TpmChallenge(TpmChallenge),
 }
 
-/// The key that a TPM must decrypt before the device may register; HTTPS only.
+/// A challenge of DPS: an encrypted key, which the device's TPM must decrypt before the device may register. DPS sends
+/// challenges over HTTPS only.
 ///
 /// Source: `[sdk]` azure-iot-sdk-node, provisioning transport.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,8 +80,8 @@ impl OperationTopic {
 
 /// The topic to which DPS publishes its answers.
 ///
-/// The encoder writes `$rid` before the other parameters. One SDK requires this order. Another SDK ignores all
-/// parameters before `$rid`.
+/// The encoder writes `$rid` before the other parameters, because one SDK requires this order and another SDK ignores
+/// all parameters before `$rid`.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[sdk]` csharp, python; vectors
 /// `dps-response-*`.

@@ -89,7 +89,8 @@ impl IncomingMessage {
         self.system("$.cmid")
     }
 
-    /// Returns the value of an application property; `Some(None)` if the property has no value.
+    /// Returns the value of an application property. `None` means that the message does not have the property, and
+    /// `Some(None)` means that the property has no value.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<Option<&str>> {
         self.bag.value(name).filter(|_| !is_system(name))

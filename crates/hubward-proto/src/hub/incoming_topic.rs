@@ -12,7 +12,8 @@ const INPUTS: &str = "/inputs/";
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CloudToDeviceTopic {
-    /// The properties. Names that begin with `$.`, and `iothub-ack`, are system properties.
+    /// The properties. System properties are those with a name that begins with `$.`, and `iothub-ack` and
+    /// `iothub-operation`.
     pub bag: PropertyBag,
 }
 

@@ -47,8 +47,8 @@ impl HubIdentity {
         }
     }
 
-    /// Returns the resource that a token for this identity must cover. The text to sign contains the percent-encoded
-    /// resource.
+    /// Returns the resource that a token for this identity must cover, without percent-encoding. In the text to sign,
+    /// the resource is percent-encoded.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
     #[must_use]

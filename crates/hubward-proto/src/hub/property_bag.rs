@@ -26,7 +26,8 @@ impl PropertyBag {
         }
     }
 
-    /// Returns the value of a property; `Some(None)` if the property has no value.
+    /// Returns the value of a property. `None` means that the bag does not contain the property, and `Some(None)` means
+    /// that the property has no value.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Option<&str>> {
         self.iter().find_map(|(it, value)| (it == name).then_some(value))

@@ -43,7 +43,7 @@ impl TelemetryTopic {
         Ok(topic)
     }
 
-    /// Parses the topic of a publish by `identity`. The last `/` may be missing.
+    /// Parses the topic of a publish by `identity`. A topic without properties may also end without the last `/`.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if `topic` does not have this form or belongs to another device.
@@ -95,8 +95,8 @@ impl TopicFilter {
         }
     }
 
-    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, accepts any filter with the
-    /// right beginning.
+    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, only the beginning of the
+    /// filter must match the documented filter; its end may differ.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if `filter` is not a documented filter, or belongs to another device.

@@ -105,7 +105,8 @@ impl Properties {
 /// Applies a patch to `target`. `null` removes a property, an object is merged into the old object, and any other value
 /// replaces the old value.
 ///
-/// If the old value is not an object or does not exist, an object of the patch is added without its `null` members.
+/// If the patch contains an object, but the old value is not an object or does not exist, the property gets the object
+/// of the patch without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -254,7 +255,8 @@ mod tests {
         }
     }
 
-    /// Tests two cases for twins. Also tests the examples of RFC 7396, appendix A, whose target and patch are objects.
+    /// The cases are the examples of RFC 7396, appendix A, in which target and patch are objects (except one with
+    /// `null` in the target), and one case in which an object replaces a number.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

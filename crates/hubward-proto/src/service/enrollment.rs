@@ -61,7 +61,7 @@ word! {
 pub struct IndividualEnrollment {
     /// The registration id of the device. DPS ignores its letter case.
     pub registration_id: String,
-    /// The id of the device at its hub; the registration id if absent.
+    /// The id of the device at its hub. If it is absent, the device has its registration id at the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
     /// The settings that individual enrollments and groups share.
@@ -128,7 +128,8 @@ pub struct EnrollmentSettings {
     /// How DPS chooses a hub; the service's default (hashed) if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocation_policy: Option<AllocationPolicy>,
-    /// Host names of the hubs to choose from; all linked ones if absent or empty.
+    /// Host names of the hubs that DPS may choose from. If the list is absent or empty, DPS chooses from all linked
+    /// hubs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hubs: Option<Vec<String>>,
     /// The host name of one hub: an older form of `iot_hubs`. If this member is present, DPS uses static allocation.

@@ -52,8 +52,8 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        // Send header names in lower case. Some headers contain the property names of a message, and these names are
-        // in lower case.
+        // Do not call `http1_title_case_headers`: some header names contain property names of a message, and these
+        // property names must stay in lower case.
         .http1_max_buf_size(HEAD_MAX);
     builder
 }

@@ -34,7 +34,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
 }
 
 /// Makes the change to test, and then a change that serves as a marker. Collects the notices that arrive before the
-/// marker's notice. So the question does not need to wait for a notice that never arrives.
+/// marker's notice. If the change to test causes no notice, the marker's notice shows this, so the question does not
+/// have to wait for a timeout.
 async fn change(
     asker: &Asker,
     device: &Device,

@@ -11,9 +11,9 @@ const RESPONSES: &str = "$iothub/twin/res/#";
 /// The answer to a report.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Returns the topic of an answer without the version. If no answer arrived, says what happened.
+    /// The topic of the answer, without the version. If no answer arrived, a text that says what happened.
     pub(super) topic: String,
-    /// Returns the status and the error code as a short text.
+    /// The status and the error code, as a short text.
     pub(super) summary: String,
     /// The shape of the body.
     pub(super) body: String,

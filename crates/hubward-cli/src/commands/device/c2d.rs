@@ -82,11 +82,13 @@ async fn show(
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // The messages that are not completed. If this command dropped a message, the hub would deliver it again.
+    // The messages that are not completed. Keep them until the command ends: if the command dropped a message earlier,
+    // the hub would deliver it again, and the command would print it twice.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {
-            // The hub sends nothing more, because this command completes no message. Wait until the command ends.
+            // The hub sends no further message until one is completed, and this command completes none. Wait until the
+            // command ends.
             return std::future::pending().await;
         }
         let message = inbox.next().await.map_err(ended)?;

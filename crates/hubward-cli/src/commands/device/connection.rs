@@ -99,8 +99,7 @@ enum HubSource {
 }
 
 impl ConnectionArgs {
-    /// Reads the files and variables that the arguments name. If the key comes from a terminal, reads the key from
-    /// there.
+    /// Reads the files and variables that the arguments name. Also reads the key if the user types it at a terminal.
     ///
     /// Reading blocks the thread, so call this before [`Stop::listen`](crate::stop::Stop::listen).
     pub(super) fn read(&self) -> Result<Connection, Failure> {

@@ -1,7 +1,7 @@
 //! A device that follows a script. The device reads its twin, reports properties, follows the desired properties,
 //! answers methods, receives messages and sends telemetry.
 //!
-//! The code uses neither arguments nor output, so one program can run many devices.
+//! The code reads no command line and writes nothing to stdout, so that one process can run many devices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,8 +102,8 @@ impl ScriptedDevice {
         })
     }
 
-    /// Runs the device until `end` completes, then closes the client within `flush`. The counts include messages that
-    /// the hub acknowledges during the close.
+    /// Runs the device until `end` completes. Then closes the client, which takes at most `flush`. The counts include
+    /// messages that the hub acknowledges during the close.
     pub(crate) async fn run(
         &self,
         hub: &HubClient,

@@ -171,7 +171,7 @@ impl SendArgs {
         Ok(MessageSource::Given(messages))
     }
 
-    /// Returns an error if standard input would have to contain the key and the messages. Call this before the program
+    /// Returns an error if both the key and the messages would come from standard input. Call this before the program
     /// reads standard input.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
         let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");

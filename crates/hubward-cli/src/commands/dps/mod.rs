@@ -143,7 +143,7 @@ impl Context<'_> {
         Ok(self.reach().await?.service)
     }
 
-    /// Returns an error if standard input would have to contain a key and the login.
+    /// Returns an error if both a key and the login would come from standard input.
     fn one_stdin(&self, is_read_for_a_key: bool) -> Result<(), Failure> {
         if is_read_for_a_key && self.login.reads_stdin() {
             return Err(Failure::usage("standard input cannot hold both the login and a key")

@@ -134,8 +134,8 @@ impl Keys {
         }
     }
 
-    /// Returns the attestation with the keys from the arguments. If an argument is missing, uses the current key:
-    /// `primary` or `secondary`.
+    /// Returns the attestation with the keys from the arguments. `primary` and `secondary` are the current keys. A
+    /// current key stays if no argument replaces it.
     pub(super) fn over(&self, primary: &str, secondary: &str) -> Value {
         let first = self.primary.as_ref().map_or(primary, |it| it.as_str());
         attestation(first, self.secondary.as_ref().map_or(secondary, |it| it.as_str()))

@@ -56,8 +56,8 @@ pub(super) struct StartArgs {
     admin_address: Option<IpAddr>,
     /// Additional host name of the admin API.
     ///
-    /// The admin API always accepts localhost and its addresses. Repeat the option for several names, or separate
-    /// them by commas.
+    /// The admin API refuses requests for other host names. It always accepts localhost, loopback addresses and the
+    /// address that it listens on. Repeat the option for several names, or separate them by commas.
     #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Use port 443 for HTTPS and WebSocket, as Microsoft's SDKs do; may need root.
@@ -102,7 +102,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // The emulator can no longer write its state, and acknowledges nothing more.
+        // The emulator can no longer write its state, so it acknowledges nothing more. End the command.
         lost = emulator.failed() => Some(lost),
     };
     drop(ready_file);
@@ -173,17 +173,17 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
     builder
 }
 
-/// Returns the settings of a device that can register. This is the device of the seed's first enrollment.
+/// Returns the settings of a device that can register: the device of the seed's first enrollment.
 ///
-/// Without such an enrollment, it is a device of the only group. In every other case, the function enrolls a new
-/// device.
+/// If the seed has no enrollment, it is the device [`DEVICE`] in the group of `--dev-keys` or in the only group. If
+/// this group does not exist either, the function creates an enrollment for [`DEVICE`].
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state may contain further groups from an earlier run. If there are several groups, `vars` fails, and the
-        // code below enrolls a device.
+        // The state may contain further groups from an earlier run. If there are several groups, and none of them is
+        // the group of `--dev-keys`, `vars` fails. The code below then creates an enrollment.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

@@ -36,7 +36,8 @@ pub(super) struct AuthArgs {
     secondary_key_file: Option<PathBuf>,
     /// Primary key in base64; visible to other users of this machine: prefer a file.
     ///
-    /// If the identity has no primary key and no key is given, the command generates one.
+    /// If only one of the two keys is present, the command generates the other. If neither is given for a new identity
+    /// that uses keys, the service generates both.
     #[arg(long, visible_alias = "pk", value_name = "BASE64")]
     primary_key: Option<Secret>,
     /// Secondary key in base64; visible to other users of this machine: prefer a file.
@@ -54,9 +55,10 @@ pub(super) struct AuthArgs {
 }
 
 impl AuthArgs {
-    /// Changes the JSON of an identity as the arguments say. Generates a key if only one of the two keys is present.
+    /// Writes the given arguments into the JSON of an identity. If the identity then has only one of its two keys,
+    /// generates the other.
     ///
-    /// If the identity has no authentication, sets the type `sas`. Other members without an argument stay unchanged.
+    /// If the identity has no authentication, sets the type `sas`. All other members stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
             return Err(Failure::unsupported("hubward does not create certificates").hint(

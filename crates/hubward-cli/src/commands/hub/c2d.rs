@@ -145,8 +145,8 @@ impl SendArgs {
         );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
-            // A hub that does not support this request answers with a status, but without an error code. The answer for
-            // a missing device contains an error code.
+            // The status 404 has two possible reasons: the hub does not support this request, or the device does not
+            // exist. Only in the second case, the answer contains an error code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }

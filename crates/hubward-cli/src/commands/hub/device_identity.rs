@@ -45,7 +45,8 @@ pub(super) enum DeviceIdentityCommand {
     List(ListArgs),
     /// Change a device.
     ///
-    /// The command reads the device, and writes it only if it has not changed since.
+    /// The command reads the device, changes it, and writes it back. Without `--etag`, the write fails if another
+    /// client has changed the device meanwhile.
     #[command(after_help = "Examples:
   hubward hub device-identity update -d dev-2 --status disabled --status-reason lost
   hubward hub device-identity update -d dev-2 --set capabilities.iotEdge=true")]

@@ -39,7 +39,8 @@ pub(super) enum ModuleIdentityCommand {
     List(ListArgs),
     /// Change a module.
     ///
-    /// The command reads the module, and writes it only if it has not changed since.
+    /// The command reads the module, changes it, and writes it back. Without `--etag`, the write fails if another
+    /// client has changed the module meanwhile.
     #[command(after_help = "Example:\n  hubward hub module-identity update -d dev-2 -m valve --set managedBy=me")]
     Update(Box<UpdateArgs>),
     /// Generate a new key for a module, or swap its two keys.

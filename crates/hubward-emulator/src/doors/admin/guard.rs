@@ -65,8 +65,8 @@ impl Guard {
         Self { names, addresses }
     }
 
-    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. A browser may then
-    /// follow a link from another site.
+    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. Such a request is
+    /// allowed even if the user follows a link from another site.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {

@@ -22,7 +22,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
-    // Makes the browser load the new page after an update of the emulator.
+    // Makes the browser request the page again instead of using a cached copy. After an update of the emulator, the
+    // user therefore sees the new page.
     (CACHE_CONTROL, "no-cache"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

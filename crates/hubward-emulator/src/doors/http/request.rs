@@ -41,7 +41,8 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
 /// Reads a body of at most `max` bytes. Returns [`TooLarge`] for a larger body.
 ///
 /// If the body is larger, first reads and discards up to [`READ_BEYOND`] further bytes. Otherwise a client that is
-/// still sending might not read the response. If the client announces an even larger body, reads nothing.
+/// still sending might not read the response. If `Content-Length` is larger than `max` plus [`READ_BEYOND`], reads
+/// nothing.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -51,8 +51,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // DPS accepts the CONNECT of a device that may not register, and refuses the registration request later. Until
-    // then, the connection of such a device holds no slot and does not end an older connection of the same device.
+    // DPS accepts the CONNECT of a device that may not register, and refuses the registration request later. The
+    // connection of such a device never gets a slot, and it does not end an older connection of the same device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;
@@ -164,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
                 connection.queue(&Outgoing::Unsuback(id));
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // No action is needed, because DPS never sends a publish twice within a connection.
+            // Ignore the PUBACK. DPS never sends a publish twice within a connection, so it does not need
+            // acknowledgements.
             Incoming::Puback(_) => {}
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),

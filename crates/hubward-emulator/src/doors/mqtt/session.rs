@@ -68,7 +68,7 @@ where
             biased;
             why = &mut ended => return closed(why.ok()),
             () = &mut expired => return Closed::Expired,
-            // The order matters: a client that sends without a pause would otherwise never get an event.
+            // Check for events before packets. Otherwise, a client that sends without a pause would never get an event.
             event = session.next() => match session.event(connection, event).await {
                 Ok(()) => continue,
                 Err(why) => return why,

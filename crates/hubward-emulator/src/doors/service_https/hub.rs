@@ -18,8 +18,8 @@ use crate::state::wire_id;
 
 /// Processes a request for a path that [`super::is_asked`] accepts.
 ///
-/// If `hub` is given, the caller has already authorized the request for every operation. Otherwise the request must
-/// contain a token.
+/// If `hub` is given, the request comes from the admin port. It then needs no token and may use every operation.
+/// Otherwise the request must contain a token.
 pub(super) async fn handle(
     cloud: &Cloud,
     hub: Option<&str>,
@@ -33,8 +33,8 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // The emulator has not checked a token here. It therefore discards the body, and the request holds no
-        // connection slot.
+        // If this is a request of the device API, the emulator has not checked its token. Discard the body, and give
+        // the request no connection slot.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MAX).await? {
             Ok(()) => Err(Problem::not_emulated(what)),
             Err(TooLarge) => Err(too_large()),

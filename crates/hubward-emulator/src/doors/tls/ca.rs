@@ -70,8 +70,8 @@ impl Ca {
 
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
-        // The subject contains a part of the key's hash. If the certificate belongs to another key, its subject differs
-        // from the issuer of the leaf certificates, and clients cannot verify the leaf certificates.
+        // The issuer in the leaf certificates contains a part of the key's hash. If `der` is the certificate of another
+        // key, its subject differs from this issuer, and clients refuse the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 
@@ -117,8 +117,8 @@ fn params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// Returns a random positive number of 16 bytes. OpenSSL refuses a second certificate of the same issuer with the same
-/// serial number.
+/// Returns a random positive number of 16 bytes. Each certificate needs its own serial number, because OpenSSL refuses
+/// a second certificate of the same issuer with the same serial number.
 pub(super) fn random_serial() -> SerialNumber {
     let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
     bytes[0] = (bytes[0] & 0x7f) | 0x40;

@@ -22,8 +22,8 @@ impl Ca {
     /// `ca-key.pem` contains the key and the certificate. The emulator creates this file with mode 0600. If the
     /// directory does not exist, the emulator creates it with mode 0700.
     ///
-    /// `ca.pem` is a copy of the certificate for clients. If it differs from the certificate in `ca-key.pem`, it is
-    /// replaced.
+    /// `ca.pem` is a copy of the certificate for clients. If `ca.pem` differs from the certificate in `ca-key.pem`, the
+    /// emulator replaces `ca.pem`.
     pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
         let file = |path: &Path| {
             let path = path.to_owned();

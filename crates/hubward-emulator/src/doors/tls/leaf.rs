@@ -41,7 +41,8 @@ impl Names {
     }
 }
 
-/// Issues a leaf certificate for `names`. If `bad` is given, the certificate has this defect.
+/// Issues a leaf certificate for `names`. `bad` is the defect of the certificate. With `None`, the certificate has no
+/// defect.
 pub(crate) fn mint(
     ca: &Ca,
     names: &BTreeSet<String>,

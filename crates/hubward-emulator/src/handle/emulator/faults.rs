@@ -14,7 +14,8 @@ impl Emulator {
         self.cloud.faults.plain(point, fault, Some(1))
     }
 
-    /// Applies a fault to every event at `point`. The faults of [`Emulator::fault`] come first.
+    /// Applies a fault to every event at `point`. If [`Emulator::fault`] was called for the same point, those faults
+    /// happen first.
     ///
     /// # Errors
     /// [`UnfitFault`] if the fault cannot happen at `point`.

@@ -155,8 +155,8 @@ impl CloudToDevice {
         if let Some(seed) = rules.shuffle {
             bag = shuffled(&bag, seed);
         }
-        // If the sender sets no id, the emulator generates one for its own API and for feedback. No source says which
-        // id a hub uses in feedback.
+        // If the sender sets no id, the emulator generates an id. Only the emulator's own API and the feedback contain
+        // this id, not the message to the device. No source says which id a hub uses in feedback.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
@@ -359,7 +359,8 @@ mod tests {
         message.prepare(&identity, input, NOW, &Rules::default()).expect("a message").0.topic
     }
 
-    /// Copied by hand from the protocol notes and the vectors `decode-c2d-full` and `decode-input`.
+    /// The expected topics were copied by hand from the protocol notes and the vectors `decode-c2d-full` and
+    /// `decode-input`.
     #[test]
     fn messages_are_published_as_the_service_publishes_them() {
         let example = CloudToDevice::new("").message_id("m1").ack(Ack::Full).property("k", "v");

@@ -52,8 +52,8 @@ impl<'a> DeviceConnection<'a> {
     ///
     /// The login and the addition are one step: the device cannot be deleted between them.
     ///
-    /// Calls `resume` with the session that an earlier connection kept. If the new connection does not continue that
-    /// session, calls `resume` with `None`. `resume` returns the session of the new connection and its subscriptions.
+    /// Calls `resume` with the session that an earlier connection kept, or with `None` if the new connection does not
+    /// continue that session. `resume` returns the session of the new connection and its subscriptions.
     ///
     /// `resume` runs under the lock of the store, so it must not do I/O and must not call the store.
     pub(crate) fn begin(
@@ -137,8 +137,8 @@ impl<'a> DeviceConnection<'a> {
         Telemetry { duplicate: is_duplicate, qos, ..telemetry }
     }
 
-    /// Stores the subscriptions and the session. If the connection must end, returns `false` and stores nothing. If the
-    /// result is `false`, the door must not acknowledge the subscription.
+    /// Stores the subscriptions and the session. If the connection must end, stores nothing and returns `false`. The
+    /// door must then not acknowledge the subscription.
     pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
         self.cloud.store.change(|state| {
             if self.activity.is_over() {
@@ -163,7 +163,8 @@ impl<'a> DeviceConnection<'a> {
 
     /// Returns the earliest time at which the lock of a message ends. Returns `None` if no message is locked.
     ///
-    /// At that time, the hub delivers the message again, unless the message has expired or has no deliveries left.
+    /// At that time, the hub delivers the message again. If the message has expired or has no deliveries left, the hub
+    /// removes it instead.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
         self.cloud
             .store

@@ -25,7 +25,8 @@ pub(crate) struct Login {
     pub(crate) identity: HubIdentity,
     /// The hub's name in lower case.
     pub(crate) hub: String,
-    /// Whether the user name contains an `api-version`. Without an `api-version`, only telemetry works.
+    /// Whether the user name contains an `api-version`. Without an `api-version`, a client can neither change its
+    /// reported properties nor get method calls and changes of desired properties.
     pub(crate) has_version: bool,
     /// When the token expires, without the grace period.
     pub(crate) expiry: UnixSeconds,

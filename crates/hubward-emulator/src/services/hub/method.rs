@@ -186,7 +186,8 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // `None` means no limit, because the end of the timeout is beyond the range of `Instant`.
+    // If the end of the timeout is beyond the range of `Instant`, `latest` is `None`. The caller then waits without a
+    // limit.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();
@@ -195,7 +196,7 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         changes.mark_unchanged();
         let started = cloud.store.read(|state| {
             let missing = |id: &str| InvokeError::NotFound { hub: hub.to_owned(), id: id.to_owned() };
-            // A module can be called unless its device is disabled.
+            // A module has no status of its own. If its device is disabled, the module cannot be called.
             let device_id = client_id.split_once('/').map_or(client_id, |(device_id, _)| device_id);
             state.device(hub, device_id).filter(|it| it.enabled).ok_or_else(|| missing(device_id))?;
             state.device(hub, client_id).ok_or_else(|| missing(client_id))?;

@@ -16,11 +16,12 @@ use super::tables::{ROWS, TELEMETRY, open_held, read_sums};
 /// Nothing in the file is readable.
 const NOTHING: &str = "nothing in it can be read";
 
-/// The text for a file without row checksums, or with a damaged format number.
+/// The error text if the affected rows cannot be found, because the file has no row checksums or its format number is
+/// damaged.
 pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
 
-/// The text for damage in pages without rows. Pages without rows contain the list of free pages and the index of the
-/// tables.
+/// The error text if only pages without rows are damaged. Such pages contain the list of free pages and the index of
+/// the tables.
 pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
 
 /// Maximum number of damaged rows that the message names.
@@ -43,7 +44,8 @@ pub(super) fn survey(path: &Path) -> String {
     if affected.is_empty() { STRUCTURE.to_owned() } else { affected.join("; ") }
 }
 
-/// Opens the file, holds writes back, and calls `read`. Returns false if the file cannot be opened or if redb panics.
+/// Opens the file and calls `read`. All writes of redb are held back in memory, so the file does not change. Returns
+/// false if the file cannot be opened or if redb panics.
 fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return false };
     let open = || open_held(FileBackend::new(file)?);
@@ -153,8 +155,8 @@ impl Found {
 
     /// Compares the rows with the sums.
     ///
-    /// The result contains the names in the sums, and ids that look valid. Any other text may come from a damaged page,
-    /// and may contain a secret key.
+    /// The result quotes only two things from the file: the names in the sums, which have a correct checksum, and ids
+    /// that look valid. Any other text may come from a damaged page, and may contain a secret key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -215,8 +217,9 @@ fn label(kind: &str) -> String {
 
 /// Returns the id in the key of a row. Returns `None` if the key contains no valid id.
 ///
-/// In a damaged page, the bytes of a value may directly follow the id. This function does not return these bytes as a
-/// part of the id. A value begins with its checksum, and a bracket, a digit or NUL follows the checksum.
+/// In a damaged page, the bytes of a value may directly follow the id. This function never returns secret contents of
+/// such a value: after the four bytes of its checksum, a value continues with a bracket, NUL or a digit. A bracket
+/// makes the id invalid. NUL ends the id. A digit begins a telemetry offset, which is not secret.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');
     let name = match parts.next()? {

@@ -113,8 +113,8 @@ fn examine(
     let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Checks the pages, because the format number may be damaged. Row checksums cannot show this: a file of the old
-        // format has none.
+        // The file has another format, or its format number is damaged. Check all pages to find this out. Row checksums
+        // cannot show such damage, because a file of the old format has no row checksums.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(LoadError::DamagedBefore),

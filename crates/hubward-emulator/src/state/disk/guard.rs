@@ -21,8 +21,8 @@ pub(super) fn guarded<R>(
     }
 }
 
-/// Closes the file of a database that has panicked. Does not drop the database, because its locks are poisoned. If the
-/// drop panicked during another panic, the process would abort.
+/// Closes the file of a database that has panicked. Leaks the database instead of dropping it: its locks are poisoned,
+/// so the drop could panic. If that happened during another panic, the process would abort.
 pub(super) fn abandon(database: Database, storage: &Storage) {
     std::mem::forget(database);
     if let Err(error) = storage.close() {

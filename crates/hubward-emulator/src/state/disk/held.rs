@@ -15,8 +15,8 @@ use redb::{BackendError, StorageBackend};
 /// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
-/// The storage of a database. A clone is cheap. redb owns one clone. The code that holds back writes owns another
-/// clone.
+/// The storage of a database. A clone is cheap. redb owns one clone. The emulator owns another clone, to hold back
+/// writes and to release them.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -24,7 +24,8 @@ pub(super) struct Storage {
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Whether `held` is `Some`. Each read and each write of a page checks this flag.
+    /// Whether `held` is `Some`. Each read and each write of a page checks this flag first. If it is `false`, the read
+    /// or write does not lock `held`.
     is_held: AtomicBool,
     held: Mutex<Option<Held>>,
 }
@@ -42,8 +43,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that are still valid. A held-back truncation has removed the remaining
-    /// bytes.
+    /// Number of bytes at the start of the file that are still valid. redb has removed the remaining bytes by a
+    /// truncation, which is also held back.
     own: u64,
 }
 
@@ -89,8 +90,9 @@ impl Inner {
     /// Writes the held-back bytes to the file. Writes the header last, when all other pages are on disk, because the
     /// header selects the valid pages.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // First truncate the file, then extend it. The bytes that a held-back truncation removed are then zero, even if
-        // a later write extended the file again.
+        // First truncate the file to `own`, then extend it to `length`. A truncation that was held back may be followed
+        // by a write that extended the file again. With the two steps, the bytes between `own` and `length` become
+        // zero.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

@@ -29,7 +29,8 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
-    // Report missing rows before unknown rows, because a missing row may be the reason why another row is unknown.
+    // Do not report an unknown row at once. A row may be unknown only because another row is missing, such as the row
+    // of its device. In this case, report the missing row.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -110,8 +111,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // The number of parts depends on the number of threads. The number does not depend on the offsets, because offsets
-    // may be damaged.
+    // There are at most as many parts as threads, whatever the offsets are. A damaged offset therefore cannot cause a
+    // huge number of parts.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {

@@ -55,7 +55,7 @@ impl Mark {
 
     /// Records that a commit is on disk.
     ///
-    /// If the number cannot be written, this function logs the first error and returns nothing. The emulator can
+    /// A failed write is not an error for the caller. This function only logs the first failure. The emulator can
     /// continue, because the number only helps to detect a damaged header.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };

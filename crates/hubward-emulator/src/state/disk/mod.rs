@@ -1,7 +1,7 @@
-//! The state on disk. One thread receives all changes in order. The thread writes all changes that are queued at one
-//! time in one transaction.
+//! The state on disk. One thread receives all changes in order. The thread takes all changes that are in the queue, and
+//! writes them in one transaction.
 //!
-//! If a response reports a change, the emulator sends the response after the change is on disk.
+//! If a response reports a change, the emulator sends the response only after the change is on disk.
 
 mod damage;
 mod error;
@@ -184,8 +184,8 @@ impl Disk {
     pub(crate) async fn room(&self) {
         let mut progress = self.queue.progress.subscribe();
         loop {
-            // Do not hold the lock of the progress while this code takes the lock of the queue. `enqueue` takes the two
-            // locks in the opposite order, so a deadlock would be possible.
+            // Release the lock of `progress` before `pending` takes the lock of the queue. `enqueue` takes the two
+            // locks in the opposite order, so code that holds both could cause a deadlock.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;

@@ -13,10 +13,10 @@ pub(super) struct Panicked;
 
 /// Runs `act` and catches its panic. Suppresses panic messages of this thread only.
 ///
-/// After a panic, the values that `act` borrows may be inconsistent. The caller must drop them.
+/// After a panic, the values that `act` borrows may be inconsistent. The caller must not use these values again.
 pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
-    // The whole process shares one panic hook. This function sets its hook once and never removes the hook. If another
-    // part of the program has set its own hook later, a removal could remove that hook.
+    // The whole process shares one panic hook. This function sets its hook once and never removes it. If another part
+    // of the program has set its own hook in the meantime, the removal could remove that other hook.
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {

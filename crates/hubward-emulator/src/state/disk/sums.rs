@@ -14,7 +14,8 @@ const CHECKSUM: usize = size_of::<u32>();
 /// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
-    /// A random number that identifies this file. A later file may have the same name.
+    /// A random number that identifies this file. If the file is deleted and created again under the same name, the new
+    /// file has another number.
     pub(super) file: u64,
     /// Number of commits.
     pub(super) commit: u64,

@@ -12,7 +12,8 @@ use super::form::{framed, unframed};
 use super::{Disk, Write};
 use crate::state::telemetry::{LogWriter, Origin, Telemetry};
 
-/// The scopes of the keys that sign tokens. A message without a connection has the empty scope.
+/// All values of [`Origin::scope`]: the kind of key that signed the sender's token. Only messages of tests have the
+/// empty scope, because they have no sender that logged in.
 const SCOPES: [&str; 4] = ["device", "module", "hub", ""];
 
 /// Writes the telemetry log of a hub to disk.

@@ -125,8 +125,8 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum. The thread calls this function before the first write, because the start
-    /// compares only the rows.
+    /// Compares every page with its checksum. The thread calls this function before the first write, because the
+    /// emulator has compared only the rows at its start.
     ///
     /// Some pages contain the list of free pages. If this list is damaged, it may contain a page with rows. A write to
     /// that page would destroy the rows.
@@ -210,7 +210,8 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    // Compare the values, because a mutable borrow does not always change a value.
+                    // A row is queued after every mutable borrow, even if its value is still the same. Do not write
+                    // such a row.
                     let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
                         let stored = sealed(key, value);

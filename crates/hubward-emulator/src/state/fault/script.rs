@@ -50,8 +50,8 @@ impl FaultScript {
     /// Makes the fault happen at every event. Another script with a limited number of times has priority at the same
     /// event.
     ///
-    /// If this script has no probability, it replaces earlier unlimited scripts without a probability for the same
-    /// point and device.
+    /// If this script has no probability, it replaces earlier scripts for the same point and device that also have
+    /// neither a limit nor a probability.
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
@@ -59,12 +59,12 @@ impl FaultScript {
 
     /// Makes the fault happen only at some events, with a probability from 0 to 1.
     ///
-    /// The seed and the device determine the events. With the same seed, the fault happens at the same events of a
-    /// device, counted from the start of the script. Events of other devices and other scripts do not change the
-    /// result.
+    /// The seed and the device determine at which events the fault happens. With the same seed, the fault happens at
+    /// the same events of a device, counted from the start of the script. Events of other devices and other scripts do
+    /// not change the result.
     ///
-    /// The rule for other devices has two exceptions. If the number of times is limited, all devices of the script
-    /// share this number. All clients without a proven identity count as one device.
+    /// In two cases, events of other devices do change the result. If the number of times is limited, all devices of
+    /// the script share this number. All clients without a proven identity count as one device.
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self
@@ -248,8 +248,8 @@ impl Faults {
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Each script draws a random number, even if an earlier script applies. Without this rule, the numbers of one
-        // script would depend on other scripts.
+        // Let each script draw a random number, even if an earlier script applies. Otherwise, the numbers of one script
+        // would depend on other scripts.
         let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
             let mut all = list.iter().zip(&applying);

@@ -29,7 +29,8 @@ impl State {
             notes.push(note(&self.groups, &key, |it| it.model.id(), kind_of(change, group)));
         }
         for (key, change) in self.records.drain_changes() {
-            // Report only deleted records here. DPS itself reports a created or updated record, at the registration.
+            // Report only deleted records here. For a created or updated record, DPS itself adds an event to the
+            // journal when the device registers.
             if change == TableChange::Deleted {
                 notes.push(Note::new(RegistrationDeleted, EventSource::Dps).id(&key));
             }

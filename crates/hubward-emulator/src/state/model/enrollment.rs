@@ -43,7 +43,7 @@ pub(crate) struct Entry<M> {
     pub(crate) model: M,
     #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
-    /// The `payload` of the registration result. A custom allocation webhook of the real service would return it.
+    /// The `payload` of the registration result. In the real service, a custom allocation webhook returns this payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer_payload: Option<serde_json::Value>,
 }

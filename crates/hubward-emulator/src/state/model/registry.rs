@@ -18,8 +18,8 @@ pub(crate) struct Hub {
     pub(crate) host: String,
     /// Devices by `{device}` and modules by `{device}/{module}`. These keys equal the MQTT client ids.
     ///
-    /// The id of a device never contains `/`, so the modules of a device follow the device in the order of the keys. A
-    /// module cannot exist without its device.
+    /// The id of a device never contains `/`. In the order of the keys, the modules of a device are therefore next to
+    /// each other and after the device. A module cannot exist without its device.
     pub(crate) devices: Table<Device>,
     /// The rules for messages to devices and modules.
     pub(crate) rules: Rules,
@@ -111,7 +111,8 @@ pub(crate) struct Device {
     pub(crate) managed_by: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
-    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
+    /// Distinguishes this identity from other identities that had the same id earlier. If an identity is deleted and
+    /// created again, the new identity has another value.
     pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) twin: Twin,
@@ -167,7 +168,8 @@ pub struct DeviceView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
+    /// Distinguishes this identity from other identities that had the same id earlier. If an identity is deleted and
+    /// created again, the new identity has another value.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
@@ -193,7 +195,8 @@ pub struct ModuleView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Identifies this identity. If the id is deleted and created again, the new identity has another value.
+    /// Distinguishes this identity from other identities that had the same id earlier. If an identity is deleted and
+    /// created again, the new identity has another value.
     pub generation_id: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,

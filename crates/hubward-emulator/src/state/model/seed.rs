@@ -68,8 +68,8 @@ pub struct SeedReport {
 
 /// Applies the whole seed, or nothing if the seed contains an error. Creates or replaces enrollments and groups.
 ///
-/// If a device already exists, replaces only its keys. If a record already exists, the record does not change. Devices
-/// and operators may have changed these objects.
+/// If a device already exists, replaces only its keys, because devices and operators may have changed its other values.
+/// If a record already exists, does not change the record, for the same reason.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Keep, now)
 }

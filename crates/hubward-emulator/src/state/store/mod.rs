@@ -60,8 +60,8 @@ impl Store {
         result
     }
 
-    /// Changes the state and does not notify the watchers. An example is a message that expires because time has
-    /// passed.
+    /// Changes the state and does not notify the watchers. A request that only reads the state calls this function,
+    /// because it first removes expired messages.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);

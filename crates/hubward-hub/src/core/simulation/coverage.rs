@@ -1,5 +1,5 @@
-//! A table of failures, and of the client states in which each failure happened. The test fails if a required entry of
-//! the table stays empty, because the run did not test this entry.
+//! A table of failures, and of the client states in which each failure happened. An empty entry means that the run did
+//! not test this failure in this state. If the entry is required, the test fails.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ const ONLY_LOGIN: &str = "only a login can be answered this way";
 const ONLY_EXCHANGE: &str = "nothing is read, or no request was sent on this connection";
 const ONLY_SENDING: &str = "nothing is sent";
 
-/// For each kind: the states in which it must happen, and why it cannot happen in the other states.
+/// For each kind of failure: the states in which the failure must happen, and why it cannot happen in the other states.
 const TABLE: [(Kind, &[At], &str); 27] = [
     (Cut, CONNECTION, "no connection exists"),
     (Unreachable, &[Opening, Reopening], ONLY_CONNECTING),

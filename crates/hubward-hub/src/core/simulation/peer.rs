@@ -96,7 +96,8 @@ impl World<'_> {
     fn fail(&mut self, failure: Failure) {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
-        // In these states, the client does not read the connection any more, or does not wait for the token.
+        // A transport limits the peer's silence only between the login and the disconnect. During the last disconnect,
+        // the client no longer waits for a token.
         if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }

@@ -275,7 +275,8 @@ impl<'a> World<'a> {
                 _ => {
                     let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
                     self.now = self.now.max(at);
-                    // A driver may find that a timer is due and an event has arrived at the same moment.
+                    // A driver may find that a timer is due and an event has arrived at the same moment. So, at random,
+                    // handle the timers before the event.
                     if self.rng.bool() {
                         self.time();
                         self.drive();
@@ -365,8 +366,8 @@ impl<'a> World<'a> {
         if let Some(until) = self.close_until {
             let ended = self.core.is_ending() || self.now < until;
             assert!(ended, "still open after the flush time: {}", self.about());
-            // If a caller closed the client, the caller's time limit includes the orderly disconnect. If no caller did,
-            // the client still disconnects in an orderly way.
+            // If a caller closed the client, the caller's time limit includes the orderly disconnect. If the client
+            // ends for another reason, it may take `DISCONNECT_LIMIT` longer for the orderly disconnect.
             let requested = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
             let polite = if requested { Duration::ZERO } else { DISCONNECT_LIMIT };
             let ended = self.at() == At::Ended || self.now <= until + polite;

@@ -9,7 +9,8 @@ use super::*;
 use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
 
 impl FakeHub {
-    /// Delivers a message that needs an acknowledgement. Its lock and its body are this number.
+    /// Delivers a message that needs an acknowledgement. The number `lock` is the lock of the message and also its
+    /// body.
     fn deliver(&self, lock: u64) {
         self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
     }
@@ -145,7 +146,8 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
-    // Message 4 is completed, but an earlier message is not. So message 4 is delivered again, and counted.
+    // The program completes message 4, but still holds an earlier message. So the connection ends before it can
+    // acknowledge message 4. The hub delivers this message again, and the client counts it as held back.
     hub.deliver(4);
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
@@ -475,7 +477,8 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // A handler's task may run longer than its client. It counts its response just before it ends.
+        // The task of a handler may run longer than the client. If the client has ended, the task counts its response
+        // as unanswered just before the task ends. So wait for all tasks before reading the counts.
         while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }

@@ -320,8 +320,8 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
-    // In the last eighth of a renewal's limit, the client sends no new message. So a slow handler delays messages only
-    // during this time. The client sends no message twice.
+    // In the last eighth of a renewal's time limit, the client sends no new message. So a slow handler delays messages
+    // only during this time. The client sends no message twice.
     hub.call("report", "2", "");
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();
@@ -382,7 +382,7 @@ async fn a_handler_may_close_its_client_several_times() {
 }
 
 /// Closes the client at different moments between a call and its response. In each case, the client sends the response
-/// or counts it.
+/// or counts it as unanswered.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_was_given_before_a_close_leaves_before_it() {
     let mut seen = std::collections::BTreeSet::new();
@@ -407,7 +407,8 @@ async fn a_response_that_was_given_before_a_close_leaves_before_it() {
         until_idle().await;
         let (answered, lost) = (hub.method_responses().len(), client.counts().methods_unanswered);
         assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
-        // This test has one thread. So a handler that has run has also returned its response.
+        // All tasks run on one thread, and this handler never waits. So each handler that began before the close also
+        // returned its response before the close. The client must send these responses.
         assert!(answered >= worked, "{steps} steps");
         seen.insert((worked, answered));
     }

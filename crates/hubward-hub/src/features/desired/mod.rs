@@ -38,8 +38,9 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// Minimum time between the first response with an older version and the request that confirms it. If the response to
-/// this request is also older, the client accepts its version.
+/// A fetched twin may be older than the known state, because it comes from a copy that lags behind, or because the twin
+/// was created again. If the client requests the twin at least this long after the first older response, and gets an
+/// older twin again, it assumes that the twin was created again. It then accepts the older twin.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -59,9 +60,11 @@ pub(crate) struct Desired {
     failures: u32,
     /// When the twin was requested, on this connection.
     requested_at: Option<Instant>,
-    /// When the hub first returned a version older than the known state, on this connection.
+    /// When the hub first returned a twin older than the known state, on this connection. `None` again after the client
+    /// has accepted a twin.
     older_since: Option<Instant>,
-    /// `true` after a change on this connection exceeded a limit. The client then fetched the twin.
+    /// `true` after a change on this connection exceeded a limit for the first time. The client then fetches the twin.
+    /// The next such change ends the connection.
     was_too_large: bool,
     /// How the hub violated the protocol on this connection. The driver takes this value.
     broken: Option<ProtoError>,
@@ -210,7 +213,8 @@ impl Desired {
         let latest = &self.incoming.latest;
         if self.followed
             && latest.version().is_none_or(|it| it < seen.version)
-            // If the twin is too large, the known state stays. The program requested the twin and handles it.
+            // A twin that is too large does not replace the known state. The program still gets the twin, because it
+            // requested it.
             && latest.replace(seen.clone()).is_ok()
         {
             self.older_since = None;
@@ -250,8 +254,8 @@ impl Desired {
     /// If the hub returned an older twin and then sent a change that is newer than the known state, fetches the twin
     /// sooner than planned.
     ///
-    /// The client does not merge such a change into the known state. The twin may have been created again, and the
-    /// result would be a state that never existed.
+    /// The client does not merge this change into the known state. The older twin may mean that the twin was created
+    /// again. The result of the merge would then be a state that never existed.
     fn fetch_sooner(&mut self, now: Instant) {
         let known = self.incoming.latest.version();
         let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };

@@ -342,7 +342,7 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1), "the last state within the bounds");
     assert_eq!(it.desired.broken(), None);
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
-    // The hub's twin is smaller than the notices suggested. The client accepts this once.
+    // The hub's twin is smaller than the notices suggested. Once on each connection, the client tolerates such notices.
     it.fetches(last, json!({ "v": 2 }));
     assert!(it.is_live());
     assert_eq!(it.take_newest(), Some((last, json!({ "v": 2 }))));
@@ -378,7 +378,8 @@ fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1));
 
-    // The program that requested the twin gets it. The receivers of desired properties do not get it.
+    // A too large twin that the program requested does not end the connection. The receivers of desired properties do
+    // not get this twin.
     let mut it = Bench::live(1, json!({}));
     it.desired.on_seen(&properties(9, everything));
     assert_eq!((it.take_newest(), it.desired.broken()), (None, None));

@@ -109,7 +109,8 @@ impl TwinRequest {
 #[derive(Debug)]
 struct Caller {
     sender: Option<oneshot::Sender<TwinOutcome>>,
-    /// `true` if the hub may have the request. Becomes `false` again if the hub answers that it did nothing.
+    /// `true` if the hub may have applied the request. If the hub refuses an attempt because it is busy, this attempt
+    /// changed nothing. The value then becomes `false`, except if an earlier attempt got no response.
     written: bool,
 }
 
@@ -187,8 +188,8 @@ impl TwinRequests {
             request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Removes requests whose callers stopped waiting. These callers have returned their permits, and the new
-        // request may use one of the permits.
+        // Removes requests whose callers stopped waiting. These callers have returned their permits, so the queue would
+        // otherwise contain more requests than there are permits.
         self.remove_cancelled();
         self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
         self.queue.push_back(request);
@@ -311,7 +312,7 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // The time doubles with each timeout. A hub that throttles may be slow, and more requests would make the hub
+        // The time doubles with each timeout, because a hub that throttles may be slow, and more requests would make it
         // slower.
         let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
@@ -336,7 +337,7 @@ impl TwinRequests {
         }
     }
 
-    /// Removes requests whose caller stopped waiting. A request in flight stays until the hub answers.
+    /// Removes requests whose caller stopped waiting. A request that is in flight stays in the queue.
     fn remove_cancelled(&mut self) {
         let mut on_its_way = self.in_flight.as_ref().is_some_and(|it| it.requester == Requester::Program);
         self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_awaited());
@@ -350,7 +351,8 @@ impl TwinRequests {
                 continue;
             }
             if at == 0 {
-                // A late response does not match the next request, because each request has its own tag.
+                // The next request need not wait for the response to this one. Each request has its own tag, so a late
+                // response does not match the next request.
                 self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
             let written = request.caller.written;

@@ -108,7 +108,8 @@ impl IncomingRouter {
                 "discarded a message that the hub sent on a topic that this device does not use"
             );
         });
-        // If this is a method call, the caller of the method waits for an answer.
+        // If this is a method call, its caller waits for an answer. With the id of the call, the client can at least
+        // refuse it.
         let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
         Some(Downstream::Unreadable(call))
     }

@@ -69,7 +69,8 @@ fn samples() -> Vec<Vec<u8>> {
 /// Passes the bytes to a connection. Panics if a message is lost or acknowledged wrongly.
 fn feed(bytes: &[u8], module: bool) {
     let mut buffer = BytesMut::from(bytes);
-    // Add padding, because a changed length may be longer than the packet.
+    // A test may have changed the length in the header. Add padding, so that the packet is complete even if this length
+    // is too large.
     buffer.extend_from_slice(&[b'&'; 300]);
     let Ok(Some(Incoming::Publish(message))) = packet::decode(&mut buffer, PACKET_MAX, false) else { return };
     let (mut router, mut core) = (router(module), core());

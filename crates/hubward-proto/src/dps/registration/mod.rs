@@ -153,7 +153,8 @@ pub struct RetryPolicy {
     /// Upper limit of the random wait after the first failure. The limit doubles with each further failure.
     ///
     /// Before a retry, the flow waits for a random time up to this limit. It adds the wait that the service asks for.
-    /// After a server error, the added wait is at least `limits::SERVER_ERROR_WAIT`.
+    /// The added wait is at least `limits::SERVER_ERROR_WAIT` if the service failed, refused the login as unavailable,
+    /// or throttled the client without a Retry-After.
     pub first_wait: Duration,
     /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
@@ -199,8 +200,8 @@ impl Registration {
         }
     }
 
-    /// Continues an earlier operation instead of registering again. The service bills registrations, but it does not
-    /// bill polls.
+    /// Continues an earlier operation instead of registering again. This saves money, because the service bills
+    /// registrations, but not polls.
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self
@@ -240,8 +241,8 @@ impl Registration {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
                 match (&operation.status, status) {
-                    // The status word is unknown, and the status is not 202. The operation has ended, so a further poll
-                    // would get the same answer.
+                    // This crate does not know the status word, and the HTTP status is not 202. So the operation has
+                    // ended, and a further poll would get the same answer.
                     (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
                         let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
                         self.end(RegistrationEnd::Broken(problem));
@@ -270,8 +271,9 @@ impl Registration {
                 let state = Box::new(operation.registration_state.clone().unwrap_or_default());
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
-            // No trace shows `unassigned`; the C# and Java SDKs treat this status like `assigning`. An unknown status
-            // may be a new status of a running operation, so the flow polls if it knows the operation id.
+            // No recorded exchange contains `unassigned`; the C# and Java SDKs treat this status like `assigning`. A
+            // status word that this crate does not know may be a new status of a running operation, so the flow polls
+            // if it knows the operation id.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
                 // The first poll may follow the registration immediately. Each later poll must wait, because polls
                 // without a wait would load the network.

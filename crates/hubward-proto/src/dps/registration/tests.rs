@@ -37,7 +37,7 @@ impl Flow {
         self.flow.on_reply(self.now, 1.0, Err(Failure::new(kind, retry_after.map(Duration::from_secs))));
     }
 
-    /// Advances the clock by the wait that the flow asks for, and returns this wait in seconds.
+    /// Takes the next step, which must be a wait. Advances the clock by this wait, and returns the wait in seconds.
     fn wait(&mut self) -> u64 {
         let Step::WaitUntil(moment) = self.step() else { panic!("expected a wait, got {:?}", self.step()) };
         let waited = moment - self.now;

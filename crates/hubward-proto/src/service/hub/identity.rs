@@ -31,8 +31,8 @@ word! {
 
 /// A device in the registry of a hub.
 ///
-/// The service ignores read-only members in requests. The time of the last status change has another name in a twin;
-/// see [`Twin`](super::Twin).
+/// The service ignores read-only members in requests. The time of the last status change is named `statusUpdatedTime`
+/// here, but `statusUpdateTime` in a [`Twin`](super::Twin).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -72,7 +72,7 @@ struct Live<F> {
 pub(in crate::doors::admin) enum Shape {
     /// Server-sent events. The stream ends only when the emulator shuts down or the client leaves.
     Events,
-    /// JSON lines, one for each entry. `end` is the number after the last entry of the stream.
+    /// JSON lines, one for each entry. `end` is the number of the last entry plus one.
     Lines { end: u64 },
 }
 
@@ -124,12 +124,13 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.preamble.take().unwrap_or_default();
         let mut read = 0;
-        // Entries do not restart the interval. If the filter selects none of the entries, the client still gets
-        // comments.
+        // Set the time of the next comment once, before the loop. Entries that the filter does not select therefore do
+        // not delay the comment.
         let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {
-                // If the chunk already has text, adds the entries that exist now, and does not wait for others.
+                // If the chunk already has text, add only entries that exist now. Do not wait for new entries, because
+                // this would delay the text.
                 _ if !text.is_empty() => now(self.feed.next()).await,
                 Shape::Lines { .. } => now(self.feed.next()).await,
                 Shape::Events => Some(tokio::select! {
@@ -198,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// A feed with one entry a second that the filter does not select.
+    /// A feed that reads one entry each second. The filter selects none of these entries.
     struct Unselected(u64);
 
     impl Feed for Unselected {

@@ -100,8 +100,8 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
     Ok(json!({ "messageId": sent? }))
 }
 
-/// Reads the JSON body of a request. Refuses the request if its content type is not JSON. A web page of another origin
-/// can send a POST request to this port, but not with this content type.
+/// Reads the JSON body of a request. Refuses the request if its content type is not JSON. This check stops web pages of
+/// other origins: they can send a POST request to this port, but not with the content type of JSON.
 async fn read_json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {

@@ -41,7 +41,7 @@ pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming
 }
 
 /// Decodes the remaining length of a packet. Returns the remaining length, and the number of bytes that encode it.
-/// Returns `None` if `bytes` ends before the last of these bytes.
+/// Returns `None` if `bytes` contains only a part of the encoded length.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {

@@ -31,7 +31,7 @@ pub(crate) enum Malformed {
     Duplicate,
     #[error("not the protocol name MQTT")]
     Protocol,
-    /// The server answers such a CONNECT with CONNACK 1 before it closes the connection.
+    /// The server answers a CONNECT of another protocol level with CONNACK 1 before it closes the connection.
     #[error("a protocol level other than 4 (MQTT 3.1.1)")]
     Level,
     #[error("no topic filter")]

@@ -68,7 +68,8 @@ impl HubSession<'_> {
     /// The highest QoS of the client's subscriptions to messages; `None` if the client has not subscribed.
     fn messages_qos(&self) -> Option<u8> {
         let identity = &self.device.login().identity;
-        // The id of a device may contain `#` and `+`, but a topic may not. Such a device gets no messages.
+        // The id of a device may contain `#` and `+`, but a topic may not. A device with one of these characters in its
+        // id gets no messages.
         if identity.client_id().contains(['#', '+']) {
             return None;
         }

@@ -17,12 +17,13 @@ const WINDOW: usize = 16;
 /// The first packet id of the publishes in an [`Outbox`]. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting publishes. If it is reached, a response ends the connection. [`ANSWER_BYTES`] limits the
-/// size of the waiting publishes in the same way.
+/// Maximum number of waiting publishes. If a response has to wait and this number is reached, the connection ends.
+/// [`ANSWER_BYTES`] limits the size of the waiting publishes in the same way.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of waiting publishes for a notice. If it is reached, the outbox drops the notice.
+/// Maximum number of waiting publishes for notices and method calls. If this number is reached, the outbox drops a
+/// further notice or call.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.
@@ -40,7 +41,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Publishes a response to the client.
     ///
-    /// Returns [`Closed::Slow`] if too many publishes with QoS 1 wait for an acknowledgement of the client.
+    /// Returns [`Closed::Slow`] if too many publishes with QoS 1 wait until earlier publishes are acknowledged.
     pub(super) fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -55,7 +56,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes a notice or a method call. Returns false if too many publishes wait.
+    /// Publishes a notice or a method call. If too many publishes wait, publishes nothing and returns false.
     pub(super) fn notify<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,

@@ -29,7 +29,7 @@ use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, Push, Session, Subscriptions};
 
-/// Serves a connection to a hub. If the user name of a CONNECT does not select DPS, it selects a hub.
+/// Serves a connection to a hub. Every user name that does not select DPS selects a hub.
 pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,
@@ -74,7 +74,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // The queue may already contain messages, and the kept session may have a subscription to messages.
+    // Wake the main loop once. The queue may already contain messages, and the kept session may already be subscribed
+    // to messages.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -99,7 +100,8 @@ fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptio
     (kept, subscriptions)
 }
 
-/// Returns which pushes the filters of a session subscribe to: changes of desired properties, and method calls.
+/// Returns whether the filters of a session subscribe to changes of desired properties, and whether they subscribe to
+/// method calls.
 fn subscriptions(session: &Session) -> Subscriptions {
     Subscriptions { desired: session.highest_qos(NOTICES).is_some(), methods: session.highest_qos(CALLS).is_some() }
 }
@@ -163,7 +165,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// An event on a hub's connection that does not come from its client.
+/// An event on a connection to a hub that does not come from the client.
 pub(super) enum Event {
     /// A publish for the client.
     Push(Push),
@@ -179,8 +181,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
     async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            // If the store ends the connection, it drops the sender of `pushes`. `Bounds::ended` then reports the
-            // reason.
+            // When the store ends the connection, it drops the sender of `pushes`, which disables this branch. The main
+            // loop gets the reason from `Bounds::ended`.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.queue_changed.notified() => Event::QueueChanged,
             () = until(self.delayed.due()) => Event::Due,
@@ -286,8 +288,8 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Stores the filters of the session. Returns false if the connection must end. The client must then get no
-    /// acknowledgement of its subscription.
+    /// Stores the filters of the session. Returns false if the connection must end. In this case, the caller must not
+    /// acknowledge the client's SUBSCRIBE or UNSUBSCRIBE.
     fn keep(&self) -> bool {
         self.device.subscribed(subscriptions(&self.filters), &self.filters)
     }

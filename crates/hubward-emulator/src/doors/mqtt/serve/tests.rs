@@ -90,7 +90,8 @@ async fn a_ping_restarts_the_keep_alive_and_half_a_packet_does_not() {
     let mut pong = [0; 2];
     world.client.read_exact(&mut pong).await.expect("an answer");
     assert_eq!(&pong, b"\xd0\x00");
-    // The following bytes are an incomplete publish. They must not restart the keep-alive.
+    // Send the first bytes of a publish, 15 s apart, and never complete it. These bytes must not restart the
+    // keep-alive.
     for byte in [0x30, 0x20, 0x00, 0x1b, b'd'] {
         sleep(Duration::from_secs(15)).await;
         world.client.write_all(&[byte]).await.expect("sent");
@@ -134,8 +135,8 @@ async fn a_device_is_connected_only_from_its_slot_until_its_connection_ends() {
         let mut world = World { cloud: Arc::clone(&cloud), client, served, started: Instant::now() };
         let bytes = connect(&world, &key, 60);
         world.client.write_all(&bytes).await.expect("sent");
-        // Virtual time passes only when every task is idle, so the server has read the CONNECT. The connection is still
-        // within its grace period.
+        // Virtual time passes only when every task is idle. After this sleep, the server has therefore read the
+        // CONNECT, and the connection is still within its grace period.
         sleep(Duration::from_millis(500)).await;
         assert!(!is_live(), "it waits for a slot");
         if evicted {

@@ -34,10 +34,10 @@ const API_VERSIONS: [&str; 17] = [
 /// Authorizes a request. Returns the name of the hub in lower case, and the requested operation.
 ///
 /// If `hub` is `Some`, the caller of this function has already authorized the request. This function then checks
-/// neither the host nor the token.
+/// neither the host nor the token of the request.
 ///
-/// A device signs a request of the device API with its own token. This function does not authorize such a request. It
-/// returns an empty hub name and the operation.
+/// A device signs a request of the device API with its own token. This function does not check that token. It returns
+/// an empty hub name and the operation.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
 /// 401003.

@@ -117,7 +117,7 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
 }
 
 /// Applies one operation. Returns the kind of the event that the caller must write to the journal. Returns `None` if
-/// the table itself writes the event. If the hub refuses the operation, the identity does not change.
+/// the table of identities writes the event itself. If the hub refuses the operation, the identity does not change.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
 /// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
@@ -187,7 +187,7 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // For a new identity, the table itself writes the event.
+            // For a new identity, the table of identities writes the event itself.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));

@@ -15,8 +15,8 @@ use crate::services::hub::{Invocation, invoke};
 const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
-/// Invokes a method. If the device responds, returns 200 with the body `{status, payload}`. A `status` that means an
-/// error does not change the 200.
+/// Invokes a method. If the device responds, returns 200 with the body `{status, payload}`, even if the device reports
+/// an error in `status`.
 ///
 /// The payload comes from the device and may not be valid JSON.
 ///

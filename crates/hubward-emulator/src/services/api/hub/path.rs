@@ -52,7 +52,7 @@ impl Action {
             return Ok(action);
         }
         let nothing = || Problem::generic(404, "There is nothing at this path.");
-        // Refuse a `/` in a device id: the client id `{device}/{module}` would then mean a module.
+        // Refuse a device id that contains `/`: as a client id, it would name a module (`{device}/{module}`).
         let name = |at: usize| {
             let name = percent_decode_str(parts.get(at).copied()?).decode_utf8().ok()?.into_owned();
             (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -191,7 +191,7 @@ fn is_device_side(segments: &[&str]) -> bool {
     )
 }
 
-/// Returns the HTTP methods that a path supports, without the method `but`. The result is the value of the header
+/// Returns the HTTP methods that a path supports, except the method `but`. The result is the value of the header
 /// `Allow`.
 pub(crate) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];

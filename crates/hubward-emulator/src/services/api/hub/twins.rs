@@ -93,8 +93,8 @@ impl Changes {
 
 /// Returns the desired properties without `$metadata` and `$version`.
 ///
-/// A client may send back a twin that it has read. The hub ignores these two names in a request, because only the hub
-/// sets their values.
+/// A client may send back a twin that it has read, including `$metadata` and `$version`. Only the hub sets the values
+/// of these two properties, so it ignores them in a request.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, in which the client sends a twin back.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {

@@ -33,8 +33,8 @@ pub(crate) struct Registrar {
 
 impl Registrar {
     /// Registers a device. If DPS accepts the request, the status of the response is 202, even if the device is already
-    /// assigned. If the enrollment is disabled, the status is 200. If DPS refuses the request, the response contains an
-    /// error.
+    /// assigned. If the enrollment is disabled, DPS assigns no hub, and the response has status 200 and says
+    /// `disabled`. If DPS refuses the request, the response contains an error.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {

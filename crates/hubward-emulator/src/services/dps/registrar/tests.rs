@@ -144,10 +144,10 @@ fn the_substatus_depends_on_whether_dps_and_the_hub_know_the_device() {
     let caller = registrar.caller("d1", &key);
     let substatus = || registrar.result(&caller, b"")["registrationState"]["substatus"].clone();
     assert_eq!(substatus(), "initialAssignment");
-    // DPS no longer has the record, but the hub still has the device.
+    // Delete the record at DPS. The hub still has the device.
     registrar.store.change(|state| state.records.remove("d1"));
     assert_eq!(substatus(), "reprovisionedToInitialAssignment");
-    // The hub no longer has the device, but DPS still has the record.
+    // Delete the device at the hub. DPS still has the record.
     registrar.store.change(|state| {
         let hub = state.records.get("d1").and_then(|it| it.assigned.clone()).expect("assigned").hub;
         state.remove_device(&hub, "d1").expect("known there");

@@ -189,7 +189,8 @@ async fn an_older_copy_is_reported_and_can_be_used_on_purpose() {
     assert_eq!(state.policies.len(), 4);
     closed(disk).await;
 
-    // The mark of the old file does not apply to a new file.
+    // `state.commit` still contains the mark of the deleted state file. The emulator must ignore this mark for the new
+    // file.
     std::fs::remove_file(folder.path().join("state.redb")).expect("removed");
     let (disk, state, _) = opened(folder.path(), &[HUB]).expect("a new one");
     assert_eq!(state.policies.len(), 0);

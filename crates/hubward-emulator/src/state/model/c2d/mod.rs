@@ -18,8 +18,8 @@ pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// The longest time that a rule may contain. With this limit, sums of times cannot overflow. The service allows only
-/// shorter times.
+/// If a duration in the rules is longer, it counts as this duration. With this limit, sums of times cannot overflow.
+/// The service allows only shorter durations.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The rules of a hub for messages to devices.
@@ -31,8 +31,8 @@ pub(crate) struct Rules {
     pub(crate) lock: Duration,
     /// After this number of expired locks, the hub dead-letters a message.
     ///
-    /// With `None`, the hub does not dead-letter messages. In the current service, only an explicit abandon counts, and
-    /// MQTT has no abandon.
+    /// With `None`, the hub never dead-letters a message because of expired locks. In the current service, only an
+    /// explicit abandon counts as a delivery, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
@@ -111,7 +111,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     owner: u64,
-    /// The number of this place. Each queue has its own counter for places.
+    /// A message with a smaller number was delivered earlier. Each queue has its own counter for these numbers.
     order: u64,
 }
 
@@ -195,8 +195,8 @@ impl Queue {
 
     /// Returns the next message for a connection.
     ///
-    /// With QoS 0, this completes the message. With QoS 1, the message becomes invisible until the client acknowledges
-    /// it or its lock expires.
+    /// With QoS 0, this call completes the message. With QoS 1, the message becomes invisible until the client
+    /// acknowledges it or its lock expires.
     ///
     /// Returns `None` if no message is visible, if [`WINDOW`] messages are unacknowledged, or if the queue delivers to
     /// another connection.
@@ -232,9 +232,9 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // The acknowledgement is late, because the lock has ended. For the client, this delivery is finished. The
-            // message therefore loses its place. The next delivery gives the message a new place, after all messages
-            // that the client has received.
+            // The acknowledgement is late, because the lock has ended. But the client has finished this delivery and
+            // will acknowledge the next delivery in a later position. The message therefore loses its place. The next
+            // delivery gives the message a new place, after all messages that the client has received.
             entry.place = None;
             return Acknowledged::Unknown;
         }

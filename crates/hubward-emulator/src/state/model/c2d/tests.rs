@@ -140,8 +140,8 @@ fn a_late_acknowledgement_removes_the_place_of_a_message() {
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // For the client, the first delivery is finished. The client must therefore acknowledge the second message before
-    // the next delivery of the first message.
+    // The client has acknowledged the first delivery, although too late for the queue. The next delivery of the first
+    // message therefore comes after the second message in the order of acknowledgements.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);

@@ -62,7 +62,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// A patch with `$version`. If a client replaces all properties, the body is also a patch.
+    /// A patch with `$version`. The body is a patch even if a client has replaced all properties.
     pub(crate) body: Bytes,
 }
 

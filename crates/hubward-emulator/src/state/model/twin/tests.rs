@@ -52,7 +52,7 @@ fn a_replacement_sends_null_for_removed_properties() {
     let patch = map(json!({"$version": 3, "a": null, "b": {"c": null, "d": 1, "e": 2}, "f": 3}));
     assert_eq!(serde_json::from_slice::<Value>(&notice.body).expect("JSON"), Value::Object(patch.clone()));
     assert_eq!(seen_by_device(&twin)["desired"], json!({"b": {"d": 1, "e": 2}, "f": 3, "$version": 3}));
-    // If a device merges the patch, it has the same properties as the hub.
+    // A device that merges the patch into its earlier properties must get the same properties as the hub.
     let mut merged = before;
     twin::merge(&mut merged, &patch);
     merged.remove("$version");

@@ -12,11 +12,11 @@ use crate::state::fault::{Fault, Point};
 
 const LONGEST: u64 = 86_400_000;
 
-/// Maximum size of a fault, in bytes. The limit exists because scripts are kept in memory.
+/// Maximum size of a fault, in bytes. The limit exists because the emulator keeps all fault scripts in memory.
 const FAULT_MAX: usize = 64 * 1024;
 
-/// Maximum size of a header's name and maximum size of its value, in bytes. Over MQTT, a topic contains the value of
-/// Retry-After.
+/// Maximum size of a header's name, and also of its value, in bytes. The limit also applies to Retry-After over MQTT,
+/// where the value is a part of a topic and must fit into it.
 const HEADER_MAX: usize = 1024;
 
 /// The JSON form of a [`Fault`]. The member `kind` contains the name of the variant.
@@ -244,7 +244,8 @@ pub(super) fn kinds(point: Point) -> Vec<&'static str> {
     all.into_iter().filter(|(_, fault)| fault.fits(point)).map(|(name, _)| name).collect()
 }
 
-/// Returns an error if the status is not valid or does not end a request. A 1xx status does not end a request.
+/// Returns an error if the status is not from 200 to 599. A 1xx status is valid in HTTP, but another response has to
+/// follow it.
 fn answer(status: u16) -> Result<u16, String> {
     if (200..600).contains(&status) { Ok(status) } else { Err("status must be 200 to 599.".to_owned()) }
 }

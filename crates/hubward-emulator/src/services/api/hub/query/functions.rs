@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::eval::{Operand, number};
 use super::tree::Function;
 
-/// The names of the functions. `ENDS_WITH` and `STARTS_WITH` are missing here: message routing uses these names, but
-/// twin queries use `ENDSWITH` and `STARTSWITH`.
+/// The names of the functions. The list does not contain `ENDS_WITH` and `STARTS_WITH`, because only message routing
+/// uses these names. Twin queries use `ENDSWITH` and `STARTSWITH`.
 ///
 /// Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
 const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [

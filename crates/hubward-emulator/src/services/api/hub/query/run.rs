@@ -18,7 +18,7 @@ pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 /// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The key of the last document that was read, even if the document did not match. `None` at the end.
+    /// The key of the last document that was read, even if the document did not match. `None` if no documents are left.
     pub(super) last: Option<String>,
 }
 
