@@ -51,7 +51,7 @@ pub struct HubOptions {
     /// Waits after a refusal that does not pass by itself (credential, certificate). Each wait is random, between half
     /// of a bound and the bound. The bound doubles with each refusal. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// After the hub has accepted the client for this time without a failure, the bounds of the waits return to their
+    /// When the client has been logged in for this time without a failure, the bounds of the waits return to their
     /// start. A renewal does not interrupt this time. Default 30 s.
     pub backoff_reset_after: Duration,
     /// Minimum wait between attempts while another client seems to use the same identity

@@ -21,8 +21,8 @@ pub enum ConnectionState {
     Disconnected {
         /// What ended the connection or the attempt.
         cause: DisconnectCause,
-        /// Number of failures in a row, including this one. The number returns to zero after the hub has accepted the
-        /// client for [`HubOptions::backoff_reset_after`](crate::HubOptions::backoff_reset_after).
+        /// Number of failures in a row, including this one. The number returns to zero when the client has been logged
+        /// in for the duration [`HubOptions::backoff_reset_after`](crate::HubOptions::backoff_reset_after).
         attempt: u32,
         /// When the next attempt starts.
         next_try: Instant,

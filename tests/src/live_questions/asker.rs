@@ -1,5 +1,6 @@
-//! The functions that a question uses to ask the cloud. They send requests, create devices, and record the answers.
-//! They also record the observations that the run compares. At the end, the run deletes the devices.
+//! The functions with which a question talks to a cloud: a live service or the emulator. They send requests, create
+//! what the question needs, and record each reply. They also record observations: the run compares those of the live
+//! service with those of the emulator. At its end, the run deletes what it has created.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

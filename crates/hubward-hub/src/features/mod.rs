@@ -118,8 +118,8 @@ impl Features {
         }
     }
 
-    /// Returns the list of calls that need a handler. The driver runs each handler in its own task and empties the
-    /// list.
+    /// Returns the calls whose handlers have not started yet. The driver starts each handler in its own task and
+    /// empties the list.
     pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
         self.calls.jobs()
     }

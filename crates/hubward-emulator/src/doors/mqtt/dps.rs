@@ -42,8 +42,8 @@ const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 ///
 /// Does not check the key of the token. Like the service, DPS refuses a wrong key only when the device registers.
 ///
-/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
-/// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md. For a wrong key: `[seen]` traces in GitHub issues, with the
+/// status 401 for the registration. For CONNACK 3: a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,

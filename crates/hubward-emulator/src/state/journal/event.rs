@@ -143,7 +143,7 @@ pub enum EventSource {
     DpsService,
     /// The service API of a hub.
     HubService,
-    /// The emulator itself. This includes its admin port and the program that embeds it.
+    /// Neither DPS nor a hub: the emulator itself, its admin port, or the program that embeds the emulator.
     Emulator,
 }
 
