@@ -36,8 +36,8 @@ async fn a_device_works_beside_ten_thousand_unfinished_handshakes() {
     check_beside_idle_connections("hello").await;
 }
 
-/// Checks that other devices can connect and send while the program `idle_connections` holds its connections. On each
-/// connection, the program writes `first_bytes` and then sends nothing more.
+/// Checks that devices can connect and send while the program `idle_connections` holds its connections. `first_bytes`
+/// says what the program sends on each connection at the start; after that, it sends nothing more.
 #[expect(clippy::print_stdout, reason = "a manual run shows the figures")]
 async fn check_beside_idle_connections(first_bytes: &str) {
     let mut emulator = Invocation::hubward([

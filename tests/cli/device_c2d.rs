@@ -28,7 +28,8 @@ async fn receive_prints_and_completes_each_message() {
         assert_eq!((&received["contentType"], &received["ack"]), (&json!("text/plain"), &json!("full")));
         assert_eq!(received["to"], "/devices/dev-1/messages/deviceBound");
         assert_eq!(received["properties"], json!({"k": "v w", "urgent": null}));
-        // The command is already waiting when the hub gets this message. The body is not UTF-8.
+        // The hub got the first message before the command started. It gets this message while the command waits. The
+        // body is not UTF-8, so the command must print it as base64.
         emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(vec![0xff, 0])).expect("room in the queue");
         let (ended, rest, stderr) = running.end().await;
         assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
@@ -36,7 +37,7 @@ async fn receive_prints_and_completes_each_message() {
         assert_eq!(types(&lines), ["received", "completed", "result"]);
         assert_eq!((&lines[0]["bodyBase64"], &lines[0]["body"]), (&json!("/wA="), &json!(null)));
         assert_eq!((&lines[2]["received"], &lines[2]["completed"]), (&json!(2), &json!(2)));
-        // The hub deletes the two messages when it has read their acknowledgements.
+        // The command has acknowledged both messages, so the hub must delete them.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
     }
 }

@@ -138,8 +138,8 @@ async fn child_processes_of_the_program_end_with_the_command() {
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // Wait until the child process of the script has ended. The process may remain as a zombie (state Z) until its
-    // parent waits for it.
+    // Ctrl-C must also end the process that the script has started. Wait for its end. A process that has ended may
+    // remain as a zombie (state Z) until its parent waits for it.
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

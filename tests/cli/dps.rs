@@ -142,8 +142,8 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
     let secret = variables_named(&["PROVISIONING_CONNECTION_STRING"]);
     let admin = vec![("HUBWARD_EMULATOR_ADMIN".to_owned(), admin.clone())];
     let nothing = vec![];
-    // Each row: arguments of `create`, environment variables of `create`, and the environment variables that the
-    // printed lines need.
+    // Each row: arguments of `create`, environment variables of `create`, and the environment variables that a user
+    // must set before the printed lines.
     for (at, (arguments, environment, required)) in [
         (&[by_flag.as_str(), "-n", "localhost"][..], &nothing, &nothing),
         (&[], &admin, &nothing),
@@ -166,7 +166,8 @@ async fn the_lines_that_create_prints_need_no_other_variables() {
             );
             assert!(!text.contains(login.split("SharedAccessKey=").nth(1).expect("a key")), "{text}");
             let lines: Vec<&str> = lines.lines().skip(1).collect();
-            // HUBWARD_OUTPUT selects JSON here. The printed lines must still work: they need a key as plain text.
+            // The printed lines run a command of hubward and use its output as the key. This must also work in a shell
+            // in which HUBWARD_OUTPUT selects JSON.
             let mut variables =
                 vec![("PATH".to_owned(), path.clone()), ("HUBWARD_OUTPUT".to_owned(), "json".to_owned())];
             variables.extend(required.iter().cloned());
@@ -482,7 +483,7 @@ async fn table_and_tsv_are_refused_for_commands_without_rows() {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // If HUBWARD_OUTPUT contains this format, a command without rows ignores the variable.
+        // HUBWARD_OUTPUT applies to all commands, so a command without rows ignores `table` and `tsv` in this variable.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

@@ -258,8 +258,8 @@ async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     let mut running = Running::emulator(&other, ["--output", "json"]);
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
-    // The test copies the ready file into the folder `killed`. The folder then looks like the data directory of an
-    // emulator that was killed. The port in the file now belongs to another emulator.
+    // Copy the ready file of the running emulator into the folder `killed`. This folder then looks like the data
+    // directory of an emulator that was killed, and whose port another emulator now uses.
     std::fs::create_dir_all(&killed).expect("a folder");
     let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
     std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");
@@ -314,7 +314,8 @@ async fn every_option_has_an_environment_variable() {
     assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
     assert!(ready["admin"].as_str().is_some_and(|it| it.starts_with("http://127.0.0.3:")), "{ready}");
     assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
-    // These variables are settings for starting the emulator. The other commands of `hubward emulator` ignore them.
+    // The variables of the ports only matter when an emulator starts. The other commands of `hubward emulator`, such as
+    // `env`, ignore them.
     let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     running.interrupt().await;

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::emulator::folder;
 use super::running::Running;
 
-/// Each row has three parts: the value of `--for`, the program that must be installed, and a command line. The command
-/// line requests `https://localhost:PORT/`. It succeeds only if the program trusts the server's certificate.
+/// Client programs that test whether they trust the emulator. Each row has three parts: the value of `--for`, the
+/// program that must be installed, and a command line. The command line requests `https://localhost:PORT/`. It
+/// succeeds only if the program trusts the server's certificate.
 const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",
@@ -64,8 +65,8 @@ async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
             println!("{kind}: not run, {program} is not installed");
             continue;
         }
-        // The environment of the test may contain variables that name trusted certificates. The probe must not use
-        // these variables.
+        // The environment of the test may contain variables that name trusted certificates. Remove these variables, so
+        // that only the printed lines can make the client trust the emulator.
         let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE \
                      JAVA_TOOL_OPTIONS\n";
         let untrusted = sh(&format!("{clean}{probe}"), &variables).await;
@@ -108,7 +109,7 @@ async fn every_kind_has_lines_and_is_marked_as_tested_or_untested() {
     let from_emulator = trust(&["--admin", &admin, "-o", "json"]).await.last().expect("a result");
     assert_eq!(from_files, from_emulator);
     running.interrupt().await;
-    // The emulator does not run any more. `--data-dir` still gives the same result.
+    // `--data-dir` needs no running emulator: after the end of the emulator, the command prints the same result.
     assert_eq!(trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result"), from_files);
 
     let recipes = from_files["recipes"].as_array().expect("a list");

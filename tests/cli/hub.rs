@@ -215,7 +215,7 @@ async fn a_list_of_maximum_length_warns_that_there_may_be_more() {
     let ran = operator.command(&["device-identity", "list", "--output", "tsv"]).run().await;
     assert_eq!((ran.code, ran.stdout_text().lines().count()), (Some(0), 1000), "{}", ran.stderr_text());
     assert!(ran.stderr_text().contains("there may be more: hubward hub query"), "{}", ran.stderr_text());
-    // If the operator limits the list with --top, the command does not warn.
+    // If the operator asks for fewer devices with --top, the command does not warn.
     assert_eq!(operator.text(&["device-identity", "list", "--top", "999", "-o", "tsv"]).await.lines().count(), 999);
 }
 
@@ -304,7 +304,7 @@ async fn generated_tokens_belong_to_the_policy_or_the_device() {
     let of_device = operator.json(&["generate-sas-token", "-d", "dev-1"]).await;
     let of_device = token(of_device["sas"].as_str().expect("a token"));
     assert_eq!((of_device.resource(), of_device.policy()), (format!("{HUB}/devices/dev-1"), None));
-    // With `--device-id`, the command accepts the option for the policy, as `az` does, but ignores it.
+    // With `--device-id`, the command accepts `--pn` (the name of a policy), as `az` does, but ignores it.
     operator.text(&["generate-sas-token", "-d", "dev-1", "--pn", "service"]).await;
     let text = operator.text(&["device-identity", "connection-string", "show", "-d", "dev-1"]).await;
     let ran = Invocation::hubward(["hub", "generate-sas-token", "--cs", text.trim()]).run().await;
@@ -464,7 +464,8 @@ async fn a_hub_with_an_azure_name_is_emulated_if_the_emulator_has_it() {
     let send = ["hub", "c2d-message", "send", "-d", "dev-1", "--data", "x", "--mid", "m1", "--output", "json"];
     let sent = successful_output(&send, &Invocation::hubward(send).vars(&variables).run().await);
     assert_eq!(serde_json::from_str::<Value>(&sent).expect("JSON"), json!({"messageId": "m1"}));
-    // The command treats the hub as a hub in Azure if the emulator does not have this hub, or if no emulator runs.
+    // If the emulator does not have the hub, or if no emulator runs, hubward treats the hub as a hub in Azure. Then
+    // `monitor-events` fails, because it supports only the emulator.
     let no_emulator = ("HUBWARD_EMULATOR_ADMIN", "http://127.0.0.1:1".to_owned());
     for variables in [
         [("IOTHUB_CONNECTION_STRING", login("other.azure-devices.net")), admin],

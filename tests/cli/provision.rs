@@ -27,7 +27,7 @@ async fn prints_each_step_as_a_json_line() {
         let last = ran.last().expect("a result");
         assert_eq!((&last["messages"], &last["acknowledged"]), (&json!(3), &json!(3)));
     }
-    // The hub has received every message of every run. Each message has the default body.
+    // Each of the three runs has sent three messages with the default bodies, so the hub has each body three times.
     let log = emulator.telemetry("localhost").expect("the hub");
     let bodies: Vec<_> = log.all().into_iter().map(|it| it.message.body.to_vec()).collect();
     assert_eq!(bodies.len(), 9);

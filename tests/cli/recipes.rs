@@ -12,8 +12,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/with-
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/seed.json");
 const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
 
-/// Prepares the script `with-emulator.sh` with this command, on free ports. Returns the folder that the script uses as
-/// `TMPDIR`, and the command line of the script.
+/// Prepares a run of the script `with-emulator.sh`. The script will start an emulator on free ports, and then run
+/// `command`. Returns the folder that the script uses as `TMPDIR`, and the invocation of the script.
 fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invocation) {
     let kept = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(kept.path());
@@ -48,8 +48,9 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
-    // The script works although these two variables are set: it must keep the state in a directory and print the lines
-    // for a shell. The command reads the script's standard input.
+    // A user may have set these two variables. The script must override both, because it needs a data directory, and
+    // `emulator env` must print lines for a shell. This run also checks that the command reads the standard input of
+    // the script.
     let ignored = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
     let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &ignored).await;
     assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "text on stdin"), "{}", ran.stderr_text());
@@ -83,7 +84,8 @@ async fn a_command_that_ignores_signals_is_killed() {
     assert_eq!(signalled("trap '' TERM INT HUP", "exec sleep 1000", "-TERM", 143).await, "");
 }
 
-/// Runs a shell as the command of the script. The shell runs `prepare`, and then waits with the command `wait`.
+/// Runs the script with a shell as its command. The shell runs the lines `prepare` and then the command `wait`, which
+/// does not end by itself.
 ///
 /// Sends the script a signal, and checks that the script, the shell and the emulator end. Returns what the shell has
 /// printed after the signal.

@@ -54,8 +54,8 @@ async fn signs_tokens_in_the_form_of_the_sdks() {
             let ran = Invocation::hubward(arguments).stdin(key).run().await;
             let output = ran.stdout_text();
             let token = output.trim_end();
-            // The text before the signature must be equal to that of the Python SDK. The fields must be in the
-            // documented order. The expiry differs, so the signature differs too.
+            // The token of the Python SDK has another expiry, so its signature differs too. For this reason, compare
+            // only the text before the signature, and check that all fields are in the documented order.
             let python = vector["results"][0]["output"]["token"].as_str().expect("a token");
             let until_signature = |it: &str| it.split("&sig=").next().map(str::to_owned);
             assert_eq!(until_signature(token), until_signature(python), "{vector}");

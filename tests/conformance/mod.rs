@@ -12,7 +12,8 @@ macro_rules! on_every_transport {
     };
 }
 
-/// Defines one test for each scenario with each transport that reaches a hub.
+/// Defines one test for each scenario with each of the transports MQTT and MQTT over WebSocket. These scenarios use
+/// only the hub, and the client cannot connect to a hub over HTTPS.
 macro_rules! on_every_hub_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_HUB: &[&str] = &[$(stringify!($scenario)),+];

@@ -1,5 +1,5 @@
 //! Tests that kill the emulator while it works. An emulator with a data directory must keep every acknowledged write.
-//! It must not store a write in part.
+//! It must store each other write completely or not at all.
 //!
 //! Several clients write at the same time. At a random moment the test kills the program with `SIGKILL`. It then starts
 //! the program again on the same directory, and compares the state with the acknowledged writes.

@@ -24,8 +24,8 @@ impl NewProperties {
 }
 
 impl Flood for NewProperties {
-    /// The flood starts after two reads of the twin. The command reads the twin once, and its client reads it once.
-    /// After these reads, the client follows the changes.
+    /// The flood starts after two reads of the twin: one read by the command, and one by its client. After these reads,
+    /// the client applies the changes that the hub sends.
     const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
@@ -36,8 +36,8 @@ impl Flood for NewProperties {
         out.extend(packets::publish(&topic, body.as_bytes(), 0, 0));
     }
 
-    /// Returns the twin. If `in_twin` is `true`, the twin grows to 400 KB. This exceeds the client's limit for a twin,
-    /// but not its limit for a packet.
+    /// Returns the twin. If `in_twin` is `true`, the twin contains the last 200 added properties, which are up to 400
+    /// KB. This exceeds the client's limit for a twin, but not its limit for a packet.
     fn twin(&self) -> Vec<u8> {
         let first = if self.in_twin { self.version.saturating_sub(200).max(1) } else { self.version };
         let mut desired: Vec<_> = (first + 1..=self.version).map(Self::property).collect();

@@ -62,8 +62,8 @@ async fn two_emulators_answer_twenty_questions_alike() {
     let key = written.split(|it| !of_base64(it)).find(|it| it.len() >= 44 && it.ends_with('='));
     assert_eq!(key, None);
     assert!(written.contains(r#"\"primaryKey\":\"<masked>\""#), "no key was masked");
-    // The run sends a token with its requests. This check shows that the token was in the output and that the run
-    // masked it.
+    // The run sends a token with its requests. This check shows that the output contains the request with the token,
+    // and that the run has masked the signature of the token.
     assert!(
         written.contains("Authorization: SharedAccessSignature sr=localhost&sig=<masked>"),
         "the output shows no login"
@@ -85,8 +85,9 @@ async fn the_run_reports_planted_differences() {
     let output = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
     // The fault at `DpsService` happens twice. First it answers the request with which the run checks the login. Then
-    // it answers the first request of question 4. The emulator of the comparison answers this request with another
-    // status and with a body of another shape. So the table has two rows.
+    // it answers the first request of question 4. The run also asks an emulator of its own, which has no fault. This
+    // emulator answers the first request of question 4 with another status and with a body of another shape. So the
+    // table has two rows for question 4.
     let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{output}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");

@@ -180,7 +180,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// The name of a hub that has another address than the DPS.
+/// The name of a hub that does not have the same address as DPS.
 const OTHER_HUB: &str = "hub.example";
 
 fn refuse_login(scene: &mut Scene, code: u8) {

@@ -33,7 +33,7 @@ fn the_scanner_finds_a_planted_key_in_every_form_and_nothing_else() {
             let found = scanner.find(&planted(&needle));
             assert!(!found.is_empty(), "{length} bytes, {form}");
         }
-        // The scanner also finds a key that is part of a longer text.
+        // The scanner also finds the key in JSON.
         let json = format!("\"symmetricKey\":\"{}\"", key.expose_base64().as_str());
         assert!(!scanner.find(&planted(json.as_bytes())).is_empty(), "{length} bytes in JSON");
     }

@@ -25,7 +25,7 @@ impl Scanner {
         assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
     }
 
-    /// Returns the secrets in `haystack`. Each has its name and the text around it.
+    /// Returns the secrets in `haystack`, each as a text with the name of the secret and the bytes around it.
     pub(crate) fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found: Vec<String> = self
             .needles
@@ -35,7 +35,8 @@ impl Scanner {
                 Some(format!("{name}: {}", around(haystack, at)))
             })
             .collect();
-        // A query that is part of a URL may be percent-encoded twice.
+        // A query can be percent-encoded twice if it is part of another URL. So also search the text after one and
+        // after two steps of decoding.
         let once = percent_decoded(haystack);
         let twice = percent_decoded(&once);
         for text in [haystack, &once, &twice] {
@@ -86,7 +87,7 @@ fn signature_fields(text: &[u8]) -> Vec<String> {
     found
 }
 
-/// Finds base64 text of 32 bytes with padding. A signature has this form, whatever key has made it.
+/// Finds each text that is the base64 encoding of 32 bytes, with padding. Every signature has this form.
 fn digests(text: &[u8]) -> Vec<String> {
     const LENGTH: usize = 43;
     let of_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"+/-_".contains(it);

@@ -77,7 +77,8 @@ async fn cancel_and_check(kind: TransportKind) {
     while count < CANCELLATIONS {
         scene.change_cloud(&mut rng);
         let call = CALLS[rng.usize(..CALLS.len())].0;
-        // Each of these two calls opens a connection, which takes time. So make only about one of eight.
+        // Each of these two calls opens a connection, which takes time. So make a call of this kind only in about one
+        // of eight cases.
         if matches!(call, Call::Connect | Call::Close) && rng.u8(..8) > 0 {
             continue;
         }

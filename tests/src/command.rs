@@ -155,7 +155,7 @@ impl Ran {
     /// Returns the last of [`Ran::lines`].
     ///
     /// # Errors
-    /// As for [`Ran::lines`]. Also if the line does not contain the exit code of the program.
+    /// As for [`Ran::lines`]. Also if the last line does not contain the exit code of the program.
     pub fn last(&self) -> Result<Value, String> {
         let last = self.lines()?.pop().ok_or("stdout is empty")?;
         let code = last["exitCode"].as_i64();

@@ -30,7 +30,7 @@ pub struct Scenario {
 pub enum Transports {
     /// All transports. The scenario uses DPS, and perhaps the hub.
     All,
-    /// The transports that reach a hub. The scenario uses only the hub.
+    /// MQTT and MQTT over WebSocket. The scenario uses only the hub, and the client cannot connect to a hub over HTTPS.
     Hub,
 }
 

@@ -96,7 +96,8 @@ pub(super) fn response_topic(vector: &Vector) -> Sides {
         assert_eq!(read.retry_after.as_deref(), python["properties"]["retry-after"].as_str(), "{}", vector.id);
         assert_eq!(read.encode(), topic, "{}", vector.id);
     } else {
-        // Python loses the fields that come before `$rid`. Our client must keep these fields.
+        // In this topic, the field `retry-after` comes before `$rid`. Python loses such a field, but our client must
+        // keep it.
         assert_eq!(python["properties"].get("retry-after"), None, "{}", vector.id);
         assert_eq!(read.retry_after.as_deref(), Some("120"), "{}", vector.id);
     }

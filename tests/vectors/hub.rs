@@ -21,8 +21,8 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 
     let python = vector.python().expect("Python's login");
     let mut ours = HubUsername::new(identity.clone()).user_agent(Some(agent("python"))).model_id(model_id.clone());
-    // Python uses an older api-version than hubward. It uses one for devices with a model ID, and another for devices
-    // without one.
+    // Python uses two api-versions, which are older than the one of hubward: one for devices with a model ID, and one
+    // for devices without a model ID.
     let api_version = if model_id.is_some() { "2020-09-30" } else { "2019-10-01" };
     ours.api_version = Some(api_version.to_owned());
     assert_eq!(identity.client_id(), python["client_id"], "{}", vector.id);
@@ -53,8 +53,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     let mut properties = properties(vector);
     let python = vector.python().and_then(Value::as_str).expect("Python's topic");
 
-    // This device ID contains `#` or `+`. MQTT forbids these characters in the topic of a PUBLISH, so our client does
-    // not encode this topic.
+    // This device ID contains `#` and `+`. MQTT forbids these characters in the topic of a PUBLISH, so our client
+    // returns an error.
     let client = vector.id != "telemetry-odd-device-id";
     if client {
         let in_order = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
@@ -79,7 +79,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
         let mut expected: Vec<(&str, Option<&str>)> = wire_names(vector)
             .into_iter()
             .chain(properties.iter().map(|(name, value)| {
-                // Node replaces this application property by the system property with the same meaning.
+                // Node does not write the application property `dt-subject`. It writes the system property `$.sub`,
+                // which has the same meaning.
                 let is_component = *name == "dt-subject" && result.sdk.starts_with("node");
                 (if is_component { "$.sub" } else { name }, Some(*value))
             }))

@@ -98,8 +98,8 @@ pub(super) fn derived_key(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// Connection strings. For some of them, the SDKs differ. If a name occurs twice, the parser refuses the string, as
-/// Python does. It accepts every other string that Python or Node accepts.
+/// Connection strings. For some of them, the two SDKs give different results. If a name occurs twice, the parser
+/// refuses the string, as Python does. It accepts every other string that Python or Node accepts.
 pub(super) fn connection_string(vector: &Vector) -> Sides {
     let follow = match vector.id.as_str() {
         "cs-policy-no-device" | "cs-duplicate-key" => Some("python"),
@@ -157,8 +157,9 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
 
 /// Compares the device or module of a connection string with the settings that hubward reads from it.
 ///
-/// hubward refuses a string of a service, and a string with parts that it does not support. It also refuses the vector
-/// with a `SharedAccessSignature`, because this token is for another resource. The error names the refused part.
+/// hubward refuses a connection string that contains a policy, because such a string is for a service. It refuses a
+/// string with parts that it does not support. It also refuses the vector with a `SharedAccessSignature`, because this
+/// token is for another resource. The error names the refused part.
 fn device_of(vector: &Vector, read: &ConnectionString) {
     let refused = match vector.id.as_str() {
         "cs-gateway" => Some("`GatewayHostName`"),

@@ -41,7 +41,8 @@ fn logins() {
         let read = HubUsername::parse(username).expect("a user name");
         assert_eq!((read.identity, read.api_version.as_deref()), (identity, Some("2021-04-12")));
     }
-    // A user name with a PnP model ID and a product. `[sdk]` node does not encode the model ID; other SDKs encode it.
+    // User names with a PnP model ID and a product. The emulator must accept each form: `[sdk]` node does not encode
+    // the model ID; other SDKs encode it, with hexadecimal digits in upper case or in lower case.
     for username in [
         "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1\
          &DeviceClientType=acme%2F2.1",
@@ -75,7 +76,8 @@ fn filters() {
         assert_eq!(filter.encode(&identity), text);
         assert_eq!(TopicFilter::parse(&identity, text), Ok(filter));
     }
-    // `[sdk]` the embedded C SDK, and the C and C# SDKs for modules.
+    // Filters of other SDKs that the emulator must accept: `[sdk]` the embedded C SDK (the first filter), and the C and
+    // C# SDKs for modules (the second filter).
     let embedded = TopicFilter::parse(&device(), "devices/+/messages/devicebound/#");
     assert_eq!(embedded, Ok(TopicFilter::CloudToDevice));
     assert_eq!(TopicFilter::parse(&module(), "devices/d1/modules/m1/#"), Ok(TopicFilter::ModuleInputs));
@@ -98,8 +100,8 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // `[sdk]` java does not encode `$`. `[sdk]` node ends the topic of an output with a slash. Some other SDKs write no
-    // slash at the end of a topic.
+    // Topics of other SDKs that the emulator must accept. Some SDKs write no slash at the end of a topic. `[sdk]` java
+    // does not encode `$`. `[sdk]` node ends the topic of an output with a slash.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),

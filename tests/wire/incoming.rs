@@ -80,7 +80,7 @@ async fn a_call_ends_with_its_connection() {
     assert_eq!(client.counts().methods_unanswered, 1);
 }
 
-/// The client decodes every form of properties. When a message is completed, the client sends a PUBACK.
+/// The client decodes every form of properties. It sends a PUBACK when the application completes the message.
 #[tokio::test]
 async fn the_properties_of_a_message_are_decoded() {
     let (client, mut hub) = client(device());
@@ -120,7 +120,8 @@ async fn the_properties_of_a_message_are_decoded() {
 
 /// The client acknowledges messages in the order in which they arrived (MQTT 3.1.1, 4.6.0-2).
 ///
-/// If a hub kept the session, it delivers unacknowledged messages again. It does this before it gets a SUBSCRIBE.
+/// After a reconnect, a hub that kept the session delivers unacknowledged messages again, without waiting for a
+/// SUBSCRIBE.
 #[tokio::test]
 async fn acknowledgements_keep_the_order_of_the_messages() {
     let (client, mut hub) = client(device());
@@ -131,8 +132,8 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     third.complete().await.expect("a delayed acknowledgement");
     first.complete().await.expect("sent");
     assert_eq!(peer.next_packet().await.rest, [0, 1]);
-    // The program has completed the third message but not the second one. So the client must not acknowledge the third
-    // message yet. To show this, the client sends a message here: the message must be the next packet.
+    // The third message is completed, but the second one is not. So the client must not acknowledge the third message
+    // yet. To check this, the client now sends telemetry. The telemetry must be the next packet that the hub gets.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
@@ -166,7 +167,7 @@ async fn deliver_three(peer: &mut Peer, messages: &mut CloudMessages, first: u16
     [next().await, next().await, next().await]
 }
 
-/// A message to an input of a module. It names the module that sent it.
+/// A message to an input of a module. The message also says which module sent it.
 #[tokio::test]
 async fn a_message_to_an_input_is_decoded() {
     let (client, mut hub) = client(module());

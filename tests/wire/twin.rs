@@ -41,8 +41,8 @@ async fn the_client_reads_the_twin() {
     assert_eq!(json!(twin.reported.values), json!({ "telemetrySendFrequency": "5m", "batteryLevel": 55 }));
 }
 
-/// If the hub accepts a report, it answers with status 204 and the new version. (Some old pages say 200.) If the hub
-/// refuses a report, the client's error contains the body of the hub's answer.
+/// If the hub accepts a report, it answers with status 204 and the new version. (Some old pages of the documentation
+/// say 200.) If the hub refuses a report, the client's error contains the body of the hub's answer.
 #[tokio::test]
 async fn the_client_reports_properties() {
     let (client, mut hub) = client(device());
@@ -79,7 +79,8 @@ async fn the_client_reports_properties() {
 }
 
 /// The documentation says what a client must do: subscribe to desired properties, read the twin, and ignore older
-/// versions. The client must do this even if notices arrive before the answer, twice, or out of order.
+/// versions. The client must follow this rule even if notices arrive before the answer to the read, arrive twice, or
+/// arrive out of order.
 #[tokio::test]
 async fn desired_properties_follow_the_documented_rule() {
     let (client, mut hub) = client(device());

@@ -22,8 +22,8 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Builds of one package with fewer features. A build of the whole workspace enables more features, so it does not
-/// check these sets.
+/// Builds of a single package, each with a reduced set of features. A build of the whole workspace enables more
+/// features, so it does not check these reduced sets.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),

@@ -88,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         self.stream.shutdown().await
     }
 
-    /// Writes and flushes the output buffer. Ready when the buffer is empty.
+    /// Writes and flushes the output buffer. Returns `Ready` when all bytes are written and flushed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]))?;

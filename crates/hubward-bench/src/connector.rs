@@ -48,7 +48,7 @@ impl Connector {
     /// Returns the dialer for hubward over MQTT.
     ///
     /// # Errors
-    /// Never in practice, because the rule for dialing is a fixed text.
+    /// If the dial rule cannot be parsed. This never happens, because the text of the rule is a constant.
     pub(crate) fn dialer(&self) -> Result<TlsDialer> {
         let rule: DialOverride = format!("{HOST}::127.0.0.1:").parse()?;
         Ok(TlsDialer::new(TcpDialer::new().dial_overrides(vec![rule]), self.config.clone()))

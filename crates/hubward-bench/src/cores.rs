@@ -1,8 +1,8 @@
 //! Chooses the processor cores of client and sink. This choice affects the result more than the code of the client
 //! does.
 //!
-//! If client and sink share one core, they exchange big batches. If they use two cores, they spend time on waking each
-//! other.
+//! If client and sink share one core, one runs while the other waits, so they exchange big batches. If they use two
+//! cores, they spend time on waking each other.
 
 /// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,7 +24,8 @@ impl Cores {
         }
     }
 
-    /// Chooses the cores of client and sink, in this order. `allowed` contains the cores that this process may use.
+    /// Returns the core of the client, then the core of the sink. `allowed` contains the cores that this process may
+    /// use.
     ///
     /// Returns `None` if the operating system chooses the cores, or if `allowed` contains too few cores.
     fn choose(self, allowed: &[usize]) -> Option<(usize, usize)> {
@@ -36,7 +37,7 @@ impl Cores {
     }
 }
 
-/// Pins this process to its core, and returns the core for the sink.
+/// Pins this process, the client, to a core, and returns the core on which the sink must run.
 ///
 /// Returns `None` if the process is not pinned: the user chose [`Cores::Any`], too few cores are allowed, or the
 /// operating system refuses.

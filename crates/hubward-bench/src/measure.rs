@@ -1,5 +1,5 @@
 //! Measures one run of one client. The run starts with a warm-up. After the warm-up, the code measures the time and the
-//! processor time until a number of messages is acknowledged.
+//! processor time until the given number of messages is acknowledged.
 
 use std::time::Duration;
 

@@ -64,7 +64,8 @@ impl Report {
     /// throughput of the bound must be at least [`MIN_RATIO`].
     ///
     /// # Errors
-    /// One sentence for each sink with a lower ratio. If no run used this window, one sentence that says so.
+    /// Returns one sentence for each sink with a lower ratio. If no run used this window, returns one sentence that
+    /// says so.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();

@@ -1,5 +1,5 @@
-//! Code that `quickstart` and `emulator` share: the shell commands for a local cloud, and the errors if its start
-//! fails.
+//! Code that `quickstart` and `emulator` share: the shell commands that set the variables of a local cloud, and the
+//! failure to print if the cloud does not start.
 
 use hubward_emulator::{StartError, StateError};
 

@@ -30,7 +30,7 @@ pub(crate) enum ExitCode {
     Unacknowledged = 10,
     /// This version does not support the operation.
     Unsupported = 11,
-    /// Stdout could not be written. The command does not complete messages that it could not print.
+    /// Stdout could not be written. The command does not complete cloud-to-device messages that it could not print.
     Output = 12,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,

@@ -69,7 +69,8 @@ fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
     })
 }
 
-/// Returns the text with double quotes in place of single quotes. The examples of `az` contain single quotes.
+/// Returns the text with double quotes in place of single quotes, for a hint. Users may copy JSON with single quotes
+/// from the examples of `az`.
 ///
 /// Returns `None` if the result is not JSON, or if the text has more than 1,000 bytes.
 fn with_double_quotes(text: &[u8]) -> Option<String> {

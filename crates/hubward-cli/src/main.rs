@@ -259,7 +259,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = Stop::listen()?.or_interrupt(commands::quickstart::run(args, output)).await?;
-            // With `--keep`, Ctrl-C is now the normal way to end the command.
+            // From here on, Ctrl-C is not an interruption: with `--keep`, it is the normal way to end the command.
             commands::quickstart::leave(args, cloud, output).await
         }
         #[cfg(feature = "emulator")]

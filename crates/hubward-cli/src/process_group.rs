@@ -19,8 +19,8 @@ pub(crate) struct ProcessGroup(Option<i32>);
 
 /// Starts a program in a separate process group.
 ///
-/// Uses a separate thread, because the start of a program blocks its thread. If the disk with the program's file is
-/// slow, this can take long.
+/// Uses a separate thread, because starting a program blocks the thread that does it. If the disk with the program's
+/// file is slow, the start can take long.
 ///
 /// # Errors
 /// If the program does not start.

@@ -86,8 +86,8 @@ pub(crate) struct LoginArgs {
     pub(crate) emulator: Option<Option<String>>,
     /// Host name of the instance, or its first part.
     ///
-    /// This option is required with --bearer-token-file. It is also required if an emulator has several hubs. A
-    /// connection string contains the host name.
+    /// This option is required with --bearer-token-file, and with an emulator that has several hubs. A connection
+    /// string already contains the host name.
     #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
     pub(crate) host: Option<String>,
     /// PEM file of authorities to trust in place of the system's [env: HUBWARD_CA_FILE]
@@ -170,8 +170,7 @@ impl LoginArgs {
     /// Returns the arguments with which another `hubward` command uses the same login. The arguments work in any
     /// folder. Each argument has a leading space.
     ///
-    /// Returns `None` if the login comes from a variable or from `--login`. Also returns `None` if its file can be read
-    /// only once.
+    /// Returns `None` if the login comes from a variable, from `--login`, or from a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));

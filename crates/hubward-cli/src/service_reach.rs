@@ -36,8 +36,8 @@ impl LoginArgs {
     /// Returns a client of the DPS that the arguments select.
     ///
     /// # Errors
-    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or does not
-    /// have the instance.
+    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or if `--host`
+    /// is not a name of its DPS.
     pub(crate) async fn reach_dps(&self) -> Result<Reached<DpsService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Dps).await? {
             let host = self.name_there(&emulator, Service::Dps)?;
@@ -51,8 +51,9 @@ impl LoginArgs {
     /// Returns a client of the hub that the arguments select.
     ///
     /// # Errors
-    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or does not
-    /// have the hub.
+    /// Returns the errors of [`LoginArgs::read`]. Also returns an error if the emulator does not answer, or if `--host`
+    /// is not a name of one of its hubs. Without `--host`, returns an error if the emulator does not have exactly one
+    /// hub.
     pub(crate) async fn reach_hub(&self) -> Result<Reached<HubService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Hub).await? {
             let host = self.name_there(&emulator, Service::Hub)?;
@@ -146,11 +147,11 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// Returns the admin port of the emulator that has this hub. Also finds it if the command logged in to the hub with
-    /// a connection string, which does not name the admin port.
+    /// Returns the admin port of the emulator that has this hub. Also finds the port after a login with a connection
+    /// string, although the string does not contain the port.
     ///
-    /// If the command selected an emulator, returns the admin port of this emulator. Otherwise, uses the emulator that
-    /// the variable names. If the variable is not set, uses the emulator on this machine.
+    /// If the command uses an emulator in place of a login, returns the admin port of this emulator. After a login,
+    /// uses the emulator that the variable names. If the variable is not set, uses the emulator on this machine.
     ///
     /// A host name in Azure is an exception. For such a name, returns an admin port only if the variable names an
     /// emulator that has a hub with this name. Otherwise returns `None`.

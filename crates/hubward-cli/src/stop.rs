@@ -22,7 +22,7 @@ static LISTENS: Mutex<bool> = Mutex::new(false);
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Starts to listen for signals. This lasts until the process ends.
+    /// Starts to listen for signals. The signal thread then listens until the process ends.
     ///
     /// # Errors
     /// If the operating system refuses to install the handlers.
@@ -79,8 +79,8 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs send one signal of each kind to stop a program. Only a second signal of the same kind
-            // counts as a second Ctrl-C.
+            // Some programs send one signal of each kind to stop a program. These signals together count as the first
+            // Ctrl-C. Only a second signal of the same kind counts as a second Ctrl-C.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -142,8 +142,8 @@ pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'stat
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // This function blocks the thread of the caller, so the caller cannot react to a signal. For this reason, the
-    // function itself waits for the signal too.
+    // This function blocks the thread of the caller, so the caller cannot react to a signal during the read. For this
+    // reason, this function waits for a signal too.
     let read = tokio::task::spawn_blocking(read);
     let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();

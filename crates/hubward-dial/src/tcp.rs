@@ -27,9 +27,9 @@ pub struct TcpDialer {
 impl TcpDialer {
     /// Default limit for name resolution and the TCP connection together.
     ///
-    /// The DPS client and the hub client limit one attempt to connect to 30 s. The default limits of the single steps
-    /// (TCP, TLS, WebSocket) add up to less than 30 s. If a step is too slow, the limit of this step therefore ends the
-    /// attempt, and the error names the step.
+    /// In the DPS client and the hub client, each attempt to connect has a limit of 30 s. The default limits of the
+    /// steps of an attempt (TCP, TLS, WebSocket) add up to less than 30 s. If a step is too slow, the limit of this
+    /// step therefore ends the attempt, and the error names the step.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Creates a dialer without overrides and with the default limit.

@@ -58,8 +58,8 @@ impl TlsSettings {
     /// a few milliseconds. Build one configuration and share it.
     ///
     /// # Errors
-    /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the file or text contains no
-    /// valid certificate.
+    /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the given file or PEM text
+    /// contains no valid certificate.
     ///
     /// The system's authorities never cause an error: if the system has none, the configuration uses the bundled set.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {

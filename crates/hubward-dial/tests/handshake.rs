@@ -117,7 +117,7 @@ async fn a_certificate_may_be_for_an_ip_address() {
     let ca = Authority::new();
     let port = ca.server("127.0.0.1", ALWAYS).start(BOTH).await;
     let stream = ca.dialer(TcpDialer::new()).dial(&Endpoint::new("127.0.0.1", port)).await.expect("a good server");
-    // RFC 6066: a client does not send an IP address as the server name.
+    // The server has received no server name, because a client does not send an IP address as the name (RFC 6066).
     assert_eq!(read_all(stream).await, "no name");
 }
 

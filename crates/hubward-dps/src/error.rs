@@ -13,13 +13,14 @@ use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 pub enum ProvisionError {
     /// A request failed, and the provisioner gave up.
     ///
-    /// It gives up in three cases: a retry cannot succeed, too many requests have failed in a row, or the next retry
-    /// would come after the deadline.
+    /// The provisioner gives up in three cases: a retry cannot succeed, too many requests have failed in a row, or the
+    /// next retry would come after the deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
         /// The number of failed requests in a row, including this one.
         attempts: u32,
-        /// `true` if the deadline ended the attempts; `false` if the retry policy ended them.
+        /// `true` if the deadline left no time for another attempt; `false` if the provisioner gave up for another
+        /// reason.
         out_of_time: bool,
         /// The last failure.
         source: TransportError,

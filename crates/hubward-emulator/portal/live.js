@@ -1,4 +1,5 @@
-// The page's connection to the emulator. This file keeps the emulator's status and events, and whether it answers.
+// The page's connection to the emulator. This file stores the emulator's status and events, and whether the emulator
+// answers.
 
 import { read } from "./api.js";
 

@@ -155,7 +155,7 @@ export function quickstart({ list, detail }) {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
       draw();
-      // If `device` is set, this page knows the enrollment already and need not load it.
+      // If `device` is set, this page has already created or loaded the enrollment, and need not load it again.
       const made = event.kind === "enrollmentCreated" && !device;
       if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) load().catch((error) => say(error.message, "error"));
     }),

@@ -96,7 +96,8 @@ function feed(body, hub, id, opened) {
       source?.close();
       source = null;
       tell();
-      // Connects again. If this fails, the event stream (live.js) detects when the emulator answers again.
+      // Connects again after a second. If the emulator does not answer, live.js waits until it answers. The listener of
+      // `state` below then starts the stream.
       setTimeout(() => !gone && !source && start(), 1000);
     };
     tell();

@@ -45,7 +45,9 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
 }
 
 /// Parses a query for twins and runs the query on one document. Returns `None` if the query is not valid, and
-/// `Some(None)` if the query does not select the document. Ignores white space around the query.
+/// `Some(None)` if the query does not select the document.
+///
+/// Asserts that the result stays the same if the query runs again, and if white space surrounds the query.
 #[must_use]
 pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
     let row = crate::services::api::hub::query_of(text, document);

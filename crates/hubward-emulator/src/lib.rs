@@ -38,8 +38,8 @@
 //!   documented. For such behaviour, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
 //! * Keeps its state in memory or in a data directory. State in a data directory survives a crash, because the emulator
 //!   writes each change to disk before it answers the request.
-//! * Emulates these parts of DPS: the device API with symmetric keys, and of the service API, enrollments with
-//!   symmetric keys and registration records.
+//! * Emulates the device API of DPS, with symmetric keys.
+//! * Emulates these parts of the service API of DPS: enrollments with symmetric keys, and registration records.
 //! * Emulates these parts of a hub for devices: telemetry, twins, direct methods, cloud-to-device messages and modules.
 //! * Emulates these parts of a hub's service API: identities, twins, methods, queries, statistics, messages and
 //!   feedback.

@@ -20,8 +20,8 @@ pub(crate) fn of_request(context: &RequestContext<'_>, error: &hyper_util::clien
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a host name");
         return TransportError::Connect { endpoint, source };
     }
-    // The code above handles a failed TCP connection. If hyper reports another failure to connect, the TLS handshake
-    // has failed.
+    // The code above has handled the failures to open the TCP connection. If hyper still reports a failure to connect,
+    // the TLS handshake has failed.
     let stage = if error.is_connect() { Stage::Tls } else { context.stage };
     of_exchange(context, stage, error)
 }

@@ -215,8 +215,8 @@ async fn retry_after_is_parsed_in_every_form_from_successes_and_refusals() {
         ("retry-after: 0\r\n".to_owned(), seconds(0)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n"), seconds(5)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:15 GMT\r\n"), seconds(0)),
-        // Without a `Date` header, the client compares the time with its own clock. By that clock, this time is in the
-        // past.
+        // Without a `Date` header, the client compares the time in `Retry-After` with its own clock. By this clock, the
+        // time is in the past, so the wait is 0.
         ("Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n".to_owned(), seconds(0)),
         ("Retry-After: soon\r\n".to_owned(), None),
         ("Retry-After: -1\r\n".to_owned(), None),

@@ -24,9 +24,9 @@ pub struct HubCounts {
     /// Calls that the client could not answer, because the client or the connection that delivered the call had ended.
     /// The caller sees a timeout.
     pub methods_unanswered: u64,
-    /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full, or while the program
-    /// held 16 MiB of messages. The client does not acknowledge these messages. So the hub delivers them again, on the
-    /// same connection or the next one.
+    /// Messages that exceeded a [limit for received messages](crate::HubOptions::receive_queue), in number or in bytes.
+    /// The client does not acknowledge these messages. So the hub delivers them again, on the same connection or the
+    /// next one.
     pub messages_over_limit: u64,
     /// Messages that were still waiting for the program when the connection or the client ended. The client does not
     /// acknowledge these messages, so the hub delivers them again.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 /// represent the result.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Returns the moment `now + duration`. If the clock cannot represent this moment, returns `now + DURATION_MAX`.
+/// Returns the moment `now + duration`. If `duration` is longer than [`DURATION_MAX`], returns `now + DURATION_MAX`,
+/// which every clock can represent.
 pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
     now + duration.min(DURATION_MAX)
 }

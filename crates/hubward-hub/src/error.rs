@@ -85,7 +85,7 @@ pub enum UnconfirmedReason {
     /// The deadline of the message or twin request passed.
     #[error("it was not acknowledged within {after:?}")]
     Deadline {
-        /// The time from `enqueue` to the deadline.
+        /// The time from `enqueue`, or from the call that made the twin request, to the deadline.
         after: Duration,
         /// Why the client was not connected when the deadline passed; `None` if it was connected.
         #[source]
@@ -225,7 +225,8 @@ impl Closed {
 
 /// The client ended before the hub had acknowledged every message.
 ///
-/// Either the flush time passed, or the client ended for another reason. [`CloseError::closed`] has the details.
+/// Either the time limit of [`HubClient::close`](crate::HubClient::close) passed, or the client ended for another
+/// reason. [`CloseError::closed`] has the details.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", unacknowledged(.closed))]
 pub struct CloseError {

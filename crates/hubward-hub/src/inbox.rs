@@ -1,8 +1,8 @@
 //! Received messages. A message first waits for the program, and is then held by the program. After the program has
 //! settled the message, the settlement waits for the connection.
 //!
-//! No method blocks. A method that must wake tasks returns their wakers. The caller wakes the tasks after it has
-//! released the lock.
+//! A mutex protects the inbox. No method waits for messages. A method that must wake tasks returns their wakers. The
+//! caller wakes the tasks after it has released the mutex.
 //!
 //! Memory has two limits in bytes: [`RECEIVE_BYTES`] for waiting messages, and [`HELD_BYTES`] for waiting and held
 //! messages together.
@@ -68,8 +68,8 @@ enum Settlement {
     Released(Lock),
 }
 
-/// Wake-ups that the caller must deliver after it has released the lock on the inbox. A woken task may run any code,
-/// also code that needs the lock.
+/// Wake-ups that the caller must deliver after it has released the mutex of the inbox. A woken task may run any code,
+/// also code that needs the mutex.
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct WakeUps {
@@ -142,8 +142,8 @@ impl MessageInbox {
     /// Adds a message that came over the connection that is up. Returns the waker of the receiver, for the caller to
     /// wake.
     ///
-    /// If the message exceeds a limit, the inbox does not keep it. It counts the message, and releases the lock if the
-    /// message has one.
+    /// If the message exceeds a limit, the inbox does not keep it. It counts the message. If the message has a lock,
+    /// the inbox also releases this lock.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
         // A single message always fits.
@@ -246,8 +246,8 @@ impl MessageInbox {
     /// Takes the next message, or returns the reason why no more messages will come.
     ///
     /// If there is neither a message nor a reason, the first value is `None`, and the inbox stores `waker`. The second
-    /// value is the waker that `waker` replaces, if there is one. The caller must drop the second value after it has
-    /// released the lock.
+    /// value is the old waker that `waker` replaces, if there is one. The caller must first release the mutex of the
+    /// inbox and then drop the old waker.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);
@@ -287,7 +287,8 @@ impl MessageInbox {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    /// Handles a message that the program dropped without settling it. Releases its lock if its connection is still up.
+    /// Handles a message that the program dropped without settling it. If the connection that delivered the message is
+    /// still up, releases the message's lock.
     pub(crate) fn drop_unsettled(&mut self, connection: u64, lock: Lock, counters: &Counters) {
         counters.add(|it| it.messages_unsettled += 1);
         if self.up == Some(connection) {

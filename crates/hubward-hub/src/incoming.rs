@@ -14,8 +14,8 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. A handler may own a handle of the client, and this handle refers to the
-    /// stored handlers. If the handlers stayed here, neither would ever be freed.
+    /// `None` after the client has ended. A handler may own a handle of the client, and this handle refers to this
+    /// value. If the handlers stayed here after the end, this cycle would never be freed.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,
@@ -59,7 +59,7 @@ impl Incoming {
             Some(handlers) => handlers.insert(name, handler),
             None => Some(handler),
         };
-        // Releases the lock before the old handler is dropped, because dropping a handler may run any code.
+        // Release the mutex before the old handler is dropped, because dropping a handler may run any code.
         drop(handlers);
         drop(replaced);
     }
@@ -102,7 +102,8 @@ mod tests {
     use super::*;
     use crate::features::{Features, Outgoing};
 
-    /// A waker that uses the inbox when it is woken. It checks that the code that wakes it has released the lock.
+    /// A waker that uses the inbox when it is woken. It checks that the code that wakes it has released the mutex of
+    /// the inbox.
     struct CheckingProgram {
         incoming: Arc<Incoming>,
         checks: AtomicUsize,

@@ -1,8 +1,8 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! The task merges a change into the state in place. The cost then depends only on the size of the change. If a reader
-//! holds the state, the task first copies the state. Between two reads, the task makes at most one copy, even for many
-//! changes.
+//! Normally, the task merges a change into the state in place, so the cost depends only on the size of the change. If a
+//! reader holds the state, the task first copies the state. Between two reads, the task makes at most one copy, even
+//! for many changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(latest.version(), Some(version + 1));
     }
 
-    /// Tests a section of the hub's maximum size, once for every way to count arrays.
+    /// Tests desired properties of the hub's maximum size, once with each kind of value: booleans, numbers and strings.
     #[test]
     fn a_section_of_the_hubs_maximum_size_fits() {
         let many = |value: &Value, count: usize| -> Value {

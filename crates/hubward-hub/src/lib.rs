@@ -1,4 +1,4 @@
-//! A device client for Azure IoT Hub: telemetry with receipts over any transport.
+//! A device client for Azure IoT Hub over any transport: telemetry, twins, direct methods and received messages.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -74,17 +74,19 @@
 //!   [`TwinError`] says whether the hub may have the request.
 //!
 //! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, always the newest
-//!   one. After a reconnect, the client reads the changes that happened while it was not connected.
+//!   one. After a reconnect, the client fetches the whole twin, which contains the changes that happened while the
+//!   client was not connected.
 //!
-//! * **Every method call gets one response**, even if its handler fails, panics or hangs. The client sends the response
-//!   over the connection that delivered the call. If this connection has ended, the caller gets no response. At most
-//!   [`method_calls`](HubOptions::method_calls) calls run at a time.
+//! * **The client answers every method call once**, even if its handler fails, panics or hangs. It sends the response
+//!   over the connection that delivered the call. If this connection has ended, the client cannot answer, and the
+//!   caller sees a timeout. At most [`method_calls`](HubOptions::method_calls) calls run at a time.
 //!
 //! * **The program decides when the client acknowledges a received message**, by calling [`CloudMessage::complete`].
 //!   The client subscribes to messages when the program makes the first receiver.
 //!
-//! * **A slow reader delays only itself.** [`HubClient::counts`] counts failed calls, and messages that were lost or
-//!   that the hub delivers again.
+//! * **A slow reader delays only itself.** If the program reads received messages too slowly, the client discards
+//!   messages and continues to work. The hub delivers discarded messages again; only messages with QoS 0 are lost.
+//!   [`HubClient::counts`] counts these messages and failed calls.
 //!
 //! * Dropping the last handle ends the client in the background. The client does not send messages that are still
 //!   queued.

@@ -66,7 +66,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The message and its receipt, as the task holds them. The task must resolve the receipt. `None` after that.
+/// The message and its receipt, as the task holds them. The task must resolve the receipt. The value is `None` after
+/// the task has resolved it.
 pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
 impl PendingMessage {

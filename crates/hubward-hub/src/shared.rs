@@ -13,7 +13,7 @@ use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
 
-// A channel of tokio allocates a block of many items, so a large item would cost kilobytes.
+// A channel of tokio allocates memory for many items at once. With large commands, this memory would take kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
 
 /// A command from a handle to the task.

@@ -12,9 +12,9 @@ use crate::ack_queue::{AckQueue, Arrival};
 use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
-/// A subscription or twin request becomes stale after this many times `silence` without an answer. A stale request no
-/// longer keeps the connection busy. The peer does not answer this request, but it is alive: it has sent other bytes in
-/// this time. Without them, the connection would have ended.
+/// A subscription or twin request without an answer becomes stale after the duration `silence`, multiplied by this
+/// factor. A stale request no longer keeps the connection busy. The peer does not answer the stale request, but it is
+/// alive: it has sent other bytes in this time. Without these bytes, the connection would have ended.
 const STALE_FACTOR: u32 = 2;
 
 /// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE. A subscription and a message
@@ -27,7 +27,7 @@ const FIRST_SUBSCRIBE_ID: u16 = TAG_MAX + 1;
 /// The next step that the clock requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Call [`Core::step`] again at this time, or after bytes were sent or received.
+    /// Call [`Core::step`] again at this time. If bytes are sent or received earlier, call it then.
     Wait(Instant),
     /// Send a PINGREQ, then call [`Core::step`] again.
     Ping,

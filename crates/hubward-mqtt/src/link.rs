@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 /// may exceed this limit.
 const ROOM: usize = 64 * 1024;
 
-/// Reading pauses when this many bytes are unwritten. At most 390 KB of them belong to messages of the program:
-/// [`ROOM`] and one more telemetry message with its topic. The rest is for replies to messages from the peer.
+/// Reading pauses when this many bytes are unwritten. Messages of the program take at most 394 KB of them: [`ROOM`],
+/// and one more telemetry message with its topic (up to 328 KB). The rest is for replies to messages from the peer.
 const BACKLOG_MAX: usize = 512 * 1024;
 
 /// Maximum number of bytes per read: enough for a thousand PUBACKs.

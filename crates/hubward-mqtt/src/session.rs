@@ -402,7 +402,7 @@ impl Session {
         Ok(handed_over)
     }
 
-    /// Adds a message to the acknowledgement queue. Returns `None` for a duplicate.
+    /// Adds a received message to the acknowledgement queue, if it has QoS 1. Returns `None` for a duplicate.
     fn on_publish_received(&mut self, message: &Message) -> Option<AckNeed> {
         let Some(id) = message.id else { return Some(AckNeed::None) };
         match self.core.on_arrival(id, message.dup) {
@@ -442,7 +442,8 @@ impl Session {
     /// Returns a refusal in the current stage.
     pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
         let mut refusal = Refusal::new(self.endpoint.clone(), self.stage, by);
-        // The server sent its time before the login. After the login, this time is too old for comparing clocks.
+        // The server sent its time when the connection was opened. A refusal after the login does not contain this
+        // time, because it is then too old for comparing clocks.
         refusal.server_time = self.server_time.filter(|_| !self.accepted);
         TransportError::Refused(Box::new(refusal))
     }

@@ -51,7 +51,7 @@ impl fmt::Debug for Excerpt<'_> {
 ///
 /// A control of the writing direction can make a text look like another text.
 ///
-/// Source: Unicode Standard Annex 9, section 2; section 23.1 of the standard.
+/// Source: Unicode Standard, section 23.1; Unicode Standard Annex 9, section 2.
 #[must_use]
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(Excerpt(&whole).to_string(), whole);
         let long = "é".repeat(Excerpt::CHARS_MAX + 1);
         assert_eq!(Excerpt(&long).to_string(), format!("{whole}… (258 bytes)"));
-        // An escape is longer than its character, but its length is limited.
+        // `Display` writes an escape of ten characters for each of these characters. The result is still short, because
+        // `Display` stops after `CHARS_MAX` characters of the text.
         assert!(Excerpt(&"\u{10ffff}".repeat(50_000)).to_string().len() < 2_000);
     }
 

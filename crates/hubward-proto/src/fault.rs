@@ -12,7 +12,8 @@ pub enum Fault {
     Tls,
     /// The key, token, policy or ids that the user provided.
     Credential,
-    /// The service, or its configuration. Also a device that does not answer an operator's request.
+    /// The service, or its configuration. For an operator's request, also a device that does not answer, or answers
+    /// with text that is not JSON.
     Service,
     /// The service received too many requests, and refuses further requests for some time.
     Throttled,

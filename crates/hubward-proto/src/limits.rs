@@ -117,7 +117,7 @@ pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
 /// The longest useful keep-alive. A hub disconnects a client after a silence of 1.5 times the client's keep-alive, but
-/// at the latest after [`KEEP_ALIVE_HARD_CAP`]. With this keep-alive, 1.5 times the keep-alive is just below this cap.
+/// at the latest after [`KEEP_ALIVE_HARD_CAP`]. This value times 1.5 is 1,765.5 s, just below the cap of 1,767 s.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);
@@ -132,8 +132,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 5;
 /// Source: `[sdk]` azure-iot-sdk-python, constant.py (`DEFAULT_POLLING_INTERVAL`), and node.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The shortest wait between two polls, even if the service asks for a shorter wait. It does not apply to the first
-/// poll, which may follow the registration immediately.
+/// The shortest wait between two polls, even if the service asks for a shorter wait. This minimum does not apply to the
+/// first poll, which may follow the registration immediately.
 ///
 /// Source: `[guess]`; Microsoft's C SDK waits at least 1 s.
 pub const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);

@@ -174,7 +174,7 @@ impl SasToken {
     }
 
     /// Returns whether the token grants access to `resource`. The token's `sr` must be `resource` or a parent path of
-    /// `resource`. Letter case does not matter.
+    /// `resource`. Letter case and a `/` at the end of `sr` do not matter.
     ///
     /// A raw `+` in `sr` can mean a space (form encoding) or a `+` (no encoding). The token grants access if one of the
     /// two meanings matches `resource`.
@@ -196,8 +196,8 @@ impl SasToken {
         })
     }
 
-    /// Returns whether the token's resource equals `resource`, compared case-insensitively. Microsoft's verifier
-    /// requires this equality for a device's token.
+    /// Returns whether the token's resource equals `resource`. Microsoft's verifier requires this equality for a
+    /// device's token. Letter case, a `/` at the end of `sr` and a raw `+` are handled as by [`SasToken::covers`].
     ///
     /// Source: `[sdk]` Azure/iotedge, DeviceScopeTokenAuthenticator.cs.
     #[must_use]

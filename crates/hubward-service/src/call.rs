@@ -114,8 +114,9 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the device or module that writes a part of the answer. The service does not check this part. If the answer
-    /// is not JSON, the call fails with an error that names this device or module.
+    /// Sets the name of the device or module whose response is a part of the answer. The service does not check this
+    /// response, so the answer may not be JSON. If it is not JSON, the call fails with an error that names the device
+    /// or module.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);

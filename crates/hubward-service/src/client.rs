@@ -53,13 +53,13 @@ pub(crate) struct RequestSpec {
     pub(crate) effect: Effect,
     /// Time added to the deadline.
     pub(crate) extra_time: Duration,
-    /// Whether the client accepts a response with status 400 and a bulk result as an answer.
+    /// Whether a response with status 400 counts as a success if its body is a bulk result.
     pub(crate) accepts_bulk_result: bool,
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module that writes a part of the answer. The service does not check this part. If the answer is
-    /// not JSON, the error names this device or module.
+    /// The name of the device or module whose response is a part of the answer. The service does not check this
+    /// response, so the answer may not be JSON. If it is not JSON, the error names the device or module.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -280,8 +280,8 @@ impl Client {
         // name.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway between client and service may have sent the answer. An answer of a gateway does not have the JSON
-        // format of the service. Keep the text of the answer.
+        // If the answer contains neither a message nor a code, a gateway between client and service may have sent it.
+        // Such an answer is not in the JSON format of the service, so keep its whole text as the message.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));

@@ -96,7 +96,8 @@ impl HubService {
         self.call(Method::GET, "/devices").query(format!("top={top}"))
     }
 
-    /// Changes devices in one request: at most 100 devices. The answer lists the failed operations.
+    /// Creates, updates or deletes devices, or patches their twins: at most 100 operations per request. The answer
+    /// lists the failed operations.
     ///
     /// If an operation fails, the hub answers with status 400, but the call succeeds.
     pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {

@@ -147,8 +147,8 @@ impl fmt::Debug for Proof {
 fn endpoint(text: &str) -> Option<Endpoint> {
     let text = text.trim();
     let authority: hyper::http::uri::Authority = text.parse().ok()?;
-    // `Authority` also accepts a text with a user name or with an invalid port. The parsed host and port contain
-    // neither, so such a text differs from them.
+    // `Authority` also accepts a text with a user name or an invalid port, but its host and port leave these parts out.
+    // So such a text differs from `whole`, and is refused below.
     let whole = match authority.port_u16() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),

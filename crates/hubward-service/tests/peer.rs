@@ -268,8 +268,10 @@ async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     assert_eq!(error.fault(), Fault::Peer, "{error}");
 }
 
-/// Source: Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641. A hub forwards the answer of the device
-/// without checking it.
+/// A hub forwards the response of a device without checking it. If the response is not JSON, the error must name the
+/// device.
+///
+/// Source: Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641.
 #[tokio::test]
 async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
     let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];

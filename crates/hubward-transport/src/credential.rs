@@ -28,7 +28,7 @@ impl Credential {
     /// [`CredentialError`]. Its `Display` output contains no secret.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the request to the signer. It has no other effect.
+    /// Dropping the future cancels the call to the signer, if there is one. It has no other effect.
     pub async fn token(
         &self,
         resource: &str,

@@ -9,7 +9,8 @@ use hubward_sas::SasToken;
 
 use crate::{Stage, TransportError, TransportKind};
 
-/// Sends requests to one DPS endpoint over one protocol. The driver decides when to send a request.
+/// Sends requests to one DPS endpoint over one protocol. The driver (the crate `hubward-dps`) decides when to send a
+/// request.
 ///
 /// Each request contains the whole identity of the device. So a transport needs no state except its connection, and the
 /// driver can continue an operation on another transport.

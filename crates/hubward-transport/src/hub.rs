@@ -183,7 +183,7 @@ impl HubLogin {
     }
 }
 
-/// Identifies a message in flight on one connection; over MQTT it is the packet id.
+/// Identifies a message or request in flight on one connection. Over MQTT, the tag is the packet id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub NonZeroU16);
 
@@ -264,8 +264,8 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallId(pub String);
 
-/// Identifies a received message on one connection until the message is settled. A [released](Reply::Release) message
-/// keeps its lock when the hub redelivers it.
+/// Identifies a received message on one connection until the message is settled. If the hub redelivers a
+/// [released](Reply::Release) message on this connection, the message has the same `Lock` as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lock(pub u64);
 

@@ -101,7 +101,8 @@ impl<D> WsDialer<D> {
             HTTPS_PORT => to.host.clone(),
             _ => to.to_string(),
         };
-        // The `http` crate accepts a path without a slash, and the request line would then be invalid.
+        // The `http` crate also accepts a path that does not begin with a slash. The request line would then be
+        // invalid.
         if !self.path.starts_with('/') {
             return Err("the path of a WebSocket must start with `/`".into());
         }

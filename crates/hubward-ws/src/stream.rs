@@ -81,7 +81,8 @@ pub(crate) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        // The buffer never reaches this size, because `poll_ready` flushes a blocked stream before it accepts the next
+        // If the write buffer exceeded this size, tungstenite would report an error. This does not happen: if the
+        // stream below is blocked, `poll_ready` waits until the buffer is flushed, and only then accepts the next
         // frame.
         .max_write_buffer_size(4 * BUFFER)
         .max_message_size(Some(MESSAGE_MAX))

@@ -1,4 +1,5 @@
-//! Bytes through WebSocket frames: between a client and a server of this crate, and against hand-written frames.
+//! Tests that bytes arrive unchanged through WebSocket frames: between a client and a server of this crate, and between
+//! one of them and hand-written frames.
 
 use std::io::ErrorKind;
 use std::pin::Pin;

@@ -114,7 +114,8 @@ fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|it| !it.is_empty())
 }
 
-/// Copies only the rule of `error`. The text of `error` contains the value, and the value may be a secret.
+/// Returns an error with only the rule that the value violates. The text of `error` also quotes the value, which may be
+/// a secret.
 fn invalid(part: &'static str, error: &ProtoError) -> DeviceStringError {
     let rule = match error {
         ProtoError::Id { rule, .. } => (*rule).to_owned(),

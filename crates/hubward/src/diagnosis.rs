@@ -334,10 +334,10 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Puts advice about the clock before `hint` if the refusal contains the service's time and the difference is four
-/// minutes or more.
+/// Adds advice about this machine's clock to `hint`, because a wrong clock makes every token invalid. If the refusal
+/// contains the service's time, and the clock differs from it by four minutes or more, the advice comes before `hint`.
 ///
-/// Without the service's time, appends the advice to check the clock. A wrong clock makes every token invalid.
+/// If the refusal does not contain the service's time, the advice to check the clock comes after `hint`.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also check that this machine's clock is right");

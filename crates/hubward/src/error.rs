@@ -1,5 +1,6 @@
-//! Error types, and the types of their parts. The errors that programs name most often are at the root of the crate:
-//! [`ConnectError`](crate::ConnectError), [`SendError`](crate::SendError) and [`MethodError`](crate::MethodError).
+//! Error types, and the types of the values that these errors contain. The errors that programs name most often are at
+//! the root of the crate: [`ConnectError`](crate::ConnectError), [`SendError`](crate::SendError) and
+//! [`MethodError`](crate::MethodError).
 //!
 //! Each error implements [`std::error::Error`], so a program that uses `?` and `Box<dyn Error>` needs none of these
 //! names. A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act ([`Fault`](crate::Fault)), and what

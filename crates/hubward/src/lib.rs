@@ -47,7 +47,8 @@
 //!
 //! # Step by step
 //!
-//! A program that needs more than [`Settings::connect`] can make the two steps separately:
+//! [`Settings::connect`] has two steps: it registers the device at DPS, and connects it to the assigned hub. A program
+//! can also make these steps separately:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,8 +66,8 @@
 //! applies to both steps together.
 //!
 //! [`Settings::provisioner`] is another way to make the first step. It returns a
-//! [`Provisioner`](provisioning::Provisioner), and the program can follow its progress. [`HubSettings::spawn`] is
-//! another way to make the second step. It does not wait for the hub.
+//! [`Provisioner`](provisioning::Provisioner), with which the program can follow the progress of the registration.
+//! [`HubSettings::spawn`] is another way to make the second step. It does not wait for the hub.
 //!
 //! Lower-level types are in [`provisioning`] and [`transport`].
 
@@ -132,7 +133,7 @@ pub mod text {
 
 pub mod twin {
     //! The twin: the types that [`HubClient::twin`](crate::HubClient::twin), [`report`](crate::HubClient::report) and
-    //! [`desired`](crate::HubClient::desired) return, and the rules for properties.
+    //! [`desired`](crate::HubClient::desired) return, and functions that check, merge and measure properties.
 
     pub use hubward_hub::{DesiredProperties, Reported};
     pub use hubward_proto::hub::twin::{check, check_patch, merge, size};

@@ -171,7 +171,8 @@ impl Settings {
 }
 
 fn parse_host(text: &str) -> Result<String, String> {
-    // DPS has the same rule as hubs: a name or an address, without scheme and port.
+    // The host name of DPS must follow the same rule as the host name of a hub: a name or an address, without scheme
+    // and port.
     match hubward_proto::HubHost::new(text) {
         Ok(host) => Ok(host.to_string()),
         Err(_) => Err(format!("`{text}` is not a host name (no https://, no port)")),

@@ -24,7 +24,8 @@ class Device {
   }
 
   async disconnect() {
-    // The twin object of the SDK works only on the connection on which it was created.
+    // The twin object of the SDK works only on the connection on which it was created. So the next connection needs a
+    // new one.
     this.cached = undefined;
     await this.client.close();
   }

@@ -71,8 +71,8 @@ async function individual(client) {
   plain(await client.createOrUpdateIndividualEnrollment(disabled));
   await refusedDevice(name, keys.primaryKey);
 
-  // The SDK accepts three forms of this call. The argument is an enrollment with its ETag, an ID with an ETag, or only
-  // an ID.
+  // `deleteIndividualEnrollment` accepts three forms of arguments: an enrollment that contains its ETag, an ID and an
+  // ETag, or only an ID.
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, updated);
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, name, 'stale');
   await called((done) => client.deleteIndividualEnrollment(name, done));
@@ -104,8 +104,8 @@ async function group(client) {
   await fails(/Not ?[Ff]ound/, client.getEnrollmentGroup, name);
 }
 
-// Bulk operations and paged queries. The program uses a callback for the bulk call, because the SDK's promise never
-// settles.
+// Bulk operations and paged queries. For the bulk call, the program uses a callback, because the promise that the SDK
+// returns for this call never settles.
 async function bulk(client) {
   const names = [0, 1, 2, 3, 4].map((number) => `${PREFIX}-bulk-${number}`);
   const enrollments = names.map((it) => ({ registrationId: it, attestation: { type: 'symmetricKey' } }));

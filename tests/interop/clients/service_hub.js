@@ -142,7 +142,7 @@ async function queries(registry) {
   for (const deviceId of ids) await registry.delete(deviceId);
 }
 
-// A device and a module answer methods. A call of an offline or unknown device fails.
+// A device and a module answer methods. A call to an offline or unknown device fails.
 async function methods(registry) {
   const Client = surface.watch('Client', iothub.Client);
   const client = surface.watch('Client', Client.fromConnectionString(OWNER));

@@ -1,5 +1,6 @@
 // Records the results of the calls of an SDK, as surface.py does. A call has one of three results: it passes, the
-// emulator refuses it, or the program cannot make it. The program fails if a public method has no result.
+// emulator refuses it because it does not support it, or the program cannot make it. The program fails if a public
+// method has no result.
 'use strict';
 
 class Surface {
@@ -40,7 +41,8 @@ class Surface {
     });
   }
 
-  // Makes a call that the emulator does not support. The text of the error must match the pattern.
+  // Makes a call that the emulator does not support, and records the reason `why`. The call must fail with an error
+  // whose text matches the pattern.
   async refused(why, pattern, call, ...args) {
     await fails(pattern, call, ...args);
     this.refusals.set(call.call, why);
@@ -70,7 +72,8 @@ class Surface {
   }
 }
 
-// Makes a supported call with arguments that the service refuses. The text of the error must match the pattern.
+// Makes a call with arguments that the service refuses. The call must fail with an error whose text matches the
+// pattern.
 async function fails(pattern, call, ...args) {
   let result;
   try {

@@ -25,7 +25,7 @@ const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqt
 /// Number of variables that a live service needs.
 const REQUIRED: usize = 4;
 
-/// Maximum time of a scenario. Every scenario takes far less, unless it hangs.
+/// Maximum time of a scenario. Every scenario takes far less. A scenario that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::main]

@@ -3,7 +3,8 @@
 //! The program is a separate process. So the test can measure the emulator without the memory and the file descriptors
 //! of this program.
 //!
-//! Arguments: the number of connections, the first bytes of each connection (`nothing` or `hello`), and the addresses.
+//! Arguments: the number of connections, the bytes to send on each connection (`nothing`, or `hello` for a part of a
+//! TLS ClientHello), and the addresses of the emulator.
 
 #![expect(clippy::print_stdout, reason = "the suite reads its output")]
 

@@ -1,6 +1,7 @@
 //! The functions of the fuzz targets. There is one function for each parser that reads data from the network.
 //!
-//! Each function takes bytes. It panics if a parser breaks a promise. It returns `true` if a parser accepts the bytes.
+//! Each function takes bytes. It returns `true` if a parser accepts the bytes. It panics if a parser does not behave as
+//! documented, for example if encoding and parsing a value again gives another value.
 //!
 //! libFuzzer runs the functions in `fuzz/`. Every test run calls the functions with the committed corpora.
 

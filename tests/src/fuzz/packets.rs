@@ -50,8 +50,8 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");
-    // The client applies its limit to the bytes after the length. The emulator applies its limit to the whole packet.
-    // Both limits imply this one.
+    // The client applies its limit to the bytes after the length field. The emulator applies its limit to the whole
+    // packet. In both cases, an accepted packet has at most `MAX_LENGTH` bytes after the length field.
     assert!(length <= MAX_LENGTH, "{length} bytes");
     for part in 0..taken {
         assert!(is_incomplete(&bytes[..part]), "{part} of {taken} bytes");

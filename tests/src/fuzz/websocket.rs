@@ -54,7 +54,7 @@ pub(super) fn websocket(bytes: &[u8]) -> bool {
     !content.is_empty()
 }
 
-/// Returns the content of all frames, and the error at the end.
+/// Returns the content of all frames. If the stream ended with an error, also returns the kind of this error.
 fn read(bytes: &[u8], is_server: bool, step: usize) -> (Vec<u8>, Option<ErrorKind>) {
     let script = Script { bytes: bytes.to_vec(), step, ..Script::default() };
     now(async {

@@ -1,6 +1,6 @@
 //! The functions with which a question talks to a cloud: a live service or the emulator. They send requests, create
-//! what the question needs, and record each reply. They also record observations: the run compares those of the live
-//! service with those of the emulator. At its end, the run deletes what it has created.
+//! what the question needs, and record each reply. They also record observations, so that the run can compare the live
+//! service with the emulator. They remember what they create, so that the run can delete it at its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

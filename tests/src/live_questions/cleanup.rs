@@ -71,9 +71,9 @@ pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     let (at_other_hubs, resources): (Vec<_>, Vec<_>) =
         cloud.created.take().into_iter().partition(|it| matches!(it, Resource::AtOtherHub(..)));
     let not_deleted = delete_all(cloud, resources).await;
-    // Try again to delete the resources that the service did not delete, even those that did not exist. If the run was
-    // interrupted, the service may have processed an earlier request only after the first attempt. The resource of this
-    // request exists only now.
+    // Try again to delete the resources that the first attempt did not delete, even if the service answered that they
+    // do not exist. An interrupted run may have sent a request to create a resource without waiting for the answer. The
+    // service may have created this resource only after the first attempt.
     let again = not_deleted.into_iter().map(|it| it.0).collect();
     let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
     let failed = not_deleted.map(|(resource, reply)| format!("{resource}: {}", reply.summary()));

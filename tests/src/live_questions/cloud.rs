@@ -65,8 +65,8 @@ pub(super) struct Cloud {
     pub(super) mask: Mask,
     pub(super) created: CreatedResources,
     pub(super) time: TimeControl,
-    /// The lock of the exclusive questions, which read data of the whole hub or advance the clock. Only one of these
-    /// questions runs at a time.
+    /// The lock of the exclusive questions. These questions read data of the whole hub or advance the clock, so only
+    /// one of them runs at a time.
     pub(super) exclusive: Mutex<()>,
     tls: TlsDialer,
     rules: Vec<DialOverride>,

@@ -2,7 +2,7 @@
 
 use super::record::{Answer, Finding};
 
-/// The text that replaces a missing observation, if only one of the two clouds has the observation.
+/// The text that the comparison uses for a cloud without the observation, if the other cloud has it.
 const ABSENT: &str = "(not observed)";
 
 /// One observation that differs.

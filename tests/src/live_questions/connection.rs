@@ -226,7 +226,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // A task holds the reading half of the stream. The stream closes only if this task ends.
+        // A task holds the reading half of the stream. The stream closes only after this task has ended, so abort the
+        // task.
         self.reader.abort();
     }
 }

@@ -20,8 +20,8 @@ const NAMES: [&str; 7] = [
     "\"secondarykey\": \"",
 ];
 
-/// A base64 text counts as a key or a signature if at least this number of characters comes before the `=` at its end.
-/// A text without a `=` at its end does not count. The base64 text of 32 bytes has 43 characters and one `=`.
+/// A base64 text counts as a key or a signature only if it ends with `=` and has at least this number of characters
+/// before the `=`. For example, the base64 text of 32 bytes has 43 characters and one `=`.
 const KEY_LENGTH: usize = 40;
 
 /// Masks the secrets of a run.

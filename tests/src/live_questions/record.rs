@@ -1,12 +1,12 @@
-//! The answer to a question. It contains the observations, which the run compares. It also contains the requests and
-//! the service's answers from which the observations come.
+//! The results of one question. They contain the observations, which the run compares. They also contain the exchanges
+//! (the requests and the service's replies) from which the observations come.
 
 use serde_json::{Value, json};
 
 /// Maximum number of recorded exchanges per question. The run counts further exchanges but does not record them.
 const EXCHANGES_MAX: usize = 512;
 
-/// Maximum number of recorded bytes of a request, and of an answer.
+/// Maximum length of a recorded request or reply, in bytes. The rest is not recorded.
 const TEXT_MAX: usize = 4096;
 
 /// One observation.

@@ -55,7 +55,8 @@ fn summary(live: &[Answer], emulated: &[Answer], differences: &[Difference]) -> 
     text
 }
 
-/// Returns the observations whose requests the run skipped. Each observation has one line, which contains the reason.
+/// Returns one line for each observation whose request the run skipped, and one line for each question that stopped
+/// early. Each line contains the reason.
 pub(super) fn not_asked(answers: &[Answer]) -> Vec<String> {
     let mut lines = Vec::new();
     for answer in answers {

@@ -16,7 +16,7 @@ use super::record::Answer;
 /// Maximum number of questions that run at the same time. One exclusive question may run in addition.
 const CONCURRENT_MAX: usize = 4;
 
-/// Maximum time of a question. Every question takes far less, unless it hangs.
+/// Maximum time of a question. Every question takes far less. A question that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Sends each service a request that changes nothing. This finds a wrong login before the run creates anything.

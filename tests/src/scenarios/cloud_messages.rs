@@ -285,8 +285,9 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The application reads this receiver only now. The last state that it gets must be the newest one. This also holds
-    // if the client had to drop changes because its first read of the twin had not ended. It then reads the twin again.
+    // The application reads this receiver only now. It must get the newest state in the end. The client may have
+    // dropped changes because its first read of the twin had not ended. In this case the client reads the twin again,
+    // so the application still gets the newest state.
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

@@ -16,7 +16,7 @@ const AFTER_THE_LOCK: Duration = Duration::from_secs(61);
 /// The application drops a message, and the hub delivers it again on the same connection. The application can then
 /// complete the message. After that, the client also acknowledges later messages.
 ///
-/// While the application holds a message, it does not receive a second copy of this message.
+/// While the application holds a message, the client does not give it a second copy of this message.
 pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let mut messages = context("receiving", hub.cloud_messages())?;

@@ -67,8 +67,8 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
     ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// A device registers again although its enrollment has not changed. The answer says that the hub already has the
-/// device, even if the registration record was deleted. The device keeps its twin.
+/// A device registers again although its enrollment has not changed. The substatus in the answer says that DPS has
+/// assigned the device to its previous hub, even if the registration record was deleted. The device keeps its twin.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
     let first = context("the first time", settings.provision().await)?;

@@ -41,8 +41,8 @@ pub(super) async fn every_feature_works_after_the_hub_closes(cloud: Cloud, kind:
     ensure(cloud.log().total() == 3, || format!("{} messages arrived", cloud.log().total()))
 }
 
-/// Before the client reconnects for a new token, it waits for running calls. It also waits until the application has
-/// completed its messages.
+/// Before the client reconnects with a new token, it waits until all running method calls have ended and the
+/// application has completed its messages.
 pub(super) async fn a_renewal_waits_for_calls_and_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = fast_reconnect().token_lifetime(Duration::from_secs(6));
     let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;

@@ -77,8 +77,8 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. The entry of a report that is too
-/// large also contains its size and the limit.
+/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. If a report is too large, the second
+/// value contains the size of the report and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     // Eleven levels below the section.
     let mut deep = json!(1);
@@ -167,7 +167,8 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
     let version = before["properties"]["reported"]["$version"].as_u64().unwrap_or_default() + 1;
     ensure(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
     ensure(answer.body.is_empty(), || "the answer with status 204 has a body".into())?;
-    // In the documentation, the body of a GET request is empty. In Microsoft's SDKs, this body is one space.
+    // In the documentation, the body of a GET request is empty. In Microsoft's SDKs, this body is one space. The
+    // emulator must accept both.
     for body in [&b""[..], b" "] {
         raw.publish("$iothub/twin/GET/?$rid=8dd4ae6e", body).await?;
         let answer = raw.next().await?;

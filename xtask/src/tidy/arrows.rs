@@ -65,8 +65,8 @@ const ARROWS: [Arrow; 13] = [
 /// The crates for devices. Their unit tests must not use the emulator. The unit tests of the emulator must not use
 /// these crates.
 ///
-/// There are two reasons. If device code and emulator contain the same mistake, a test that uses device code and
-/// emulator would pass. Also, one could no longer build device code without the emulator.
+/// The first reason for this rule: if device code and emulator contained the same mistake, a test that uses both would
+/// pass. The second reason: with such a test, one could no longer build the device code without the emulator.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",

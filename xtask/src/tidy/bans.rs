@@ -25,7 +25,8 @@ const SINGLE: [&str; 4] = ["rustls", "tokio-rustls", "tungstenite", "tokio-tungs
 /// Minimum versions: older ones have known vulnerabilities.
 const AT_LEAST: [(&str, (u64, u64)); 1] = [("rustls-webpki", (0, 103))];
 
-/// Crates on which pure crates must not depend, directly or through other crates.
+/// Crates that use a runtime, a socket or a clock. The crates `hubward-proto` and `hubward-sas` must not depend on
+/// them, directly or through other crates.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "rumqttc", "rustls"];
 
 /// Checks the lockfile and the manifests.

@@ -1,10 +1,10 @@
-//! Checks the imports inside the emulator. They must match the table of its floors, and the table must match
-//! `docs/architecture.md`.
+//! Checks the imports between the layers of the emulator, which are called floors. The imports must match the table of
+//! floors in this file, and this table must match `docs/architecture.md`.
 //!
-//! A floor is a layer of the emulator. A floor imports only from the floors below it.
+//! A floor imports only from the floors below it.
 //!
-//! A door is the front end for a protocol. The floors `services` and `state` do not use the network, so a new door does
-//! not require changes in these floors.
+//! A door is the front end for a protocol. The floors `services` and `state` do not use the network, so they do not
+//! change if the emulator gets a new door.
 
 use super::File;
 use super::imports::{imports, module_of};

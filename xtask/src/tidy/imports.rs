@@ -156,8 +156,8 @@ impl Source {
     /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // Without the limit, two `use` declarations that refer to each other would cause an endless loop. The same is
-        // true for `use self::a::a` in the module `a`.
+        // `renames` limits the number of steps. Without this limit, two `use` declarations that refer to each other
+        // would cause an endless loop. A declaration such as `use self::a::a` in the module `a` would also cause one.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 

@@ -15,7 +15,7 @@ const WIDE: usize = 120;
 /// The words that introduce the reason for a long file.
 const LONG_REASON: &str = "long because";
 
-/// Folders of one machine. They are not allowed at the start of a path.
+/// Beginnings of paths that exist only on one machine, such as the folder of a user.
 const MACHINE_PATHS: [&str; 5] =
     [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/tm", "p/")];
 

@@ -118,7 +118,8 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// A sink of each style sends the same bytes. Only the number of writes differs.
+    /// The sinks of both styles send the same answers in the same order. They differ only in the number of writes,
+    /// which this test does not check.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {

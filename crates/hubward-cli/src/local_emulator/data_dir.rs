@@ -6,7 +6,7 @@ use crate::failure::Failure;
 
 /// Returns the absolute path of the data directory.
 ///
-/// The path must be absolute, because the commands print file names in this directory. The user may paste these lines
+/// The path must be absolute, because hubward prints shell commands that contain it. The user may paste these commands
 /// into a shell with another working directory.
 pub(crate) fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     let folder = chosen.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;

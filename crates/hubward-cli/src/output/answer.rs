@@ -68,7 +68,8 @@ impl Answer {
 
     /// Creates an answer with one value that the command computed itself, such as a token or a connection string.
     ///
-    /// JSON is an object with one member. `text` and `tsv` print the value alone, for `$(…)`; `table` adds a title.
+    /// JSON is an object with one member. `text` and `tsv` print the value alone, so that a shell can insert it with
+    /// `$(…)`. `table` adds a title.
     pub(crate) fn value(name: &'static str, value: &str) -> Self {
         let body = serde_json::json!({ name: value }).to_string();
         Self { body, text: value.to_owned(), table: Table::single(name, value) }

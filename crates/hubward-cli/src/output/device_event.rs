@@ -201,8 +201,8 @@ fn payload_text(payload: &[u8]) -> String {
     visible(&payload_json(payload).to_string())
 }
 
-/// Returns the properties as JSON. JSON does not escape all characters that control a terminal, so `visible` replaces
-/// the others.
+/// Returns the properties as JSON. JSON escapes only some of the characters that control a terminal, so `visible`
+/// replaces the rest.
 fn object(values: &Map<String, Value>) -> String {
     visible(&Value::Object(values.clone()).to_string())
 }

@@ -10,8 +10,8 @@ use super::{Answer, DeviceEvent, Event, Format, shown, text};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Checks a text for stdout. It must contain no control characters, and exactly `lines` lines. Text from a peer must
-/// not add a line.
+/// Checks that a text for stdout contains no control characters, and exactly `lines` lines. If there are more lines,
+/// text from a peer has added one.
 fn check(text: &str, lines: usize) {
     assert!(is_visible(text) && !text.contains('\t'), "{text:?}");
     assert_eq!(text.lines().count(), lines, "{text:?}");

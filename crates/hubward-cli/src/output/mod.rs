@@ -35,8 +35,8 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How long a command waits at its end for a reader that does not read. A command waits for this time at most twice:
-/// once for the reader of stdout, and once for the reader of stderr.
+/// How long a command waits at its end for a reader that has stopped reading. The command waits at most twice: once for
+/// the reader of stdout, and once for the reader of stderr.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The format of the output.
@@ -158,7 +158,8 @@ impl Output {
         }
     }
 
-    /// Prints several events in one write. A reader that closes the pipe after the first line gets all of the events.
+    /// Prints several events in one write. If the reader closes the pipe after the first event, all events are already
+    /// written, so no write fails.
     #[cfg(feature = "emulator")]
     pub(crate) async fn tell_together(&self, events: &[Event<'_>]) {
         let texts: Vec<String> = events.iter().filter_map(|it| self.rendered(it)).collect();

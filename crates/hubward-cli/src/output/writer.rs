@@ -1,8 +1,8 @@
 //! Writes to stdout or stderr in a separate thread. If the reader stops reading, this thread blocks, but the futures of
 //! a command do not.
 //!
-//! The queue has a limit in bytes. If the queue is full, [`Writer::queue`] waits for room. [`Writer::offer`] drops the
-//! text instead, and counts it. After a failed write, the thread writes nothing more.
+//! The queue has a limit in bytes. If the queue is full, [`Writer::queue`] waits for room, but [`Writer::offer`] drops
+//! the text and counts the dropped texts. After a failed write, the thread writes nothing more.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -17,8 +17,8 @@ pub(crate) const QUEUE_MAX: usize = 256 << 10;
 /// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; a pipe accepts this number in one piece. The queue gets shorter only after a complete
-/// write. A reader that reads fewer bytes within a period therefore counts as stalled.
+/// Number of bytes in one write; small enough for a pipe to accept all of them at once. The queue gets shorter only
+/// after a complete write. A reader that reads fewer bytes within a period therefore counts as stalled.
 const PART: usize = 4 << 10;
 
 /// A handle of the thread. Clones are cheap. The thread ends with the process.
@@ -161,8 +161,8 @@ impl Writer {
         }
     }
 
-    /// Compares the queue once per `period`. If text is waiting and the queue has not changed, records
-    /// [`WriteError::Stalled`] and returns.
+    /// Looks at the queue once per `period`. If text is waiting and the queue has not changed since the last look,
+    /// records [`WriteError::Stalled`] and returns.
     pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
         let mut before = None;
         loop {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ProvisionError;
 
-/// A duration that is longer than any request takes and that every clock can represent.
+/// Upper limit for [`Provisioner::attempt_timeout`]: longer than any request takes, but short enough for every clock.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Time limit for the orderly close.
@@ -147,8 +147,8 @@ impl Provisioner {
             flow = flow.resume(operation);
         }
         let result = self.drive(&mut flow, deadline).await;
-        // The result of the registration does not depend on this orderly close. The close takes at most `CLOSE_LIMIT`,
-        // and ends at the deadline at the latest.
+        // Close the connection in an orderly way. An error of the close does not change the result. The close takes at
+        // most `CLOSE_LIMIT`, and ends at the deadline at the latest.
         let close_until = Instant::now() + CLOSE_LIMIT;
         let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result

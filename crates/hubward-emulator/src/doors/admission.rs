@@ -148,8 +148,8 @@ pub(crate) struct ConnectionEntry {
 #[derive(Debug)]
 enum State {
     Pending(u64),
-    /// The connection holds a slot. When the connection becomes pending again, this sender moves to the list of pending
-    /// connections. The list uses the sender to evict the connection.
+    /// The connection holds a slot, so it cannot be evicted. The sender, which evicts the connection, is kept here for
+    /// later. When the connection becomes pending again, the sender moves to [`Pending::connections`].
     Serving(Option<oneshot::Sender<()>>),
 }
 

@@ -44,7 +44,8 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
     let caller = caller(&asked, uri.query(), &head.headers);
-    // If DPS refuses the request, discard its body instead of keeping it in memory. Such a request also gets no slot.
+    // If DPS refuses the request, discard the body instead of keeping it in memory. A refused request also gets no
+    // connection slot.
     let denial = registrar.denial(&caller);
     let body = match &denial {
         None => request::read(body, DPS_MESSAGE_MAX).await?,
@@ -109,8 +110,8 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     let mut reply = to_http(&cloud.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // Set `Location` to the URL of the registration request, as a documented transcript shows. It is not the URL of
-        // the operation's status.
+        // `Location` is the URL of this registration request, as a documented transcript shows. It is not the URL where
+        // the device polls the status.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
         reply.headers_mut().insert(LOCATION, value(&location));
@@ -128,10 +129,10 @@ fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> C
     }
 }
 
-/// Returns the error for a request that this API does not have.
+/// Returns the error for a request that is not valid at the device API.
 ///
-/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes of error codes. 501 is our choice: the real
-/// service has these paths.
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes of error codes. 501 for paths below
+/// [`NOT_EMULATED`] is our choice: the real service has these paths.
 fn no_such(why: &DpsHttpRequestError, path: &str) -> Refusal {
     match why {
         DpsHttpRequestError::Path => {

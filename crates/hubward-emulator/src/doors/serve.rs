@@ -81,7 +81,8 @@ impl Server {
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
         match protocol {
-            // Boxes the futures, because one of them is much larger than the other.
+            // Box the futures: one of them is much larger than the other, and without a box, both would take the space
+            // of the larger one.
             Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, &entry)).await,
             Protocol::Https => Box::pin(https::serve(self.cloud, stream, entry)).await,
         }

@@ -132,7 +132,8 @@ impl Builder {
     /// Adds a name that the admin port accepts in the `Host` header of a request. By default, the admin port accepts
     /// only `localhost`, loopback addresses and its own addresses.
     ///
-    /// The admin port refuses all other names, because a web page could reach the port by a host name of its own.
+    /// The admin port refuses all other names. Otherwise, a web page could let its own host name resolve to the address
+    /// of the port, and then use the port (DNS rebinding).
     #[cfg(feature = "admin")]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
@@ -187,7 +188,8 @@ impl Builder {
     /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id if it uses the key that
     /// is derived from this id.
     ///
-    /// These keys are public. [`Builder::start`] therefore fails if an address is not a loopback address.
+    /// The keys of the group are public. [`Builder::start`] therefore fails if one of the emulator's addresses is not a
+    /// loopback address.
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
         self
@@ -209,8 +211,8 @@ impl Builder {
         self
     }
 
-    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). Tokens that expire
-    /// before the emulator's time are not valid.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). The emulator uses its
+    /// own clock to decide whether a token has expired.
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
@@ -256,9 +258,9 @@ impl Builder {
     /// Sets the maximum number of deliveries of a message to a device. By default, there is no limit. The real service
     /// allows 1 to 100.
     ///
-    /// With a limit, the hub counts a delivery if its lock ends without an acknowledgement. When the count reaches the
-    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`). If the connection ends before the lock ends,
-    /// the hub does not count the delivery.
+    /// With a limit, the hub counts a delivery if the lock of the message ends before the device acknowledges the
+    /// message. If the connection ends before the lock, the hub does not count the delivery. When the count reaches the
+    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`).
     ///
     /// The service's documentation described this behaviour until 2026. In the newer documentation, only an explicit
     /// abandon counts, and MQTT has no abandon.
@@ -289,8 +291,8 @@ impl Builder {
     /// The same seed and the same requests give the same order. Without this option, rows are sorted by id, and
     /// properties have a fixed order.
     ///
-    /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
-    /// others for topics.
+    /// Source: `[seen]`: for queries, recordings of azure-sdk-for-net; for topics, Azure/azure-iot-explorer, issue 530,
+    /// and others.
     pub const fn shuffle(mut self, seed: u64) -> Self {
         self.shuffle = Some(seed);
         self.rules.shuffle = Some(seed);

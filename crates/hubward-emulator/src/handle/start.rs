@@ -208,8 +208,8 @@ async fn open_state(
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
-        // The sweep cannot remove a file that is in use: this process holds the lock of the directory, so no other
-        // process creates files there.
+        // `sweep` removes temporary files. None of them is in use: this process holds the lock of the directory, so no
+        // other process creates files there.
         if let Err(error) = new_file::sweep(&directory) {
             tracing::warn!(%error, "cannot remove temporary files of an interrupted start from the data directory");
         }

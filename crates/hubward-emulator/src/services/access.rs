@@ -26,7 +26,7 @@ impl Access {
     /// `dps_hosts` contains the names of DPS. Its first item is the global name. `names` contains further names of the
     /// emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // Choose the name of DPS for connection strings. Do not choose the global name, because it belongs to Azure: a
+        // The name of DPS for connection strings must not be the global name. The global name belongs to Azure, so a
         // service client would send its requests to Azure.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
@@ -80,7 +80,7 @@ impl Access {
     }
 }
 
-/// A hub, and the name of the hub in the header `Host`.
+/// A hub, and the name in the header `Host`. The two names can differ: see [`Access::hub`].
 #[derive(Debug)]
 pub(crate) struct HubNames<'a> {
     /// In lower case.
@@ -152,8 +152,8 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // Decode the path, because an id in the path can be percent-encoded. The resource of the token is not
-    // percent-encoded.
+    // Compare the resource of the token with the decoded path too: an id in the path can be percent-encoded, although
+    // the resource of the token is not.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {

@@ -8,7 +8,8 @@ use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Assigned, Queue, State};
 
-/// Returns the scripted fault for an event without a device or with an unknown device, and counts the fault as used.
+/// Returns the scripted fault for an event that has no device, or whose device the emulator does not know yet, and
+/// counts the fault as used.
 ///
 /// If there is a fault, the store reports a change, so that a test that waits for the fault continues.
 pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
@@ -59,8 +60,8 @@ pub(crate) fn apply_to_device(cloud: &Cloud, fault: &Fault, hub: &str, client_id
     }
 }
 
-/// Applies a fault that changes a device. `registration` is a registration id. If no hub is assigned to this
-/// registration, nothing happens.
+/// Applies a fault to the device that has the registration id `registration`: disables, deletes or moves the device. If
+/// no hub is assigned to the device, nothing happens.
 pub(crate) fn apply_to_registration(cloud: &Cloud, fault: &Fault, registration: &str) {
     let assigned = cloud.store.read(|state| state.records.get(&registration.to_ascii_lowercase())?.assigned.clone());
     if let Some(Assigned { hub, device_id }) = assigned {

@@ -68,8 +68,8 @@ impl Ready {
         ]
     }
 
-    /// Returns rules of the form `HOST:PORT:ADDR:PORT`, separated by commas. With these rules, a client connects to
-    /// this emulator when it dials a host name and port of the services.
+    /// Returns rules of the form `HOST:PORT:ADDR:PORT`, separated by commas. A client with these rules connects to this
+    /// emulator when it dials the MQTT or HTTPS port of the services, whatever the host name is.
     #[must_use]
     pub fn connect_to(&self) -> String {
         let rule = |port: u16, addresses: &[SocketAddr]| {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
-/// Maximum memory of a log, in bytes. This is about the memory that a thousand connected devices need.
+/// Maximum memory of a log, in bytes. A thousand connected devices need about as much memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One message as a hub received it.
@@ -113,7 +113,8 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// Number of messages that were appended since the creation of the log, and that are on disk.
+    /// Number of messages that were appended since the creation of the log. If the log is on disk, a message counts
+    /// only after it is on disk.
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
@@ -122,8 +123,8 @@ struct Inner {
 
 /// Writes a log to disk.
 pub(crate) trait LogWriter: Send + Sync {
-    /// Queues a message. If `gone_before` is `Some`, also queues the deletion of all messages before this offset. The
-    /// log no longer keeps those messages.
+    /// Queues a message. If `gone_before` is `Some`, also queues the deletion of all messages before this offset,
+    /// because the log no longer keeps them.
     ///
     /// Updates `total` after the message and the deletion are on disk. The log calls this method in the order of the
     /// offsets.
@@ -207,7 +208,7 @@ impl TelemetryLog {
         telemetry.offset = kept.next();
         let telemetry = Arc::new(telemetry);
         kept.push(Arc::clone(&telemetry), self.inner.max);
-        // Under the lock, so that totals are published in order.
+        // The lock is held here, so totals are published in order.
         match self.inner.disk.get() {
             None => {
                 self.inner.total.send_replace(telemetry.offset + 1);

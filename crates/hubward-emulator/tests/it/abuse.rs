@@ -185,7 +185,8 @@ async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static 
 async fn a_device_gets_the_slot_of_its_own_older_connection() {
     let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
-    // The older connection is not closed, as if the device had lost its network.
+    // The test does not close the older connection. The emulator sees the same if a device loses its network and
+    // connects again.
     let mut older = connects(&emulator, &key).await;
     let mut newer = connects(&emulator, &key).await;
     sends(&mut newer, 1).await;

@@ -159,8 +159,8 @@ async fn a_client_that_does_not_read_misses_messages_and_delays_no_other_client(
         live.until(&format!("id: {number}\n")).await;
         live.text.clear();
     }
-    // The client starts to read. It gets the buffered messages, then the number of skipped messages, then the newest
-    // messages.
+    // The client starts to read. It gets the buffered messages, then the number of skipped messages, then the ten
+    // newest messages, which the log still has (offsets 50 to 59).
     let mut late =
         Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
     late.until("\"offset\":59").await;

@@ -97,7 +97,8 @@ async fn an_unreadable_login_is_refused_at_connect() {
     ] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 0, will: None };
-        // The client sends more bytes than the server reads. It must still receive the refusal.
+        // The client sends a SUBSCRIBE before it reads the CONNACK. The emulator does not read the SUBSCRIBE, but the
+        // client must still receive the CONNACK with the refusal.
         let mut bytes = connect(&login);
         bytes.extend(subscribe(1, &[(FILTER, 1)]));
         send(&mut stream, &bytes).await;

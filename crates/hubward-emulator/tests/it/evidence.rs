@@ -32,8 +32,8 @@ async fn connack(stream: &mut Tls, username: &str, key: &SharedKey, resource: &s
     receive(stream).await
 }
 
-/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others, from 2016 to
-/// 2024: hubs use the request ids `1`, `4`, `9` and `a`.
+/// Azure/azure-iot-sdks 999, Azure/azure-iot-sdk-c 616, MicrosoftDocs/azure-docs 102263 and others, from 2016 to 2024,
+/// show method calls with the request ids `1`, `4`, `9` and `a`.
 #[tokio::test]
 async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     let (emulator, key) = emulator().await;
@@ -57,8 +57,9 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
     }
 }
 
-/// The hub forwards the bytes of the device unchanged, even if the bytes are not valid JSON. Azure/azure-iot-sdk-node
-/// 736 shows single quotes, and Azure/azure-iot-sdk-c 1641 a NUL at the end. See also Azure/azure-iot-sdk-python 781.
+/// The hub forwards the body of a method response unchanged to the caller, even if the body is not valid JSON.
+/// Azure/azure-iot-sdk-node 736 shows single quotes, and Azure/azure-iot-sdk-c 1641 a NUL at the end. See also
+/// Azure/azure-iot-sdk-python 781.
 #[tokio::test]
 async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     let (emulator, key) = emulator().await;
@@ -141,7 +142,8 @@ async fn a_message_without_an_id_has_none() {
 }
 
 /// Source: the end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node, by Microsoft. No
-/// source says which notice the hub sends to the device. The emulator sends a notice with `null` for each name.
+/// source says which notification the hub sends to the device. The emulator sends a notification with `null` for each
+/// name.
 #[tokio::test]
 async fn null_for_the_desired_properties_removes_them_all() {
     let (emulator, key) = emulator().await;
@@ -215,7 +217,8 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
 }
 
 /// Microsoft engineers say that a hub and DPS end the connection after a refused filter:
-/// Azure/azure-iot-middleware-freertos 65 and 89. No public trace shows this, so the emulator has an option for it.
+/// Azure/azure-iot-middleware-freertos 65 and 89. No public trace shows this, so the emulator does this only if an
+/// option is set.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {

@@ -1,4 +1,5 @@
-//! Tests that repeat published observations of real hubs, on the service side. The texts are copied from traces.
+//! Tests that repeat published observations of real hubs and of DPS, on the service side. The texts are copied from
+//! traces.
 //!
 //! In the comments, *recordings* means recorded sessions of Azure.IoT.Hub.Service in the repository
 //! Azure/azure-sdk-for-net, from 2020 and 2021.
@@ -78,9 +79,10 @@ async fn a_twin_without_tags_does_not_name_them() {
     assert_eq!(rows[0].get("tags"), None);
 }
 
-/// A public Java program of 2023 handles 409201 (the enrollment exists) and 404201 (the enrollment is missing).
+/// A public Java program of 2023 handles the error codes 409201 (the enrollment exists) and 404201 (the enrollment is
+/// missing).
 ///
-/// For enrollment groups, 404204 is known for a missing group. `[guess]`, by analogy: 409204 for an existing group.
+/// For a missing enrollment group, the error code 404204 is known. `[guess]`, by analogy: 409204 for an existing group.
 #[tokio::test]
 async fn an_enrollment_that_exists_is_409201() {
     let emulator = Emulator::start().await.expect("started");
@@ -93,8 +95,8 @@ async fn an_enrollment_that_exists_is_409201() {
     }
 }
 
-/// Microsoft's page about feedback shows that the description repeats the code. One trace of 2015 shows the same. The
-/// page also says that the feedback of a deleted device is deleted.
+/// Microsoft's page about feedback shows that the description of a feedback record repeats its status code. One trace
+/// of 2015 shows the same. The page also says that the hub deletes the feedback of a deleted device.
 #[tokio::test]
 async fn feedback_repeats_its_code_and_ends_with_its_device() {
     let (emulator, mut operator) = emulator().await;
@@ -185,8 +187,8 @@ async fn etags_and_their_refusals_are_as_recorded() {
 /// Azure/azure-iot-explorer sends a request like the first request of this test. Issue 598 of that repository shows
 /// that the device gets the message, and that the response has no body.
 ///
-/// The other header names are from the HTTP transport of Microsoft's device SDKs. `ContentType` comes from
-/// `iothub_transport_http` in the C SDK.
+/// The header names of the later requests are from the HTTP transport of Microsoft's device SDKs. `ContentType` comes
+/// from `iothub_transport_http` in the C SDK.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device_over_http() {
     let (emulator, mut operator) = emulator().await;

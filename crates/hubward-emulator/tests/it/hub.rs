@@ -78,7 +78,8 @@ async fn wrong_logins_get_connack_5() {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 60, will: None };
         let mut bytes = connect(&login);
-        // The client sends a message before it reads the CONNACK. It must still receive the CONNACK.
+        // The client sends a message before it reads the CONNACK. It must still receive the CONNACK, which refuses the
+        // login.
         bytes.extend(publish(QOS1, EVENTS, 1, &[b'x'; 50_000]));
         send(&mut stream, &bytes).await;
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x05"[..]), "{client_id} {username}");

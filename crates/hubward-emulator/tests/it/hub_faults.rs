@@ -117,7 +117,8 @@ async fn faults_of_notices() {
     emulator.fault(Point::HubDesired, Fault::Cut).expect("fits");
     assert_eq!(emulator.patch_desired("localhost", "d1", json!({"a": 2})), Ok(version + 1), "the twin keeps it");
     assert_eq!(receive(&mut stream).await, None);
-    // A device without a subscription gets no notice, so the fault does not happen.
+    // A device without a subscription gets no notification. The fault therefore does not happen, and still waits at the
+    // end.
     emulator.fault(Point::HubDesired, Fault::Never).expect("fits");
     let mut stream = listening(&emulator, &key, &[]).await;
     emulator.patch_desired("localhost", "d1", json!({"a": 3})).expect("fine");
@@ -149,8 +150,8 @@ async fn faults_of_method_calls() {
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
         // With `Stray`, the device receives an invented call and then the real call. The response to the invented call
-        // has no effect, so the caller gets the second response. With `Duplicate` and `Delay`, the caller gets the
-        // first response.
+        // has no effect, so the caller gets the second response (status 1). With `Duplicate` and `Delay`, the caller
+        // gets the first response (status 0). The second expected value is the number of different request ids.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }

@@ -269,7 +269,7 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     let feedback = emulator.feedback("localhost");
     assert!(feedback.is_empty(), "there is no feedback for purged messages: {feedback:?}");
 
-    // During a registration, the fault moves the device back to the first hub.
+    // This time, the fault happens during a registration. It moves the device back to the first hub.
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
     assert_eq!(registered().await.as_deref(), Some("localhost"));
     assert_eq!(registered().await.as_deref(), Some("localhost"));

@@ -313,14 +313,14 @@ async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended()
     post(&emulator, "b");
     let second = got(&mut stream).await;
     assert_eq!((first.body.as_str(), second.body.as_str(), second.duplicate), ("a", "b", false));
-    // The lock of the first message has ended. The lock of the second message ends in about 30 seconds.
+    // The lock of the first message has ended. The lock of the second message ends in about 25 seconds.
     emulator.clock_ahead(Duration::from_secs(65));
     let again = got(&mut stream).await;
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
     nothing_comes(&mut stream).await;
     let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
-    // The hub ignores this acknowledgement, because the client must first acknowledge the message that it received
-    // first.
+    // The hub ignores this acknowledgement of the second message, because the client has not acknowledged the first
+    // message yet.
     send(&mut stream, &b).await;
     nothing_comes(&mut stream).await;
     let both =

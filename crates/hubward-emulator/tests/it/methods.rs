@@ -74,7 +74,8 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // The device responds to a call that does not exist. It also responds to another call twice.
+        // The hub must ignore the next two responses: the first is for a call that does not exist, and the second is
+        // for a call that the device has already responded to.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;

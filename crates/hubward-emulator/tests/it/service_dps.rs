@@ -110,8 +110,8 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let mechanism = operator.ok("POST /enrollments/d1/attestationmechanism", "", &Value::Null).await;
     assert_eq!(mechanism, created["attestation"]);
 
-    // An update requires the ETag. The operator sends the body of an earlier GET, which contains no keys. The keys
-    // stay the same.
+    // An update requires the ETag. The update below sends the body of the earlier GET, which contains no keys. DPS then
+    // keeps the existing keys.
     assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_201)));
     let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
     assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));

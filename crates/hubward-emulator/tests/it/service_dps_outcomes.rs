@@ -1,4 +1,5 @@
-//! Tests that change settings at DPS as an operator, and then check registering devices and their records.
+//! Tests that change settings at DPS as an operator, and then check how devices register and what their records
+//! contain.
 
 use hubward_emulator::Emulator;
 use hubward_sas::SharedKey;
@@ -118,8 +119,8 @@ async fn keys_are_changed_one_at_a_time() {
     let put = operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
     let (first, second) = (key(&put, "primaryKey"), key(&put, "secondaryKey"));
     assert_eq!(register(&emulator, "d1", &first).await.0, 200);
-    // The operator generates a new primary key and keeps the secondary key. The secondary key of the device stays
-    // valid.
+    // The operator sends an empty primary key and the existing secondary key. DPS generates a new primary key, and the
+    // secondary key stays valid.
     let mut body = put.clone();
     body["attestation"]["symmetricKey"]["primaryKey"] = json!("");
     let changed = operator.ok("PUT /enrollments/d1", &if_match("*"), &body).await;

@@ -181,7 +181,8 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // A device id with a `/` must be refused. The hub must not use it as the client id of a module.
+        // The hub must refuse a device id with a `/`. Otherwise the hub could take `d1/m1` for the client id of a
+        // module.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),

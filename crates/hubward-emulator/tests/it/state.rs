@@ -246,7 +246,8 @@ async fn a_seed_is_applied_at_each_start_and_changes_nothing_the_second_time() {
     let emulator = start().await;
     assert_eq!(seen(&emulator), changed);
     emulator.shutdown().await;
-    // If the emulator starts without development keys, it removes the group of the development keys.
+    // This start does not request the development keys, so the emulator removes the group that an earlier start created
+    // for them.
     let emulator = Emulator::builder().data_dir(folder.path()).start().await.expect("started");
     assert!(emulator.delete_group(hubward_emulator::DEV_GROUP).is_err());
 }
@@ -272,7 +273,8 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import sets the objects that the seed contains, and changes no other object.
+    // An import sets the objects that the seed contains, and changes no other object. Here it creates the deleted
+    // registration record, and updates the device `pump` and the enrollment `off`.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");
@@ -440,7 +442,8 @@ async fn telemetry_of_earlier_devices_is_not_logged_after_a_reset() {
     };
     send(&mut stream, &connect(&login)).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
-    // The fault delays the first message. The reset happens during this delay, while the second message waits.
+    // The fault delays the first message. The reset happens during this delay, while the second message waits. The log
+    // must contain neither of them, and not the will either.
     emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
     let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
     both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));

@@ -122,7 +122,8 @@ async fn desired_changes_are_published_to_subscribers() {
     assert_eq!(emulator.patch_tags("localhost", "d1", json!({"site": "x"})), Ok(5));
     assert_eq!(emulator.replace_desired("localhost", "d1", json!({"d": 2})), Ok(4));
     assert_eq!(before_pong(&mut stream).await, [(notice(4), r#"{"$version":4,"b":null,"d":2}"#.to_owned())]);
-    // The hub sends the notice once, with QoS 1, although several filters match the topic.
+    // The hub sends the notification once, although two filters match the topic. It uses QoS 1, the higher QoS of the
+    // two.
     let filters = [("$iothub/twin/PATCH/properties/desired/#", 0), ("$iothub/twin/PATCH/properties/desired/+", 1)];
     let mut stream = listening(&emulator, &key, &filters).await;
     emulator.patch_desired("localhost", "d1", json!({"d": 3})).expect("fine");
@@ -167,8 +168,8 @@ async fn a_hundred_changes_are_published_in_order() {
     }
 }
 
-/// If a device sends no acknowledgements, the hub stops sending notices at a limit and discards further notices. The
-/// hub still responds to requests of the device.
+/// If a device does not acknowledge its notifications, the hub stops sending notifications at a limit and discards
+/// further ones. The hub still responds to requests of the device.
 #[tokio::test]
 async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let (emulator, key) = emulator().await;
@@ -176,7 +177,7 @@ async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let mut stream = listening(&emulator, &key, &[ANSWERS, notices]).await;
     for number in 0..200 {
         emulator.patch_desired("localhost", "d1", json!({ "n": number })).expect("fine");
-        // Wait until the connection has read the notice from its channel.
+        // Wait until the connection has read the notification from its channel.
         if number % 50 == 0 {
             before_pong(&mut stream).await;
         }

@@ -24,8 +24,9 @@ impl HubClient {
     /// The waiting messages and the [`CloudMessage`]s that the program holds take at most 16 MiB together. With the
     /// default options, the client has room for all messages that a hub keeps for a device.
     ///
-    /// The client does not acknowledge a message that exceeds a limit. It [counts](HubCounts::messages_over_limit) this
-    /// message, and the hub delivers it again, like [a dropped message](CloudMessage). This message holds back
+    /// If the client has no room for a message within these limits, it neither keeps nor acknowledges the message. It
+    /// [counts](HubCounts::messages_over_limit) this message, and the hub delivers it again, like
+    /// [a dropped message](CloudMessage). This message holds back
     /// [later acknowledgements](CloudMessage#in-which-order-to-complete) until the hub has delivered it again and the
     /// program has completed it. A receiver that does not read delays only its own messages.
     ///
@@ -146,7 +147,8 @@ impl Drop for CloudMessages {
 ///
 /// Over MQTT, the client discards a second copy of a message that the program still holds.
 ///
-/// By default, a hub delivers a message at most 10 times.
+/// If the delivery count of a message reaches a limit (by default 10), the hub dead-letters the message. According to
+/// the current documentation, only an explicit abandon increases this count, and MQTT has no abandon.
 ///
 /// # In which order to complete
 /// Over MQTT, a client must send acknowledgements in the order in which the messages came. The program may complete
@@ -244,7 +246,8 @@ impl CloudMessage {
         let incoming = &self.source.incoming;
         let result = incoming.inbox().settle(self.connection, lock, disposition, &incoming.counters)?;
         incoming.wake_task();
-        // The task answers every settlement before it ends. If there is no answer, the runtime has aborted the task.
+        // The task sends a result for every settlement before it ends. Without a result, the runtime has aborted the
+        // task.
         Ok(result.await.unwrap_or(Err(SettleFailure::Closed(CloseReason::Aborted)))?)
     }
 
@@ -268,8 +271,8 @@ impl Drop for CloudMessage {
         incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
             incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
-            // Wakes the task, which passes the release to the connection. A renewal may also be waiting for this
-            // message.
+            // Wakes the task, which tells the connection that the program has dropped the message. If a renewal waits
+            // for this message, the task can then continue the renewal.
             incoming.wake_task();
         }
     }

@@ -23,20 +23,20 @@ impl HubClient {
     /// Versions do not go backwards, with one exception: if a twin is deleted and created again, its version counts
     /// from the beginning.
     ///
-    /// The client accepts an older version if the hub returns an older version twice on the same connection, at least 5
-    /// s apart. A single response with an older version may come from a copy that lags behind. The service documents no
-    /// rule for this case, so the client uses its own.
+    /// The client accepts an older version only after the hub has returned an older version twice on the same
+    /// connection, at least five seconds apart. The reason is that a single response with an older version may come
+    /// from a copy that lags behind. The service documents no rule for this case, so the client uses its own rule.
     ///
     /// # Size limits
     /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
-    /// As JSON, it keeps at most 128 KiB. If a change exceeds a limit, the client reads the twin once, to check whether
-    /// the hub really has that much.
+    /// As JSON, the properties may have at most 128 KiB. If a change makes the properties exceed a limit, the client
+    /// reads the twin once, to check whether the properties at the hub are really so large.
     ///
-    /// If the twin also exceeds a limit, the hub violates the protocol. The same applies if a later change on the same
-    /// connection exceeds a limit. In both cases, the client ends the connection and connects again with growing waits.
+    /// If this twin also exceeds a limit, or if a later change on the same connection exceeds a limit, the hub violates
+    /// the protocol. The client then ends the connection and connects again with growing waits.
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
     /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Until the client is connected again,
-    /// messages wait. Receivers keep the last state within the limits.
+    /// messages to the hub wait in the queue. Receivers keep the last state within the limits.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support twins.
@@ -99,7 +99,8 @@ impl DesiredProperties {
 }
 
 impl Clone for DesiredProperties {
-    /// Returns a second receiver. Both receivers have returned the same states, and both continue from here.
+    /// Returns a second receiver at the same position: it does not return a state that this receiver has already
+    /// returned. After that, the two receivers are independent.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }

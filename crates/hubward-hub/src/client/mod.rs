@@ -142,8 +142,8 @@ impl HubClient {
         self.shared.last_cause()
     }
 
-    /// Closes the client. The client takes no more messages, and waits up to `flush` for the hub to acknowledge every
-    /// queued message. After that, the client disconnects from the hub and ends.
+    /// Closes the client. The client takes no more messages, and waits until the hub has acknowledged every queued
+    /// message, but at most for the duration `flush`. After that, the client disconnects from the hub and ends.
     ///
     /// The program can call this method at any time, more than once and on any handle. If it is called more than once,
     /// the earliest end time counts, and every caller gets the same result.
@@ -174,11 +174,11 @@ impl HubClient {
         self.shared.reason()
     }
 
-    /// Returns the host and port that the client connects to, for messages.
+    /// Returns the host and port that the client connects to. Use the text only in logs and error messages.
     ///
     /// This value is a snapshot, like the values of [`HubClient::login`], [`HubClient::kind`] and
-    /// [`HubClient::abilities`]. A later version may move a client to another hub or transport. So call the method
-    /// again instead of keeping its result.
+    /// [`HubClient::abilities`]. In a later version of this crate, a client may move to another hub or transport. So
+    /// call the method again instead of keeping its result.
     #[must_use]
     pub fn endpoint(&self) -> Arc<str> {
         self.shared.endpoint.clone()

@@ -43,7 +43,8 @@ impl HubClient {
         };
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
-        // After the sender has a permit, the channel nearly always has room. `try_reserve` costs less than waiting.
+        // With these permits, the channel nearly always has room. So try `try_reserve` first, because it costs less
+        // than `reserve`.
         let slot = match self.commands.try_reserve() {
             Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
@@ -57,8 +58,8 @@ impl HubClient {
         Ok(self.resolve_if_ended(receipt))
     }
 
-    /// Waits for permits, until the deadline at the latest. The first time that it has to wait, it computes the moment
-    /// of the deadline.
+    /// Waits for permits, until the deadline at the latest. The time of the deadline is computed at the first wait for
+    /// this message, and counts from there.
     async fn permits<'a>(
         &self,
         semaphore: &'a Semaphore,

@@ -28,8 +28,8 @@ impl HubClient {
     /// [`TwinError`] says which party is at fault.
     ///
     /// # Cancel safety
-    /// If the future is dropped before the client has sent the request, the client does not send it. If the future is
-    /// dropped later, the client discards the response.
+    /// If the future is dropped before the client has sent the request, the client does not send the request. If the
+    /// future is dropped later, the client discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
         match self.request_twin(TwinRequestKind::Twin).await? {
             TwinResponse::Twin(twin) => Ok(*twin),
@@ -145,9 +145,9 @@ pub enum TwinError {
     /// The hub refused the request. The refusal contains the status and, if the hub sent them, code, message and
     /// tracking id.
     ///
-    /// The client also returns this error if the deadline passes after a refusal and the hub certainly does not have
-    /// the request. Such a refusal means that the hub was busy (429, 5xx), or that it refused the subscription to twin
-    /// responses.
+    /// After some refusals, the client retries: the hub was busy (429, 5xx), or it refused the subscription to twin
+    /// responses. If the deadline then passes, and the hub certainly does not have the request, the client returns this
+    /// error with the refusal.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.
@@ -236,7 +236,8 @@ fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
     };
     twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
     let patch = Value::Object(patch).to_string();
-    // This limit also counts the properties that the patch removes, because they take memory and space in the message.
+    // The check above ignores the properties that the patch removes. This second limit counts them too, because they
+    // take memory and space in the message.
     if patch.len() > limits::TELEMETRY_MAX {
         let (what, size, limit) = ("the patch of reported properties", patch.len(), limits::TELEMETRY_MAX);
         return Err(ProtoError::TooLarge { what, size, limit });

@@ -41,8 +41,8 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // The client waits at least as long as the service requests, but at most an hour for this reason. The added
-            // time is random, so that devices do not connect at the same moment.
+            // The client waits at least as long as the service requests. A request for more than an hour counts as an
+            // hour. The client adds a random time, so that devices do not connect at the same moment.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }

@@ -65,8 +65,9 @@ impl<T> Core<T> {
         let written = self.flights.drain().into_iter().map(|it| (it, SendOutcome::Unknown(failure())));
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
-        // Only a caller of `close` sets a time limit for the orderly disconnect. If the client ends for another reason,
-        // such as the drop of the last handle, the constant limits the time.
+        // Only a caller of `close` sets a time limit for the end of the client. If the client ends for another reason,
+        // such as the drop of the last handle, `DISCONNECT_LIMIT` is the limit. In both cases, the orderly disconnect
+        // takes at most `DISCONNECT_LIMIT`.
         let limit = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + DISCONNECT_LIMIT,

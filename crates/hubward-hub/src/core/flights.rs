@@ -24,8 +24,8 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Free slots. The slot that was freed first is used first. This reuses each tag as late as possible, so a repeated
-    /// acknowledgement rarely matches a newer message.
+    /// Free slots. The slot that was freed first is used first, so each tag is reused as late as possible. A repeated
+    /// acknowledgement of an old message therefore rarely has the tag of a newer message.
     free: VecDeque<u16>,
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,

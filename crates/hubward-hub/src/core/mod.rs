@@ -97,8 +97,8 @@ pub(crate) struct Core<T> {
     state_changed: bool,
 }
 
-/// Other parts of the client may have unfinished work. If `renewal` is true, a renewal must wait for this work. If
-/// `close` is true, a close must wait for it.
+/// Whether other parts of the client have unfinished work, such as running methods. If `renewal` is true, a renewal
+/// must wait for this work. If `close` is true, a close must wait for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     renewal: bool,
@@ -413,7 +413,8 @@ impl<T> Core<T> {
             cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
         self.forget_connection();
-        // The client was about to replace this connection, so its end is not a failure.
+        // For the renewal, the client was about to replace this connection. So the end of the connection is not a
+        // failure.
         if matches!(self.phase, Phase::Draining { .. }) {
             return self.open(now);
         }
@@ -444,8 +445,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// Ends the time during which the hub has accepted the client. If this time was at least
-    /// [`HubOptions::backoff_reset_after`], resets the failure counts. Also reports this time to [`Takeovers::lasted`].
+    /// Handles the end of the time during which the hub has accepted the client. If this time was at least
+    /// [`HubOptions::backoff_reset_after`], resets the failure counts. Also reports the length of this time to
+    /// [`Takeovers::lasted`].
     fn end_accepted(&mut self, now: Instant) {
         let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);

@@ -1,4 +1,4 @@
-//! The phases of the core, and the link that the driver must hold in each phase.
+//! The phases of the core, and the link (an attempt or a connection) that the driver must hold in each phase.
 
 use tokio::time::Instant;
 
@@ -27,8 +27,8 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// A renewal waits for acknowledgements. The client sends no new messages, except while other parts have unfinished
-    /// work ([`Core::hold`](super::Core::hold)).
+    /// A renewal waits for acknowledgements. The client sends new messages only if the renewal also waits for
+    /// unfinished work of other parts; see [`Core::may_request`](super::Core::may_request).
     Draining {
         until: Instant,
     },
@@ -59,13 +59,13 @@ pub(super) struct Closing {
 pub(crate) enum Link {
     /// No connection.
     Nothing,
-    /// The attempt of this number.
+    /// The attempt with this number.
     Opening(u64),
-    /// The connection of this attempt.
+    /// The connection that the attempt with this number opened.
     Open(u64),
-    /// The connection of this attempt, while its token is being replaced.
+    /// As `Open`, while the token of the connection is being replaced.
     OpenRenewing(u64),
-    /// The connection of this attempt, while it is being closed in an orderly way.
+    /// As `Open`, while the connection is being closed in an orderly way.
     Disconnecting(u64),
     /// No connection, for ever.
     Ended,

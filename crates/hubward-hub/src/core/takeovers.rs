@@ -1,8 +1,8 @@
 //! Detects that another client uses the same identity.
 //!
 //! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection
-//! without giving a reason. So two clients take over each other's connection again and again. The client knows of the
-//! other client only from this pattern.
+//! without giving a reason. So two clients take over each other's connection again and again. A client can detect the
+//! other client only by this pattern.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -33,8 +33,8 @@ pub(super) struct Takeovers {
 }
 
 impl Takeovers {
-    /// Handles the end of a time during which the hub accepted the client. If this time `lasted` at least [`SETTLED`],
-    /// forgets all takeovers.
+    /// Records that the hub accepted the client for the duration `lasted`, which has now ended. If this duration is at
+    /// least [`SETTLED`], forgets all takeovers.
     pub(super) fn lasted(&mut self, lasted: Duration) {
         if lasted >= SETTLED {
             *self = Self::default();
@@ -62,8 +62,8 @@ impl Takeovers {
         self.suspected
     }
 
-    /// Returns the minimum wait before the next attempt; zero while there is no pattern. The wait is `min` and a random
-    /// part, so that two clients of this crate do not connect at the same moments.
+    /// Returns the minimum wait before the next attempt; zero while there is no pattern. The wait is `min` plus a
+    /// random part, so that two clients of this crate do not connect at the same moments.
     pub(super) fn min_wait(&self, min: Duration, rng: &mut Rng) -> Duration {
         if self.suspected.is_some() { min.saturating_add(min.mul_f64(rng.f64())) } else { Duration::ZERO }
     }

@@ -102,8 +102,8 @@ impl Future for Driver {
             this.features.on_connection(now, this.core.up());
             this.publish();
             if this.core.link() == Link::Ended {
-                // Close the channel, so that it accepts no more commands. Then answer the commands that it still
-                // contains.
+                // Close the command channel, so that it accepts no more commands. Then answer the commands that the
+                // channel still contains.
                 this.commands.close();
                 while this.commands_open {
                     ready!(this.poll_commands(cx, now));
@@ -349,8 +349,8 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // If the renewal took long, the new token may be old already. The core gets its age and then renews it
-                // soon.
+                // If the renewal took long, the new token may be old already. The core gets the age of the new token,
+                // and renews an old token soon.
                 age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
@@ -437,7 +437,8 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
-        // After the channel is closed, a handler's task cannot send its response, and counts it as unanswered.
+        // After the channel is closed, the task of a handler cannot send its response. The task then counts the call as
+        // unanswered.
         self.responses.close();
         while let Ok(response) = self.responses.try_recv() {
             self.features.on_response(*response);

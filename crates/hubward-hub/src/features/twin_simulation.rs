@@ -30,8 +30,8 @@ const ACTIONS: usize = 60;
 /// Maximum lag of a copy of the twin. If the lag were greater, the client would assume that the twin was created again.
 const LAG_MS: u64 = 4_900;
 
-/// Events that must happen at least once over all seeds. If one does not happen, the test fails, because it did not
-/// test this event.
+/// Events that must happen at least 50 times over all seeds. If an event happens less often, the test fails, because it
+/// hardly tested this event.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a request in flight",
@@ -81,7 +81,7 @@ fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
 
 type Seen = BTreeMap<&'static str, u64>;
 
-/// A state of the document: how often it was created, and its version.
+/// A state of the document: how often the document had been created by then, and its version.
 type Mark = (u64, u64);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -198,8 +198,8 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // From here on, nothing fails. In half of the runs, the connection is new. In the other runs, the connection
-        // may have missed changes.
+        // From here on, nothing fails, so the client must reach the newest state. In half of the runs, it uses a new
+        // connection. In the other runs, it uses the old connection, which may have missed changes.
         self.calm = true;
         if self.rng.bool() {
             self.cut();

@@ -44,7 +44,7 @@ use crate::session::{Acknowledge, Session};
 /// * If the program [releases](hubward_transport::Reply::Release) a message, the hub can redeliver it on the same
 ///   connection. The client then returns the message to the program again, and the message keeps its position in the
 ///   order. The client ignores every other redelivery of a message that is not acknowledged yet.
-/// * If some properties of a message are invalid, the client returns the message with the other properties.
+/// * If some properties of a message are invalid, the client returns the message with the valid properties.
 /// * If a message has a topic that this device does not use, the client acknowledges and discards the message. Without
 ///   the acknowledgement, the hub would redeliver the message for ever. The client also logs a warning and returns
 ///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). If the topic is a method call with an
@@ -57,8 +57,9 @@ use crate::session::{Acknowledge, Session};
 ///   connection. Telemetry continues.
 /// * All queues and buffers have a maximum size. One poll reads about 256 KiB at most. The caller must limit the bytes
 ///   of unsettled messages: it [releases](hubward_transport::Reply::Release) messages that it cannot keep.
-/// * The client always accepts replies, because each reply answers a message of the hub. If 512 KiB are unwritten
-///   because the peer does not read, the client stops reading.
+/// * The client accepts every reply, even if it has no room for messages. Each reply answers a message of the hub. So
+///   the client limits what it reads instead: if 512 KiB are unwritten because the hub does not read, the client stops
+///   reading.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,

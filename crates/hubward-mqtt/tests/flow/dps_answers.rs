@@ -147,7 +147,7 @@ async fn after_a_dropped_request_the_late_answer_is_discarded() {
             peer
         } => peer,
     };
-    // One late answer arrives before the next request. Another late answer arrives after the next request.
+    // The server sends two late answers to request 1: one before request 2, and one after request 2.
     peer.send(&answer(Some(1), "1", ASSIGNING)).await;
     let operation_id = operation_id();
     let (result, ()) = join!(dps.operation_status(&registration, &operation_id, None), async {
@@ -176,7 +176,8 @@ async fn request_ids_and_packet_ids_are_not_used_twice() {
             let id = &request[4 + length..6 + length];
             let request_id = topic.split_once("$rid=").expect("an id").1.split('&').next().expect("it").to_owned();
             assert!(seen.insert(request_id.clone()), "{request_id} twice");
-            // The server acknowledges no packet. So every packet id stays in use, and each request needs another one.
+            // The server acknowledges no packet. So every packet id stays in use, and each request needs a new packet
+            // id.
             assert!(seen.insert(format!("packet {id:?}")), "packet id {id:?} twice");
             peer.send(&answer(None, &request_id, ASSIGNING)).await;
         }

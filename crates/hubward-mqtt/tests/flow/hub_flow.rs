@@ -49,8 +49,8 @@ async fn there_is_room_up_to_64_kib_and_again_after_the_peer_has_read() {
         sent += 1;
         connection.start_send(tag(sent), &telemetry(Message::new(vec![b'x'; 1000])), false).expect("room");
     }
-    // 64 messages of 1,034 bytes exceed 64 KiB by 640 bytes. The pipe takes only 256 of these bytes, so there is no
-    // room until the peer has read.
+    // 64 messages of 1,034 bytes exceed 64 KiB by 640 bytes. The pipe takes only 256 bytes, so more than 64 KiB stay
+    // unwritten until the peer has read.
     assert_eq!(sent, 64);
     assert!(poll_once(&mut *connection).await.is_none());
     assert!(!connection.has_room());

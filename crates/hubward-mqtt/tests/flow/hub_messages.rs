@@ -113,7 +113,7 @@ async fn a_module_receives_messages_on_its_inputs() {
     for (id, topic, input, application) in [
         (1, "devices/d1/modules/m1/inputs/in%201/%24.cdid=d1&%24.cmid=m2&k=v/", "in 1", 1),
         (2, "devices/d1/modules/m1/inputs/in", "in", 0),
-        // An empty name between two valid names, and an input that is not UTF-8.
+        // Message 3 has an empty property name between two valid names. The input name of message 4 is not UTF-8.
         (3, "devices/d1/modules/m1/inputs/in%202/a=1&=2&b=3", "in 2", 2),
         (4, "devices/d1/modules/m1/inputs/%FF/a=1", "%FF", 1),
     ] {
@@ -133,7 +133,8 @@ async fn acknowledgements_keep_the_order_of_arrival() {
     for id in [7, 8, 9] {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
     }
-    // The client marks the following messages as handled without the program. It still acknowledges them in order.
+    // The program does not settle messages 10 to 14, because the client itself marks them as handled. The client still
+    // acknowledges them in order.
     peer.send(&publish(Some(10), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(11), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     peer.send(&publish(Some(12), "$iothub/twin/res/200/?$rid=1-1", b"")).await;

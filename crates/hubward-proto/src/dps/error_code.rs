@@ -27,8 +27,8 @@ pub enum Cause {
 #[must_use]
 pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
     let class = match status {
-        // If the status is a success (2xx), the error code in the body determines the class. Without an error code, the
-        // status determines the class.
+        // An answer with a success status (2xx) can report a failure in its body. Then the error code in the body
+        // determines the class. In all other cases, the status determines the class.
         200..300 => error_code.and_then(|it| u16::try_from(it / 1000).ok()).unwrap_or(status),
         _ => status,
     };

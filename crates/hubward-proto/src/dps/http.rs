@@ -44,8 +44,8 @@ impl DpsOperation {
     }
 }
 
-/// Returns the path and query of a request. Each id is percent-encoded as one segment. The query contains
-/// [`API_VERSION`].
+/// Returns the path and query of a request. Percent-encodes the registration id and the operation id, so that each of
+/// them is one segment. The query contains [`API_VERSION`].
 #[must_use]
 pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &DpsOperation) -> String {
     let id = encode(registration_id.as_str());

@@ -189,7 +189,8 @@ pub struct RegistrationState {
     /// Present if the device authenticated with a symmetric key: `{"enrollmentGroupId": …}` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<Value>,
-    /// The protocol that the hub requires. If this member is absent, the hub uses the usual protocol over MQTT 3.1.1.
+    /// The name of the protocol that the hub requires. If this member is absent, the hub uses `classic`, the usual
+    /// protocol over MQTT 3.1.1.
     ///
     /// Source: `[sdk]` Azure/azure-iot-sdk, c/docs/architecture.md.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,8 +12,8 @@ const INPUTS: &str = "/inputs/";
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CloudToDeviceTopic {
-    /// The properties. System properties are those with a name that begins with `$.`, and `iothub-ack` and
-    /// `iothub-operation`.
+    /// The system properties and the application properties. A property is a system property if its name begins with
+    /// `$.`, or is `iothub-ack` or `iothub-operation`.
     pub bag: PropertyBag,
 }
 

@@ -138,8 +138,8 @@ impl HubUsername {
     /// # Errors
     /// [`ProtoError::Username`] or [`ProtoError::Id`], with the rule that the user name breaks.
     ///
-    /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and its tests; the form without
-    /// parameters: `[doc]` iot-hub/authenticate-authorize-sas.md.
+    /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and its tests; for the form without parameters, `[doc]`
+    /// iot-hub/authenticate-authorize-sas.md.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::Username { rule };
         let mut parts: Vec<&str> = text.split('/').collect();

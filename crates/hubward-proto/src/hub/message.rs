@@ -210,8 +210,8 @@ impl Message {
 
 /// The system properties that a device may set, in the order of the topic.
 ///
-/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages"; order:
-/// vectors `telemetry-all-system`, `telemetry-output`; `$.sub` `[sdk]` azure-iot-sdk-node.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages"; for the order, vectors
+/// `telemetry-all-system`, `telemetry-output`; for `$.sub`, `[sdk]` azure-iot-sdk-node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum System {
     Output,

@@ -6,7 +6,8 @@ use std::collections::hash_map::Entry;
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
-/// Properties in the order of the text. A name without `=` has no value. "No value" and "an empty value" are different.
+/// The properties of a topic, in the order in which the topic contains them. A name without `=` has no value, and a
+/// name with `=` at its end has an empty value. The two are different.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
 /// `decode-*`.
@@ -60,8 +61,8 @@ impl PropertyBag {
     /// # Errors
     /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.
     ///
-    /// Source: as for [`PropertyBag`]; the leading `?` is in examples of `[doc]`
-    /// iot/iot-mqtt-connect-to-iot-hub.md only: `[guess]`.
+    /// Source: as for [`PropertyBag`]; that a leading `?` is ignored is a `[guess]`, because only examples in `[doc]`
+    /// iot/iot-mqtt-connect-to-iot-hub.md show a leading `?`.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::PropertyBag { rule };
         let text = text.split('/').next().unwrap_or_default();
@@ -70,7 +71,8 @@ impl PropertyBag {
         if text.is_empty() {
             return Ok(bag);
         }
-        // A topic can contain thousands of names. A linear search for each name would take seconds.
+        // The position of each name in `bag.entries`. A topic can contain thousands of names, and a linear search for
+        // each name would take seconds.
         let mut positions: HashMap<String, usize> = HashMap::new();
         for entry in text.split('&') {
             let (name, value) = match entry.split_once('=') {

@@ -27,7 +27,8 @@ impl TelemetryTopic {
     /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`. The services allow these characters in
     /// ids, but MQTT does not allow them in the topic of a message.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {
-        // This code runs for each message. It has no early exit, so the compiler can compare many bytes at a time.
+        // This check runs for each message, so it must be fast. The loop does not stop at the first match. For this
+        // reason, the compiler can generate code that compares many bytes at a time.
         if prefix.bytes().fold(false, |found, it| found | (it == b'#') | (it == b'+')) {
             return Err(ProtoError::topic(prefix, "a device or module id with # or + cannot be used over MQTT"));
         }
@@ -95,8 +96,8 @@ impl TopicFilter {
         }
     }
 
-    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, only the beginning of the
-    /// filter must match the documented filter; its end may differ.
+    /// Parses the filter of a SUBSCRIBE by `identity`. For methods and desired properties, accepts any text in place of
+    /// the `#` at the end of the documented filter.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if `filter` is not a documented filter, or belongs to another device.

@@ -105,8 +105,8 @@ impl Properties {
 /// Applies a patch to `target`. `null` removes a property, an object is merged into the old object, and any other value
 /// replaces the old value.
 ///
-/// If the patch contains an object, but the old value is not an object or does not exist, the property gets the object
-/// of the patch without its `null` members.
+/// An object in the patch can also set a property that does not exist, or whose old value is not an object. The new
+/// value of the property is then the object from the patch, without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -134,8 +134,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
 /// Returns the size of properties in bytes as a hub counts it. Names and strings count their UTF-8 bytes. A number
 /// counts 8 bytes, a Boolean 4 bytes, and `null` 0 bytes.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size"; `[guess]` for the elements of an
-/// array, which count by the same rules.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size"; that the elements of an array count by
+/// the same rules is a `[guess]`.
 #[must_use]
 pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
@@ -171,9 +171,9 @@ fn size_of_value(value: &Value) -> usize {
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; `[seen]`
-/// Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631, for `#`; `[guess]` for arrays, each of
-/// which counts as a level: the documentation counts objects and does not mention arrays.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; that a name must not contain
+/// `#`: `[seen]` Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631; that an array counts as a
+/// level of depth is a `[guess]`, because the documentation counts objects and does not mention arrays.
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 0)?;
     at_most(size(values), limit)
@@ -255,8 +255,9 @@ mod tests {
         }
     }
 
-    /// The cases are the examples of RFC 7396, appendix A, in which target and patch are objects (except one with
-    /// `null` in the target), and one case in which an object replaces a number.
+    /// The cases are the examples of RFC 7396, appendix A, in which target and patch are objects. One of these examples
+    /// is left out: its target contains `null`. In the last case, which is not from the RFC, an object replaces a
+    /// number.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

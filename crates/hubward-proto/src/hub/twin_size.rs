@@ -113,7 +113,8 @@ mod tests {
         }
     }
 
-    /// Returns the number of surplus commas that `json` counts: one for each object or array with members.
+    /// [`TwinSize::json`] counts one comma too many for each object or array that is not empty. Returns the number of
+    /// these commas.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),

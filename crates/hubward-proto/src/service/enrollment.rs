@@ -61,7 +61,7 @@ word! {
 pub struct IndividualEnrollment {
     /// The registration id of the device. DPS ignores its letter case.
     pub registration_id: String,
-    /// The id of the device at its hub. If it is absent, the device has its registration id at the hub.
+    /// The id of the device at its hub. If it is absent, the registration id is also the device id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
     /// The settings that individual enrollments and groups share.

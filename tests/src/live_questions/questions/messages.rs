@@ -13,13 +13,13 @@ use crate::live_questions::connection::{Connection, SILENCE};
 use crate::live_questions::http::Reply;
 use crate::packets::Publish;
 
-/// The observation that the question records if the hub accepts no message.
+/// The text of an observation that the question cannot make, because the hub does not accept the message.
 const NOT_SENT: &str = "nothing: the hub took no message";
 
 /// Maximum time that the question waits for feedback. A hub collects feedback and sends it in batches.
 const FEEDBACK: Duration = Duration::from_secs(180);
 
-/// A time that is longer than a lock. The lock of a message or of a batch of feedback lasts 60 s.
+/// Waiting time after which a lock has ended. The lock of a message or of a batch of feedback lasts 60 s.
 const LOCK: Duration = Duration::from_secs(70);
 
 /// Maximum time that the question waits for a further message.

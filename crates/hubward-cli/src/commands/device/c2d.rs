@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// A hub sends at most this number of messages to a device that completes no message.
+/// Maximum number of messages that a device has received but not completed. At this number, the hub sends the next
+/// message only after the device has completed one.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;
@@ -87,8 +88,8 @@ async fn show(
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {
-            // The hub sends no further message until one is completed, and this command completes none. Wait until the
-            // command ends.
+            // With `--no-complete`, the command completes no message, so the hub sends no further message. Wait for
+            // Ctrl-C or the end of `--for`.
             return std::future::pending().await;
         }
         let message = inbox.next().await.map_err(ended)?;

@@ -143,8 +143,8 @@ impl ConnectionArgs {
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
             name => crate::environment::variable(name),
         };
-        // Parse the string here first, because the error of `from_connection_string` names the part of the string that
-        // is wrong.
+        // `from_vars` parses the string too, but its error names the variable, even if the string comes from a file.
+        // Parse the string here first, so that the error is about the string itself.
         HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;

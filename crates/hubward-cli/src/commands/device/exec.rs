@@ -54,7 +54,7 @@ impl Program {
             return Err(Failure::usage(format!("--exec {}: there is no such executable program", path.display()))
                 .hint("name an executable program, such as ./answer.sh; put its arguments after --"));
         }
-        // Make a relative path absolute now. Otherwise each call would resolve the path again.
+        // Make a relative path absolute now, so that every call runs the program that was found here.
         let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
@@ -152,8 +152,8 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
             ended = child.wait() => {
                 group.release();
                 // Do not wait until the output is closed, because a background process of the program may keep it open.
-                // An example is a reboot that starts after the answer is sent. A short limit is enough here: the pipe
-                // already contains all output of the program itself.
+                // An example is a process that reboots the machine after the answer is sent. A short limit is enough
+                // here: the pipe already contains all output of the program itself.
                 if let Ok(done) = timeout(READ_AFTER_EXIT, transfer).await {
                     done?;
                 }
@@ -263,10 +263,10 @@ mod tests {
         assert_eq!(result.status, 504);
         let ids = std::fs::read_to_string(&file).expect("it ran");
         let (started, program) = ids.split_once('\n').expect("two ids");
-        // `call` has killed the program and has waited for its end, so the system has removed its process.
+        // `call` has killed the program and has waited for its end, so `/proc` no longer contains the process.
         assert!(!Path::new("/proc").join(program.trim()).exists());
-        // The program had started another process, which must be killed too. A killed process stays a zombie (`Z`)
-        // until its new parent waits for it, so a zombie also counts as killed.
+        // The program had started `sleep`, which must be killed too. After the kill, `sleep` stays a zombie (`Z`) until
+        // its new parent waits for it. For this reason, a zombie counts as killed.
         let ended = async {
             while std::fs::read_to_string(format!("/proc/{started}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// The client's time limit for a call is the time limit of the program plus this time.
+/// How much longer the client's time limit for a call is than the time limit of the program.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]

@@ -58,7 +58,8 @@ pub(crate) enum DeviceCommand {
     Registration(AzCommand),
 }
 
-/// The arguments of a command of `az iot device`. In `hubward`, this command has another name.
+/// The arguments of a command of `az iot device` that has another name in `hubward`. The parser accepts any arguments,
+/// so that the error can name the `hubward` command.
 #[derive(Debug, Args)]
 pub(crate) struct AzCommand {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -112,7 +113,7 @@ struct EndArgs {
 
 impl EndArgs {
     /// Waits for Ctrl-C, or until the duration `--for` has passed since `since`. Then marks the output as ended, so a
-    /// slow reader can no longer delay the command.
+    /// reader that has stopped reading delays the exit only for a limited time.
     async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {

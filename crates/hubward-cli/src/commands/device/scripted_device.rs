@@ -163,7 +163,8 @@ impl ScriptedDevice {
                     Ok(()) => started = true,
                     Err(error) => return DeviceError::Twin(error),
                 },
-                // Wait for `start` first, because the observer must get the whole twin before any change.
+                // Handle changes only after `start` has ended, because the observer must get the whole twin before any
+                // change.
                 changed = desired.changed(), if started => match changed {
                     Ok(properties) => {
                         count(&self.counters.desired);

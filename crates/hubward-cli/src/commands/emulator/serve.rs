@@ -19,7 +19,7 @@ use crate::stop::Stop;
 
 const DEVICE: &str = "dev-1";
 
-/// A warning. The command prints it after an admin address that is not on loopback.
+/// The warning to print after an admin address that is not on loopback.
 const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
 /// Each option can also be set with an environment variable, for containers and pipelines.
@@ -56,8 +56,9 @@ pub(super) struct StartArgs {
     admin_address: Option<IpAddr>,
     /// Additional host name of the admin API.
     ///
-    /// The admin API refuses requests for other host names. It always accepts localhost, loopback addresses and the
-    /// address that it listens on. Repeat the option for several names, or separate them by commas.
+    /// The admin API accepts requests for this name, for localhost, for loopback addresses and for the address that it
+    /// listens on. It refuses requests for any other host name. Repeat the option for several names, or separate them
+    /// by commas.
     #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Use port 443 for HTTPS and WebSocket, as Microsoft's SDKs do; may need root.
@@ -175,15 +176,15 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
 
 /// Returns the settings of a device that can register: the device of the seed's first enrollment.
 ///
-/// If the seed has no enrollment, it is the device [`DEVICE`] in the group of `--dev-keys` or in the only group. If
-/// this group does not exist either, the function creates an enrollment for [`DEVICE`].
+/// If the seed has no enrollment, the device is [`DEVICE`]. Its key then comes from the only group of the seed or from
+/// the group of `--dev-keys`. If neither group exists, the function creates an enrollment for [`DEVICE`].
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state may contain further groups from an earlier run. If there are several groups, and none of them is
-        // the group of `--dev-keys`, `vars` fails. The code below then creates an enrollment.
+        // The state may contain further groups from an earlier run. With several groups, `vars` uses only the group of
+        // `--dev-keys`. If this group does not exist, `vars` fails, and the code below creates an enrollment.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

@@ -116,7 +116,8 @@ impl StateArgs {
 
 /// Returns whether the emulator at this port uses this data directory.
 ///
-/// A killed emulator leaves its `ready.json`. Another emulator may now use the port that this file contains.
+/// The port comes from `ready.json` and may be out of date: a killed emulator leaves this file, and another emulator
+/// may now use the port.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);

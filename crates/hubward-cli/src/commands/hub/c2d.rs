@@ -95,7 +95,7 @@ pub(super) struct SendArgs {
 
 pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let message_id = args.message_id.clone().unwrap_or_else(input::unique_id);
-    // Read the body before the first request. Standard input can be read only once.
+    // Read the body first: both ways to send the message need it, and standard input can be read only once.
     let bytes = args.bytes()?;
     let reached = login.reach_hub().await?;
     let Some(admin) = reached.admin(login).await? else {

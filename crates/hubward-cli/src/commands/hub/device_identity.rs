@@ -193,7 +193,8 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// Lists devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, and has no second page.
+/// Lists devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, and offers no request for the
+/// devices after them.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let body: Box<RawValue> = hub.devices(args.top.into()).verbatim().await?;
     if args.top == MAX_DEVICES {

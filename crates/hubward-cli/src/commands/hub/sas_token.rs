@@ -32,7 +32,7 @@ pub(super) struct TokenArgs {
     module_id: Option<String>,
     /// Policy of the emulator's hub that the token is for [default: iothubowner]
     ///
-    /// A login can sign only for its own policy. With --device-id the option has no effect.
+    /// A login contains one policy, and can sign only for this policy. With --device-id, this option has no effect.
     #[arg(long, visible_alias = "pn", value_name = "NAME")]
     policy_name: Option<String>,
     /// Validity of the token in seconds, starting now.

@@ -170,8 +170,8 @@ impl Admin {
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        // The service APIs set this header, which tells a browser to use only HTTPS. The admin port does not support
-        // HTTPS.
+        // Responses of the service APIs contain this header, which tells a browser to use only HTTPS. Remove the
+        // header, because the admin port does not support HTTPS.
         headers.remove(STRICT_TRANSPORT_SECURITY);
         Ok(reply)
     }

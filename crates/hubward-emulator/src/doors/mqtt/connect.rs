@@ -61,8 +61,8 @@ pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
             });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
-        // After this function returns, the hub checks the login again. It then finds that the device is disabled,
-        // deleted or moved.
+        // Do not refuse the CONNECT here. After this function returns, the hub checks the login again, and refuses it
+        // because the device is disabled, deleted or moved.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
                 faults::apply_to_device(cloud, &fault, identity.host.as_str(), &who);

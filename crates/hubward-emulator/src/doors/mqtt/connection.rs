@@ -71,7 +71,8 @@ pub(crate) struct Connection<S> {
     max: usize,
     /// Pause after each sent byte, set by a scripted fault.
     drip: Option<Duration>,
-    /// Number of bytes that may still be sent, including queued bytes. `None` means no limit.
+    /// Number of bytes that may still be sent, including queued bytes. Set by a scripted fault that cuts the
+    /// connection. `None` means no limit.
     rest: Option<usize>,
 }
 

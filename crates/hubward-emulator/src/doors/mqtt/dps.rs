@@ -28,8 +28,8 @@ use crate::state::wire_id;
 /// Maximum size of a packet from a device that may register, in bytes. For other devices, the limit for a CONNECT
 /// applies.
 ///
-/// This limit is larger than the largest valid request. DPS can therefore still answer a request whose body is a little
-/// too large.
+/// `REQUEST_MAX` is larger than the largest valid request. If a body is only a little too large, DPS can therefore
+/// still read the request and answer with an error.
 const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// Serves a connection whose user name is one for DPS.

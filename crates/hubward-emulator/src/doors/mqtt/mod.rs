@@ -18,8 +18,8 @@ const PACKET_MAX: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::
 
 /// CONNACK code: not authorized.
 ///
-/// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this code and not 4 is from `[sdk]`
-/// Azure/azure-iot-protocol-gateway, MqttAdapter.cs.
+/// Source: MQTT 3.1.1, section 3.2.2.3. `[sdk]` Azure/azure-iot-protocol-gateway, MqttAdapter.cs: the services send
+/// this code and not 4 (bad user name or password).
 const NOT_AUTHORIZED: u8 = 5;
 
 /// CONNACK code: the server is unavailable.
@@ -32,7 +32,8 @@ const UNAVAILABLE: u8 = 3;
 /// Source: MQTT 3.1.1, section 3.9.3.
 const FILTER_REFUSED: u8 = 0x80;
 
-/// Maximum length of a request id (`$rid`). The topic of the answer contains this id and always fits in a packet.
+/// Maximum length of a request id (`$rid`). The topic of the answer contains the request id. With this limit, the topic
+/// always fits in a packet.
 ///
 /// Source: `[guess]` the SDKs send up to 36 characters.
 const REQUEST_ID_MAX: usize = 1024;

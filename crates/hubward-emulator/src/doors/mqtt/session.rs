@@ -108,8 +108,8 @@ where
     }
 }
 
-/// Converts the reason for which the store ends a connection. The reason is `None` if the store no longer lists the
-/// connection.
+/// Converts the reason for which the store ends a connection. The reason is `None` if the store has removed the
+/// connection from its list without giving a reason.
 const fn closed(why: Option<EndReason>) -> Closed {
     match why {
         Some(EndReason::TakenOver) => Closed::TakenOver,

@@ -12,7 +12,8 @@ use crate::services::faults;
 use crate::services::hub::Code;
 use crate::state::fault::{Fault, Point};
 
-/// A service API. The variant for a hub contains the format of errors, which depends on the path.
+/// A service API. The variant for a hub contains the format of the error bodies, because a hub has two formats and the
+/// path decides which one applies.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Api {
     Dps,

@@ -33,8 +33,8 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // If this is a request of the device API, the emulator has not checked its token. Discard the body, and give
-        // the request no connection slot.
+        // Discard the body, and give the request no connection slot: the request may belong to the device API, and the
+        // emulator does not check the token of such a request.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MAX).await? {
             Ok(()) => Err(Problem::not_emulated(what)),
             Err(TooLarge) => Err(too_large()),

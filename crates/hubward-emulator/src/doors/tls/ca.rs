@@ -71,7 +71,7 @@ impl Ca {
     /// The CA with this key and certificate.
     pub(super) fn new(key: KeyPair, der: CertificateDer<'static>, pem: String) -> Self {
         // The issuer in the leaf certificates contains a part of the key's hash. If `der` is the certificate of another
-        // key, its subject differs from this issuer, and clients refuse the leaf certificates.
+        // key, the subject of `der` differs from the issuer, and clients refuse the leaf certificates.
         Self { issuer: Issuer::new(params(&key), key), der, pem }
     }
 

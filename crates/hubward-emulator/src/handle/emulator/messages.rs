@@ -8,8 +8,8 @@ use crate::state::model::{CloudMessageView, FeedbackRecord};
 impl Emulator {
     /// Sends a message to a device and returns the message id. The device does not have to be connected.
     ///
-    /// The message stays in the device's queue until the device acknowledges the message, or until it expires or its
-    /// deliveries are used up. The queue holds at most 50 messages.
+    /// The message stays in the device's queue until the device acknowledges it, it expires, or it reaches the maximum
+    /// number of deliveries. The queue holds at most 50 messages.
     ///
     /// # Errors
     /// [`SendProblem`] with the code that the service would return.

@@ -8,8 +8,8 @@ impl Emulator {
     /// `{device}/{module}`.
     ///
     /// # Errors
-    /// [`InvokeError`] if the emulator returns no response of the device. If the device responds with an error status,
-    /// this method returns the response and not an error.
+    /// [`InvokeError`] if the emulator gets no response from the device. A response with an error status is not an
+    /// error of this method.
     ///
     /// # Cancel safety
     /// If the future is dropped, the response is lost. The device may already have received the call.

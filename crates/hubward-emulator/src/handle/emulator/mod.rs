@@ -52,8 +52,8 @@ impl Emulator {
         drop(self.scratch.take());
     }
 
-    /// Returns the endpoints and names of the emulator. As one line of JSON, they tell a script that the emulator has
-    /// started.
+    /// Returns the endpoints and names of the emulator. A program can print them as one line of JSON, to tell a script
+    /// that the emulator has started.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready::new(&self.cloud.info)

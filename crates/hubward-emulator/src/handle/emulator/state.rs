@@ -39,8 +39,8 @@ impl Emulator {
     /// The seed contains secrets. It does not contain sessions, queued messages, telemetry, the keys of policies, or
     /// the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     ///
-    /// An emulator with the same hubs can import the seed. It then has the same enrollments, registrations and
-    /// identities. Their ETags, versions and times can differ.
+    /// Another emulator with the same hubs can import the seed. After the import, the other emulator has the same
+    /// enrollments, registrations and identities. Their ETags, versions and times can differ.
     #[must_use]
     pub fn export(&self) -> Seed {
         self.cloud.store.read(model::export)

@@ -42,7 +42,7 @@ impl PageRequest {
     ///
     /// Source: `[doc]` azure-rest-api-specs, query routes; `[seen]` Azure/azure-iot-sdk-node, issue 813, and
     /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default. `[guess]`: at most 1,000 objects. The
-    /// sources disagree: they say 1,000 and 10,000.
+    /// sources contradict each other about the maximum: they say 1,000 and 10,000.
     ///
     /// # Errors
     /// The invalid header and the reason.

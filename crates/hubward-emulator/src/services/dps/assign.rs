@@ -37,8 +37,8 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
 
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
-    // With custom allocation, DPS calls the webhook at every registration, even if the reprovisioning policy is
-    // `never`.
+    // With custom allocation, the real DPS calls the webhook at every registration, even if the reprovisioning policy
+    // is `never`. The code below therefore calls `allocate` again.
     let is_custom =
         settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
     let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
@@ -108,8 +108,8 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Creates the identity of the device at its hub. The caller uses this function for the first assignment, and if DPS
-/// assigns the device to the same hub again.
+/// Creates or updates the identity of the device at its hub. The caller uses this function for the first assignment,
+/// and when DPS assigns the device to the same hub again.
 ///
 /// If the hub already has the identity, this function replaces only its keys with the keys of the enrollment. The twin
 /// stays.

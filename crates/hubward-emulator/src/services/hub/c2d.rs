@@ -139,9 +139,9 @@ impl CloudToDevice {
 
     /// The publish for this message, and when the message expires.
     ///
-    /// Source: vectors `decode-c2d-full` and `decode-input` for the order of the properties; `[doc]`
-    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits. `[seen]` Azure/azure-iot-explorer, issue 530, and
-    /// traces of four other projects: a message without an id has no `$.mid`.
+    /// Source: for the order of the properties, the test vectors `decode-c2d-full` and `decode-input`. For the limits,
+    /// `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md. `[seen]` Azure/azure-iot-explorer, issue 530, and traces of
+    /// four other projects: a message without an id has no `$.mid`.
     pub(crate) fn prepare(
         self,
         identity: &HubIdentity,
@@ -359,7 +359,7 @@ mod tests {
         message.prepare(&identity, input, NOW, &Rules::default()).expect("a message").0.topic
     }
 
-    /// The expected topics were copied by hand from the protocol notes and the vectors `decode-c2d-full` and
+    /// The expected topics were copied by hand from the protocol notes and from the test vectors `decode-c2d-full` and
     /// `decode-input`.
     #[test]
     fn messages_are_published_as_the_service_publishes_them() {

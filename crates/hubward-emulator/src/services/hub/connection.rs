@@ -52,8 +52,9 @@ impl<'a> DeviceConnection<'a> {
     ///
     /// The login and the addition are one step: the device cannot be deleted between them.
     ///
-    /// Calls `resume` with the session that an earlier connection kept, or with `None` if the new connection does not
-    /// continue that session. `resume` returns the session of the new connection and its subscriptions.
+    /// Calls `resume` with the session that an earlier connection kept. If there is no such session, or the client
+    /// starts a new one, calls `resume` with `None`. `resume` returns the session of the new connection and the
+    /// subscriptions of this session.
     ///
     /// `resume` runs under the lock of the store, so it must not do I/O and must not call the store.
     pub(crate) fn begin(

@@ -84,8 +84,8 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
 }
 
-/// Returns whether an old tool created the token. The resource in a token of an old tool has an API version as its last
-/// segment.
+/// Returns whether the token has the form that an old tool creates: the resource of the token is `resource`, followed
+/// by an API version as the last segment.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
 fn is_by_tool(token: &SasToken, resource: &str) -> bool {

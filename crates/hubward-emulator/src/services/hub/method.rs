@@ -115,7 +115,7 @@ pub enum InvokeError {
     /// the call.
     #[error("the device is not online: it is not connected, or has not subscribed to methods")]
     NotOnline,
-    /// Too many callers wait for the device, or the queue of the device's connection is full.
+    /// Too many calls wait for a response of the device, or the queue of the device's connection is full.
     #[error("too many calls wait for the device")]
     TooMany,
     /// The connection of the device ended before the device responded. The device may have run the method. The code
@@ -186,8 +186,8 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // If the end of the timeout is beyond the range of `Instant`, `latest` is `None`. The caller then waits without a
-    // limit.
+    // If the end of the connect timeout is beyond the range of `Instant`, `latest` is `None`. The caller then waits for
+    // the device without a limit.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();

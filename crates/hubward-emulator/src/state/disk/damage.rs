@@ -34,7 +34,9 @@ pub(super) fn survey(path: &Path) -> String {
         return NOTHING.to_owned();
     }
     let mut found = Found::default();
-    // Each step opens the database again, because a database that has panicked may panic again.
+    // The first round reads the rows before the damage. The second round reads backwards from the end of the table, and
+    // finds the rows after the damage. Each call opens the database again, because a database that has panicked may
+    // panic again.
     for _ in 0..2 {
         opened(path, &mut |database| found.read_rows(database).unwrap_or_default());
         opened(path, &mut |database| found.read_telemetry(database).unwrap_or_default());
@@ -155,8 +157,9 @@ impl Found {
 
     /// Compares the rows with the sums.
     ///
-    /// The result quotes only two things from the file: the names in the sums, which have a correct checksum, and ids
-    /// that look valid. Any other text may come from a damaged page, and may contain a secret key.
+    /// The result quotes only two things from the file: the kinds of rows and the hubs in `sums`, whose text has a
+    /// correct checksum, and ids that look valid. Any other text may come from a damaged page, and may contain a secret
+    /// key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -217,8 +220,8 @@ fn label(kind: &str) -> String {
 
 /// Returns the id in the key of a row. Returns `None` if the key contains no valid id.
 ///
-/// In a damaged page, the bytes of a value may directly follow the id. This function never returns secret contents of
-/// such a value: after the four bytes of its checksum, a value continues with a bracket, NUL or a digit. A bracket
+/// In a damaged page, the id may run directly into the bytes of a value. Even then, this function returns no secret of
+/// the value. A value begins with a checksum of four bytes, and continues with a bracket, NUL or a digit. A bracket
 /// makes the id invalid. NUL ends the id. A digit begins a telemetry offset, which is not secret.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');

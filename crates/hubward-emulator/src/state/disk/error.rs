@@ -52,7 +52,7 @@ pub enum StateError {
     Older {
         /// The file.
         path: PathBuf,
-        /// The file next to the state file. It contains the number of the last commit.
+        /// The file `state.commit` next to the state file. It contains the number of the last acknowledged commit.
         mark: PathBuf,
         /// The number of the last commit in the file.
         found: u64,

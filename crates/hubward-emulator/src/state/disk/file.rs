@@ -1,4 +1,5 @@
-//! The state file. Only its owner can read it. It has a version, and only one emulator at a time can open it.
+//! The state file. Only its owner can read it. Its format has a version number. Only one emulator at a time can open
+//! it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -56,7 +57,8 @@ fn make(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Loads an open file and starts the writer of the file. `mark` is `None` for storage without a directory.
+/// Loads an open file and starts the writer of the file. `mark` contains the number of the last acknowledged commit; it
+/// is `None` for storage without a directory.
 pub(super) fn start(
     storage: Result<impl StorageBackend, DatabaseError>,
     path: PathBuf,
@@ -102,7 +104,7 @@ fn read(
     }
 }
 
-/// Checks and loads an open database. Returns the sums of its rows. Later writes update these sums.
+/// Checks and loads an open database. Returns the sums of the row checksums. Later writes update these sums.
 fn examine(
     database: &mut Database,
     storage: &Storage,
@@ -113,8 +115,8 @@ fn examine(
     let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // The file has another format, or its format number is damaged. Check all pages to find this out. Row checksums
-        // cannot show such damage, because a file of the old format has no row checksums.
+        // Either the file has another format, or its format number is damaged. Check all pages to distinguish these
+        // cases. A check of the row checksums is not possible, because a file of the old format has none.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(LoadError::DamagedBefore),

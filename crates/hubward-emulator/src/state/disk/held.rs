@@ -90,9 +90,8 @@ impl Inner {
     /// Writes the held-back bytes to the file. Writes the header last, when all other pages are on disk, because the
     /// header selects the valid pages.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // First truncate the file to `own`, then extend it to `length`. A truncation that was held back may be followed
-        // by a write that extended the file again. With the two steps, the bytes between `own` and `length` become
-        // zero.
+        // redb may have truncated the file and then extended it again. The bytes in between must then be zero. So first
+        // truncate the file to `own`, and then extend it to `length`.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;

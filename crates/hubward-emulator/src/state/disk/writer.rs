@@ -30,7 +30,7 @@ pub(super) struct Written {
     pub(super) mark: Option<Mark>,
     /// Whether the pages without rows are known to be intact.
     pub(super) is_checked: bool,
-    /// Whether redb has panicked. If it has, the database must not be dropped.
+    /// Whether redb has panicked. If it has, the database must not be dropped, because the drop could panic again.
     pub(super) has_panicked: bool,
 }
 
@@ -103,7 +103,8 @@ fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
 }
 
 impl Written {
-    /// Writes all changes or none. Returns the new totals for readers of telemetry.
+    /// Writes all changes or none. For each written telemetry message, returns the channel to the readers of its log,
+    /// and the new total to send through this channel.
     fn write(&mut self, writes: &[Write]) -> Result<Vec<(watch::Sender<u64>, u64)>, String> {
         if writes.is_empty() {
             return Ok(Vec::new());
@@ -125,8 +126,8 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum. The thread calls this function before the first write, because the
-    /// emulator has compared only the rows at its start.
+    /// Compares every page with its checksum. The thread calls this function before the first write, because at its
+    /// start the emulator has checked the rows but no other contents of the pages.
     ///
     /// Some pages contain the list of free pages. If this list is damaged, it may contain a page with rows. A write to
     /// that page would destroy the rows.
@@ -193,7 +194,7 @@ fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     Ok(false)
 }
 
-/// Returns the new totals for readers of telemetry, and whether the writes changed anything.
+/// The new telemetry totals with their channels (see [`Written::write`]), and whether the writes changed anything.
 type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
 
 fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {

@@ -39,7 +39,7 @@ pub enum Point {
     HubTwinGet,
     /// A device's update of its reported properties.
     HubReported,
-    /// A notification to a device about changed desired properties. The device has subscribed to these notifications.
+    /// A notification about changed desired properties, to a device that has subscribed to such notifications.
     HubDesired,
     /// A direct method call to a device that subscribes to methods.
     HubMethod,

@@ -1,5 +1,6 @@
-//! Scripts that define which fault happens at which event. Scripts with a limited number of times have priority. Among
-//! scripts of equal priority, the script that was added first applies.
+//! Scripts that define which fault happens at which event. If several scripts apply to an event, a script with a
+//! limited number of times has priority over a script without a limit. Among scripts of equal priority, the script that
+//! was added first has priority.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -50,8 +51,8 @@ impl FaultScript {
     /// Makes the fault happen at every event. Another script with a limited number of times has priority at the same
     /// event.
     ///
-    /// If this script has no probability, it replaces earlier scripts for the same point and device that also have
-    /// neither a limit nor a probability.
+    /// A script with neither a limit nor a probability replaces each earlier script of this kind for the same point and
+    /// device.
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
@@ -63,8 +64,8 @@ impl FaultScript {
     /// the same events of a device, counted from the start of the script. Events of other devices and other scripts do
     /// not change the result.
     ///
-    /// In two cases, events of other devices do change the result. If the number of times is limited, all devices of
-    /// the script share this number. All clients without a proven identity count as one device.
+    /// There are two exceptions. If the number of times is limited, all devices of the script share this number. All
+    /// clients without a proven identity count as one device.
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. An id that a service accepts is
-/// never longer.
+/// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. It never shortens an id that a
+/// service accepts, because no such id exceeds this length.
 const LONGEST: usize = 400;
 
 /// Something that happened in the emulator.

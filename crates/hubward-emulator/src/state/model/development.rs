@@ -10,8 +10,8 @@ pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
 /// Name of the enrollment group that [`Builder::dev_keys`](crate::Builder::dev_keys) creates.
 pub const DEV_GROUP: &str = "hubward-dev";
 
-/// The primary and secondary key of [`DEV_GROUP`]. This key is public and protects nothing. Use it only on this
-/// machine.
+/// The primary and secondary key of [`DEV_GROUP`]. This key is public and protects nothing. Use it only if no other
+/// machine can reach the emulator.
 pub const DEV_GROUP_KEY: &str =
     "aHVid2FyZCBlbXVsYXRvcjogdGhpcyBkZXZlbG9wbWVudCBrZXkgaXMgcHVibGljLCBuZXZlciB0cnVzdCBpdA==";
 

@@ -8,8 +8,9 @@ use super::enroll_error::EnrollError;
 /// Maximum number of levels.
 const MAX: usize = 64;
 
-/// Refuses JSON with more than [`MAX`] levels. The JSON parser accepts at most 127 levels. A row of the state file and
-/// an export put the JSON into further levels, and the parser must still be able to read the result.
+/// Refuses JSON with more than [`MAX`] levels. The limit is lower than the 127 levels that the JSON parser accepts. The
+/// reason is that a row of the state file and an export add levels around the JSON, and the parser must be able to read
+/// the result.
 pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());

@@ -19,7 +19,7 @@ const PUSHES: usize = 256;
 pub(crate) enum Key {
     /// A registration id in lower case.
     Dps(String),
-    /// The name of a hub in lower case, and a device id.
+    /// The name of a hub in lower case, and the client id: `{device}` or `{device}/{module}`.
     Hub(String, String),
 }
 
@@ -41,8 +41,7 @@ pub(crate) enum EndReason {
     Dropped,
 }
 
-/// The subscriptions of a connected client. Only the subscriptions that other parts of the emulator use are listed
-/// here.
+/// The subscriptions of a connected client. Contains only the subscriptions that other parts of the emulator use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions {
     /// Changes of desired properties.

@@ -45,7 +45,7 @@ impl Hub {
     }
 
     /// Updates the queue of one identity to the time `now`. If `client_id` is `None`, updates all queues. Call this
-    /// function before a count of messages.
+    /// function before you count messages, because it removes expired messages.
     ///
     /// If the update does not change a queue, the queue is not marked as changed.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {

@@ -56,7 +56,7 @@ impl SeedRegistration {
 }
 
 /// Checks all registrations of a seed, and changes nothing. Returns three values for each registration: the key, the
-/// record, and what storing the record will do.
+/// record, and whether the record is created, updated or unchanged when the caller stores it.
 pub(crate) fn check(
     state: &State,
     registrations: &[SeedRegistration],

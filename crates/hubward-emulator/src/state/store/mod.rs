@@ -60,8 +60,8 @@ impl Store {
         result
     }
 
-    /// Changes the state and does not notify the watchers. A request that only reads the state calls this function,
-    /// because it first removes expired messages.
+    /// Changes the state and does not notify the watchers. Requests that only read the state also call this function if
+    /// they first remove expired messages.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
@@ -70,7 +70,7 @@ impl Store {
             state.drain_changes().into_iter().for_each(|it| journal.note(it));
         }
         if let Some(disk) = &self.disk {
-            // Under the lock, so that changes are written in their order.
+            // The lock is held here, so changes are queued in their order.
             disk.changed(&mut state);
         }
         result

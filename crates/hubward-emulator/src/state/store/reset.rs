@@ -23,7 +23,8 @@ impl InitialState {
             let (entry, _) = complete(dev_group(), before, now)?;
             state.groups.insert(DEV_GROUP.to_owned(), entry);
         } else if before.is_some_and(is_dev_group) {
-            // Remove the group of an earlier start if this start does not request the group, because its key is public.
+            // An earlier start created the group, but this start does not request it. Remove the group, because its key
+            // is public.
             state.groups.remove(DEV_GROUP);
         }
         match &self.seed {

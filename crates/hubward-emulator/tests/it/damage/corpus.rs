@@ -47,7 +47,8 @@ impl Corpus<'_> {
     }
 
     fn bits(&mut self) {
-        // The flags say which of the two commits is valid, and whether the file was closed.
+        // Byte 9 of the header contains flags. They say which of the two commits is valid, and whether the file was
+        // closed.
         for bit in 0..8 {
             self.add(format!("bit {bit} of the flags"), |bytes| bytes[9] ^= 1 << bit);
         }

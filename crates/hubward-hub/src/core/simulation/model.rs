@@ -51,7 +51,7 @@ pub(super) struct Hub {
     /// The last message that arrived as a first transmission.
     pub(super) last_new: Option<usize>,
     pub(super) last_taken: Option<usize>,
-    /// Number of accepted connections that ended in a way that may have been a takeover.
+    /// Number of accepted connections that were cut. The client may take each of these cuts for a takeover.
     pub(super) cuts: u32,
     /// The features to which the client has subscribed at least once.
     pub(super) subscribed: BTreeSet<Feature>,
@@ -68,8 +68,8 @@ impl Hub {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) open: bool,
-    /// The earliest moment at which the next event can arrive, in either direction. A stream keeps its order, so no
-    /// event arrives before the event in front of it.
+    /// When the client's last message arrives at the hub. A stream keeps its order, so the next message arrives no
+    /// earlier. `last_event` is the same for events from the hub.
     pub(super) last_arrival: Option<Instant>,
     pub(super) last_event: Option<Instant>,
     /// Number of messages sent and not yet arrived.

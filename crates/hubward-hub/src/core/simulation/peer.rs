@@ -96,8 +96,8 @@ impl World<'_> {
     fn fail(&mut self, failure: Failure) {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
-        // A transport limits the peer's silence only between the login and the disconnect. During the last disconnect,
-        // the client no longer waits for a token.
+        // Ignore two failures that cannot happen in this state. A transport reports a silent peer only between the
+        // login and the disconnect. During the last disconnect, the client waits for no token, so signing cannot fail.
         if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }
@@ -228,7 +228,7 @@ impl World<'_> {
         }
     }
 
-    /// Plans an event that arrives after all earlier events of the hub.
+    /// Plans an event from the hub. It arrives after all events that the hub sent earlier.
     fn send_in_order(&mut self, happening: Happening) {
         let at = self.connection.last_event.unwrap_or(self.now).max(self.now + self.delay(0.3));
         self.connection.last_event = Some(at);

@@ -224,8 +224,8 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
     assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
-    // The program may complete messages in any order. The connection sends the acknowledgements in the order of
-    // arrival.
+    // The program may complete messages in any order. The client passes the settlements to the connection in this
+    // order. A real connection then sends the acknowledgements in the order of arrival.
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
@@ -388,7 +388,8 @@ async fn the_receiver_learns_of_the_end_of_its_client() {
     });
     until_idle().await;
     hub.deliver(3);
-    // A receiver does not keep the client alive. The client may or may not take the third message before it ends.
+    // A receiver does not keep the client alive. The receiver may still get the third message before the client ends.
+    // The spawned task then panics, and the test ends early.
     drop(client);
     let (reason, mut receiver, second) = match poll_times(50, waiting).await {
         Some(Ok(ended)) => ended,

@@ -133,7 +133,7 @@ impl FakeHub {
         self.send_event_by(|_| what);
     }
 
-    /// Sends an event over the newest connection. `what` gets the number of this connection.
+    /// Sends an event over the newest connection. `what` makes the event from the number of this connection.
     pub(super) fn send_event_by(&self, what: impl FnOnce(usize) -> Downstream) {
         let mut hub = self.lock();
         let last = hub.opened;

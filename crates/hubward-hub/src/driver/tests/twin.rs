@@ -66,7 +66,8 @@ impl Document {
 }
 
 impl FakeHub {
-    /// Changes a desired property on behalf of the cloud. If the connection has subscribed, the hub informs it.
+    /// Changes a desired property on behalf of the cloud. If the connection has subscribed to changes, the hub sends it
+    /// the change.
     fn desire(&self, patch: Value) -> u64 {
         let mut hub = self.lock();
         let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);

@@ -9,8 +9,9 @@
 //! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
 //! the waiting changes.
 //!
-//! If a change would make the state too large, the client fetches the twin once. The hub violates the protocol if this
-//! twin is too large, or if another change on the same connection would make the state too large.
+//! If a change would make the state too large, the client fetches the twin to learn the real size. If this twin is too
+//! large, the hub violates the protocol, and the connection ends. The same holds if a second change on the same
+//! connection would make the state too large.
 
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,8 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 const SPACING: Duration = Duration::from_secs(1);
 
 /// A fetched twin may be older than the known state, because it comes from a copy that lags behind, or because the twin
-/// was created again. If the client requests the twin at least this long after the first older response, and gets an
-/// older twin again, it assumes that the twin was created again. It then accepts the older twin.
+/// was created again. After the first older twin, the client waits for this time and fetches the twin again. If this
+/// twin is older too, the client assumes that the twin was created again, and accepts it.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -213,8 +214,8 @@ impl Desired {
         let latest = &self.incoming.latest;
         if self.followed
             && latest.version().is_none_or(|it| it < seen.version)
-            // A twin that is too large does not replace the known state. The program still gets the twin, because it
-            // requested it.
+            // A twin that is too large does not replace the known state. The program still gets the twin that it
+            // requested.
             && latest.replace(seen.clone()).is_ok()
         {
             self.older_since = None;

@@ -275,11 +275,13 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     it.fetches(49, json!({}));
     assert_eq!(it.take_newest(), None, "the earlier older response does not count");
 
-    // The client counts older responses for each connection. A response of the earlier connection does not count.
+    // An older twin that came over the earlier connection does not count. So the first older twin on the new connection
+    // starts the full wait.
     it.reconnects();
     it.fetches(49, json!({}));
     assert_eq!((it.wait_for_timer(), it.take_newest()), (CONFIRM_AFTER, None));
-    // If the program reads a newer twin after the first older response, the client forgets the older response.
+    // If the program then reads a newer twin, the client forgets the older twin. So the next older twin starts the full
+    // wait again.
     it.desired.on_seen(&properties(60, json!({})));
     assert_eq!(it.take_newest().map(|it| it.0), Some(60));
     it.fetches(59, json!({}));
@@ -342,7 +344,8 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1), "the last state within the bounds");
     assert_eq!(it.desired.broken(), None);
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
-    // The hub's twin is smaller than the notices suggested. Once on each connection, the client tolerates such notices.
+    // The twin at the hub is smaller than the sum of the changes, so the client continues. It tolerates a too large
+    // change once on each connection.
     it.fetches(last, json!({ "v": 2 }));
     assert!(it.is_live());
     assert_eq!(it.take_newest(), Some((last, json!({ "v": 2 }))));

@@ -1,7 +1,8 @@
 //! Twin requests. The client sends them one at a time, in the order in which they were made.
 //!
-//! A report is a merge. The client may repeat a report, but must not send it before an older report. So each request
-//! waits until the earlier request is answered or has ended, even if the hub throttles the earlier request.
+//! The hub merges a report into the twin. So the client may send the same report twice, but must keep the order of the
+//! reports: an older report after a newer one would bring back old values. Each request therefore waits until the
+//! earlier request is answered or has ended, even if the hub throttles the earlier request.
 //!
 //! If the connection is lost, the client sends the same request again on the next connection.
 
@@ -109,8 +110,8 @@ impl TwinRequest {
 #[derive(Debug)]
 struct Caller {
     sender: Option<oneshot::Sender<TwinOutcome>>,
-    /// `true` if the hub may have applied the request. If the hub refuses an attempt because it is busy, this attempt
-    /// changed nothing. The value then becomes `false`, except if an earlier attempt got no response.
+    /// `true` if the hub may have applied the request. An attempt that a busy hub refuses changes nothing. After such a
+    /// refusal, the value is `false` again, except if an earlier attempt got no response.
     written: bool,
 }
 
@@ -188,8 +189,8 @@ impl TwinRequests {
             request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Removes requests whose callers stopped waiting. These callers have returned their permits, so the queue would
-        // otherwise contain more requests than there are permits.
+        // Remove requests whose callers stopped waiting. These callers have returned their permits. If their requests
+        // stayed, the queue could contain more requests than there are permits.
         self.remove_cancelled();
         self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
         self.queue.push_back(request);
@@ -312,8 +313,8 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // The time doubles with each timeout, because a hub that throttles may be slow, and more requests would make it
-        // slower.
+        // The time limit for the response doubles with each timeout. A hub that throttles may be slow, and more
+        // requests would make it slower.
         let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
         self.last = requester;

@@ -222,8 +222,8 @@ fn the_next_connection_gets_the_same_requests_in_the_same_order() {
 #[test]
 fn a_deadline_says_whether_the_hub_may_have_the_request() {
     // `refused`, `written` and `lost` each simulate one event before the deadline of the request. `check` lets the
-    // deadline pass and compares the error: `Some(written)` is a deadline error, and `written` says whether the hub may
-    // have the request. `None` is the hub's refusal.
+    // deadline pass and compares the error with `expected`. `Some(true)` is a deadline error that says that the hub may
+    // have the request; `Some(false)` says that the hub certainly does not have it. `None` is the hub's refusal.
     let refused = |it: &mut Bench| {
         let tag = it.sends("1");
         it.refuses(tag, 429, Some(seconds(3600)));

@@ -10,7 +10,7 @@ use crate::hub::HubIdentity;
 use crate::retry_after::RETRY_AFTER_MAX;
 use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
-/// Maximum number of new registrations after the service has answered that it does not know the operation.
+/// How often the flow registers again at most, if the service answers that it does not know the operation.
 ///
 /// Source: `[guess]`.
 const REREGISTRATIONS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ pub struct Registration {
     state: State,
     /// Number of consecutive failures. A successful answer resets it.
     failures: u32,
-    /// Number of new registrations because the service did not know the operation.
+    /// How often the flow registered again, because the service did not know the operation.
     reregistrations: u32,
     /// Consecutive logins that the service refused as unavailable.
     unavailable: u32,
@@ -152,9 +152,9 @@ pub struct RetryPolicy {
     pub max_failures: u32,
     /// Upper limit of the random wait after the first failure. The limit doubles with each further failure.
     ///
-    /// Before a retry, the flow waits for a random time up to this limit. It adds the wait that the service asks for.
-    /// The added wait is at least `limits::SERVER_ERROR_WAIT` if the service failed, refused the login as unavailable,
-    /// or throttled the client without a Retry-After.
+    /// The wait before a retry has two parts: the wait that the service asks for, and then a random time up to this
+    /// limit. The first part is at least `limits::SERVER_ERROR_WAIT` if the service failed, refused the login as
+    /// unavailable, or throttled the client without a Retry-After.
     pub first_wait: Duration,
     /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
@@ -275,8 +275,8 @@ impl Registration {
             // status word that this crate does not know may be a new status of a running operation, so the flow polls
             // if it knows the operation id.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
-                // The first poll may follow the registration immediately. Each later poll must wait, because polls
-                // without a wait would load the network.
+                // If the service allows a poll without a wait, the first poll follows the registration immediately.
+                // Later polls wait nevertheless, because the flow would otherwise poll without pause.
                 let least = if self.operation.is_some() { limits::POLL_INTERVAL_MIN } else { Duration::ZERO };
                 // The answer to a poll may lack the operation id. The flow then keeps the earlier id.
                 if !operation.operation_id.is_empty() {

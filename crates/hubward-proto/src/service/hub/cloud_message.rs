@@ -23,9 +23,10 @@ const NAME: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
 
 /// A cloud-to-device message: its body, and the properties that HTTP sends as headers.
 ///
-/// No specification describes this request. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for path, version
-/// and application properties; azure-iot-device-http (Node), http.ts, and azure-iot-sdk-java, HttpsSingleMessage,
-/// for the other names, which devices use over HTTP.
+/// No specification describes this request. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for the path, the
+/// API version and the headers of application properties; azure-iot-device-http (Node), http.ts, and
+/// azure-iot-sdk-java, HttpsSingleMessage, for the names of the other headers, because devices use the same names over
+/// HTTP.
 ///
 /// ```
 /// use hubward_proto::service::{CloudMessage, DeliveryAck};
@@ -162,7 +163,8 @@ impl CloudMessage {
         text.clone()
     }
 
-    /// Parses the headers of a request. Other headers are ignored. The letter case of names does not matter.
+    /// Parses the headers of a request. Ignores each header that does not belong to a property of the message. The
+    /// letter case of header names does not matter.
     ///
     /// # Errors
     /// [`ProtoError::Property`] for an unknown value of `iothub-ack`.

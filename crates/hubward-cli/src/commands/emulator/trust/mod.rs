@@ -1,4 +1,4 @@
-//! `hubward emulator trust`: prints the lines that make other programs trust the emulator's certificates.
+//! `hubward emulator trust`: prints the shell commands that make other programs trust the emulator's certificates.
 
 mod recipes;
 
@@ -25,10 +25,10 @@ const UNKNOWN: &str = "the emulator's certificate authority";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
-    /// Programs to print lines for; may be repeated or separated by commas [default: all]
+    /// Programs to print commands for; repeat or separate by commas [default: all]
     #[arg(long = "for", value_name = "PROGRAM", value_delimiter = ',')]
     programs: Vec<Program>,
-    /// Shell that the lines are for; lines for an OS store are always for that OS.
+    /// Shell for the printed commands; an OS store always uses the shell of its OS.
     #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
     shell: Shell,
     #[command(flatten)]

@@ -134,13 +134,14 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    // Remove an existing store first. It already contains an entry with this alias, perhaps for another authority.
+    // Remove an existing store first, because `keytool` refuses an alias that the store already contains. The existing
+    // entry may be for another authority.
     let fresh = shell.remove(&path);
     let recipe =
         Recipe::new(Program::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
             .note("The store replaces the JDK's, for programs started from this shell. For all programs of a")
             .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
-    // Java splits the variable at spaces. No form of quotes works in all versions of Java.
+    // Java splits `JAVA_TOOL_OPTIONS` at spaces, and no form of quotes works in all versions of Java.
     let recipe = if path.contains(' ') {
         recipe.note("The path contains a space: copy the store to a path without spaces.")
     } else {

@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// A feed that reads one entry each second. The filter selects none of these entries.
+    /// A feed whose log gets one entry each second. The filter of the feed selects none of the entries.
     struct Unselected(u64);
 
     impl Feed for Unselected {

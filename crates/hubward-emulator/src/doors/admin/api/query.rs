@@ -68,10 +68,11 @@ impl Query {
         self.filters.iter().find(|(it, _)| it == name).map(|(_, text)| text.as_str())
     }
 
-    /// Returns the number of the first entry to send. `total` is the number of entries that the log has ever had.
+    /// Returns the number of the first entry to send, and whether the emulator has restarted since the client read the
+    /// log. `total` is the number of entries that the log has ever had.
     ///
-    /// The second value is `true` if `Last-Event-ID` names an entry that this log has never had. The client has then
-    /// read the log of an earlier run of the emulator, and the stream starts at entry 0.
+    /// If `Last-Event-ID` names an entry that this log has never had, the client has read the log of an earlier run of
+    /// the emulator. The second value is then `true`, and the stream starts at entry 0.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {
             From::Number(number) => (number, false),

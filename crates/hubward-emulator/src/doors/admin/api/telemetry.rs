@@ -60,7 +60,7 @@ pub(super) fn answer(admin: &Admin, hub: &str, query: Option<&str>, headers: &He
     admin.stream(feed, Shape::Events, restarted, "text/event-stream")
 }
 
-/// Returns a file with the messages that the log contains now. The query can set a start and filters.
+/// Returns a file with the messages that the log contains now. The query can set the first message and filters.
 pub(super) fn export(admin: &Admin, hub: &str, query: Option<&str>) -> Result<Reply, Failure> {
     let log = log(admin, hub)?;
     let query = Query::read(query, &HeaderMap::new(), &FILTERS)?;

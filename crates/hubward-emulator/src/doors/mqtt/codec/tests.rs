@@ -57,7 +57,7 @@ fn reads_every_packet_a_client_may_send() {
         let mut input = BytesMut::from(bytes);
         assert_eq!(decode(&mut input, MAX), Ok(Some(expected)), "{bytes:x?}");
         assert!(input.is_empty());
-        // Cut the packet off after each of its bytes. The decoder must report that the packet is incomplete, and not an
+        // Decode every shorter prefix of the packet. The decoder must report that the packet is incomplete, and not an
         // error.
         for length in 0..bytes.len() {
             assert_eq!(decode_all(&bytes[..length]), Ok(None), "{bytes:x?} cut at {length}");
@@ -142,8 +142,8 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x10\x12\x00\x04MQTT\x04\x06\x00\x00\x00\x02d1\x00\x01#\x00\x00", Malformed::Topic),
         (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d\x00", Malformed::Nul),
     ] {
-        // With the padding, the input is never shorter than the header says. The decoder must therefore report the
-        // error of the packet instead of waiting for more bytes.
+        // Append zero bytes, so that the input is never shorter than the length in the header. The decoder must
+        // therefore report the error of the packet instead of waiting for more bytes.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
         assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");

@@ -6,7 +6,7 @@ use crate::state::model::MethodOutcomeSender;
 
 /// Maximum number of calls that wait for responses of one device.
 ///
-/// Source: `[guess]`; the service has such a limit (403800) and does not document it.
+/// Source: `[guess]`; the service has such a limit (403800), but does not document the number.
 const CALLS_MAX: usize = 256;
 
 /// The published calls of a connection that wait for a response.

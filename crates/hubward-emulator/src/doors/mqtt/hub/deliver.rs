@@ -18,8 +18,8 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // Clears the end of the lock. If a time in the past stayed in `release`, the main loop would call this function
-        // again and again.
+        // Forget when the next lock ends. That time may be in the past now. If it stayed in `release`, the main loop
+        // would call this function again and again.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {

@@ -74,8 +74,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // Wake the main loop once. The queue may already contain messages, and the kept session may already be subscribed
-    // to messages.
+    // Wake the main loop once, so that it delivers messages that are already in the queue. The kept session may already
+    // be subscribed to them.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -89,8 +89,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     end_of(&why)
 }
 
-/// Returns the kept session and its subscriptions. If the user name has no api-version, first removes the filters that
-/// require an api-version.
+/// Returns the session that an earlier connection kept, and its subscriptions. If the user name has no api-version,
+/// first removes the filters that require an api-version.
 fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
     let mut kept = kept;
     if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {

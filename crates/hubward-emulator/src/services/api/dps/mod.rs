@@ -35,7 +35,7 @@ const API_VERSIONS: [&str; 8] = [
     "2025-07-01-preview",
 ];
 
-/// Source: `[guess]`: a host name of another server gets 421. The real service has no such case.
+/// Source: `[guess]`: a request whose `Host` names another server gets 421. The real service has no such case.
 pub(crate) fn check(cloud: &Cloud, authentication: Authentication, head: &Parts) -> Result<(), Refusal> {
     match authentication {
         Authentication::Required => {}
@@ -114,8 +114,8 @@ impl ApiResponse {
     }
 }
 
-/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these versions. `[guess]`: DPS refuses other versions
-/// with this code.
+/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name the versions in [`API_VERSIONS`]. `[guess]`: DPS
+/// refuses other versions with 400000.
 fn check_version(query: Option<&str>) -> Result<(), Refusal> {
     let version = api_version(query);
     if version.is_empty() {

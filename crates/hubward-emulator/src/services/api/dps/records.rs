@@ -50,8 +50,8 @@ pub(super) fn answer(
     }
 }
 
-/// Source: `[guess]`, from `[issue]` MicrosoftDocs/azure-docs 57082. The issue shows 404202 for an object that is not
-/// an individual enrollment.
+/// Source: `[guess]`: a missing registration record gets 404202. The guess is from `[issue]` MicrosoftDocs/azure-docs
+/// 57082, which shows 404202 for an object that is not an individual enrollment.
 fn missing() -> Refusal {
     Refusal::new(404, 404_202, "The registration was not found.")
 }

@@ -90,8 +90,8 @@ fn record_refusal(cloud: &Cloud, head: &Parts, why: &str, code: u32) {
     cloud.journal.note(note.message(format!("{} {}: {why}", head.method, head.uri.path())));
 }
 
-/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. Our choice: a host name of another
-/// server gets 421. The real service has no such case.
+/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. Our choice: a request whose `Host`
+/// names another server gets 421. The real service has no such case.
 fn refuse(denied: Denied) -> Problem {
     tracing::info!(why = denied.why(), "a hub refuses a caller of its service API");
     match denied {

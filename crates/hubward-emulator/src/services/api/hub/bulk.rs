@@ -117,14 +117,15 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
 }
 
 /// Applies one operation. Returns the kind of the event that the caller must write to the journal. Returns `None` if
-/// the table of identities writes the event itself. If the hub refuses the operation, the identity does not change.
+/// the operation creates or deletes an identity, because the store writes the events for these changes. If the hub
+/// refuses the operation, the identity does not change.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
 /// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
 /// tags and desired properties of the request.
 ///
-/// `[guess]`: except for a deletion, the hub merges tags and desired properties into the twin of an existing identity.
-/// `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain `managedBy`.
+/// `[guess]`: if the identity exists, the hub merges the tags and desired properties into its twin in every mode that
+/// does not delete. `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain `managedBy`.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -187,7 +188,7 @@ fn apply(
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // For a new identity, the table of identities writes the event itself.
+            // For a new identity, the store writes the event.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));

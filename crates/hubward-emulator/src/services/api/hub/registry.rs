@@ -92,7 +92,7 @@ pub(super) fn put(
         Ok::<_, Problem>((created, show(state, hub, client_id)?))
     })?;
     if !created {
-        // Write an event for an update. For a new identity, the table of identities has already written an event.
+        // Write an event for an update. For a new identity, the store has already written an event.
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
         cloud.journal.note(note);
     }

@@ -68,13 +68,14 @@ struct Changes {
 impl Changes {
     /// Parses the changes.
     ///
-    /// In a replacement (PUT), a part that is absent or `null` loses all its values.
+    /// In a replacement (PUT), if the tags or the desired properties are absent or `null`, the twin loses all of them.
     ///
-    /// In a patch (PATCH), an absent part does not change. If `properties.desired` is `null`, the patch removes all
-    /// desired properties.
+    /// In a patch (PATCH), if the tags or the desired properties are absent, they do not change. If
+    /// `properties.desired` is `null`, the patch removes all desired properties. If `tags` is `null`, the tags do not
+    /// change.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". `[guess]`: `null`
-    /// instead of the tags of a patch changes nothing.
+    /// Source: for `properties.desired`, `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired
+    /// properties". `[guess]`: the rule for `tags`.
     fn read(body: &Value, replace: bool) -> Result<Self, TwinProblem> {
         let tags = object(body.get("tags"), "tags")?.cloned();
         let properties = object(body.get("properties"), "properties")?;

@@ -165,8 +165,8 @@ fn outcome(state: &State, caller: &Caller) -> Note {
     Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
-/// Converts the registration to the API version of the device. Older versions have no substatus for "the hub already
-/// has the device".
+/// Converts the registration to the API version of the device. Older versions do not have the substatus
+/// `reprovisionedToInitialAssignment`, which says that the hub already has the device.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: this substatus exists from version 2019-04-15 on.
 /// Older versions get `initialAssignment`.

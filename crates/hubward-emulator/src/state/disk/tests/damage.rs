@@ -201,7 +201,7 @@ async fn an_older_copy_is_reported_and_can_be_used_on_purpose() {
 async fn a_file_of_format_1_is_migrated_and_gets_checksums() {
     let folder = tempfile::tempdir().expect("a folder");
     populated(folder.path()).await;
-    // Creates a file of the older format, which has other tables and values without checksums.
+    // Turn the file into a file of format 1, which has other tables, and values without checksums.
     changed(folder.path(), |writing| {
         let mut old = writing.open_table(OLD_ROWS).expect("a table");
         for row in writing.open_table(ROWS).expect("the table").iter().expect("rows") {

@@ -75,7 +75,8 @@ async fn flushed_waits_for_earlier_changes() {
         disk.flushed().await.expect("written");
         assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
-    // A second change of the same row is counted as well. With the change below, 102 changes are written.
+    // `written` counts changes, not rows. This second change of a row is the 101st change. The change of `last` below
+    // is the 102nd change.
     disk.enqueue(put("record\x001"));
     disk.flushed().await.expect("written");
     // After `close`, queued changes are still written. Later changes are neither written nor acknowledged.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
-/// The highest packet id of a message. Higher packet ids are for other publishes to the same client.
+/// The highest packet id of a message. The hub uses higher packet ids for its other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
 /// Maximum number of unacknowledged messages of one connection.
@@ -18,8 +18,8 @@ pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// If a duration in the rules is longer, it counts as this duration. With this limit, sums of times cannot overflow.
-/// The service allows only shorter durations.
+/// The longest duration that the queue adds to a time. A longer duration in the rules is shortened to this value, so
+/// that the sum cannot overflow. The service allows only shorter durations.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The rules of a hub for messages to devices.
@@ -31,8 +31,8 @@ pub(crate) struct Rules {
     pub(crate) lock: Duration,
     /// After this number of expired locks, the hub dead-letters a message.
     ///
-    /// With `None`, the hub never dead-letters a message because of expired locks. In the current service, only an
-    /// explicit abandon counts as a delivery, and MQTT has no abandon.
+    /// With `None`, the hub never dead-letters a message because of expired locks. This is the behaviour of the current
+    /// service: only an explicit abandon counts as a delivery there, and MQTT has no abandon.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
@@ -78,7 +78,7 @@ pub(crate) struct Queue {
     to_delete: Vec<u64>,
 }
 
-/// One message in the queue. The lock and the place are not written to disk, because both end with the connection.
+/// One message in the queue. `lock` and `place` are not written to disk, because both end with the connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
@@ -232,9 +232,10 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // The acknowledgement is late, because the lock has ended. But the client has finished this delivery and
-            // will acknowledge the next delivery in a later position. The message therefore loses its place. The next
-            // delivery gives the message a new place, after all messages that the client has received.
+            // The acknowledgement is late: the lock has ended, so the hub will deliver the message again. The client
+            // has finished the earlier delivery. It will acknowledge the next delivery after all messages that it has
+            // received by then. The message therefore loses its place, and the next delivery gives it a new place at
+            // the end.
             entry.place = None;
             return Acknowledged::Unknown;
         }

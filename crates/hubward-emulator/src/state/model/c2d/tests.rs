@@ -140,8 +140,8 @@ fn a_late_acknowledgement_removes_the_place_of_a_message() {
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // The client has acknowledged the first delivery, although too late for the queue. The next delivery of the first
-    // message therefore comes after the second message in the order of acknowledgements.
+    // The late acknowledgement has removed the place of the first message. Its new place is after the second message,
+    // so the client must acknowledge the second message first.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
@@ -226,8 +226,8 @@ fn no_message_is_lost_redelivered_after_completion_or_reordered() {
         let mut random = fastrand::Rng::with_seed(seed);
         let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
-        // `received` contains the packet ids in the order of their first receipt. The client must acknowledge in this
-        // order. `ended` contains the outcome of every message.
+        // `received` contains the packet ids and numbers of the messages in the order of their first receipt. The
+        // client must acknowledge in this order. `ended` contains the outcome of each message that has left the queue.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
         queue.begin(owner);

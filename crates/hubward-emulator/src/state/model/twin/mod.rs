@@ -89,7 +89,8 @@ impl Twin {
 
     /// Creates the twin of a device if one request creates the device together with its twin. Omits `null` values.
     ///
-    /// The metadata of the desired properties say that these properties never changed.
+    /// In the metadata, the last change of the desired properties is in the year 1, which means that they never
+    /// changed.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`.
     pub(crate) fn first(
@@ -200,8 +201,8 @@ impl Twin {
 
     /// Version of tags and desired properties.
     ///
-    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: the number is a
-    /// counter.
+    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: the encoded number is
+    /// a counter.
     pub(crate) fn etag(&self) -> String {
         STANDARD.encode(self.changes.to_be_bytes())
     }
@@ -283,7 +284,7 @@ struct Limit {
 /// Returns an error if a replacement contains `null`. In a patch, `null` removes a property. In a replacement, `null`
 /// has no meaning.
 ///
-/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid. For arrays: by
+/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid. For `null` in arrays: seen by
 /// mwalser/terraform-provider-iothub, CONCEPT.md.
 fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
     fn check(name: &str, value: &Value) -> Result<(), ProtoError> {

@@ -16,7 +16,7 @@ const LONGEST: u64 = 86_400_000;
 const FAULT_MAX: usize = 64 * 1024;
 
 /// Maximum size of a header's name, and also of its value, in bytes. The limit also applies to Retry-After over MQTT,
-/// where the value is a part of a topic and must fit into it.
+/// where the value is a part of a topic and must fit into the topic.
 const HEADER_MAX: usize = 1024;
 
 /// The JSON form of a [`Fault`]. The member `kind` contains the name of the variant.

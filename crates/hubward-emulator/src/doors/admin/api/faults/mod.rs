@@ -100,8 +100,8 @@ pub(super) fn script(cloud: &Cloud, body: Body) -> Result<Value, Failure> {
         script = script.device(device);
     }
     if let Some(probability) = probability {
-        // Choose a seed below 2^53. JavaScript represents such integers exactly, so a client in JavaScript can send
-        // this seed back unchanged.
+        // Choose a seed below 2^53. JavaScript represents integers below 2^53 exactly, so a client in JavaScript can
+        // send the seed back unchanged.
         let seed = seed.unwrap_or_else(|| fastrand::u64(0..1 << 53));
         script = script.probability(probability, seed);
     }

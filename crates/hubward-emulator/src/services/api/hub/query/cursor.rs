@@ -3,8 +3,8 @@
 use super::Invalid;
 use super::lexer::{Kind, Token};
 
-/// Maximum nesting depth of parentheses, functions and prefixes. Without this limit, the parser could exhaust the
-/// stack.
+/// Maximum nesting depth of parentheses, functions and prefix operators such as `NOT`. Without this limit, the parser
+/// could exhaust the stack.
 ///
 /// Source: `[guess]`.
 const DEEPEST: usize = 32;

@@ -27,8 +27,8 @@ pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
 /// `NOT` of undefined is also undefined. For example, if a document has no member `a`, neither `a = 1` nor `NOT a = 1`
 /// matches the document.
 ///
-/// Source: `[doc]` as above: a condition must be true. `[guess]`: all other rules are as in Azure Cosmos DB. Its query
-/// language is the basis of this language.
+/// Source: `[doc]` as for [`fits`]: a condition must be true. `[guess]`: all other rules are as in the query language
+/// of Azure Cosmos DB, on which the twin query language is based.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
         Expression::Undefined => None,

@@ -243,7 +243,7 @@ fn call(cursor: &mut Cursor, name: &str) -> Result<Expression, Invalid> {
 ///
 /// The letter case of names that the service defines does not matter. The letter case of tags and properties matters.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`. The prefix also appears there, in
+/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`. The page also has a path with a prefix,
 /// `devices.jobs.deviceId`. `[sdk]` Azure IoT samples: `devices.modules.moduleId`, and `id` for `deviceId`.
 pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     let mut names = vec![name(cursor, false)?];

@@ -211,7 +211,7 @@ impl Lexer<'_> {
 
 /// Returns whether a name can contain this character without being escaped.
 ///
-/// A name with `-` or `:` must be escaped. `[sdk]`: queries escape such names, for example
+/// A name with `-` or `:` must be escaped. `[sdk]`: queries in the SDKs escape such names, for example
 /// `properties.reported.[[$iotin:deviceinfo]]`.
 fn is_name(it: char) -> bool {
     it.is_alphanumeric() || it == '_' || it == '$'

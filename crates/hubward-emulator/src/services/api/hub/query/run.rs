@@ -18,7 +18,8 @@ pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 /// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The key of the last document that was read, even if the document did not match. `None` if no documents are left.
+    /// The key of the last identity that was read, even if this identity is not in `documents`. `None` if no identities
+    /// are left.
     pub(super) last: Option<String>,
 }
 
@@ -202,7 +203,7 @@ struct Groups<'a> {
 
 /// Documents that form one row.
 struct Group {
-    /// The value of the grouped property. All documents of the group have this value. `None` if the property is
+    /// The value of the property after GROUP BY. All documents of the group have this value. `None` if the property is
     /// undefined.
     common: Option<Value>,
     /// One aggregate for each column.

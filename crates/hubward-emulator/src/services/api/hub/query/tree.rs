@@ -55,9 +55,9 @@ pub(super) enum Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<String>);
 
-/// An expression. A chain of operators is one node, however long it is.
+/// An expression. A chain such as `a AND b AND c` is one node, however long it is.
 ///
-/// Only parentheses, functions and prefixes make the tree deeper. The parser limits the depth.
+/// Only parentheses, functions and prefix operators make the tree deeper. The parser limits the depth.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Undefined,
