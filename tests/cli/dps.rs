@@ -426,7 +426,7 @@ async fn a_login_is_read_from_a_file_stdin_or_an_argument_and_errors_name_what_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_from_a_pipe_is_sent_in_full() {
+async fn a_token_can_come_from_a_pipe() {
     let operator = operator().await;
     let folder = tempfile::tempdir().expect("a folder");
     let token = format!("eyJ{}.sig", "a".repeat(6000));

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-quotas-throttling.md, "Device-to-cloud messaging".
 pub const TELEMETRY_MAX: usize = 262_144;
 
-/// Maximum length of a message id or correlation id in characters.
+/// Maximum length of a message id or correlation id in bytes. The documentation counts ASCII characters.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md.
 pub const MESSAGE_ID_MAX: usize = 128;

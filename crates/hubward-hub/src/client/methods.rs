@@ -50,8 +50,10 @@ impl HubClient {
     /// know the call. The client counts the calls that it could not answer
     /// ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
-    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. A planned renewal waits for running
-    /// calls, up to [`renewal_drain`](crate::HubOptions::renewal_drain).
+    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`].
+    ///
+    /// If the client reconnects to renew its token, it first waits for running calls, at most for
+    /// [`renewal_drain`](crate::HubOptions::renewal_drain).
     ///
     /// A handler may close the client, because [`HubClient::close`] does not wait for running calls. If the client
     /// ends, a running handler continues, and the client discards the handler's response.

@@ -45,7 +45,7 @@ impl Message {
         Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
     }
 
-    /// Sets the message id, up to 128 characters (`$.mid`).
+    /// Sets the message id, at most 128 bytes (`$.mid`).
     pub fn message_id(self, value: impl Into<String>) -> Self {
         self.system(System::MessageId, value)
     }

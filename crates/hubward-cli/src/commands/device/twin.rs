@@ -53,8 +53,8 @@ pub(crate) struct ReportArgs {
 #[command(after_help = "Example:
   hubward device twin watch --for 1h --output json
 
-After a reconnect the command shows the changes that were made in the meantime. Versions never go
-backwards; changes in quick succession may be shown as one.")]
+After a reconnect, the command shows the changes that were made in the meantime. If changes follow each other quickly,
+the command may show several changes as one. The version grows, except after the twin is deleted and created again.")]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     end: EndArgs,

@@ -79,7 +79,8 @@ impl Kind {
         }
     }
 
-    /// Creates the enrollment or group. If `etag` is given, replaces the existing enrollment or group with this ETag.
+    /// Creates the enrollment or group. If `etag` is given, replaces the existing enrollment or group instead, but only
+    /// if its ETag is `etag`.
     pub(super) async fn write(
         self,
         dps: &DpsService,

@@ -34,7 +34,7 @@ pub struct CloudToDevice {
     /// Application properties in the order in which they were added. The value `None` means a property without a
     /// value.
     pub properties: Vec<(String, Option<String>)>,
-    /// The message id that the sender sets, at most 128 characters. If this is `None`, the device gets a message
+    /// The message id that the sender sets, at most 128 bytes. If this is `None`, the device gets a message
     /// without an id.
     pub message_id: Option<String>,
     /// The correlation id: the id of a related message.
@@ -70,7 +70,7 @@ impl CloudToDevice {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Sets the message id, at most 128 characters.
+    /// Sets the message id, at most 128 bytes.
     pub fn message_id(mut self, value: impl Into<String>) -> Self {
         self.message_id = Some(value.into());
         self

@@ -129,7 +129,12 @@ pub(crate) fn change<E: From<TwinProblem>>(
         && state.live.subscriptions(&key).is_some_and(|it| it.desired)
         && state.live.push(&key, Push::Desired { version, body }).is_err()
     {
-        tracing::info!(hub, device = client_id, version, "a notice is not sent: the connection's queue is full");
+        tracing::info!(
+            hub,
+            device = client_id,
+            version,
+            "a notification is not sent: the queue of the connection is full"
+        );
     }
     Ok(version)
 }

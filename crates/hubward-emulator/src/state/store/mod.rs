@@ -60,8 +60,8 @@ impl Store {
         result
     }
 
-    /// Changes the state and does not notify the watchers. Requests that only read the state also call this function if
-    /// they first remove expired messages.
+    /// Changes the state and does not notify the watchers. Some requests return a part of the state, but first remove
+    /// expired messages. This removal is a change, so these requests call this function too.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);

@@ -1,4 +1,4 @@
-//! Received messages. Tests when the client subscribes to messages, and what happens to each message.
+//! Tests of received messages: when the client subscribes to them, and what happens to each message.
 
 use fastrand::Rng;
 use hubward_proto::hub::PropertyBag;

@@ -250,8 +250,9 @@ impl TwinRequests {
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
-    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. If the hub did not answer the
-    /// request in flight in time, returns who made this request.
+    /// Handles the timers that are due. The caller may call this function earlier than the time that
+    /// [`TwinRequests::next_deadline`] returns. If the hub did not answer the request in flight in time, returns who
+    /// made this request.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Requester> {
         let silent = self.in_flight.take_if(|it| it.until <= now).map(|it| it.requester);
         if silent == Some(Requester::Program)

@@ -299,7 +299,8 @@ fn a_cancelled_request_is_not_sent() {
     it.answers(tag, 1);
     assert!(second.try_recv().is_ok());
 
-    // A cancelled request in flight stays until the hub answers it. The client does not send it again.
+    // A request that is cancelled while it is in flight stays in the queue until the hub answers or the time limit
+    // passes. The client then does not send it again, but continues with the next request.
     for silent in [false, true] {
         let (first, second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");

@@ -43,7 +43,7 @@ pub struct CloudMessage {
     pub body: Bytes,
     /// The application properties. Over HTTP their names are always in lower case.
     pub properties: Vec<(String, String)>,
-    /// The message id, up to 128 characters.
+    /// The message id, at most 128 bytes.
     pub message_id: Option<String>,
     /// The correlation id: the id of a related message.
     pub correlation_id: Option<String>,

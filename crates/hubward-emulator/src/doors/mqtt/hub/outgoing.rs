@@ -41,7 +41,7 @@ impl HubSession<'_> {
             PublishKind::Answer => self.outbox.answer(connection, topic, body, qos)?,
             PublishKind::Notice | PublishKind::Call => {
                 if !self.outbox.notify(connection, topic, body, qos) {
-                    tracing::info!(%device, "a notice is not sent: the device acknowledges too slowly");
+                    tracing::info!(%device, "a message is not sent: the device acknowledges too slowly");
                 }
             }
         }

@@ -56,7 +56,10 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     let session_present = started.kept.is_some();
     tracing::info!(device = %identity, session_present, "a device is connected");
     if !device.login().has_version {
-        tracing::warn!(device = %identity, "the user name has no api-version: only telemetry works");
+        tracing::warn!(
+            device = %identity,
+            "the user name has no api-version: the hub refuses reported properties and sends no method calls"
+        );
     }
     device.note(EventKind::Connected, None);
     connection.allow(PACKET_MAX);

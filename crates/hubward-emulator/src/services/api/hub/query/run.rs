@@ -18,8 +18,8 @@ pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 /// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The key of the last identity that was read, even if this identity is not in `documents`. `None` if no identities
-    /// are left.
+    /// The next batch begins after this key, the key of the last identity that was read. Some identities have no
+    /// matching document, so `documents` may not contain this identity. `None` if this is the last batch.
     pub(super) last: Option<String>,
 }
 
