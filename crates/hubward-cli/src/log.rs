@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
 use crate::output::{Writer, visible_log};
@@ -21,16 +24,17 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
         return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
     }
-    let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+    // `Targets` and not `EnvFilter`: the latter can also filter by the values of fields, which hubward does not need,
+    // and builds the crate `regex` for this.
+    let targets: Targets = text.parse().map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || Lines(stderr.clone()))
         .with_ansi(io::stderr().is_terminal())
         .compact();
     if filter.is_some() {
-        log.init();
+        tracing_subscriber::registry().with(lines.with_filter(targets)).init();
     } else {
-        log.without_time().with_target(false).init();
+        tracing_subscriber::registry().with(lines.without_time().with_target(false).with_filter(targets)).init();
     }
     Ok(())
 }
