@@ -91,7 +91,7 @@ fn the_table_lists_every_published_crate() {
 fn the_first_screen_shows_the_two_commands() {
     let readme = read("README.md");
     let first: Vec<&str> = readme.lines().take(24).collect();
-    for command in ["$ cargo run --release -- quickstart", "$ cargo xtask test"] {
+    for command in ["$ cargo run -- quickstart", "$ cargo xtask test"] {
         assert!(first.iter().any(|it| it.starts_with(command)), "no `{command}` on the first screen");
     }
 }
@@ -112,7 +112,7 @@ fn pages() -> Vec<PathBuf> {
 /// argument, such as a `#` or a pipe.
 fn shown_arguments(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
-    let rest = ["hubward ", "cargo run -- ", "cargo run --release -- "].iter().find_map(|it| line.strip_prefix(it))?;
+    let rest = ["hubward ", "cargo run -- "].iter().find_map(|it| line.strip_prefix(it))?;
     let command = rest.split([';', '#', '|', '<', '>', '\\']).next().unwrap_or_default();
     // A line such as `hubward = …` is an entry of a manifest, not a command.
     (!command.starts_with('=')).then(|| command.split_whitespace().map(str::to_owned).collect())
