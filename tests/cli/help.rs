@@ -68,6 +68,7 @@ async fn the_help_of_every_command_has_an_example() {
         "dps enrollment-group update",
         "emulator",
         "emulator env",
+        "emulator events",
         "emulator export",
         "emulator import",
         "emulator reset",

@@ -79,6 +79,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("hub device-identity delete", "-d dev-1"),
     ("emulator", "--in-memory --mqtt-port 0 --https-port 0 --admin-port 0"),
     ("emulator env", ""),
+    ("emulator events", ""),
     ("emulator trust", ""),
     ("emulator status", ""),
     ("emulator export", ""),

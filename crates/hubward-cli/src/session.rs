@@ -64,9 +64,18 @@ pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<As
     let spinner = Arc::new(Spinner::start(output, "registering"));
     let assignment = watched(provisioner, &spinner).run().await;
     spinner.stop();
-    let assignment = assignment.map_err(hubward::ConnectError::from)?;
+    let assignment = assignment.map_err(|error| explained(hubward::ConnectError::from(error).into(), settings))?;
     output.tell(&Event::Assigned { assignment: &assignment }).await;
     Ok(assignment)
+}
+
+/// Improves the hint of the failure, if an emulator on this machine has refused the device.
+fn explained(failure: Failure, settings: &Settings) -> Failure {
+    #[cfg(feature = "emulator")]
+    let failure = crate::local_emulator::with_env_command(failure, settings);
+    #[cfg(not(feature = "emulator"))]
+    let _ = settings;
+    failure
 }
 
 fn watched(provisioner: Provisioner, spinner: &Arc<Spinner>) -> Provisioner {

@@ -5,6 +5,8 @@ mod admin_args;
 #[cfg(feature = "emulator")]
 mod data_dir;
 #[cfg(feature = "emulator")]
+mod env_command;
+#[cfg(feature = "emulator")]
 mod ready_file;
 
 use std::path::Path;
@@ -15,6 +17,8 @@ use hubward_service::{AdminPort, ServiceOptions};
 pub(crate) use self::admin_args::AdminArgs;
 #[cfg(feature = "emulator")]
 pub(crate) use self::data_dir::data_dir;
+#[cfg(feature = "emulator")]
+pub(crate) use self::env_command::{env_command, with_env_command};
 #[cfg(feature = "emulator")]
 pub(crate) use self::ready_file::{ReadyFile, Running};
 

@@ -1,10 +1,14 @@
 //! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. This module also contains the subcommands, which use
 //! a running emulator or a data directory.
 
+mod device_key;
 mod env;
+mod event_line;
+mod events;
 mod private_file;
 mod serve;
 mod state;
+mod terminal;
 mod trust;
 
 use clap::{Args, Subcommand};
@@ -38,6 +42,7 @@ enum EmulatorCommand {
     /// Print the shell commands that set the variables for a running emulator.
     #[command(after_help = "Examples:
   eval \"$(hubward emulator env --shell sh)\"
+  hubward emulator env --registration-id sensor-42    # a device with its own key
   hubward emulator env --shell pwsh | Out-String | Invoke-Expression")]
     Env(env::EnvArgs),
     /// Print how Python, Node, Java, .NET, curl and OS stores trust the emulator.
@@ -51,6 +56,11 @@ enum EmulatorCommand {
   hubward emulator status
   hubward emulator status --admin http://127.0.0.1:8480 --output json")]
     Status(state::StatusArgs),
+    /// Print what has happened: registrations, connections, refusals, changes.
+    #[command(after_help = "Examples:
+  hubward emulator events --kind refused,handshakeFailed
+  hubward emulator events --follow --id dev-1 --output json")]
+    Events(events::EventsArgs),
     /// Print enrollments, devices, twins and registrations as a JSON seed with keys.
     #[command(after_help = "Examples:
   hubward emulator export --file cloud.json
@@ -83,6 +93,7 @@ pub(crate) async fn run(args: &EmulatorArgs, output: &Output) -> Result<ExitCode
         Some(EmulatorCommand::Env(args)) => env::run(args, output).await,
         Some(EmulatorCommand::Trust(args)) => trust::run(args, output).await,
         Some(EmulatorCommand::Status(args)) => state::status(args, output).await,
+        Some(EmulatorCommand::Events(args)) => events::run(args, output).await,
         Some(EmulatorCommand::Export(args)) => state::export(args, output).await,
         Some(EmulatorCommand::Import(args)) => state::import(args, output).await,
         Some(EmulatorCommand::Reset(args)) => state::reset(args, output).await,

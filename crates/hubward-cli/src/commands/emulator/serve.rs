@@ -1,5 +1,6 @@
 //! `hubward emulator`: runs a local cloud until Ctrl-C or SIGTERM.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,16 +9,20 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
+use super::terminal::Terminal;
 use crate::cloud;
 use crate::environment;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::local_emulator::{ADMIN_PORT, ReadyFile, data_dir};
+use crate::local_emulator::{ADMIN_PORT, ReadyFile, data_dir, env_command};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
 use crate::stop::Stop;
 
 const DEVICE: &str = "dev-1";
+
+/// The Retry-After with `--dev-keys`. The service sends [`SERVICE_RETRY_AFTER`], so a registration takes longer there.
+const DEV_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The warning to print after an admin address that is not on loopback.
 const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
@@ -79,9 +84,21 @@ pub(super) struct StartArgs {
     /// Any client that can reach this address can use the emulator.
     #[arg(long, value_name = "ADDRESS", env = "HUBWARD_BIND", value_delimiter = ',')]
     bind: Vec<IpAddr>,
-    /// Retry-After that DPS sends to devices.
+    /// Retry-After that DPS sends to devices [default: 3s, or 1s with --dev-keys]
+    ///
+    /// DPS in Azure sends 3s. A device waits for this time before each poll of its registration.
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse, env = "HUBWARD_RETRY_AFTER")]
     retry_after: Option<Duration>,
+    /// Do not print the connections, registrations and refusals on stderr.
+    #[arg(long, env = "HUBWARD_QUIET", value_parser = BoolishValueParser::new())]
+    quiet: bool,
+}
+
+impl StartArgs {
+    fn retry_after(&self) -> Duration {
+        let default = if self.dev_keys { DEV_RETRY_AFTER } else { SERVICE_RETRY_AFTER };
+        self.retry_after.unwrap_or(default)
+    }
 }
 
 pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
@@ -93,21 +110,27 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let operator = operator(&emulator);
     emulator.flush().await.map_err(|error| Failure::local_with_causes(&error))?;
     let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
-    let ready_file = kept.map(|it| ReadyFile::write(&it, &ready, &variables, &operator)).transpose()?;
+    let ready_file = kept.as_ref().map(|it| ReadyFile::write(it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {
         let open = args.admin_address.is_some_and(|it| !it.is_loopback());
-        output.line(&introduction(&emulator, &variables, &operator, open)).await;
+        let other_devices = kept.filter(|_| args.dev_keys).map(|it| other_devices(&it)).unwrap_or_default();
+        output.line(&introduction(&emulator, &variables, &operator, &other_devices, open)).await;
     } else {
         let (device, operator) = (Event::Device { variables: &variables }, Event::Operator { variables: &operator });
         output.tell_together(&[Event::Ready(&ready), device, operator]).await;
     }
+    let mut terminal = (!args.quiet).then(|| Terminal::new(emulator.events(), output.stderr()));
     let lost = tokio::select! {
         () = stop.heard() => None,
         // The emulator can no longer write its state, so it acknowledges nothing more. End the command.
         lost = emulator.failed() => Some(lost),
+        never = show(terminal.as_mut()) => match never {},
     };
     drop(ready_file);
     emulator.shutdown().await;
+    if let Some(terminal) = terminal {
+        terminal.finish();
+    }
     match lost {
         None => Ok(ExitCode::Ok),
         Some(lost) => {
@@ -117,17 +140,31 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
 }
 
+/// Shows what happens in the emulator, until the future is dropped. Without a terminal, shows nothing.
+async fn show(terminal: Option<&mut Terminal>) -> Infallible {
+    match terminal {
+        Some(terminal) => terminal.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says how a device with another registration id registers. `folder` is the data directory.
+fn other_devices(folder: &Path) -> String {
+    format!("  any registration ID works; for its variables: {}\n", env_command(folder, "ID"))
+}
+
 fn introduction(
     emulator: &Emulator,
     variables: &[(String, String)],
     operator: &[(String, String)],
+    other_devices: &str,
     open: bool,
 ) -> String {
     let ready = emulator.ready();
     format!(
         "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
-         portal and admin API at {}{}\n  MQTT on port {}, HTTPS and WebSocket on port {}\n  CA file {}\n\n\
-         In a second shell:\n\n{}\n",
+         portal and admin API at {}{}\n  MQTT on port {}, HTTPS and WebSocket on port {}\n  CA file {}\n\
+         {other_devices}\nIn a second shell:\n\n{}\n",
         ready.admin,
         if open { OPEN } else { "" },
         emulator.mqtt_addr().port(),
@@ -149,7 +186,7 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
         .admin_port(args.admin_port)
         .names(&args.name)
         .dev_keys(args.dev_keys)
-        .retry_after(Some(args.retry_after.unwrap_or(SERVICE_RETRY_AFTER)));
+        .retry_after(Some(args.retry_after()));
     if !args.hub.is_empty() {
         builder = builder.hubs(&args.hub);
     }

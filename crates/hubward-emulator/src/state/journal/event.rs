@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. It never shortens an id that a
 /// service accepts, because no such id exceeds this length.
@@ -11,7 +11,7 @@ const LONGEST: usize = 400;
 /// Something that happened in the emulator.
 ///
 /// Displayed as one line: `dps refused dev-1: bad signature, 401002`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Event {
@@ -57,7 +57,7 @@ impl fmt::Display for Event {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $verb:literal,)*) => {
         /// The kind of an event. In JSON, the name of the kind is in camel case, such as `enrollmentCreated`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
         #[non_exhaustive]
         pub enum EventKind {
@@ -65,6 +65,9 @@ macro_rules! kinds {
         }
 
         impl EventKind {
+            /// All kinds of events.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
             /// The verb in a line of text.
             const fn verb(self) -> &'static str {
                 match self {
@@ -131,7 +134,7 @@ kinds! {
 }
 
 /// The part of the emulator that reports an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum EventSource {
@@ -229,6 +232,14 @@ mod tests {
             })
         );
         assert_eq!(event.to_string(), "the service API of dps created the enrollment group line-7");
+        assert_eq!(serde_json::from_value::<Event>(json!(event)).expect("read back"), event);
+    }
+
+    #[test]
+    fn each_kind_is_listed_once() {
+        let kinds: std::collections::BTreeSet<_> = EventKind::ALL.iter().collect();
+        assert_eq!(kinds.len(), EventKind::ALL.len());
+        assert!(kinds.contains(&EventKind::Registered) && kinds.contains(&EventKind::Reset));
     }
 
     #[test]

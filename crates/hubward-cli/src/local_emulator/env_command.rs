@@ -1,0 +1,42 @@
+//! The command that prints the variables of a device of a local emulator.
+
+use std::path::Path;
+
+use hubward::Settings;
+
+use super::{Running, data_dir};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::shell::Shell;
+
+/// Returns the command for the device with this registration id. `folder` is the data directory of the emulator.
+pub(crate) fn env_command(folder: &Path, registration_id: &str) -> String {
+    command(folder, &format!("env --registration-id {registration_id}"))
+}
+
+/// Replaces the hint of a failed registration, if an emulator on this machine has refused the key of the device.
+pub(crate) fn with_env_command(failure: Failure, settings: &Settings) -> Failure {
+    if failure.exit_code != ExitCode::Credential {
+        return failure;
+    }
+    // A refusal arrives over TLS. So the peer has a certificate from the authority in the CA file. If this is the CA
+    // file of an emulator's data directory, the peer is this emulator.
+    let folder = settings.options.ca_file.as_deref().and_then(|it| std::path::absolute(it).ok());
+    let Some(folder) = folder.as_deref().and_then(Path::parent).filter(|it| Running::with(it).is_some()) else {
+        return failure;
+    };
+    failure.hint(format!(
+        "read the emulator's reason: {}; or print the variables with the own key of this device: {}",
+        command(folder, "events --kind refused"),
+        env_command(folder, settings.registration_id.as_str())
+    ))
+}
+
+/// Returns a command for the emulator with this data directory.
+fn command(folder: &Path, arguments: &str) -> String {
+    let command = format!("hubward emulator {arguments}");
+    if data_dir(None).is_ok_and(|it| it == folder) {
+        return command;
+    }
+    format!("{command} --data-dir {}", Shell::here().word(&folder.display().to_string()))
+}
