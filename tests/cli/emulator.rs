@@ -74,6 +74,11 @@ async fn the_printed_lines_work_in_a_shell() {
     let block = printed.stdout_text();
     assert!(shown.contains(block.trim_end()), "printed at the start:\n{shown}\nprinted by `env`:\n{block}");
     assert!(block.contains("export PROVISIONING_CONNECTION_STRING='HostName="), "{block}");
+    // The ports are free ones.
+    assert!(
+        block.contains("# Microsoft's SDKs cannot use this emulator: their ports are always 8883 and 443"),
+        "{block}"
+    );
     assert!(block.contains("export SSL_CERT_FILE='") && block.contains("export NODE_EXTRA_CA_CERTS='"), "{block}");
 
     for transport in transports() {

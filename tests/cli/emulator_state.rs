@@ -40,6 +40,7 @@ async fn a_running_emulator_is_exported_reset_and_imported() {
     let rows = emulator(&["status", "-o", "tsv", "--admin", &admin]).await.stdout_text();
     assert_eq!(rows, "localhost\t1\t0\t0\t2\n");
     let text = emulator(&["status", "--admin", &admin]).await.stdout_text();
+    assert!(text.contains("names                 localhost, 127.0.0.1, ::1\n"), "{text}");
     assert!(text.contains(&admin) && text.contains("1 enrollment, 0 enrollment groups, 1 registration"), "{text}");
 
     let file = kept.path().join("cloud.json");

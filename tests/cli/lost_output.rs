@@ -231,7 +231,7 @@ async fn a_closed_pipe_ends_every_command_without_a_message() {
     let setup = Setup::new().await;
     for (command, arguments) in COMMANDS {
         let ran = setup.command(&format!("{command} {arguments}")).stdout(closed_pipe()).run().await;
-        assert_eq!((ran.code, ran.stderr_text().as_str()), (CLOSED_PIPE, ""), "{command}");
+        assert_eq!((ran.code, ran.warnings().as_str()), (CLOSED_PIPE, ""), "{command}");
     }
 }
 

@@ -6,6 +6,7 @@ mod device_method;
 mod device_run;
 mod device_send;
 mod device_twin;
+mod dial_rules;
 mod dps;
 mod emulator;
 mod emulator_env;

@@ -43,6 +43,6 @@ impl<C> Operator<C> {
 
 /// Checks that a command has succeeded and has printed no warning. Returns its output.
 pub(super) fn successful_output(arguments: &[&str], ran: &Ran) -> String {
-    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
+    assert_eq!((ran.code, ran.warnings().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
     ran.stdout_text()
 }

@@ -42,7 +42,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "an untrusted certificate",
         cloud: |it| it.certificate(BadCertificate::UntrustedCa),
-        expected: Expected { hint: "--ca-file", ..TLS },
+        expected: Expected {
+            hint: "--ca-file); to connect to Azure, trust the system's authorities again: unset HUBWARD_CA_FILE",
+            ..TLS
+        },
         ..CASE
     },
     Case {
@@ -55,6 +58,21 @@ pub(super) const CASES: &[Case] = &[
         name: "a certificate for another name",
         cloud: |it| it.certificate(BadCertificate::WrongName),
         expected: Expected { hint: "check PROVISIONING_HOST", ..TLS },
+        ..CASE
+    },
+    Case {
+        name: "a name without a certificate",
+        arrange: |scene| {
+            let (mqtt, https) = (scene.emulator.mqtt_addr(), scene.emulator.https_addr());
+            scene.set("PROVISIONING_HOST", "dps.exmaple");
+            scene.set("HUBWARD_CONNECT_TO", format!(":8883:{mqtt},:443:{https}"));
+        },
+        expected: Expected {
+            endpoint: Endpoint::DpsNamed("dps.exmaple"),
+            message: "the server has no certificate for this name",
+            hint: "check the host name `dps.exmaple`",
+            ..TLS
+        },
         ..CASE
     },
     Case {

@@ -176,4 +176,18 @@ impl Ran {
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
+
+    /// Stderr as text, without the lines that [`without_rule_notes`] removes.
+    #[must_use]
+    pub fn warnings(&self) -> String {
+        without_rule_notes(&self.stderr_text())
+    }
+}
+
+/// Removes the lines about the variable `HUBWARD_CONNECT_TO` from the stderr of a command. The command prints one for
+/// each host name, because it connects to an emulator.
+#[must_use]
+pub fn without_rule_notes(stderr: &str) -> String {
+    let is_note = |it: &&str| it.starts_with("connecting to ") && it.ends_with(", HUBWARD_CONNECT_TO\n");
+    stderr.split_inclusive('\n').filter(|it| !is_note(it)).collect()
 }

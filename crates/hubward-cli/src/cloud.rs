@@ -1,6 +1,7 @@
 //! Code that `quickstart` and `emulator` share: the shell commands that set the variables of a local cloud, and the
 //! failure to print if the cloud does not start.
 
+use hubward::limits::{HTTPS_PORT, MQTT_PORT};
 use hubward_emulator::{StartError, StateError};
 
 use crate::failure::Failure;
@@ -8,10 +9,18 @@ use crate::shell::Shell;
 
 /// Returns the shell commands that set the variables of the local cloud. After these commands, `hubward provision`
 /// needs no arguments, and Python and Node trust the local cloud.
-pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {
+///
+/// `ports` are the ports of MQTT and of HTTPS. If the SDKs of Microsoft use other ports, a comment says so.
+pub(crate) fn block(
+    variables: &[(String, String)],
+    operator: &[(String, String)],
+    ports: (u16, u16),
+    shell: Shell,
+) -> String {
     let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
     if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
         lines.push(shell.comment("for Microsoft's SDKs: Python, then Node; for others: hubward emulator trust"));
+        lines.extend(sdk_ports_note(ports).map(|it| shell.comment(&it)));
         lines.push(shell.export("SSL_CERT_FILE", &ca));
         lines.push(shell.export("NODE_EXTRA_CA_CERTS", &ca));
     }
@@ -23,6 +32,27 @@ pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)
         shell.comment("then: hubward provision --messages 10, or hubward device run   (--transport mqtt or mqtt-ws)"),
     );
     lines.join("\n")
+}
+
+/// Returns a note if Microsoft's SDKs cannot connect to these ports of MQTT and HTTPS.
+///
+/// Source: `[sdk]` python, node. The SDKs have no option for the ports.
+fn sdk_ports_note((mqtt, https): (u16, u16)) -> Option<String> {
+    Some(match (mqtt == MQTT_PORT, https == HTTPS_PORT) {
+        (true, true) => return None,
+        (true, false) => format!(
+            "Microsoft's SDKs can use MQTT only: their port for HTTPS and WebSocket is always {HTTPS_PORT}, not \
+             {https} (see --standard-ports)"
+        ),
+        (false, true) => format!(
+            "Microsoft's SDKs can use HTTPS and WebSocket only: their port for MQTT is always {MQTT_PORT}, not {mqtt} \
+             (see --mqtt-port)"
+        ),
+        (false, false) => format!(
+            "Microsoft's SDKs cannot use this emulator: their ports are always {MQTT_PORT} and {HTTPS_PORT}, not \
+             {mqtt} and {https}"
+        ),
+    })
 }
 
 /// Converts the names of the variables from `&'static str` to `String`.
@@ -96,9 +126,25 @@ mod tests {
             (Shell::Pwsh, "$env:A = 'it''s'", "$env:NODE_EXTRA_CA_CERTS = '/ca.pem'"),
             (Shell::Cmd, "set \"A=it's\"", "set \"NODE_EXTRA_CA_CERTS=/ca.pem\""),
         ] {
-            let text = block(&variables, &[], shell);
+            let text = block(&variables, &[], (8883, 443), shell);
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!((lines[0], lines[lines.len() - 2]), (first, last));
+        }
+    }
+
+    #[test]
+    fn other_ports_than_those_of_the_sdks_are_mentioned() {
+        let variables = [("HUBWARD_CA_FILE".to_owned(), "/ca.pem".to_owned())];
+        let standard = block(&variables, &[], (8883, 443), Shell::Sh);
+        for (ports, note) in [
+            ((8883, 8443), "can use MQTT only: their port for HTTPS and WebSocket is always 443, not 8443"),
+            ((1883, 443), "can use HTTPS and WebSocket only: their port for MQTT is always 8883, not 1883"),
+            ((1, 2), "cannot use this emulator: their ports are always 8883 and 443, not 1 and 2"),
+        ] {
+            let text = block(&variables, &[], ports, Shell::Sh);
+            assert!(text.contains(&format!("# Microsoft's SDKs {note}")), "{text}");
+            let others: Vec<&str> = text.lines().filter(|it| !it.contains(note)).collect();
+            assert_eq!(others.join("\n"), standard, "the note is one line, and the only difference");
         }
     }
 }

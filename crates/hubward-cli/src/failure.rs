@@ -5,6 +5,10 @@ use hubward::{ConnectError, Diagnosis, Fault, SendError};
 
 use crate::exit_code::ExitCode;
 
+/// The variable that replaces the system's certificate authorities. Source: the documentation of OpenSSL and of
+/// rustls-native-certs.
+const SYSTEM_CA_FILE: &str = "SSL_CERT_FILE";
+
 /// A failure, ready to be printed as text or JSON.
 #[derive(Debug)]
 pub(crate) struct Failure(Box<Report>);
@@ -168,7 +172,7 @@ impl From<ReceiveError> for Failure {
 #[cfg(any(feature = "emulator", feature = "service"))]
 impl From<hubward_service::ServiceError> for Failure {
     fn from(error: hubward_service::ServiceError) -> Self {
-        use hubward_service::{Fault, ServiceError};
+        use hubward_service::{Fault, ServiceError, TlsFault};
 
         let fault = error.fault();
         let exit_code = match fault {
@@ -196,7 +200,10 @@ impl From<hubward_service::ServiceError> for Failure {
         failure.0.endpoint = error.endpoint().map(str::to_owned);
         failure.0.service_code = error.refused().and_then(|it| it.code);
         failure.0.tracking_id = error.refused().and_then(|it| it.tracking_id.clone());
-        failure.0.hint = error.advice();
+        failure.0.hint = match &error {
+            ServiceError::Tls { fault: TlsFault::Untrusted, .. } => error.advice().map(untrusted),
+            _ => error.advice(),
+        };
         failure
     }
 }
@@ -214,13 +221,28 @@ impl From<SettingsError> for Failure {
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {
-        SettingName::CaFile => "--ca-file".to_owned(),
+        SettingName::CaFile => return untrusted(hint.replace(&setting.to_string(), "--ca-file")),
         SettingName::Timeout | SettingName::SendDeadline | SettingName::TwinDeadline => {
             format!("--timeout, {setting}")
         }
         _ => return hint,
     };
     hint.replace(&setting.to_string(), &flag)
+}
+
+/// Adds advice to the hint for an untrusted certificate, if variables replace the system's authorities. A shell with
+/// the variables of an emulator does not trust Azure.
+fn untrusted(hint: String) -> String {
+    let is_set = |it: &&str| crate::environment::variable(it).is_some();
+    let set: Vec<&str> = [hubward::vars::CA_FILE, SYSTEM_CA_FILE].into_iter().filter(is_set).collect();
+    with_variables_to_unset(hint, &set)
+}
+
+fn with_variables_to_unset(hint: String, variables: &[&str]) -> String {
+    if variables.is_empty() {
+        return hint;
+    }
+    format!("{hint}; to connect to Azure, trust the system's authorities again: unset {}", variables.join(" and "))
 }
 
 /// Returns the text of the error, followed by the texts of its causes.
@@ -298,12 +320,24 @@ mod tests {
                 "choose another transport for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport",
             ),
         ] {
-            assert_eq!(failure.hint.as_deref(), Some(hint));
+            // More advice follows if this machine sets `SSL_CERT_FILE`.
+            assert!(failure.hint.as_ref().is_some_and(|it| it.starts_with(hint)), "{:?}", failure.hint);
         }
         let slow = format!("allow messages more time ({})", SettingName::SendDeadline);
         assert_eq!(
             with_flag(slow, Some(SettingName::SendDeadline)),
             "allow messages more time (--timeout, HubOptions::send_deadline)"
         );
+    }
+
+    #[test]
+    fn the_hint_for_an_untrusted_certificate_names_the_variables_to_unset() {
+        for (variables, expected) in [
+            (&[][..], "x"),
+            (&["A"], "x; to connect to Azure, trust the system's authorities again: unset A"),
+            (&["A", "B"], "x; to connect to Azure, trust the system's authorities again: unset A and B"),
+        ] {
+            assert_eq!(with_variables_to_unset("x".to_owned(), variables), expected);
+        }
     }
 }

@@ -2,19 +2,22 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
 use crate::output::{Writer, visible_log};
+use crate::override_notes::OverrideNotes;
 
 /// Starts the log. Logging never blocks: if the reader of stderr stops reading, the log drops lines and counts them.
 ///
+/// If `notes_overrides` is `true`, the user also gets a line for each host whose address a rule changes.
+///
 /// # Errors
 /// If the filter is not valid.
-pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure> {
+pub(crate) fn start(filter: Option<&str>, stderr: Writer, notes_overrides: bool) -> Result<(), Failure> {
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
@@ -27,15 +30,14 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     // `Targets` and not `EnvFilter`: the latter can also filter by the values of fields, which hubward does not need,
     // and builds the crate `regex` for this.
     let targets: Targets = text.parse().map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(move || Lines(stderr.clone()))
-        .with_ansi(io::stderr().is_terminal())
-        .compact();
-    if filter.is_some() {
-        tracing_subscriber::registry().with(lines.with_filter(targets)).init();
-    } else {
-        tracing_subscriber::registry().with(lines.without_time().with_target(false).with_filter(targets)).init();
+    let writer = stderr.clone();
+    let log = fmt::layer().with_writer(move || Lines(writer.clone())).with_ansi(io::stderr().is_terminal()).compact();
+    let log = if filter.is_some() { log.boxed() } else { log.without_time().with_target(false).boxed() };
+    let mut layers = vec![log.with_filter(targets).boxed()];
+    if notes_overrides {
+        layers.push(OverrideNotes::new(stderr).with_filter(OverrideNotes::filter()).boxed());
     }
+    tracing_subscriber::registry().with(layers).init();
     Ok(())
 }
 

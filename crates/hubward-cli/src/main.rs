@@ -17,6 +17,7 @@ mod keys;
 mod local_emulator;
 mod log;
 mod output;
+mod override_notes;
 mod process_group;
 mod provisioning;
 #[cfg(feature = "service")]
@@ -113,6 +114,15 @@ impl Command {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
 
+    /// Returns whether the rules for dialing come from the user. `quickstart` has rules of its own: it connects to the
+    /// local cloud that it has started.
+    const fn uses_rules_of_the_user(&self) -> bool {
+        #[cfg(feature = "emulator")]
+        return !matches!(self, Self::Quickstart(_));
+        #[cfg(not(feature = "emulator"))]
+        true
+    }
+
     /// Returns whether the command prints the answer of a service. Such an answer has rows and columns.
     const fn has_rows(&self) -> bool {
         match self {
@@ -134,7 +144,7 @@ fn main() -> std::process::ExitCode {
     };
     let (format, stderr) = (chosen_format(&cli), output::stderr());
     let output = Output::new(format.as_ref().copied().unwrap_or_default(), stderr.clone());
-    let ready = format.and_then(|_| log::start(cli.log.as_deref(), stderr));
+    let ready = format.and_then(|_| log::start(cli.log.as_deref(), stderr, cli.command.uses_rules_of_the_user()));
     let code = in_runtime(async {
         let ended = match ready {
             Ok(()) => output.until_written(Box::pin(run(&cli, &output))).await,

@@ -44,7 +44,12 @@ impl DialOverride {
     /// returns `original`.
     #[must_use]
     pub fn resolve(overrides: &[Self], original: &Endpoint) -> Endpoint {
-        overrides.iter().find_map(|it| it.apply(original)).unwrap_or_else(|| original.clone())
+        Self::find(overrides, original).map_or_else(|| original.clone(), |(_, target)| target)
+    }
+
+    /// Returns the first override that matches, with the address to dial.
+    pub(crate) fn find<'a>(overrides: &'a [Self], original: &Endpoint) -> Option<(&'a Self, Endpoint)> {
+        overrides.iter().find_map(|it| Some((it, it.apply(original)?)))
     }
 
     /// Parses overrides separated by commas, the form used in an environment variable.

@@ -86,6 +86,8 @@ pub enum TlsFault {
     NotYetValid,
     /// The certificate is for another host name.
     WrongName,
+    /// The server refused the host name that the client asked for (SNI): it has no certificate for this name.
+    UnknownName,
     /// The peer does not speak TLS, or speaks only versions of TLS that the client does not support.
     NotTls,
     /// Another cause.
@@ -99,6 +101,7 @@ impl fmt::Display for TlsFault {
             Self::Expired => "the server's certificate has expired",
             Self::NotYetValid => "the server's certificate is not valid yet",
             Self::WrongName => "the server's certificate is for another name",
+            Self::UnknownName => "the server has no certificate for this name",
             Self::NotTls => "the peer does not speak TLS 1.2 or 1.3",
             Self::Other => "the TLS handshake failed",
         })

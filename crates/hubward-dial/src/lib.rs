@@ -5,7 +5,7 @@
 //! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system has
 //!   no root certificates, a bundled set replaces them. A CA file replaces both sets.
 //! * A [`DialOverride`] changes only the address that is dialed. The certificate must still match the original
-//!   host name.
+//!   host name. The dialer logs each address that an override changes ([`OVERRIDE_LOG_TARGET`]).
 //!
 //! # Features
 //!
@@ -34,6 +34,6 @@ pub use proxy::unused_proxy_variable;
 /// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.
 pub use rustls::ClientConfig;
 pub use stream::{ByteStream, Dialer, Opened};
-pub use tcp::TcpDialer;
+pub use tcp::{OVERRIDE_LOG_TARGET, TcpDialer};
 pub use tls::TlsDialer;
 pub use trust::{TlsSettings, TrustError};

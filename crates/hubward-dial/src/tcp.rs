@@ -10,6 +10,13 @@ use tokio::time::timeout;
 
 use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
+/// The target of the log events about dial overrides. A dialer logs such an event, of the level INFO, before it dials
+/// another address than the caller asked for.
+///
+/// Fields: `endpoint` (what the caller asked for) and `address` (what the dialer dials), both as host and port, and
+/// `rule` (the [`DialOverride`] that applies). A program can subscribe to this target to tell its user.
+pub const OVERRIDE_LOG_TARGET: &str = "hubward_dial::override";
+
 /// How long the dialer waits for an answer from one address before it also tries the next address.
 ///
 /// Source: RFC 8305, section 5 (at least 100 ms, 250 ms recommended).
@@ -59,6 +66,8 @@ impl TcpDialer {
     /// Connects to `to`, or to the address with which an override replaces `to`. Returns the first connection that
     /// succeeds, with `TCP_NODELAY` set.
     ///
+    /// If an override changes the address, logs an event with the target [`OVERRIDE_LOG_TARGET`].
+    ///
     /// Tries IPv4 and IPv6 addresses alternately, and the addresses of one family in the resolver's order. If an
     /// address fails or does not answer within 250 ms, also tries the next address.
     ///
@@ -69,13 +78,23 @@ impl TcpDialer {
     /// Dropping the future closes the connection.
     pub async fn connect(&self, to: &Endpoint) -> Result<TcpStream, DialError> {
         self.progress.enter(DialStep::Connect);
-        let target = DialOverride::resolve(&self.dial_overrides, to);
+        let target = self.target(to);
         let mut tried = Vec::new();
         let connected = match timeout(self.connect_timeout, connect(&target, &mut tried)).await {
             Ok(connected) => connected,
             Err(_) => Err(timed_out(&target, &tried, self.connect_timeout)),
         };
         connected.map_err(|source| DialError::Connect { endpoint: to.clone(), source })
+    }
+
+    /// Returns the address to dial for `to`, and logs an override that changes the address.
+    fn target(&self, to: &Endpoint) -> Endpoint {
+        let found = DialOverride::find(&self.dial_overrides, to);
+        let Some((rule, target)) = found.filter(|(_, target)| target != to) else { return to.clone() };
+        tracing::info!(
+            target: OVERRIDE_LOG_TARGET, endpoint = %to, address = %target, %rule, "an override changes the address"
+        );
+        target
     }
 }
 

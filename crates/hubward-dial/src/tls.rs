@@ -122,6 +122,8 @@ impl TlsFault {
                 }
                 _ => Self::Other,
             },
+            // Source: RFC 6066, section 3.
+            E::AlertReceived(AlertDescription::UnrecognisedName) => Self::UnknownName,
             // rustls returns these errors when it parses HTTP, SSH or MQTT bytes as a TLS record.
             E::InvalidMessage(
                 InvalidMessage::InvalidContentType

@@ -148,6 +148,8 @@ async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
         (b"\x20\x02\x00\x01\x00\x00", Some(TlsFault::NotTls)),
         // A fatal alert: protocol version.
         (b"\x15\x03\x01\x00\x02\x02\x46", Some(TlsFault::NotTls)),
+        // A fatal alert: unrecognized name.
+        (b"\x15\x03\x03\x00\x02\x02\x70", Some(TlsFault::UnknownName)),
         // A fatal alert: handshake failure.
         (b"\x15\x03\x01\x00\x02\x02\x28", Some(TlsFault::Other)),
         (b"", None),

@@ -28,7 +28,7 @@ export function lines(registrationId, key) {
   function draw() {
     for (const it of tabs) it.setAttribute("aria-selected", String(it.dataset.kind === chosen));
     fill(code, text(revealed ? key : MASK));
-    fill(hint, kind().hint(live.emulator));
+    fill(hint, [kind().hint, kind().forSdks && portsNote(live.emulator)].filter(Boolean).join(" "));
     for (const it of tabs) it.tabIndex = it.dataset.kind === chosen ? 0 : -1;
   }
   function choose(id) {
@@ -158,20 +158,29 @@ function variables(registrationId, key) {
 
 /**
  * Returns the value of HUBWARD_CONNECT_TO. This variable makes hubward connect to the emulator's ports instead of the
- * services' ports.
+ * services' ports, but only for the emulator's own names.
  */
-function connectTo({ mqtt, https }) {
-  const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;
-  return [rule(8883, mqtt[0]), rule(443, https[0])].filter(Boolean).join(",");
+function connectTo({ names, mqtt, https }) {
+  const rule = (name, port, address) => {
+    const from = `${name.includes(":") ? `[${name}]` : name}:${port}`;
+    const to = address?.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+    return to && to !== from && `${from}:${to}`;
+  };
+  return names.flatMap((name) => [rule(name, 8883, mqtt[0]), rule(name, 443, https[0])]).filter(Boolean).join(",");
 }
 
-/** Returns a hint if the emulator does not listen on the ports that the SDKs use. */
-function ports({ mqtt, https }) {
+/** Returns a note if the emulator does not listen on the ports that Microsoft's SDKs always use. */
+export function portsNote({ mqtt, https }) {
   const port = (addresses) => addresses[0]?.split(":").pop();
   const [one, other] = [port(mqtt), port(https)];
-  if (one !== "8883") return ` Microsoft's SDKs use port 8883 only, but this emulator listens on ${one}: start it with --mqtt-port 8883.`;
-  if (other !== "443") return " This works over MQTT; for HTTPS and WebSocket, Microsoft's SDKs need --standard-ports.";
-  return "";
+  if (one === "8883" && other === "443") return "";
+  if (one === "8883") {
+    return `Microsoft's SDKs can use MQTT only: their port for HTTPS and WebSocket is always 443, not ${other} (see --standard-ports).`;
+  }
+  if (other === "443") {
+    return `Microsoft's SDKs can use HTTPS and WebSocket only: their port for MQTT is always 8883, not ${one} (see --mqtt-port).`;
+  }
+  return `Microsoft's SDKs cannot use this emulator: their ports are always 8883 and 443, not ${one} and ${other}.`;
 }
 
 const everything = ({ device, hubward, python, node }) => [...device, ...hubward, ...python, ...node];
@@ -183,23 +192,27 @@ const KINDS = [
   {
     id: "bash", name: "bash",
     text: shell((name, value) => `export ${name}=${single(value, "'\\''")}`, "# then: hubward provision --messages 10"),
-    hint: () => "Also for zsh and dash. Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
+    forSdks: true,
+    hint: "Also for zsh and dash. Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "pwsh", name: "PowerShell",
     text: shell((name, value) => `$env:${name} = ${single(value, "''")}`, "# then: hubward provision --messages 10"),
-    hint: () => "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
+    forSdks: true,
+    hint: "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "cmd", name: "cmd",
     text: shell((name, value) => `set "${name}=${value}"`, "rem then: hubward provision --messages 10"),
-    hint: () => "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
+    forSdks: true,
+    hint: "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "python", name: "Python",
     text: ({ device, python }) =>
       ["import os", "os.environ.update({", ...[...device, ...python].map(([name, value]) => `    ${quoted(name)}: ${quoted(value)},`), "})"].join("\n"),
-    hint: (emulator) => `Put these lines first; the rest is as in Microsoft's samples, which read os.environ.${ports(emulator)}`,
+    forSdks: true,
+    hint: "Put these lines first; the rest is as in Microsoft's samples, which read os.environ.",
   },
   {
     id: "node", name: "Node",
@@ -210,7 +223,8 @@ const KINDS = [
         ...device.map(([name, value]) => `  ${name}: ${quoted(value)},`),
         "});",
       ].join("\n"),
-    hint: (emulator) => `Put these lines first; the rest is as in Microsoft's samples, which read process.env.${ports(emulator)}`,
+    forSdks: true,
+    hint: "Put these lines first; the rest is as in Microsoft's samples, which read process.env.",
   },
   {
     id: "rust", name: "Rust",
@@ -222,7 +236,7 @@ const KINDS = [
         "let value = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());",
         "let hub = hubward::connect(&hubward::Settings::from_vars(value)?).await?;",
       ].join("\n"),
-    hint: () => "Needs the crate hubward. For a program that uses Settings::from_env(), use the lines for the shell.",
+    hint: "Needs the crate hubward. For a program that uses Settings::from_env(), use the lines for the shell.",
   },
 ];
 

@@ -3,7 +3,7 @@
 import { dps, readIfThere, request } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
 import { editor as enroll } from "./enroll.js";
-import { lines } from "./lines.js";
+import { lines, portsNote } from "./lines.js";
 import { live, on, refresh } from "./live.js";
 import { link } from "./route.js";
 
@@ -80,7 +80,8 @@ export function quickstart({ list, detail }) {
       step(
         device?.hub, device && !device.hub,
         h("h2", null, "Paste the lines and start the device"),
-        h("p", null, "The lines also set the variables of Microsoft's samples: the SDKs for Python and Node run unchanged."),
+        h("p", null, "The lines also set the variables of Microsoft's samples. ",
+          portsNote(live.emulator) || "The SDKs for Python and Node run unchanged."),
       ),
       step(
         device?.hub, device && !device.hub,

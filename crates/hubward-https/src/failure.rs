@@ -57,6 +57,7 @@ const fn tls_fault(fault: DialFault) -> TlsFault {
         DialFault::Expired => TlsFault::Expired,
         DialFault::NotYetValid => TlsFault::NotYetValid,
         DialFault::WrongName => TlsFault::WrongName,
+        DialFault::UnknownName => TlsFault::UnknownName,
         DialFault::NotTls => TlsFault::NotTls,
         _ => TlsFault::Other,
     }

@@ -186,6 +186,7 @@ impl ServiceError {
                  an emulator prints the path of its CA file when it starts"
             }
             Self::Tls { fault: TlsFault::NotTls, .. } => "check the port: this one does not speak TLS",
+            Self::Tls { fault: TlsFault::UnknownName, endpoint, .. } => return Some(unknown_name(endpoint)),
             Self::Tls { .. } => "check the host name, and the clock of this machine",
             Self::Timeout { .. } | Self::Closed { .. } => {
                 "check whether the service carried out the request before you repeat it; a longer deadline may help"
@@ -210,6 +211,15 @@ impl ServiceError {
         }
         text
     }
+}
+
+/// Returns the advice for a server that has no certificate for the host name of `endpoint`, which is `HOST:PORT`.
+fn unknown_name(endpoint: &str) -> String {
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    format!(
+        "check the host name `{host}` and any connect-to rule; if an emulator listens there, `hubward emulator status` \
+         prints its names, and its option --name adds one"
+    )
 }
 
 impl Refused {
@@ -327,6 +337,21 @@ mod tests {
             let advised = error.advice().expect("advice");
             assert!(advised.starts_with(advice), "{status} {code:?}: {advised}");
         }
+    }
+
+    #[test]
+    fn the_advice_for_an_unknown_name_contains_the_name() {
+        let error = ServiceError::Tls {
+            endpoint: "hub.exmaple:443".into(),
+            fault: TlsFault::UnknownName,
+            source: io::Error::other("x"),
+        };
+        assert_eq!(
+            error.to_string(),
+            "no secure connection to hub.exmaple:443: the server has no certificate for this name"
+        );
+        let advised = error.advice().expect("advice");
+        assert!(advised.starts_with("check the host name `hub.exmaple` and any connect-to rule"), "{advised}");
     }
 
     #[test]

@@ -133,6 +133,8 @@ pub enum TlsFault {
     NotYetValid,
     /// The certificate is for another name.
     WrongName,
+    /// The server refused the host name that the client asked for: it has no certificate for this name.
+    UnknownName,
     /// The peer does not speak TLS, or not a supported version.
     NotTls,
     /// Anything else.
@@ -146,6 +148,7 @@ impl fmt::Display for TlsFault {
             Self::Expired => "the server's certificate has expired",
             Self::NotYetValid => "the server's certificate is not valid yet",
             Self::WrongName => "the server's certificate is for another name",
+            Self::UnknownName => "the server has no certificate for this name",
             Self::NotTls => "the peer does not speak TLS, or not a version that hubward supports",
             Self::Other => "the TLS handshake failed",
         })

@@ -236,6 +236,7 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
         TransportError::Connect { endpoint, .. } | TransportError::Timeout { endpoint, stage: Stage::Connect, .. } => {
             unreachable_hint(target, endpoint)
         }
+        TransportError::Tls { fault: TlsFault::UnknownName, endpoint, .. } => unknown_name_hint(endpoint),
         TransportError::Tls { fault, .. } => tls_hint(*fault).into(),
         TransportError::Timeout { .. } => {
             "the server accepted the connection but does not answer: a firewall, a wrong port, or a failing service; \
@@ -269,6 +270,15 @@ fn unreachable_hint(target: Target, endpoint: &str) -> String {
         Target::Hub => "transport mqtt-ws",
     };
     format!("is the host name right? many networks block port 8883: {other} uses 443")
+}
+
+/// Returns the hint for a server that has no certificate for the host name of `endpoint`, which is `HOST:PORT`.
+fn unknown_name_hint(endpoint: &str) -> String {
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    format!(
+        "check the host name `{host}` and any connect-to rule; if an emulator listens there, `hubward emulator status` \
+         prints its names, and its option --name adds one"
+    )
 }
 
 fn tls_hint(fault: TlsFault) -> &'static str {
@@ -397,6 +407,17 @@ mod tests {
         refusal.server_time = Some(now - Duration::from_secs(900));
         let hint = refusal_hint(Target::Hub, &refusal, now).expect("a hint");
         assert!(hint.starts_with("this machine's clock is 900 s ahead of the service's"), "{hint}");
+    }
+
+    #[test]
+    fn the_hint_for_an_unknown_name_contains_the_name() {
+        let unknown = TransportError::Tls {
+            endpoint: "dps.exmaple:8883".into(),
+            fault: TlsFault::UnknownName,
+            source: std::io::Error::other("x"),
+        };
+        let hint = Diagnosis::of_transport(Target::Dps, &unknown).hint.expect("a hint");
+        assert!(hint.starts_with("check the host name `dps.exmaple` and any connect-to rule"), "{hint}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+pub use hubward_dial::OVERRIDE_LOG_TARGET;
 use hubward_dial::{TcpDialer, TlsSettings};
 pub use hubward_transport::{Abilities, DpsTransport, Feature, HubLogin, HubTransport, Register, Stage};
 use rustls::ClientConfig;

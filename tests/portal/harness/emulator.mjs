@@ -104,14 +104,17 @@ export class Emulator {
     const made = await this.dps("PUT", `/enrollments/${registrationId}`, {
       registrationId, attestation: { type: "symmetricKey" },
     });
-    const rule = (port, [address]) => `:${port}:${address}`;
+    const rule = (host, port, [address]) => `${host}:${port}:${address}`;
+    const rules = ["localhost", "127.0.0.1", "[::1]"].flatMap((host) => [
+      rule(host, 8883, this.ready.mqtt), rule(host, 443, this.ready.https),
+    ]);
     return {
       PROVISIONING_HOST: "localhost",
       PROVISIONING_IDSCOPE: this.ready.idScope,
       PROVISIONING_REGISTRATION_ID: registrationId,
       PROVISIONING_SYMMETRIC_KEY: made.attestation.symmetricKey.primaryKey,
       HUBWARD_CA_FILE: this.ready.caFile,
-      HUBWARD_CONNECT_TO: [rule(8883, this.ready.mqtt), rule(443, this.ready.https)].join(","),
+      HUBWARD_CONNECT_TO: rules.join(","),
     };
   }
 

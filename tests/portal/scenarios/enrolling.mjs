@@ -99,6 +99,8 @@ export const scenarios = [
         await page.getByText(`Copied the lines for ${language}`).waitFor();
         copied[language] = await scene.clipboard();
         for (const [name, value] of four) check(copied[language].includes(name) && copied[language].includes(value), `${language} has ${name}`);
+        const noted = await page.getByText("Microsoft's SDKs cannot use this emulator: their ports are always 8883 and 443, not").count();
+        equal(noted, language === "Rust" ? 0 : 1, `${language}: a note about the ports`);
       }
       const show = four.map(([name]) => name);
       const bash = spawnSync("bash", ["-c", `${copied.bash}\n${[...Object.keys(expected)].map((it) => `printf '%s\\n' "$${it}"`).join("\n")}`], { encoding: "utf8" });

@@ -69,10 +69,11 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
     output.tell(&Event::Result { outcome: &outcome }).await;
     if let Some(mut stop) = stop {
         if output.is_text() {
+            let ports = (emulator.mqtt_addr().port(), emulator.https_addr().port());
             output
                 .line(&format!(
                     "\nThe local cloud runs until Ctrl-C. In a second shell:\n\n{}\n",
-                    cloud::block(&variables, &[], crate::shell::Shell::here())
+                    cloud::block(&variables, &[], ports, crate::shell::Shell::here())
                 ))
                 .await;
         }

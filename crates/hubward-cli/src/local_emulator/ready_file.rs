@@ -48,6 +48,8 @@ pub(crate) struct Running {
     pub(crate) operator: Vec<(String, String)>,
     /// The URL of the admin port.
     pub(crate) admin: String,
+    /// The ports of MQTT and of HTTPS.
+    pub(crate) ports: (u16, u16),
 }
 
 impl Running {
@@ -59,10 +61,17 @@ impl Running {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
         let mut file: Value = serde_json::from_slice(&text).ok()?;
         let admin = file["ready"]["admin"].as_str().filter(|it| answers(it))?.to_owned();
+        let ports = (port(&file["ready"]["mqtt"])?, port(&file["ready"]["https"])?);
         let variables = serde_json::from_value(file["variables"].take()).ok()?;
         let operator = serde_json::from_value(file["operator"].take()).unwrap_or_default();
-        Some(Self { variables, operator, admin })
+        Some(Self { variables, operator, admin, ports })
     }
+}
+
+/// Returns the port of the first address in a list of addresses.
+fn port(addresses: &Value) -> Option<u16> {
+    let address: std::net::SocketAddr = addresses[0].as_str()?.parse().ok()?;
+    Some(address.port())
 }
 
 /// Returns whether a program listens at the admin address.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::accept::{accept, hold};
 use super::{https, mqtt};
 use crate::doors::admission::{Admission, ConnectionEntry};
 use crate::doors::socket::Socket;
+use crate::doors::tls::{Acceptor, HandshakeError};
 use crate::services::cloud::Cloud;
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
@@ -35,7 +35,7 @@ pub(crate) enum Protocol {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) cloud: Arc<Cloud>,
-    pub(crate) tls: TlsAcceptor,
+    pub(crate) tls: Acceptor,
     pub(crate) admission: Arc<Admission>,
 }
 
@@ -71,9 +71,11 @@ impl Server {
         }
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
+            // A program that waits for the port to open does this. It is no failure.
+            Ok(Err(error @ HandshakeError::NotStarted)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Ok(Err(error)) => {
                 // Record the error in the journal, so that the user finds the reason. In most cases, the client does
-                // not trust the emulator's CA.
+                // not trust the emulator's CA, or asks for a name that the emulator does not have.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");

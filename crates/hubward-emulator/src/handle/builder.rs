@@ -377,11 +377,24 @@ impl Builder {
         self.admin_address.map_or_else(|| LOOPBACK.to_vec(), |it| vec![it])
     }
 
+    /// Returns the names that belong to this emulator, each once: `localhost`, the loopback addresses, the hubs, and
+    /// the names that the caller added. The global name of DPS belongs to Azure. It is in the list only if the caller
+    /// added it.
+    pub(crate) fn own_names(&self) -> Vec<String> {
+        let mut names = Vec::from(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        // The first name of DPS is the global name.
+        for name in self.dps_hosts.iter().skip(1).chain(&self.hubs).chain(&self.names) {
+            if !names.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
     /// All names that certificates may be issued for.
     pub(crate) fn certificate_names(&self) -> Result<crate::doors::tls::Names, StartError> {
-        let fixed = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let named = self.dps_hosts.iter().chain(&self.hubs).chain(&self.names).cloned();
-        let names: Vec<String> = fixed.into_iter().chain(named).collect();
+        let mut names = self.own_names();
+        names.extend(self.dps_hosts.first().cloned());
         for name in &names {
             let is_name = !name.is_empty()
                 && name.len() <= 253
@@ -419,6 +432,15 @@ mod tests {
         }
         let error = Builder::default().names(["a b"]).certificate_names().expect_err("a space").to_string();
         assert!(error.starts_with("`a b` is not a host name"), "{error}");
+    }
+
+    #[test]
+    fn the_global_name_of_dps_is_its_own_only_if_it_was_added() {
+        let local = ["localhost", "127.0.0.1", "::1"];
+        assert_eq!(Builder::default().own_names(), local);
+        assert!(Builder::default().certificate_names().expect("valid").all.contains(GLOBAL_HOST));
+        let builder = Builder::default().dps_host("dps.example").hubs(["localhost", "a"]).names(["A", GLOBAL_HOST]);
+        assert_eq!(builder.own_names(), [&local[..], &["dps.example", "a", GLOBAL_HOST]].concat());
     }
 
     #[test]

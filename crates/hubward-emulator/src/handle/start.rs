@@ -18,7 +18,7 @@ use crate::doors::admin::{Admin, Guard};
 use crate::doors::admission::Admission;
 use crate::doors::listen;
 use crate::doors::serve::{Protocol, Server};
-use crate::doors::tls::{Ca, Resolver, server_config};
+use crate::doors::tls::{Acceptor, Ca, Resolver, server_config};
 use crate::services::access::Access;
 use crate::services::cloud::{Cloud, Info};
 use crate::services::dps::Registrar;
@@ -60,10 +60,11 @@ impl Builder {
     pub async fn start(self) -> Result<Emulator, StartError> {
         let options = self;
         let addresses = options.check()?;
-        let names = options.certificate_names()?;
+        let names = Arc::new(options.certificate_names()?);
         let (ca, ca_file, scratch) = open_ca(options.data_dir.as_deref())?;
         let ca_pem = ca.pem().to_owned();
-        let tls = server_config(Resolver::new(Arc::new(ca), names, options.certificate)?)?;
+        let resolver = Resolver::new(Arc::new(ca), Arc::clone(&names), options.certificate)?;
+        let tls = Acceptor::new(server_config(resolver)?, names);
 
         let mqtt = listen::bind("MQTT", &addresses, options.mqtt_port)?;
         let https = listen::bind("HTTPS", &addresses, options.https_port)?;
@@ -83,6 +84,7 @@ impl Builder {
             id_scope: options.id_scope.clone(),
             hubs: options.hubs.clone(),
             dps_hosts: options.dps_hosts.clone(),
+            names: options.own_names(),
             mqtt: local(&mqtt),
             https: local(&https),
             admin: local(&admin),
@@ -129,8 +131,7 @@ impl Builder {
             choices: Choices::new(options.close_on_refused_filter, options.shuffle),
         });
 
-        let server =
-            Server { cloud: Arc::clone(&cloud), tls: tls.into(), admission: Admission::new(options.max_connections) };
+        let server = Server { cloud: Arc::clone(&cloud), tls, admission: Admission::new(options.max_connections) };
         let mut tasks = JoinSet::new();
         #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "there is no admin port without the feature"))]
         let mut admin_tasks = JoinSet::new();

@@ -55,6 +55,7 @@ pub(crate) struct Info {
     pub(crate) id_scope: String,
     pub(crate) hubs: Vec<String>,
     pub(crate) dps_hosts: Vec<String>,
+    pub(crate) names: Vec<String>,
     pub(crate) mqtt: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
     /// Empty without the feature `admin`.
@@ -100,6 +101,7 @@ impl Cloud {
                 id_scope: "0ne1".into(),
                 hubs: vec!["localhost".into()],
                 dps_hosts: Vec::new(),
+                names: vec!["localhost".into()],
                 mqtt: Vec::new(),
                 https: Vec::new(),
                 admin: Vec::new(),

@@ -31,6 +31,12 @@ pub struct Ready {
     pub dps_hosts: Vec<String>,
     /// Names of the hubs.
     pub hubs: Vec<String>,
+    /// Names that belong to this emulator: `localhost`, the loopback addresses, the hubs, and the names that were
+    /// added. [`Ready::connect_to`] returns rules for these names.
+    ///
+    /// The emulator also has a certificate for the global name of DPS. This name belongs to Azure, so it is in this
+    /// list only if it was added.
+    pub names: Vec<String>,
     /// Whether the emulator started with the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY).
     pub dev_keys: bool,
 }
@@ -50,6 +56,7 @@ impl Ready {
             id_scope: info.id_scope.clone(),
             dps_hosts: info.dps_hosts.clone(),
             hubs: info.hubs.clone(),
+            names: info.names.clone(),
             dev_keys: info.dev_keys,
         }
     }
@@ -69,14 +76,27 @@ impl Ready {
     }
 
     /// Returns rules of the form `HOST:PORT:ADDR:PORT`, separated by commas. A client with these rules connects to this
-    /// emulator when it dials the MQTT or HTTPS port of the services, whatever the host name is.
+    /// emulator when it dials the MQTT or HTTPS port of one of [`Ready::names`].
+    ///
+    /// The rules do not apply to other host names. With these rules, a client still reaches the global name of DPS in
+    /// Azure, and a mistyped name is a failed DNS lookup.
     #[must_use]
     pub fn connect_to(&self) -> String {
-        let rule = |port: u16, addresses: &[SocketAddr]| {
-            addresses.first().map(|it| format!(":{port}:{}", SocketAddr::new(reachable(it.ip()), it.port())))
-        };
-        let rules = [rule(MQTT_PORT, &self.mqtt), rule(HTTPS_PORT, &self.https)];
-        rules.into_iter().flatten().collect::<Vec<_>>().join(",")
+        let ports = [(MQTT_PORT, &self.mqtt), (HTTPS_PORT, &self.https)];
+        let ports = ports.map(|(port, addresses)| (port, addresses.first()));
+        let mut rules = Vec::new();
+        for name in &self.names {
+            for (port, address) in ports {
+                let Some(address) = address else { continue };
+                let from = if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") };
+                let to = SocketAddr::new(reachable(address.ip()), address.port()).to_string();
+                // A rule for an address that is already the right one changes nothing.
+                if from != to {
+                    rules.push(format!("{from}:{to}"));
+                }
+            }
+        }
+        rules.join(",")
     }
 }
 
@@ -100,6 +120,7 @@ mod tests {
             id_scope: "0ne1".into(),
             hubs: vec!["localhost".into()],
             dps_hosts: vec![],
+            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
             mqtt: vec![mqtt.parse().expect("address")],
             https: vec![https.parse().expect("address")],
             admin: vec!["127.0.0.1:7".parse().expect("address")],
@@ -117,10 +138,19 @@ mod tests {
                 ("PROVISIONING_REGISTRATION_ID", "dev-1".to_owned()),
                 ("PROVISIONING_SYMMETRIC_KEY", "AAECAwQFBgcICQoLDA0ODw==".to_owned()),
                 ("HUBWARD_CA_FILE", "certs/ca.pem".to_owned()),
-                ("HUBWARD_CONNECT_TO", ":8883:127.0.0.1:4001,:443:127.0.0.1:4002".to_owned()),
+                (
+                    "HUBWARD_CONNECT_TO",
+                    "localhost:8883:127.0.0.1:4001,localhost:443:127.0.0.1:4002,\
+                     127.0.0.1:8883:127.0.0.1:4001,127.0.0.1:443:127.0.0.1:4002,\
+                     [::1]:8883:127.0.0.1:4001,[::1]:443:127.0.0.1:4002"
+                        .to_owned()
+                ),
             ]
         );
-        assert_eq!(Ready::new(&info("0.0.0.0:1", "[::]:2")).connect_to(), ":8883:127.0.0.1:1,:443:[::1]:2");
+        assert_eq!(
+            Ready::new(&info("0.0.0.0:8883", "[::]:443")).connect_to(),
+            "localhost:8883:127.0.0.1:8883,localhost:443:[::1]:443,127.0.0.1:443:[::1]:443,[::1]:8883:127.0.0.1:8883"
+        );
         let everywhere = Info { admin: vec!["0.0.0.0:7".parse().expect("address")], ..info("0.0.0.0:1", "[::]:2") };
         assert_eq!(Ready::new(&everywhere).admin, "http://127.0.0.1:7");
         let line = serde_json::to_string(&Ready::new(&one)).expect("JSON");

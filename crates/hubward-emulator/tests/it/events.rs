@@ -2,6 +2,7 @@
 
 use hubward_emulator::{Emulator, EventKind, EventSource};
 use hubward_sas::SharedKey;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{dps_token, http, hub_connect, tls};
@@ -90,7 +91,37 @@ async fn refused_service_requests_and_failed_handshakes_are_events() {
     let config = crate::client::tls_config(other.ca_pem(), rustls::DEFAULT_VERSIONS);
     crate::client::tls_with(config, emulator.mqtt_addr(), "localhost").await.expect_err("another CA");
     let failed = emulator.events().wait_for(|it| it.kind == EventKind::HandshakeFailed).await;
+    assert!(failed.message.starts_with("the client asked for `localhost`: "), "{failed}");
     assert!(failed.message.contains("UnknownCA"), "{failed}");
-    // A client that sends nothing causes no event.
-    drop(TcpStream::connect(emulator.mqtt_addr()).await.expect("connected"));
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_refused_with_an_event_that_contains_all_names() {
+    let emulator = Emulator::builder().hubs(["hub.example"]).start().await.expect("started");
+    for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
+        for address in [emulator.mqtt_addr(), emulator.https_addr()] {
+            let config = crate::client::tls_config(emulator.ca_pem(), versions);
+            let refused = crate::client::tls_with(config, address, "hub.exmaple").await.expect_err("a typing error");
+            assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+        }
+    }
+    let failed = emulator.events().wait_for(|it| it.kind == EventKind::HandshakeFailed).await;
+    assert_eq!(
+        failed.to_string(),
+        "the emulator had a TLS handshake fail: the client asked for `hub.exmaple`, but the emulator has certificates \
+         only for 127.0.0.1, ::1, global.azure-devices-provisioning.net, hub.example, localhost"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_causes_no_event() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut tcp = TcpStream::connect(emulator.mqtt_addr()).await.expect("connected");
+    tcp.shutdown().await.expect("the end of the client's bytes");
+    // The emulator closes the connection after it has handled the end.
+    assert_eq!(tcp.read(&mut [0; 16]).await.expect("the end of the emulator's bytes"), 0);
+    tcp = TcpStream::connect(emulator.mqtt_addr()).await.expect("connected");
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
+    let failed = emulator.events().wait_for(|it| it.kind == EventKind::HandshakeFailed).await;
+    assert!(failed.message.contains("corrupt message"), "{failed}");
 }

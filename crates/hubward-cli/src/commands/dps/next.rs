@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hubward::limits::{HTTPS_PORT, MQTT_PORT};
 use hubward_service::DpsService;
 use serde_json::Value;
 
@@ -96,9 +97,7 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
         lines.push(shell.comment(&format!("once: curl -o hubward-ca.pem {url}/ca.pem")));
         lines.push(shell.export(vars::CA_FILE, "hubward-ca.pem"));
     }
-    let rules = [("mqtt", 8883), ("https", 443)];
-    let rules = rules.map(|(name, port)| Some(format!(":{port}:{}", emulator.address(name)?)));
-    let rules: Vec<String> = rules.into_iter().flatten().collect();
+    let rules = emulator.dial_rules();
     if !rules.is_empty() {
         lines.push(shell.export(vars::CONNECT_TO, &rules.join(",")));
     }
@@ -106,6 +105,20 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
 }
 
 impl Emulator {
+    /// Returns the rules with which a device on this machine connects to the emulator by one of the emulator's names.
+    fn dial_rules(&self) -> Vec<String> {
+        let ports = [("mqtt", MQTT_PORT), ("https", HTTPS_PORT)].map(|(name, port)| (port, self.address(name)));
+        let mut rules = Vec::new();
+        for name in self.facts["names"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+            for (port, address) in &ports {
+                let from = format!("{name}:{port}");
+                rules.extend(address.as_ref().filter(|to| **to != from).map(|to| format!("{from}:{to}")));
+            }
+        }
+        rules
+    }
+
     /// Returns the address at which a device reaches a listener of the emulator, such as `mqtt`.
     fn address(&self, listener: &str) -> Option<String> {
         let address: std::net::SocketAddr = self.facts[listener][0].as_str()?.parse().ok()?;
@@ -171,19 +184,27 @@ mod tests {
 
     #[test]
     fn a_remote_emulator_is_dialed_at_a_reachable_address_and_its_certificate_downloaded() {
-        for (url, listens, expected) in [
-            ("http://10.0.0.7:8480", "0.0.0.0", ":8883:10.0.0.7:8883,:443:10.0.0.7:8443"),
-            ("box:8480/", "[::]", ":8883:box:8883,:443:box:8443"),
-            ("http://emulator", "0.0.0.0", ":8883:emulator:8883,:443:emulator:8443"),
-            ("http://[::1]", "[::]", ":8883:[::1]:8883,:443:[::1]:8443"),
-            ("http://127.0.0.1:1", "127.0.0.1", ":8883:127.0.0.1:8883,:443:127.0.0.1:8443"),
+        for (url, listens, host) in [
+            ("http://10.0.0.7:8480", "0.0.0.0", "10.0.0.7"),
+            ("box:8480/", "[::]", "box"),
+            ("http://emulator", "0.0.0.0", "emulator"),
+            ("http://[::1]", "[::]", "[::1]"),
+            ("http://127.0.0.1:1", "127.0.0.1", "127.0.0.1"),
         ] {
             let emulator = Emulator {
                 admin: AdminPort::new(url, &ServiceOptions::new()).expect("a URL"),
                 url: url.to_owned(),
                 facts: json!({"mqtt": [format!("{listens}:8883")], "https": [format!("{listens}:8443")],
-                    "caFile": "/no/such/ca.pem"}),
+                    "names": ["localhost", "127.0.0.1"], "caFile": "/no/such/ca.pem"}),
             };
+            let mut expected = vec![
+                format!("localhost:8883:{host}:8883"),
+                format!("localhost:443:{host}:8443"),
+                format!("127.0.0.1:8883:{host}:8883"),
+                format!("127.0.0.1:443:{host}:8443"),
+            ];
+            expected.retain(|it| it != "127.0.0.1:8883:127.0.0.1:8883");
+            let expected = expected.join(",");
             let lines = network_of(Shell::Sh, &emulator).join("\n");
             assert!(lines.contains(&format!("export HUBWARD_CONNECT_TO='{expected}'")), "{lines}");
             let url = url.trim_end_matches('/');

@@ -39,7 +39,7 @@ pub(super) async fn run(args: &EnvArgs, output: &Output) -> Result<ExitCode, Fai
         select(&mut running, id).await?;
     }
     if output.is_text() {
-        output.line(&cloud::block(&running.variables, &running.operator, args.shell)).await;
+        output.line(&cloud::block(&running.variables, &running.operator, running.ports, args.shell)).await;
     } else {
         output.tell(&Event::Device { variables: &running.variables }).await;
         output.tell(&Event::Operator { variables: &running.operator }).await;

@@ -161,16 +161,17 @@ fn introduction(
     open: bool,
 ) -> String {
     let ready = emulator.ready();
+    let ports = (emulator.mqtt_addr().port(), emulator.https_addr().port());
     format!(
         "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
          portal and admin API at {}{}\n  MQTT on port {}, HTTPS and WebSocket on port {}\n  CA file {}\n\
          {other_devices}\nIn a second shell:\n\n{}\n",
         ready.admin,
         if open { OPEN } else { "" },
-        emulator.mqtt_addr().port(),
-        emulator.https_addr().port(),
+        ports.0,
+        ports.1,
         ready.ca_file.display(),
-        cloud::block(variables, operator, Shell::here())
+        cloud::block(variables, operator, ports, Shell::here())
     )
 }
 

@@ -146,6 +146,7 @@ fn described(status: &Value) -> String {
         format!("  HTTPS and WebSocket   {}", text("/emulator/https")),
         format!("  CA file               {}", text("/emulator/caFile")),
         format!("  ID scope              {}", text("/emulator/idScope")),
+        format!("  names                 {}", text("/emulator/names")),
         format!(
             "  DPS                   {}, {}, {}",
             many(status.pointer("/dps/enrollments"), "enrollment"),

@@ -1,6 +1,7 @@
 //! Certificates for the names of the emulator.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub enum BadCertificate {
     UntrustedCa,
 }
 
-/// The names that certificates may be issued for.
+/// The names that certificates may be issued for. Displayed as a list, separated by commas.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     /// In lower case; DNS names and IP addresses.
@@ -38,6 +39,20 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self { all: names.into_iter().map(|it| it.to_ascii_lowercase()).collect() }
+    }
+
+    /// Whether the name is one of these. Ignores the case.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.all.contains(&name.to_ascii_lowercase())
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, name) in self.all.iter().enumerate() {
+            write!(f, "{}{name}", if at == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The emulator's certificates: a CA, and a leaf for each of its names.
 
+mod acceptor;
 mod ca;
 mod directory;
 mod leaf;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+pub(crate) use acceptor::{Acceptor, HandshakeError};
 pub(crate) use ca::Ca;
 pub use ca::CaError;
 pub use leaf::BadCertificate;

@@ -1,5 +1,5 @@
 //! Selects the certificate for a client by the name that the client requests. For an unknown name, there is no
-//! certificate, and the handshake fails.
+//! certificate. The acceptor refuses such a client before it asks the resolver.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::{BadCertificate, Ca, CaError, Names, leaf};
 #[derive(Debug)]
 pub(crate) struct Resolver {
     ca: Arc<Ca>,
-    names: Names,
+    names: Arc<Names>,
     bad: Option<BadCertificate>,
     /// A certificate for all names, used for clients that do not send a name (SNI). A client that connects to an IP
     /// address sends no name.
@@ -23,15 +23,14 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new(ca: Arc<Ca>, names: Names, bad: Option<BadCertificate>) -> Result<Self, CaError> {
+    pub(crate) fn new(ca: Arc<Ca>, names: Arc<Names>, bad: Option<BadCertificate>) -> Result<Self, CaError> {
         let default = leaf::mint(&ca, &names.all, bad)?;
         Ok(Self { ca, names, bad, default, made: Mutex::default() })
     }
 
     fn for_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let name = name.to_ascii_lowercase();
-        if !self.names.all.contains(&name) {
-            tracing::info!(name, "TLS handshake refused: the client asks for a name that the emulator does not have");
+        if !self.names.contains(&name) {
             return None;
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +62,7 @@ mod tests {
     fn issues_one_leaf_per_name_and_none_for_unknown_names() {
         let ca = Arc::new(Ca::generate().expect("a CA"));
         let names = Names::new(["localhost".to_owned(), "Hub.example".to_owned(), "127.0.0.1".to_owned()]);
-        let resolver = Resolver::new(ca, names, None).expect("a resolver");
+        let resolver = Resolver::new(ca, Arc::new(names), None).expect("a resolver");
         let first = resolver.for_name("HUB.example").expect("a leaf");
         let second = resolver.for_name("hub.example").expect("a leaf");
         assert!(Arc::ptr_eq(&first, &second));
