@@ -330,7 +330,7 @@ async fn invalid_arguments_are_refused_before_any_request() {
             "only enrollments with symmetric keys",
         ),
         (&["enrollment-group", "create", "--eid", "x", "--ca-name", "c"], 11, "az iot dps enrollment-group"),
-        (&["enrollment", "list", "--query", "[].deviceId"], 2, "jq"),
+        (&["enrollment", "list", "--query", "[].deviceId["], 2, "at its end"),
         (
             &["enrollment", "create", "--eid", "x", "--primary-key-file", bad, "--secondary-key-file", bad],
             2,

@@ -99,6 +99,28 @@ async fn the_printed_lines_work_in_a_shell() {
         assert_eq!(text.lines().count(), block.lines().count());
     }
     let json = Invocation::hubward(["emulator", "env", "--output", "json", "--data-dir", &data_dir]).run().await;
+    let lines = json.lines().expect("lines");
+    let sets = lines.iter().filter_map(|it| it["variables"].as_object()).flatten();
+    let expected: Vec<(&String, &str)> = sets.map(|(name, it)| (name, it.as_str().expect("a text"))).collect();
+    assert_eq!(expected.len(), 9, "{lines:?}");
+
+    // A shell can source a file with variables.
+    let file = std::path::Path::new(&data_dir).join("it's.env");
+    std::fs::write(&file, env("dotenv").await.stdout_text()).expect("a file");
+    let script = format!("set -a\n. \"{}\"\nexec env\n", file.display());
+    let sourced = Invocation::of("sh".as_ref()).stdin(script).run().await.stdout_text();
+    // The file of GitHub Actions has neither quotes nor comments.
+    let github = env("github").await.stdout_text();
+    for (name, value) in &expected {
+        let line = format!("{name}={value}");
+        assert!(
+            sourced.lines().any(|it| it == line) && github.lines().any(|it| it == line),
+            "{line}\n{sourced}\n{github}"
+        );
+    }
+    assert!(github.lines().all(|it| it.contains('=') && !it.starts_with('#')), "{github}");
+    assert!(github.lines().any(|it| it.starts_with("NODE_EXTRA_CA_CERTS=")), "{github}");
+
     assert!(provision(&variables(&json.lines().expect("lines")[0]), &[]).await.is_ok());
 
     running.interrupt().await;

@@ -19,6 +19,7 @@ mod hub;
 #[cfg(target_os = "linux")]
 mod lost_output;
 mod operator;
+mod operators;
 mod pipes;
 mod portal_quickstart;
 mod provision;
@@ -29,6 +30,8 @@ pub(crate) mod running;
 mod sas;
 #[cfg(target_os = "linux")]
 mod stalled;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod try_it;
 
 use hubward::TransportKind;

@@ -51,7 +51,17 @@ async fn prints_the_steps_of_the_walkthrough() {
         assert!(at(&sending) < at(&done), "{text}");
     }
     assert!(text.contains("dev-1 is enabled in the registry of localhost"), "{text}");
-    assert!(text.ends_with("10 of 10 messages acknowledged\n"), "{text}");
+    let (_, next) = text.split_once("\n10 of 10 messages acknowledged\n\nWhat to try next:\n").expect("the next steps");
+    for line in next.lines() {
+        let (command, what_for) = line.split_once('#').unwrap_or_else(|| panic!("{line}"));
+        assert!(!what_for.trim().is_empty(), "{line}");
+        let mut words = command.split_whitespace();
+        assert_eq!(words.next(), Some("hubward"), "{line}");
+        // Each command exists, and accepts its options.
+        let ran = Invocation::hubward(words).args(["--help"]).run().await;
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{line}");
+    }
+    assert_eq!(next.lines().count(), 4, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use hubward_emulator::{CloudToDevice, Emulator, EventKind, Fault, Point};
 use hubward_tests::command::Invocation;
@@ -11,6 +10,7 @@ use hubward_tests::command::Invocation;
 use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
+use super::terminal;
 
 /// Starts an emulator with a device, and sends messages to the device. Together, the messages are larger than the pipe
 /// and the program's output queue. So the program cannot print all of them before the test reads.
@@ -91,19 +91,7 @@ async fn the_second_ctrl_c_ends_the_process_at_once() {
 /// Opens a terminal that accepts no output, like a terminal on which the user has typed Ctrl-S. Returns the end for the
 /// program. Also returns the other end, which keeps the terminal open.
 fn stopped_terminal() -> (File, OwnedFd) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal's owner");
-    let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
-    let no_controlling_terminal = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
-    let mut options = File::options();
-    let end = options
-        .read(true)
-        .write(true)
-        .custom_flags(no_controlling_terminal)
-        .open(name)
-        .expect("the end for the program");
+    let (end, terminal) = terminal::open();
     rustix::termios::tcflow(&end, rustix::termios::Action::OOff).expect("the output is suspended");
     (end, terminal)
 }

@@ -31,6 +31,7 @@ pub(crate) fn block(
     lines.push(
         shell.comment("then: hubward provision --messages 10, or hubward device run   (--transport mqtt or mqtt-ws)"),
     );
+    lines.retain(|it| !it.is_empty());
     lines.join("\n")
 }
 

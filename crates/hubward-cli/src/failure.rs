@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) stage: String,
     /// Host and port. `None` if the command failed before it began to connect.
     pub(crate) endpoint: Option<String>,
+    /// The address that a rule has put in place of the endpoint. `None` if no rule applied.
+    pub(crate) dialed: Option<String>,
     /// The party that has to act.
     pub(crate) fault: String,
     /// The service's six-digit error code.
@@ -84,6 +86,7 @@ impl Failure {
             messages: vec![message.into()],
             stage: stage.into(),
             endpoint: None,
+            dialed: None,
             fault,
             service_code: None,
             tracking_id: None,
@@ -110,6 +113,7 @@ impl Failure {
             messages: messages(error),
             stage: diagnosis.stage.to_string(),
             endpoint: diagnosis.endpoint,
+            dialed: None,
             fault: diagnosis.fault.to_string(),
             service_code: diagnosis.service_code,
             tracking_id: diagnosis.tracking_id,

@@ -7,6 +7,8 @@ mod cloud;
 mod commands;
 #[cfg(feature = "emulator")]
 mod confirm;
+#[cfg(feature = "service")]
+mod device_network;
 mod duration;
 mod environment;
 mod exit_code;
@@ -150,7 +152,7 @@ fn main() -> std::process::ExitCode {
             Ok(()) => output.until_written(Box::pin(run(&cli, &output))).await,
             Err(failure) => Err(failure),
         };
-        output.end(ended).await
+        output.end(ended.map_err(override_notes::with_address)).await
     });
     std::process::ExitCode::from(code as u8)
 }

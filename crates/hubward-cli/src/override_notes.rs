@@ -2,7 +2,7 @@
 //!
 //! Without these lines, a user could take the answer of an emulator for an answer of Azure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, PoisonError};
@@ -16,10 +16,14 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::environment::variable;
+use crate::failure::Failure;
 use crate::output::{Writer, visible};
 
 /// Maximum number of hosts to remember, and so to mention. A command connects to one DPS and a few hubs.
 const HOSTS_MAX: usize = 100;
+
+/// The addresses that the program has dialed in place of endpoints, by endpoint. Contains at most [`HOSTS_MAX`] entries.
+static DIALED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// Clears the line of the terminal, because a spinner may have written to it.
 const CLEAR_LINE: &str = "\r\u{1b}[2K";
@@ -65,12 +69,27 @@ impl<S: Subscriber> Layer<S> for OverrideNotes {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        remember(&fields);
         let note = self.notes.lock().unwrap_or_else(PoisonError::into_inner).note(&fields);
         if let Some(note) = note {
             let clear = if io::stderr().is_terminal() { CLEAR_LINE } else { "" };
             self.stderr.offer(format!("{clear}{note}\n").as_bytes());
         }
     }
+}
+
+fn remember(Fields { endpoint, address, .. }: &Fields) {
+    let mut dialed = DIALED.lock().unwrap_or_else(PoisonError::into_inner);
+    if dialed.len() < HOSTS_MAX || dialed.contains_key(endpoint) {
+        dialed.insert(endpoint.clone(), address.clone());
+    }
+}
+
+/// Adds the address that the program has dialed, if a rule has put it in place of the failure's endpoint.
+pub(crate) fn with_address(mut failure: Failure) -> Failure {
+    let dialed = DIALED.lock().unwrap_or_else(PoisonError::into_inner);
+    failure.dialed = failure.endpoint.as_ref().and_then(|it| dialed.get(it)).cloned();
+    failure
 }
 
 impl Notes {
@@ -120,6 +139,16 @@ mod tests {
         ] {
             let expected = expected.map(|it| format!("connecting to {it}"));
             assert_eq!(notes.note(&fields(endpoint, rule)), expected, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_address_that_was_dialed() {
+        remember(&fields("redirected.example:443", "::127.0.0.1:1"));
+        for (endpoint, dialed) in [("redirected.example:443", Some("127.0.0.1:1")), ("other.example:443", None)] {
+            let mut failure = Failure::local("x");
+            failure.endpoint = Some(endpoint.to_owned());
+            assert_eq!(with_address(failure).dialed.as_deref(), dialed);
         }
     }
 

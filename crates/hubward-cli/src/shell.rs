@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// A family of shells.
+/// A family of shells, or a file with variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     /// bash, zsh, dash, …
@@ -11,6 +11,10 @@ pub(crate) enum Shell {
     Pwsh,
     /// The Windows command prompt.
     Cmd,
+    /// A `.env` file, for Docker Compose, python-dotenv, Node and systemd.
+    Dotenv,
+    /// The file that GITHUB_ENV names, in GitHub Actions.
+    Github,
 }
 
 impl Shell {
@@ -25,14 +29,28 @@ impl Shell {
             Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
             Self::Pwsh => format!("$env:{name} = '{}'", value.replace('\'', "''")),
             Self::Cmd => format!("set \"{name}={value}\""),
+            Self::Dotenv => format!("{name}={}", dotenv_value(value)),
+            Self::Github => github_variable(name, value),
         }
     }
 
-    /// A comment line.
+    /// Returns a line that sets an environment variable to the output of a command. Only for the syntax of a shell:
+    /// a file cannot run commands.
+    #[cfg(feature = "service")]
+    pub(crate) fn export_output(self, name: &str, command: &str) -> String {
+        match self {
+            Self::Pwsh => format!("$env:{name} = {command}"),
+            Self::Cmd => format!("for /f \"delims=\" %i in ('{command}') do @set \"{name}=%i\""),
+            Self::Sh | Self::Dotenv | Self::Github => format!("export {name}=\"$({command})\""),
+        }
+    }
+
+    /// A comment line. Returns an empty text if the file format has no comments.
     pub(crate) fn comment(self, text: &str) -> String {
         match self {
-            Self::Sh | Self::Pwsh => format!("# {text}"),
+            Self::Sh | Self::Pwsh | Self::Dotenv => format!("# {text}"),
             Self::Cmd => format!("rem {text}"),
+            Self::Github => String::new(),
         }
     }
 
@@ -41,7 +59,7 @@ impl Shell {
     pub(crate) fn remove(self, file: &str) -> String {
         let word = self.word(file);
         match self {
-            Self::Sh => format!("rm -f {word}"),
+            Self::Sh | Self::Dotenv | Self::Github => format!("rm -f {word}"),
             Self::Pwsh => format!("Remove-Item -Force -ErrorAction Ignore {word}"),
             Self::Cmd => format!("if exist {word} del {word}"),
         }
@@ -49,19 +67,88 @@ impl Shell {
 
     /// Quotes a text as one word of a command line, such as a file name.
     pub(crate) fn word(self, text: &str) -> String {
-        let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it);
         match self {
             _ if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
-            Self::Sh => format!("'{}'", text.replace('\'', r"'\''")),
+            Self::Sh | Self::Dotenv | Self::Github => format!("'{}'", text.replace('\'', r"'\''")),
             Self::Pwsh => format!("'{}'", text.replace('\'', "''")),
             Self::Cmd => format!("\"{text}\""),
         }
     }
 }
 
+/// Whether no shell gives the character a meaning of its own.
+fn is_plain(it: char) -> bool {
+    it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it)
+}
+
+/// Quotes a value for a `.env` file, only if necessary: `docker run --env-file` takes quotes literally.
+///
+/// In single quotes, every reader takes the value literally, including a shell that sources the file. A value that
+/// contains a single quote is in double quotes.
+fn dotenv_value(value: &str) -> String {
+    if value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    if !value.contains('\'') {
+        return format!("'{value}'");
+    }
+    let mut quoted = String::from("\"");
+    for it in value.chars() {
+        if matches!(it, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(it);
+    }
+    quoted + "\""
+}
+
+/// Returns the lines that set a variable for the next steps of a job. The file has no quotes: a value of one line is
+/// literal. A value of several lines stands between two lines with a delimiter that the value does not contain.
+fn github_variable(name: &str, value: &str) -> String {
+    if !value.contains(['\n', '\r']) {
+        return format!("{name}={value}");
+    }
+    let mut delimiter = "END_OF_VALUE".to_owned();
+    while value.contains(&delimiter) {
+        delimiter.push('_');
+    }
+    format!("{name}<<{delimiter}\n{value}\n{delimiter}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dotenv_value_is_quoted_only_if_necessary() {
+        for (value, expected) in [
+            ("AbC+/=", "A=AbC+/="),
+            ("HostName=h;SharedAccessKey=k=", "A='HostName=h;SharedAccessKey=k='"),
+            ("$x # y", "A='$x # y'"),
+            (r"C:\data\ca.pem", r"A='C:\data\ca.pem'"),
+            ("", "A="),
+            ("it's", "A=\"it's\""),
+            ("it's \"$1\" \\", r#"A="it's \"\$1\" \\""#),
+            ("two\nlines", "A='two\nlines'"),
+        ] {
+            assert_eq!(Shell::Dotenv.export("A", value), expected);
+        }
+    }
+
+    #[test]
+    fn a_github_value_is_literal_and_may_have_several_lines() {
+        for (value, expected) in [
+            ("a 'b' \"c\" $d <<e", "A=a 'b' \"c\" $d <<e"),
+            ("", "A="),
+            ("two\nlines", "A<<END_OF_VALUE\ntwo\nlines\nEND_OF_VALUE"),
+            ("one\nEND_OF_VALUE", "A<<END_OF_VALUE_\none\nEND_OF_VALUE\nEND_OF_VALUE_"),
+            ("carriage\rreturn", "A<<END_OF_VALUE\ncarriage\rreturn\nEND_OF_VALUE"),
+        ] {
+            assert_eq!(Shell::Github.export("A", value), expected);
+        }
+        // A line that is neither empty nor a variable would fail the job.
+        assert_eq!(Shell::Github.comment("text"), "");
+    }
 
     #[test]
     fn words_are_quoted_for_a_posix_shell() {

@@ -13,6 +13,14 @@ use crate::output::{Event, Outcome, Output};
 use crate::session::{self, Telemetry};
 use crate::stop::Stop;
 
+/// What text mode prints at the end of the demo.
+const NEXT: &str = "
+What to try next:
+  hubward emulator --dev-keys             # a local cloud that stays; prints the lines for a second shell
+  hubward device run --interval 5s        # in the second shell: telemetry, twin, methods, messages
+  hubward hub monitor-events --emulator   # in a third shell: the telemetry as it arrives
+  hubward quickstart --keep               # this demo, and its local cloud runs on until Ctrl-C";
+
 const DEVICE: &str = "dev-1";
 const MESSAGES: usize = 10;
 
@@ -78,6 +86,8 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
                 .await;
         }
         stop.heard().await;
+    } else if output.is_text() {
+        output.line(NEXT).await;
     }
     emulator.shutdown().await;
     Ok(ExitCode::Ok)

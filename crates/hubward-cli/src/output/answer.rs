@@ -6,17 +6,12 @@ use std::borrow::Cow;
 use hubward_service::RawValue;
 use serde_json::Value;
 
+use super::indent::indented;
+use super::record::described;
 use super::table::{Column, Table};
-use super::visible::visible;
 use super::{Format, Output};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-
-/// Maximum width of the column that contains the names. A longer name does not make the column wider.
-const WIDE: usize = 40;
-
-/// Printed in place of a key.
-pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
 
 /// An answer, ready to be shown in any format.
 #[derive(Debug)]
@@ -26,6 +21,8 @@ pub(crate) struct Answer {
     /// The text for people. By default, the text shows the body.
     text: String,
     table: Table,
+    /// Whether the text may contain keys.
+    reveal: bool,
 }
 
 impl Answer {
@@ -42,14 +39,14 @@ impl Answer {
             }
             one => (described(one, reveal), Table::of(std::slice::from_ref(one), columns)),
         };
-        Ok(Self { body, text, table })
+        Ok(Self { body, text, table, reveal })
     }
 
     /// Creates an answer whose body contains more than the rows. `table`, `tsv` and the text show only the rows.
     #[cfg(feature = "emulator")]
     pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
         let table = Table::of(rows, columns);
-        Self { body: body.into(), text: table.for_people(), table }
+        Self { body: body.into(), text: table.for_people(), table, reveal: false }
     }
 
     /// Creates an answer with a list of records whose members are not known in advance. The columns are all member
@@ -58,12 +55,12 @@ impl Answer {
         let body = body.into();
         let rows: Vec<Value> = serde_json::from_str(&body).map_err(|error| not_json(&error))?;
         let table = Table::of_any(&rows);
-        Ok(Self { body, text: table.for_people(), table })
+        Ok(Self { body, text: table.for_people(), table, reveal: false })
     }
 
     /// Creates an answer without a body. `text` is a confirmation, which only text mode prints.
     pub(crate) fn done(text: impl Into<String>) -> Self {
-        Self { body: String::new(), text: text.into(), table: Table::default() }
+        Self { body: String::new(), text: text.into(), table: Table::default(), reveal: false }
     }
 
     /// Creates an answer with one value that the command computed itself, such as a token or a connection string.
@@ -72,7 +69,7 @@ impl Answer {
     /// `$(…)`. `table` adds a title.
     pub(crate) fn value(name: &'static str, value: &str) -> Self {
         let body = serde_json::json!({ name: value }).to_string();
-        Self { body, text: value.to_owned(), table: Table::single(name, value) }
+        Self { body, text: value.to_owned(), table: Table::single(name, value), reveal: true }
     }
 
     /// Returns the answer in this format.
@@ -99,18 +96,35 @@ impl Answer {
 }
 
 impl Output {
-    /// Prints the answer of a service. This is the last output of the command.
-    pub(crate) async fn answer(&self, answer: &Answer) -> ExitCode {
-        let text = answer.in_format(self.format);
+    /// Prints the answer of a service, or the part of it that `--query` selects. This is the last output of the
+    /// command.
+    ///
+    /// A terminal gets JSON with line ends and indentation. Any other reader gets the body as the service sent it.
+    ///
+    /// # Errors
+    /// If `--query` cannot be applied to the answer.
+    pub(crate) async fn answer(&self, answer: &Answer) -> Result<ExitCode, Failure> {
+        let (text, is_exact) = self.selected(answer).await?;
         let text = text.trim_end_matches('\n');
-        if text.is_empty() {
-            return ExitCode::Ok;
-        }
         match self.format {
+            _ if text.is_empty() => {}
+            Format::Json if self.is_terminal => self.exact(indented(text)).await,
             Format::Json => self.exact(text.to_owned()).await,
+            _ if is_exact && !self.is_terminal => self.exact(text.to_owned()).await,
             _ => self.line(text).await,
         }
-        ExitCode::Ok
+        Ok(ExitCode::Ok)
+    }
+
+    /// Returns the text of the answer, and whether scripts need every character of it.
+    async fn selected<'a>(&self, answer: &'a Answer) -> Result<(Cow<'a, str>, bool), Failure> {
+        #[cfg(feature = "service")]
+        if let Some(query) = self.query.as_ref().filter(|_| !answer.body.is_empty()) {
+            let selection = query.apply(&answer.body).await?;
+            let is_exact = self.format == Format::Tsv && selection.is_scalar();
+            return Ok((Cow::Owned(selection.in_format(self.format, answer.reveal)), is_exact));
+        }
+        Ok((answer.in_format(self.format), false))
     }
 }
 
@@ -118,38 +132,6 @@ impl Output {
 pub(crate) fn list(records: &[Box<RawValue>]) -> String {
     let records: Vec<&str> = records.iter().map(|it| it.get()).collect();
     format!("[{}]", records.join(","))
-}
-
-/// Returns a record as lines, each with a name and a value, such as `initialTwin.tags.site a`.
-fn described(value: &Value, reveal: bool) -> String {
-    let mut lines = Vec::new();
-    flatten("", value, reveal, &mut lines);
-    let width = lines.iter().map(|(name, _)| name.chars().count()).filter(|it| *it <= WIDE).max().unwrap_or(0);
-    lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
-}
-
-fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            // Skip `$metadata`. It contains the time of each change in a twin, which only programs need.
-            for (member, value) in members.iter().filter(|(member, _)| *member != "$metadata") {
-                let path = if name.is_empty() { visible(member) } else { format!("{name}.{}", visible(member)) };
-                if is_key(member) && !reveal && value.as_str().is_some_and(|it| !it.is_empty()) {
-                    lines.push((path, HIDDEN.to_owned()));
-                } else {
-                    flatten(&path, value, reveal, lines);
-                }
-            }
-        }
-        Value::Null => {}
-        Value::String(text) => lines.push((name.to_owned(), visible(text))),
-        other => lines.push((name.to_owned(), other.to_string())),
-    }
-}
-
-/// Returns whether the member with this name is a key. DPS and IoT Hub use the same names.
-fn is_key(member: &str) -> bool {
-    matches!(member, "primaryKey" | "secondaryKey")
 }
 
 fn not_json(error: &serde_json::Error) -> Failure {

@@ -57,6 +57,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
                 "causes": failure.messages.get(1..),
                 "stage": failure.stage,
                 "endpoint": failure.endpoint,
+                "dialed": failure.dialed,
                 "fault": failure.fault,
                 "serviceCode": failure.service_code,
                 "trackingId": failure.tracking_id,

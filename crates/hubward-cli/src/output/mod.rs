@@ -8,7 +8,17 @@ mod answer;
 mod device_event;
 #[cfg(all(test, feature = "service"))]
 mod hostile;
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod indent;
 mod json;
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod never;
+#[cfg(feature = "service")]
+mod query;
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod record;
+#[cfg(feature = "service")]
+mod selection;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod table;
 mod text;
@@ -26,6 +36,8 @@ pub(crate) use self::answer::Answer;
 #[cfg(feature = "service")]
 pub(crate) use self::answer::list;
 pub(crate) use self::device_event::DeviceEvent;
+#[cfg(feature = "service")]
+pub(crate) use self::query::Query;
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::table::Column;
 pub(crate) use self::visible::{visible, visible_log};
@@ -119,6 +131,12 @@ pub(crate) struct Outcome {
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
+    /// Whether a person reads stdout.
+    #[cfg(any(feature = "emulator", feature = "service"))]
+    is_terminal: bool,
+    /// The expression of `--query`.
+    #[cfg(feature = "service")]
+    query: Option<Query>,
     stdout: Writer,
     stderr: Writer,
     /// Whether the command has ended. After the end, `Output` waits only for a limited time for a reader that has
@@ -130,7 +148,22 @@ impl Output {
     /// Creates an output that writes to stdout in this format, and to `stderr`.
     pub(crate) fn new(format: Format, stderr: Writer) -> Self {
         let stdout = Writer::start("stdout", writer::stdout());
-        Self { format, stdout, stderr, is_over: watch::Sender::new(false) }
+        Self {
+            format,
+            #[cfg(any(feature = "emulator", feature = "service"))]
+            is_terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()),
+            #[cfg(feature = "service")]
+            query: None,
+            stdout,
+            stderr,
+            is_over: watch::Sender::new(false),
+        }
+    }
+
+    /// Returns an output for a command with `--query`. It prints the part of an answer that the expression selects.
+    #[cfg(feature = "service")]
+    pub(crate) fn with_query(&self, query: Option<Query>) -> Self {
+        Self { query, ..self.clone() }
     }
 
     /// The writer of stderr.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::never::time_or_never;
 use super::visible::{escaped, visible};
 
 /// A column: its title, and the JSON pointer of the member that it shows.
@@ -39,6 +40,12 @@ impl Table {
         Self { titles: names.iter().map(|it| (*it).clone()).collect(), rows: records.iter().map(row).collect() }
     }
 
+    /// A table with these titles and rows. A row may have fewer cells than there are titles.
+    #[cfg(feature = "service")]
+    pub(super) const fn new(titles: Vec<String>, rows: Vec<Vec<String>>) -> Self {
+        Self { titles, rows }
+    }
+
     /// A table with one cell.
     pub(super) fn single(title: &str, value: &str) -> Self {
         Self { titles: vec![title.to_owned()], rows: vec![vec![value.to_owned()]] }
@@ -49,7 +56,8 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let rows: Vec<Vec<String>> = self.rows.iter().map(|it| it.iter().map(|it| visible(it)).collect()).collect();
+        let shown = |cells: &Vec<String>| cells.iter().map(|it| visible(time_or_never(it))).collect();
+        let rows: Vec<Vec<String>> = self.rows.iter().map(shown).collect();
         let titles: Vec<String> = self.titles.iter().map(|it| visible(it)).collect();
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|it| it.get(column));
@@ -86,7 +94,7 @@ impl Table {
 
 /// Returns the text of a cell. A text is unchanged; a list of texts is joined with commas. An absent value and `null`
 /// give an empty cell. Any other value is JSON.
-fn cell(value: Option<&Value>) -> String {
+pub(super) fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -126,6 +134,13 @@ mod tests {
         assert_eq!(text, expected);
         assert_eq!(Table::of(&[], COLUMNS).aligned(), "");
         assert_eq!(Table::of(&[], COLUMNS).for_people(), "none\n");
+    }
+
+    #[test]
+    fn a_table_says_never_and_tsv_keeps_the_time() {
+        let record = [json!({"id": "0001-01-01T00:00:00Z"})];
+        assert_eq!(Table::of(&record, &[("Id", "/id")]).aligned(), "Id\n-----\nnever\n");
+        assert_eq!(Table::of(&record, &[("Id", "/id")]).tsv(), "0001-01-01T00:00:00Z\n");
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub(super) fn error(failure: &Failure) -> String {
     let mut text = format!("error: {}", messages.join("\n  because: "));
     let mut facts = vec![format!("stage {}", failure.stage), format!("fault {}", failure.fault)];
     if let Some(endpoint) = &failure.endpoint {
-        facts.insert(1, format!("endpoint {}", visible(endpoint)));
+        let via = failure.dialed.as_ref().map(|it| format!(" via {}", visible(it))).unwrap_or_default();
+        facts.insert(1, format!("endpoint {}{via}", visible(endpoint)));
     }
     if let Some(code) = failure.service_code {
         facts.push(format!("service code {code}"));
@@ -88,8 +89,11 @@ mod tests {
     fn foreign_text_in_an_error_contains_no_control_characters() {
         let mut failure = Failure::local("one\u{1b}[2J\ntwo");
         failure.tracking_id = Some("t\u{7}".into());
+        failure.endpoint = Some("hub:1".into());
+        failure.dialed = Some("h\u{1b}:2".into());
         let text = error(&failure);
         assert!(text.starts_with("error: one [2J two\n  where: ") && text.contains("tracking id t "), "{text}");
+        assert!(text.contains("where: stage local, endpoint hub:1 via h :2, fault local"), "{text}");
         assert!(text.chars().all(|it| it == '\n' || !it.is_control()), "{text:?}");
     }
 }

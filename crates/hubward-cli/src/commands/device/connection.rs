@@ -246,6 +246,15 @@ impl Connection {
 }
 
 impl Online {
+    /// Converts an error of the client. If the error does not name the hub, adds the hub's address.
+    pub(super) fn failed(&self, error: impl Into<Failure>) -> Failure {
+        let mut failure = error.into();
+        if failure.stage.starts_with("hub-") {
+            failure.endpoint.get_or_insert_with(|| self.client.endpoint().to_string());
+        }
+        failure
+    }
+
     /// Closes the connection, prints the counts, and returns the exit code.
     pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
         let closed = self.client.close(FLUSH).await;

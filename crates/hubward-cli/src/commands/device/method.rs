@@ -72,7 +72,7 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, F
     let since = Instant::now();
     tokio::select! {
         () = args.end.reached(since, &mut stop, output) => {}
-        reason = online.client.closed() => return Err(ended(reason)),
+        reason = online.client.closed() => return Err(online.failed(ended(reason))),
     }
     let calls = server.calls.load(Ordering::Relaxed);
     Ok(online.finish(&[("calls", calls)], output).await)

@@ -93,7 +93,8 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
     let serve_methods = move |hub: &HubClient| serving.serve_methods(hub);
     let online = stop.or_interrupt(connection.open_serving(output, serve_methods)).await?;
     let since = Instant::now();
-    device.run(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await?;
+    let ran = device.run(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await;
+    ran.map_err(|error| online.failed(error))?;
     let Counts { calls, desired, received, completed, messages, acknowledged } = device.counts();
     if acknowledged < messages {
         let message = format!("{acknowledged} of {messages} messages acknowledged");

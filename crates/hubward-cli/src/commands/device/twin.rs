@@ -96,14 +96,14 @@ impl ReportArgs {
 
 async fn show(connection: &Connection, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
-    let twin = online.client.twin().await?;
+    let twin = online.client.twin().await.map_err(|error| online.failed(error))?;
     output.tell_device_event(&DeviceEvent::Twin(&twin)).await;
     Ok(online.finish(&[], output).await)
 }
 
 async fn report(connection: &Connection, patch: &Map<String, Value>, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
-    let reported = online.client.report(patch).await?;
+    let reported = online.client.report(patch).await.map_err(|error| online.failed(error))?;
     output.tell_device_event(&DeviceEvent::Reported(reported.version)).await;
     Ok(online.finish(&[], output).await)
 }
@@ -116,7 +116,7 @@ async fn watch(connection: &Connection, end: &EndArgs, output: &Output) -> Resul
     let mut changes = 0;
     let watching = async {
         loop {
-            let properties = desired.changed().await.map_err(ended)?;
+            let properties = desired.changed().await.map_err(|reason| online.failed(ended(reason)))?;
             changes += 1;
             output.tell_device_event(&DeviceEvent::Desired(&properties)).await;
         }

@@ -80,5 +80,5 @@ async fn create(
     let made = kind.write(&reached.service, id, &body.into(), None).await?;
     let answer = Answer::of(made.get(), kind.columns_for(args.show_keys), args.show_keys)?;
     let next = next::steps(kind, id, made.get(), &reached, context.login, args.show_keys)?;
-    Ok(context.output.answer(&answer.and(&next)).await)
+    context.output.answer(&answer.and(&next)).await
 }

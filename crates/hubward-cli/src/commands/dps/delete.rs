@@ -20,5 +20,5 @@ pub(super) struct DeleteArgs {
 
 pub(super) async fn delete(kind: Kind, args: &DeleteArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
     kind.delete(&context.dps().await?, &args.enrollment_id, args.etag.as_deref()).await?;
-    Ok(context.output.answer(&Answer::done(format!("deleted the {} {}", kind.command(), args.enrollment_id))).await)
+    context.output.answer(&Answer::done(format!("deleted the {} {}", kind.command(), args.enrollment_id))).await
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(args: &DeviceKeyArgs, context: &Context<'_>) -> Result<E
     };
     let group = SharedKey::from_base64(&text).map_err(|error| Failure::usage(format!("the group key: {error}")))?;
     let derived = group.derive(args.registration_id.as_str()).expose_base64();
-    Ok(context.output.answer(&Answer::value("symmetricKey", &derived)).await)
+    context.output.answer(&Answer::value("symmetricKey", &derived)).await
 }
 
 async fn of_group(args: &DeviceKeyArgs, context: &Context<'_>) -> Result<String, Failure> {

@@ -154,8 +154,8 @@ impl Context<'_> {
 }
 
 pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode, Failure> {
-    args.az.check()?;
-    let context = Context { login: &args.login, output };
+    let output = output.with_query(args.az.query().await?);
+    let context = Context { login: &args.login, output: &output };
     match &args.command {
         DpsCommand::Enrollment(command) => match command {
             EnrollmentCommand::Create(args) => create::enrollment(args, &context).await,

@@ -76,7 +76,7 @@ pub(super) async fn of_group(command: &OfGroup, context: &Context<'_>) -> Result
             let top = top.limit()?;
             let pager = context.dps().await?.registrations(enrollment_id);
             let all = if let Some(top) = top { pager.limit(top) } else { pager }.verbatim().all().await?;
-            Ok(context.output.answer(&Answer::of(output::list(&all), COLUMNS, false)?).await)
+            context.output.answer(&Answer::of(output::list(&all), COLUMNS, false)?).await
         }
         OfGroup::Show(args) => show(&args.registration_id, context).await,
         OfGroup::Delete(args) => delete(&args.registration_id, context).await,
@@ -85,10 +85,10 @@ pub(super) async fn of_group(command: &OfGroup, context: &Context<'_>) -> Result
 
 async fn show(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
     let record = context.dps().await?.registration(id).verbatim().await?;
-    Ok(context.output.answer(&Answer::of(record.get(), COLUMNS, false)?).await)
+    context.output.answer(&Answer::of(record.get(), COLUMNS, false)?).await
 }
 
 async fn delete(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
     context.dps().await?.delete_registration(id).await?;
-    Ok(context.output.answer(&Answer::done(format!("deleted the registration of {id}"))).await)
+    context.output.answer(&Answer::done(format!("deleted the registration of {id}"))).await
 }

@@ -37,7 +37,7 @@ pub(super) async fn show(kind: Kind, args: &ShowArgs, context: &Context<'_>) -> 
     } else {
         Answer::of(read.get(), columns, false)?
     };
-    Ok(context.output.answer(&answer).await)
+    context.output.answer(&answer).await
 }
 
 /// Inserts the attestation into the enrollment, as `az` does. Returns the body unchanged if it is not a JSON object.
@@ -54,5 +54,5 @@ fn with_attestation(body: &str, attestation: &Value) -> String {
 pub(super) async fn list(kind: Kind, args: &ListArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
     let top = args.top.limit()?;
     let all = kind.all(&context.dps().await?, top).await?;
-    Ok(context.output.answer(&Answer::of(output::list(&all), kind.columns_for(false), false)?).await)
+    context.output.answer(&Answer::of(output::list(&all), kind.columns_for(false), false)?).await
 }

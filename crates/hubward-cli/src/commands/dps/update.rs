@@ -102,7 +102,7 @@ async fn update(
     }
     let written = kind.write(&dps, id, &body.into(), Some(&etag)).await?;
     let answer = Answer::of(written.get(), kind.columns_for(args.show_keys), args.show_keys)?;
-    Ok(context.output.answer(&answer).await)
+    context.output.answer(&answer).await
 }
 
 fn not_an_enrollment(error: &serde_json::Error) -> Failure {

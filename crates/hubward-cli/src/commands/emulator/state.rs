@@ -129,7 +129,7 @@ pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCod
     let status: Value = serde_json::from_str(body.get()).unwrap_or_default();
     let hubs = status["hubs"].as_array().cloned().unwrap_or_default();
     let answer = Answer::with_rows(body.get(), &hubs, HUBS).text(described(&status));
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }
 
 fn described(status: &Value) -> String {
@@ -226,7 +226,7 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
     let counts: Value = serde_json::from_str(&report).unwrap_or_default();
     let of = |name: &str| counts[name].as_u64().unwrap_or_default();
     let text = format!("{} created, {} updated, {} unchanged", of("created"), of("updated"), of("unchanged"));
-    Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await)
+    output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await
 }
 
 pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode, Failure> {

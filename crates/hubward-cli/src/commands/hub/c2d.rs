@@ -125,7 +125,7 @@ impl SendArgs {
     async fn tell(&self, sent: &str, output: &Output) -> Result<ExitCode, Failure> {
         let id: Value = serde_json::from_str(sent).unwrap_or_default();
         let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), self.device_id);
-        Ok(output.answer(&Answer::of(sent, COLUMNS, true)?.text(text)).await)
+        output.answer(&Answer::of(sent, COLUMNS, true)?.text(text)).await
     }
 
     /// Sends the message to a hub in Azure.

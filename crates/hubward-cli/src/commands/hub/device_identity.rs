@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
 use super::member_path::{assignment, set};
+use super::next;
 use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;
@@ -170,8 +171,9 @@ pub(super) async fn run(
             let id = &args.device.device_id;
             let mut device = json!({ "deviceId": id, "status": "enabled" });
             args.settings.apply(&mut device)?;
-            let made = hub.create_device(&Device::new(id.as_str())).json(&device);
-            one(made, COLUMNS, args.keys.show_keys).await?
+            let made: Box<RawValue> = hub.create_device(&Device::new(id.as_str())).json(&device).verbatim().await?;
+            let next = next::steps(made.get(), &reached, login, args.keys.show_keys)?;
+            Answer::of(made.get(), COLUMNS, args.keys.show_keys)?.and(&next)
         }
         DeviceIdentityCommand::Show(args) => {
             one(hub.device(&args.device.device_id), COLUMNS, args.keys.show_keys).await?
@@ -190,7 +192,7 @@ pub(super) async fn run(
             args.key.connection_string(&reached.host, &ids, device.authentication.as_ref())?
         }
     };
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }
 
 /// Lists devices of the registry. The registry returns at most [`MAX_DEVICES`] devices, and offers no request for the

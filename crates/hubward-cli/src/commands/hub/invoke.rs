@@ -79,5 +79,5 @@ async fn run(who: Target<'_>, args: &MethodArgs, login: &LoginArgs, output: &Out
     let body: Box<RawValue> = reached.service.invoke(who, &call).verbatim().await?;
     let result: Value = serde_json::from_str(body.get()).unwrap_or_default();
     let text = format!("{} {}", result["status"], result["payload"]);
-    Ok(output.answer(&Answer::of(body.get(), COLUMNS, true)?.text(text)).await)
+    output.answer(&Answer::of(body.get(), COLUMNS, true)?.text(text)).await
 }

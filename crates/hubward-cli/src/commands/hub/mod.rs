@@ -9,6 +9,7 @@ mod invoke;
 mod member_path;
 mod module_identity;
 mod monitor;
+mod next;
 mod query;
 mod renew_key;
 mod sas_token;
@@ -84,11 +85,18 @@ impl HubArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: &HubArgs, output: &Output) -> Result<ExitCode, Failure> {
-    args.az.check()?;
+    let query = args.az.query().await?;
     match &args.command {
+        HubCommand::MonitorEvents(_) if query.is_some() => {
+            Err(Failure::usage("monitor-events does not support --query, because it prints a stream of messages")
+                .hint("use --output json with a program such as jq, which reads one message per line"))
+        }
         // Ctrl-C is the normal end of this command.
         HubCommand::MonitorEvents(events) => monitor::run(events, &args.login, output).await,
-        command => Stop::listen()?.or_interrupt(ask(command, &args.login, output)).await,
+        command => {
+            let output = output.with_query(query);
+            Stop::listen()?.or_interrupt(ask(command, &args.login, &output)).await
+        }
     }
 }
 

@@ -164,7 +164,7 @@ pub(super) async fn run(
             args.key.connection_string(&reached.host, &ids, module.authentication.as_ref())?
         }
     };
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }
 
 /// Lists the modules of a device. The service returns all modules. With `--top`, the command keeps only the first ones.

@@ -151,6 +151,9 @@ fn line(message: &Value, properties: &[Properties]) -> String {
         (None, None) => String::new(),
     };
     let mut line = format!("{from}: {body}");
+    if let Some(time) = text("enqueuedTime") {
+        line.insert_str(0, &format!("{} ", visible(&to_milliseconds(time))));
+    }
     let wants = |which| properties.contains(&which) || properties.contains(&Properties::All);
     let mut add = |of: &str, wanted: &dyn Fn(&str) -> bool| {
         for (name, value) in message[of].as_object().into_iter().flatten().filter(|(name, _)| wanted(name)) {
@@ -168,6 +171,17 @@ fn line(message: &Value, properties: &[Properties]) -> String {
         add("properties", &|_| true);
     }
     line
+}
+
+/// Shortens the fraction of a second to three digits. The services send seven.
+fn to_milliseconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, fraction)) if fraction.is_ascii() => {
+            let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+            format!("{seconds}.{}{}", &fraction[..digits.min(3)], &fraction[digits..])
+        }
+        _ => time.to_owned(),
+    }
 }
 
 fn offset(text: &str) -> Result<String, String> {
@@ -213,5 +227,17 @@ mod tests {
         let all = line(&message, &[Properties::All]);
         assert_eq!(all, "d1/m: 21.5  [2J\n  $.mid=1\n  iothub-enqueuedtime=t\n  flag=null\n  k=v");
         assert_eq!(line(&json!({"deviceId": "d1", "bodyBase64": "/wA="}), &[]), "d1: base64 /wA=");
+    }
+
+    #[test]
+    fn a_message_begins_with_the_time_of_its_arrival() {
+        for (time, expected) in [
+            ("2024-01-02T03:04:05.1230000Z", "2024-01-02T03:04:05.123Z d1: 1"),
+            ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z d1: 1"),
+            ("2024-01-02T03:04:05.5+00:00", "2024-01-02T03:04:05.5+00:00 d1: 1"),
+            ("\u{1b}.é", " .é d1: 1"),
+        ] {
+            assert_eq!(line(&json!({"deviceId": "d1", "body": "1", "enqueuedTime": time}), &[]), expected);
+        }
     }
 }

@@ -37,5 +37,5 @@ pub(super) async fn run(args: &QueryArgs, login: &LoginArgs, output: &Output) ->
     }
     let body = list(&rows);
     let answer = if are_twins { Answer::of(body, twin::COLUMNS, false)? } else { Answer::of_any_rows(body)? };
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }

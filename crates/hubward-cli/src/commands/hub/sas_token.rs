@@ -58,7 +58,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
              --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
             crate::environment::HUB_LOGIN
         );
-        return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await);
+        return output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await;
     }
     if args.device_id.is_none() && args.key.key_type == KeyType::Secondary {
         return Err(Failure::usage("--key-type secondary is only for devices; a login contains one key of its policy")
@@ -76,7 +76,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
             SasToken::sign(key, &reached.host, expiry, Some(name))
         }
     };
-    Ok(output.answer(&Answer::value("sas", token.expose())).await)
+    output.answer(&Answer::value("sas", token.expose())).await
 }
 
 /// Signs with the key in a connection string of a policy, a device or a module.

@@ -99,7 +99,7 @@ pub(super) async fn run_device(
     | DeviceTwinCommand::Replace(ReplaceArgs { who, .. })) = command;
     let reached = login.reach_hub().await?;
     let answer = ask(&reached.service, who.device_id.as_str().into(), change).await?;
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }
 
 pub(super) async fn run_module(
@@ -117,7 +117,7 @@ pub(super) async fn run_module(
     | ModuleTwinCommand::Replace(ReplaceArgs { who, .. })) = command;
     let reached = login.reach_hub().await?;
     let answer = ask(&reached.service, who.ids().into(), change).await?;
-    Ok(output.answer(&answer).await)
+    output.answer(&answer).await
 }
 
 /// A change of a twin.

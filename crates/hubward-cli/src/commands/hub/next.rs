@@ -1,0 +1,71 @@
+//! The shell commands that `device-identity create` prints after a new device. They set the variables for the device.
+
+use hubward_service::HubService;
+use serde_json::Value;
+
+use crate::device_network;
+use crate::failure::Failure;
+use crate::service_login::{LoginArgs, Service};
+use crate::service_reach::Reached;
+use crate::shell::Shell;
+
+/// Returns the lines that text mode prints after the device. The lines work in a shell that has none of hubward's
+/// variables.
+///
+/// Without `show_keys`, the lines contain no secret: a `hubward` command in them reads the connection string. If this
+/// command needs a secret login, a comment tells the user which variable to set first.
+///
+/// Returns an empty text if the device cannot connect with a connection string of `hubward`: it is disabled, or it has
+/// no symmetric key.
+pub(super) fn steps(
+    made: &str,
+    reached: &Reached<HubService>,
+    login: &LoginArgs,
+    show_keys: bool,
+) -> Result<String, Failure> {
+    let made: Value = serde_json::from_str(made).unwrap_or_default();
+    let key = made["authentication"]["symmetricKey"]["primaryKey"].as_str().filter(|it| !it.is_empty());
+    let (Some(id), Some(key)) = (made["deviceId"].as_str(), key) else { return Ok(String::new()) };
+    if made["status"] == "disabled" {
+        return Ok(String::new());
+    }
+    let shell = Shell::here();
+    let mut lines = vec![String::new(), "For the device:".to_owned()];
+    lines.extend(device_network::lines(shell, reached, login)?);
+    let variable = hubward::vars::CONNECTION_STRING;
+    if show_keys {
+        let text = format!("HostName={};DeviceId={id};SharedAccessKey={key}", reached.host);
+        lines.push(shell.export(variable, &text));
+    } else {
+        let login_arguments = login.again(shell, reached.emulator.as_ref().map(|it| it.url.as_str()));
+        if login_arguments.is_none() {
+            lines.push(shell.comment(&format!("with the login in {}:", Service::Hub.variable())));
+        }
+        lines.push(shell.export_output(variable, &read_command(shell, id, &login_arguments.unwrap_or_default())));
+    }
+    lines.push(shell.comment("then: hubward device send 21.5, or hubward device run"));
+    Ok(lines.join("\n"))
+}
+
+/// Returns the command that prints the connection string of the device. `login` contains its login arguments.
+fn read_command(shell: Shell, id: &str, login: &str) -> String {
+    // An ID can begin with a hyphen, so it must be in the same word as the option.
+    let id = shell.word(&format!("--device-id={id}"));
+    format!("hubward hub device-identity connection-string show {id}{login} --output text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_quotes_the_id() {
+        for (id, expected) in [
+            ("dev-1", "show --device-id=dev-1 --emulator=u --output text"),
+            ("-x", "show --device-id=-x --emulator=u --output text"),
+            ("it's$1", r"show '--device-id=it'\''s$1' --emulator=u --output text"),
+        ] {
+            assert!(read_command(Shell::Sh, id, " --emulator=u").ends_with(expected));
+        }
+    }
+}
