@@ -170,3 +170,20 @@ fn every_example_is_run() {
     }
     assert!(names.len() >= 6, "{names:?}");
 }
+
+/// A user who copies an example needs no dependency but `hubward` and the runtime.
+#[test]
+fn an_example_imports_only_hubward_and_the_standard_library() {
+    let folder = hubward_tests::binary::repository().join("crates/hubward/examples");
+    let mut imports = 0;
+    for entry in std::fs::read_dir(folder).expect("the examples") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("an example");
+        for import in text.lines().filter_map(|it| it.strip_prefix("use ")) {
+            let is_allowed = ["std::", "hubward::"].iter().any(|it| import.starts_with(it));
+            assert!(is_allowed, "{}: use {import}", path.display());
+            imports += 1;
+        }
+    }
+    assert!(imports >= 12, "only {imports} imports");
+}

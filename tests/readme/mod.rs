@@ -1,5 +1,9 @@
 //! Checks the examples of the documentation: the program, the commands, the tables and the links.
 
+mod diagnosis;
+#[path = "../../crates/hubward/doc/test_with_emulator.rs"]
+mod test_with_emulator;
+
 use std::path::{Path, PathBuf};
 
 use hubward_tests::binary::{quickstart_example, repository};
@@ -53,17 +57,6 @@ async fn the_program_runs_over_every_transport() {
     assert_eq!(bodies, expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_program_names_missing_variables() {
-    let ran = Invocation::of(quickstart_example()).run().await;
-    assert_eq!(ran.code, Some(1));
-    for name in
-        ["PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "PROVISIONING_REGISTRATION_ID", "PROVISIONING_SYMMETRIC_KEY"]
-    {
-        assert!(ran.stderr_text().contains(name), "no {name} in {}", ran.stderr_text());
-    }
-}
-
 #[test]
 fn the_table_lists_every_published_crate() {
     let mut published = Vec::new();
@@ -85,6 +78,30 @@ fn the_table_lists_every_published_crate() {
         .collect();
     named.sort();
     assert_eq!(named, published);
+}
+
+#[test]
+fn the_page_of_the_crate_shows_every_example_and_lists_every_crate() {
+    let folder = repository().join("crates");
+    let page = read("crates/hubward/src/lib.rs");
+    for entry in std::fs::read_dir(&folder).expect("the crates") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let is_listed = page.contains(&format!("//! | [`{name}`]")) || page.contains(&format!("//! | `{name}` |"));
+        assert_eq!(is_listed, name != "hubward-bench", "{name} in the table of the crates");
+    }
+    let examples = read("crates/hubward/src/examples.rs");
+    for entry in std::fs::read_dir(folder.join("hubward/examples")).expect("the examples") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        assert!(examples.contains(&format!("include_str!(\"../examples/{name}\")")), "{name}");
+    }
+    // Each link of the page leads to a heading of the module `examples`.
+    let headings: Vec<String> = examples
+        .lines()
+        .filter_map(|it| it.strip_prefix("//! # "))
+        .map(|it| it.to_lowercase().replace(' ', "-"))
+        .collect();
+    let links: Vec<&str> = page.split("](examples#").skip(1).filter_map(|it| it.split(')').next()).collect();
+    assert_eq!(links, headings);
 }
 
 #[test]

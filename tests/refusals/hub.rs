@@ -94,14 +94,14 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let dead = closed_port(scene);
             scene.add_arguments(["--connect-to", &format!("{OTHER_HUB}::127.0.0.1:{dead}")]);
-            scene.add_arguments(["--messages", "1", "--timeout", "12s"]);
+            scene.add_arguments(["--messages", "1"]);
         },
         expected: Expected {
             exit_code: 3,
             fault: "network",
             stage: Some("hub-connect"),
             endpoint: Endpoint::HubNamed(OTHER_HUB),
-            hint: "is the host name right",
+            hint: "is the emulator running?",
             ..SUCCESS
         },
         ..CASE

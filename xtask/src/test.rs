@@ -35,6 +35,9 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward-cli", "https,service"),
 ];
 
+/// The beginning of the error for a build of `hubward` without a transport.
+const NO_TRANSPORT: &str = "error: hubward has no transport. Enable at least one of its features";
+
 /// Programs that some tests start. xtask builds them before the tests, because a build would exceed the time limit of a
 /// test.
 const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
@@ -56,7 +59,34 @@ fn features() -> bool {
         let parts = ["clippy", "--package", package, "--no-default-features", "--features", features];
         cargo([parts.as_slice(), &["--", "--deny", "warnings"]].concat())
     });
-    builds.into_iter().all(|it| it)
+    builds.into_iter().all(|it| it) & refuses_no_transport()
+}
+
+/// Builds `hubward` without a transport. Returns whether the build fails with the right error.
+fn refuses_no_transport() -> bool {
+    let mut build = Cargo::command(["clippy", "--package", "hubward", "--no-default-features", "--color", "never"]);
+    eprintln!("$ cargo clippy --package hubward --no-default-features    (must fail)");
+    match build.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let is_right = is_refusal(output.status.success(), &text);
+            if !is_right {
+                eprintln!("xtask: expected a failure with `{NO_TRANSPORT}`, but the build printed:\n{text}");
+            }
+            is_right
+        }
+        Err(error) => {
+            eprintln!("xtask: cannot run cargo: {error}");
+            false
+        }
+    }
+}
+
+/// Whether a build failed, and its only error is the one for a missing transport.
+fn is_refusal(succeeded: bool, stderr: &str) -> bool {
+    let errors: Vec<&str> = stderr.lines().filter(|it| it.starts_with("error")).collect();
+    !succeeded
+        && matches!(errors[..], [first, last] if first.starts_with(NO_TRANSPORT) && last.contains("could not compile"))
 }
 
 fn tests() -> bool {
@@ -106,6 +136,20 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_build_that_fails_for_the_missing_transport_is_right() {
+        let refusal = format!("    Checking hubward\n{NO_TRANSPORT} `https`\n  --> lib.rs\n");
+        let end = "error: could not compile `hubward` (lib) due to 1 previous error\n";
+        for (succeeded, text, expected) in [
+            (false, format!("{refusal}{end}"), true),
+            (true, format!("{refusal}{end}"), false),
+            (false, end.to_owned(), false),
+            (false, format!("{refusal}error[E0432]: unresolved import\n{end}"), false),
+        ] {
+            assert_eq!(is_refusal(succeeded, &text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn the_summary_has_one_line_per_step_and_the_totals() {

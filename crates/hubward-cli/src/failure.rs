@@ -1,6 +1,7 @@
 //! The failure of a command: the content of its `error` line.
 
 use hubward::error::{ReceiveError, SettingName, SettingsError, SetupError, TwinError, Unsupported};
+use hubward::text::error_messages as messages;
 use hubward::{ConnectError, Diagnosis, Fault, SendError};
 
 use crate::exit_code::ExitCode;
@@ -247,21 +248,6 @@ fn with_variables_to_unset(hint: String, variables: &[&str]) -> String {
         return hint;
     }
     format!("{hint}; to connect to Azure, trust the system's authorities again: unset {}", variables.join(" and "))
-}
-
-/// Returns the text of the error, followed by the texts of its causes.
-fn messages(error: &dyn std::error::Error) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Skip a cause whose text is already in the text before it. Some libraries repeat the text of a cause.
-        if texts.last().is_none_or(|it| !it.contains(&text)) {
-            texts.push(text);
-        }
-        source = cause.source();
-    }
-    texts
 }
 
 fn flag_of(variable: &str) -> Option<&'static str> {

@@ -91,10 +91,17 @@ impl fmt::Display for DialOverride {
 }
 
 /// The text is not `HOST:PORT:ADDR:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not HOST:PORT:ADDR:PORT (each part may be empty; write IPv6 addresses in brackets)")]
 pub struct DialOverrideError {
     text: String,
+}
+
+impl fmt::Debug for DialOverrideError {
+    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Splits `text` at the colon after the host, and returns the host and the rest. The host may be in brackets.

@@ -1,13 +1,15 @@
 //! Errors while opening a connection, before the first byte of the application protocol.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use crate::all_failed::AllFailed;
 use crate::{DialStep, Endpoint};
 
 /// Why a dialer could not open a byte stream. The message of an error does not repeat the message of its source.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The TCP connection failed: the name does not resolve, no program listens on the port, or the network has no
@@ -74,6 +76,25 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// Returns `true` if the address is on this machine, and no program listens at it: every address that the dialer
+    /// tried is a loopback address, and at least one refused the connection.
+    #[must_use]
+    pub fn is_refused_by_loopback(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => AllFailed::find(source).is_some_and(AllFailed::is_refused_by_loopback),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for DialError {
+    /// Writes the message and its cause, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_cause(self, f)
+    }
+}
+
 /// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -105,5 +126,36 @@ impl fmt::Display for TlsFault {
             Self::NotTls => "the peer does not speak TLS 1.2 or 1.3",
             Self::Other => "the TLS handshake failed",
         })
+    }
+}
+
+/// Writes the message of an error and the message of its cause, in the form of the crate `anyhow`. The errors of this
+/// crate have at most one cause. `hubward-proto` has the same for errors with more causes, but this crate does not
+/// depend on it.
+pub(crate) fn write_with_cause(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    error.source().map_or(Ok(()), |cause| write!(f, "\n\nCaused by:\n    {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_the_message_then_the_cause() {
+        let endpoint = || Endpoint::new("dps.example", 443);
+        let source = io::Error::new(io::ErrorKind::ConnectionRefused, "127.0.0.1:443: refused");
+        for (error, expected) in [
+            (
+                DialError::Connect { endpoint: endpoint(), source },
+                "could not connect to dps.example:443\n\nCaused by:\n    127.0.0.1:443: refused",
+            ),
+            (
+                DialError::Closed { endpoint: endpoint(), during: DialStep::Tls, source: None },
+                "dps.example:443 closed the connection during the TLS handshake",
+            ),
+        ] {
+            assert_eq!(format!("{error:?}"), expected);
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! * `hyper` adds `HyperConnector`, which lets hyper's client open connections with a [`TcpDialer`]. It is not a
 //!   default feature.
 
+mod all_failed;
 mod dial_override;
 mod endpoint;
 mod error;

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::all_failed::AllFailed;
 use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
 /// The target of the log events about dial overrides. A dialer logs such an event, of the level INFO, before it dials
@@ -135,7 +136,7 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
             Some(Ok((_, Ok(stream)))) => return Ok(stream),
             Some(Ok((address, Err(error)))) => failures.push((address, error)),
             Some(Err(stopped)) => return Err(io::Error::other(stopped)),
-            None => return Err(all_failed(&failures)),
+            None => return Err(AllFailed::into_io_error(failures)),
         }
     }
 }
@@ -157,14 +158,6 @@ fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     }
     places.sort_by_key(|(place, _)| *place);
     places.into_iter().map(|(_, address)| address).collect()
-}
-
-fn all_failed(failures: &[(SocketAddr, io::Error)]) -> io::Error {
-    let Some((_, first)) = failures.first() else {
-        return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    };
-    let texts: Vec<String> = failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    io::Error::new(first.kind(), texts.join("; "))
 }
 
 fn timed_out(target: &Endpoint, tried: &[SocketAddr], limit: Duration) -> io::Error {
@@ -249,6 +242,7 @@ mod tests {
         let (_socket, dead) = refusing();
         let error = dialer_to(dead).connect(&to).await.expect_err("no program listens");
         assert_eq!(error.to_string(), "could not connect to hub.example:8883");
+        assert!(error.is_refused_by_loopback());
         let DialError::Connect { source, .. } = error else { panic!("{error}") };
         assert!(source.to_string().starts_with(&dead.to_string()), "{source}");
     }

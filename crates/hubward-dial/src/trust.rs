@@ -10,6 +10,8 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 
+use crate::error::write_with_cause;
+
 /// Maximum size in bytes of a CA file: about 20 times the size of a browser's list of authorities.
 const CA_FILE_MAX: u64 = 4 << 20;
 
@@ -91,7 +93,7 @@ impl fmt::Debug for Roots {
 }
 
 /// Why the certificate authorities could not be loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
     /// The file does not exist.
@@ -131,6 +133,13 @@ pub enum TrustError {
         /// The problem.
         problem: String,
     },
+}
+
+impl fmt::Debug for TrustError {
+    /// Writes the message and its cause, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_cause(self, f)
+    }
 }
 
 impl TrustError {

@@ -8,7 +8,7 @@ use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 
 /// Why a registration failed. The text of an error reads well after "failed to provision: ". It does not repeat the
 /// text of the error's source.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
     /// A request failed, and the provisioner gave up.
@@ -57,6 +57,8 @@ pub enum ProvisionError {
     #[error("the credential provides no token for the registration")]
     Credential(#[from] CredentialError),
 }
+
+hubward_proto::debug_as_error_report!(ProvisionError);
 
 impl ProvisionError {
     /// Returns the party that has to act.

@@ -13,8 +13,13 @@ use crate::request_context::RequestContext;
 /// Converts an error that occurred before the answer.
 pub(crate) fn of_request(context: &RequestContext<'_>, error: &hyper_util::client::legacy::Error) -> TransportError {
     let endpoint = context.endpoint.to_string();
-    if let Some(DialError::Connect { source, .. }) = find::<DialError>(error) {
-        return TransportError::Connect { endpoint, source: copied(source) };
+    if let Some(failed @ DialError::Connect { source, .. }) = find::<DialError>(error) {
+        let source = copied(source);
+        return if failed.is_refused_by_loopback() {
+            TransportError::NotListening { endpoint, source }
+        } else {
+            TransportError::Connect { endpoint, source }
+        };
     }
     if find::<InvalidDnsNameError>(error).is_some() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a host name");

@@ -358,7 +358,7 @@ async fn a_refused_connection_names_host_and_address() {
     let address = socket.local_addr().expect("its address");
     let error =
         client(address.port(), &certificate(GOOD).1).register(&register(), None).await.expect_err("no program listens");
-    let TransportError::Connect { endpoint, source } = &error else { panic!("{error:?}") };
+    let TransportError::NotListening { endpoint, source } = &error else { panic!("{error:?}") };
     assert_eq!(endpoint, ENDPOINT);
     assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(source.to_string().starts_with(&address.to_string()), "{source}");

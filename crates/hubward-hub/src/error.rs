@@ -8,7 +8,7 @@ use hubward_transport::{Fault, Message, ProtoError, TransportError};
 use crate::{CloseReason, DisconnectCause};
 
 /// Why the hub did not acknowledge a message. The variant says whether the hub may have the message.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The message can never be sent, because it is too large or the service does not support one of its properties.
@@ -41,6 +41,8 @@ pub enum SendError {
         reason: UnconfirmedReason,
     },
 }
+
+hubward_proto::debug_as_error_report!(SendError);
 
 impl SendError {
     /// The message.
@@ -79,7 +81,7 @@ impl SendError {
 }
 
 /// Why the hub did not acknowledge a message, or did not answer a twin request.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnconfirmedReason {
     /// The deadline of the message or twin request passed.
@@ -98,6 +100,8 @@ pub enum UnconfirmedReason {
     #[error("it could not be sent again")]
     Resend(#[source] ProtoError),
 }
+
+hubward_proto::debug_as_error_report!(UnconfirmedReason);
 
 impl UnconfirmedReason {
     pub(crate) fn fault(&self) -> Option<Fault> {
@@ -136,7 +140,7 @@ impl fmt::Display for MessageLabel {
 }
 
 /// Why [`try_enqueue`](crate::HubClient::try_enqueue) did not queue a message. Every variant contains the message.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryEnqueueError {
     /// The queue is full at the moment.
@@ -156,6 +160,8 @@ pub enum TryEnqueueError {
     },
 }
 
+hubward_proto::debug_as_error_report!(TryEnqueueError);
+
 impl TryEnqueueError {
     /// Returns the message.
     pub fn into_message(self) -> Message {
@@ -166,12 +172,14 @@ impl TryEnqueueError {
 }
 
 /// The client has ended and cannot be used any more.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("the hub client is closed")]
 pub struct HubError {
     #[source]
     reason: CloseReason,
 }
+
+hubward_proto::debug_as_error_report!(HubError);
 
 impl From<CloseReason> for HubError {
     fn from(reason: CloseReason) -> Self {
@@ -227,10 +235,24 @@ impl Closed {
 ///
 /// Either the time limit of [`HubClient::close`](crate::HubClient::close) passed, or the client ended for another
 /// reason. [`CloseError::closed`] has the details.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", unacknowledged(.closed))]
+#[derive(Clone)]
 pub struct CloseError {
     closed: Box<Closed>,
+}
+
+hubward_proto::debug_as_error_report!(CloseError);
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&unacknowledged(&self.closed))
+    }
+}
+
+impl std::error::Error for CloseError {
+    /// Returns the reason if a failure ended the client; `None` if the program closed the client.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.closed.reason.transport_error().map(|it| it as _)
+    }
 }
 
 impl CloseError {

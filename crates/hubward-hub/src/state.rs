@@ -60,7 +60,7 @@ impl ConnectionState {
 }
 
 /// Why the client is not connected.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectCause {
     /// The connection, or the attempt to make one, failed.
@@ -89,6 +89,8 @@ pub enum DisconnectCause {
         source: Arc<TransportError>,
     },
 }
+
+hubward_proto::debug_as_error_report!(DisconnectCause);
 
 impl DisconnectCause {
     /// Which party has to act.
@@ -122,7 +124,7 @@ impl DisconnectCause {
 }
 
 /// Why a client ended.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// [`HubClient::close`](crate::HubClient::close) was called.
@@ -141,6 +143,8 @@ pub enum CloseReason {
     #[error("its task was aborted, because the runtime shut down or a transport panicked")]
     Aborted,
 }
+
+hubward_proto::debug_as_error_report!(CloseReason);
 
 impl CloseReason {
     /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.

@@ -7,7 +7,7 @@ use hubward_transport::{Abilities, Fault, Feature, TransportKind};
 
 /// An error: the protocol, or the kind of identity, does not support the request. The client sent nothing, and a retry
 /// does not help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {} possible {}", self.verb(), self.place())]
 #[non_exhaustive]
 pub struct Unsupported {
@@ -19,6 +19,8 @@ pub struct Unsupported {
     /// cloud-to-device messages, and a device has no inputs.
     pub by_identity: bool,
 }
+
+hubward_proto::debug_as_error_report!(Unsupported);
 
 /// A capability that not every protocol has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,7 +6,11 @@ use hubward_transport::{Refusal, RefusedBy, Stage, TlsFault, TransportError, clo
 
 /// Returns the transport error for the same failure.
 pub(crate) fn transport_error(error: DialError) -> TransportError {
+    let is_refused_by_loopback = error.is_refused_by_loopback();
     match error {
+        DialError::Connect { endpoint, source } if is_refused_by_loopback => {
+            TransportError::NotListening { endpoint: endpoint.to_string(), source }
+        }
         DialError::Connect { endpoint, source } => TransportError::Connect { endpoint: endpoint.to_string(), source },
         DialError::Tls { endpoint, fault, source } => {
             TransportError::Tls { endpoint: endpoint.to_string(), fault: tls_fault(fault), source }

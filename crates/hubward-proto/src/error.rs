@@ -3,7 +3,7 @@
 use crate::is_hidden;
 
 /// A text, topic or body that breaks the protocol. The message names the rule and contains no secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtoError {
     /// The service would not accept an id.
@@ -76,6 +76,8 @@ pub enum ProtoError {
     #[error("{0}")]
     Unexpected(String),
 }
+
+crate::debug_as_error_report!(ProtoError);
 
 impl ProtoError {
     /// Creates a [`ProtoError::Json`] with the beginning of the body.

@@ -26,6 +26,7 @@
 
 pub mod dps;
 mod error;
+mod error_report;
 mod excerpt;
 mod fault;
 pub mod hub;
@@ -36,6 +37,9 @@ pub mod retry_after;
 pub mod service;
 
 pub use error::ProtoError;
+pub use error_report::error_messages;
+#[doc(hidden)]
+pub use error_report::write_error_report;
 pub use excerpt::{Excerpt, is_hidden};
 pub use fault::Fault;
 pub use ids::{DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};

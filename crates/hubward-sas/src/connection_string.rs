@@ -133,7 +133,7 @@ impl fmt::Debug for ConnectionString {
 }
 
 /// Why a text is not a valid connection string. Never contains a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionStringError {
     /// A part is not `Name=Value`.
@@ -148,6 +148,13 @@ pub enum ConnectionStringError {
     /// A required part is absent or empty. Names are case-sensitive.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
+}
+
+impl fmt::Debug for ConnectionStringError {
+    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl PartialEq for SharedKey {
 impl Eq for SharedKey {}
 
 /// Why a text or a byte sequence is not a valid key. Never contains the text or the bytes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The text is empty.
@@ -143,6 +143,13 @@ pub enum KeyError {
     /// The operating system's random number generator failed.
     #[error("the system's random number generator failed, so no key was generated")]
     Randomness,
+}
+
+impl fmt::Debug for KeyError {
+    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[cfg(test)]

@@ -238,7 +238,7 @@ impl fmt::Debug for SasToken {
 }
 
 /// Why a text is not a valid SAS token. Never contains the text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// The text is not the word `SharedAccessSignature`, whitespace, and the fields.
@@ -262,6 +262,13 @@ pub enum TokenError {
     /// `se` is not a number of seconds.
     #[error("the expiry of the SAS token is not a number of seconds since 1970")]
     Expiry,
+}
+
+impl fmt::Debug for TokenError {
+    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 fn decode(text: &str) -> Option<String> {

@@ -99,9 +99,11 @@ impl AdminPort {
 }
 
 /// The text is not the URL of an admin port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the URL of an emulator's admin port; expected `http://HOST:PORT`")]
 pub struct AdminUrlError;
+
+hubward_proto::debug_as_error_report!(AdminUrlError);
 
 fn endpoint(url: &str) -> Option<Endpoint> {
     let url = url.trim();

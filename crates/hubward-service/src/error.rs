@@ -1,6 +1,5 @@
 //! The errors of a request to a service. For each error, the crate says which party must act, and gives advice.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -16,7 +15,7 @@ const OF_TOKEN: &str = "check the host and the token: the token may have expired
 
 /// Why a call failed. The message of an error does not name the operation, so a program can print it after a text such
 /// as "failed to delete the device: ". The message does not repeat the message of the `source`.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
     /// The TCP connection failed. The host name does not resolve, no program listens on the port, or the network has
@@ -87,6 +86,8 @@ pub enum ServiceError {
     #[error("no credential: {0}")]
     Credential(String),
 }
+
+hubward_proto::debug_as_error_report!(ServiceError);
 
 /// A refusal, with all details from the service's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,14 +203,7 @@ impl ServiceError {
     /// This error and its causes in one line, for a log.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
+        hubward_proto::error_messages(self).join(": ")
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
 }
 
 /// Why a login is not valid. The error never contains a value from the login.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
     /// The text is not a valid connection string.
@@ -203,6 +203,8 @@ pub enum LoginError {
     #[error("the text is not a bearer token; expected one word, or JSON with `accessToken`")]
     Bearer,
 }
+
+hubward_proto::debug_as_error_report!(LoginError);
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,7 @@ pub trait Signer: Send + Sync + fmt::Debug {
 }
 
 /// Why a credential gave no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
     /// The ready-made token does not cover the resource.
@@ -79,6 +79,8 @@ pub enum CredentialError {
     #[error("the signer could not sign: {0}")]
     Signer(String),
 }
+
+hubward_proto::debug_as_error_report!(CredentialError);
 
 #[cfg(test)]
 mod tests {

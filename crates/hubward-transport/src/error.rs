@@ -1,6 +1,5 @@
 //! The errors of transports. Each error names who is at fault.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -11,13 +10,26 @@ use hubward_proto::{Fault, ProtoError, is_hidden};
 use crate::CredentialError;
 
 /// Any failure of a transport. The text of an error does not repeat the text of its source.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// The transport could not connect. For example, the name does not resolve, the host refuses the connection, or the
     /// network cannot reach the host.
     #[error("could not connect to {endpoint}")]
     Connect {
+        /// Host and port.
+        endpoint: String,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+    /// No program listens at the address, and the address is on this machine. For example, the local emulator is not
+    /// running.
+    ///
+    /// Every address of the host is a loopback address, and at least one refused the connection. A refusal by another
+    /// machine is [`TransportError::Connect`], because it often passes by itself.
+    #[error("could not connect to {endpoint}")]
+    NotListening {
         /// Host and port.
         endpoint: String,
         /// The error of the operating system.
@@ -80,6 +92,8 @@ pub enum TransportError {
     #[error("{0}")]
     Unsupported(&'static str),
 }
+
+hubward_proto::debug_as_error_report!(TransportError);
 
 /// A stage of a connection. [`fmt::Display`] writes the name that the command line prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -273,7 +287,7 @@ impl TransportError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Connect { .. } | Self::Closed { .. } => Fault::Network,
+            Self::Connect { .. } | Self::NotListening { .. } | Self::Closed { .. } => Fault::Network,
             Self::Timeout { .. } => Fault::Deadline,
             Self::Tls { .. } => Fault::Tls,
             Self::Refused(refusal) => match refusal.cause() {
@@ -292,7 +306,7 @@ impl TransportError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Closed { .. } | Self::Timeout { .. } => true,
+            Self::Connect { .. } | Self::NotListening { .. } | Self::Closed { .. } | Self::Timeout { .. } => true,
             Self::Refused(refusal) => refusal.cause().is_retryable(),
             Self::Tls { .. }
             | Self::Protocol { .. }
@@ -323,6 +337,7 @@ impl TransportError {
     pub fn endpoint(&self) -> Option<&str> {
         match self {
             Self::Connect { endpoint, .. }
+            | Self::NotListening { endpoint, .. }
             | Self::Tls { endpoint, .. }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
@@ -336,7 +351,7 @@ impl TransportError {
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         match self {
-            Self::Connect { .. } => Some(Stage::Connect),
+            Self::Connect { .. } | Self::NotListening { .. } => Some(Stage::Connect),
             Self::Tls { .. } => Some(Stage::Tls),
             Self::Timeout { stage, .. } | Self::Closed { stage, .. } | Self::Protocol { stage, .. } => Some(*stage),
             Self::Refused(refusal) => Some(refusal.stage),
@@ -350,6 +365,7 @@ impl TransportError {
         use error_code::Cause;
         let kind = match self {
             Self::Connect { .. } | Self::Closed { .. } | Self::Timeout { .. } => FailureKind::Network,
+            Self::NotListening { .. } => FailureKind::NotListening,
             Self::Refused(refusal) if refusal.by == RefusedBy::Connack(3) => FailureKind::Unavailable,
             Self::Refused(refusal) => match refusal.cause() {
                 Cause::Throttled | Cause::Conflict => FailureKind::Throttled,
@@ -365,14 +381,7 @@ impl TransportError {
     /// Returns this error and its causes on one line, for a log.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
+        hubward_proto::error_messages(self).join(": ")
     }
 }
 

@@ -56,9 +56,11 @@ impl FromStr for TransportKind {
 }
 
 /// A name that is not the name of a transport.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a supported transport; use https, mqtt or mqtt-ws")]
 pub struct UnknownTransport(String);
+
+hubward_proto::debug_as_error_report!(UnknownTransport);
 
 #[cfg(test)]
 mod tests {

@@ -5,14 +5,7 @@
 use std::time::Duration;
 
 use hubward::error::Unsupported;
-use hubward::{HubClient, MethodError, MethodResponse, Settings};
-use serde::Deserialize;
-use serde_json::json;
-
-#[derive(Deserialize)]
-struct SetInterval {
-    seconds: u64,
-}
+use hubward::{HubClient, MethodError, MethodResponse, Settings, Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +21,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn serve_methods(hub: &HubClient) -> Result<(), Unsupported> {
     hub.serve_method("setInterval", |call| async move {
-        let SetInterval { seconds } = call.json()?;
+        // `json` also reads a payload into a type of your own that implements `serde::Deserialize`.
+        let payload: Value = call.json()?;
+        let seconds =
+            payload["seconds"].as_u64().ok_or_else(|| MethodError::bad_request("seconds must be a number"))?;
         if seconds == 0 {
             return Err(MethodError::bad_request("the interval must not be zero"));
         }

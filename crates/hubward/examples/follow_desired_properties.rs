@@ -3,15 +3,7 @@
 
 use std::time::Duration;
 
-use hubward::{HubClient, Settings};
-use serde::Deserialize;
-use serde_json::json;
-
-/// The desired properties that this program understands. A field is `None` if the cloud has not set the property.
-#[derive(Deserialize)]
-struct Wanted {
-    interval: Option<u64>,
-}
+use hubward::{HubClient, Settings, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,15 +22,19 @@ async fn follow(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         // The first call returns the current state. Each later call returns a newer state, including changes made while
         // the device was not connected.
         let properties = desired.changed().await?;
-        match properties.read::<Wanted>() {
-            Ok(Wanted { interval }) => {
+        // The interval is `None` if the cloud has not set the property. `properties.read` reads all properties into a
+        // type of your own that implements `serde::Deserialize`.
+        let interval = properties.values.get("interval");
+        match interval.map(|it| it.as_u64().ok_or(it)).transpose() {
+            Ok(interval) => {
                 println!("version {}: interval {interval:?}", properties.version);
                 let reported = hub.report(&json!({ "interval": interval, "problem": null })).await?;
                 println!("reported, version {}", reported.version.unwrap_or_default());
             }
-            Err(error) => {
-                println!("version {} does not fit: {error}", properties.version);
-                hub.report(&json!({ "problem": error.to_string() })).await?;
+            Err(value) => {
+                let problem = format!("the interval must be a whole number, not {value}");
+                println!("version {} does not fit: {problem}", properties.version);
+                hub.report(&json!({ "problem": problem })).await?;
             }
         }
     }

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use hubward::{Message, Settings};
-use serde_json::json;
+use hubward::{Message, Settings, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use hubward_dps::{Assignment, Provisioner};
-use hubward_hub::HubClient;
-use hubward_transport::{HubTransport, Stage};
+use hubward_hub::{CloseReason, ConnectionState, DisconnectCause, HubClient, HubError};
+use hubward_transport::{HubTransport, Stage, TransportError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::SetupError;
 use crate::transport::check_hub_transport;
 use crate::{ConnectError, HubSettings, Settings};
+
+/// Number of failures after which [`HubSettings::connect`] gives up if no program listens and the address is on this
+/// machine. The client waits at most one second between the two attempts.
+const NOT_LISTENING_MAX: u32 = 2;
 
 impl Settings {
     /// Registers the device, connects to its hub, and waits until the hub has accepted the device.
@@ -63,6 +67,9 @@ impl HubSettings {
     /// [`ConnectError::Setup`], [`ConnectError::Unsupported`], [`ConnectError::Hub`], and
     /// [`ConnectError::HubDeadline`] if the [`timeout`](crate::ConnectOptions::timeout) has passed.
     ///
+    /// If the address is on this machine and no program listens there, the function gives up after two attempts, and
+    /// does not wait for the timeout. [`HubSettings::spawn`] does not give up.
+    ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
     ///
@@ -100,7 +107,7 @@ impl HubSettings {
         let hub = self.identity.host.clone();
         let transport = self.build_hub_transport()?;
         let client = self.spawn_over(Arc::clone(&transport))?;
-        match timeout_at(deadline, client.connected()).await {
+        match timeout_at(deadline, first_login(&client)).await {
             Ok(Ok(())) => Ok(client),
             Ok(Err(error)) => Err(ConnectError::Hub(error)),
             Err(_) => Err(ConnectError::HubDeadline {
@@ -111,6 +118,31 @@ impl HubSettings {
                 last: client.last_error(),
             }),
         }
+    }
+}
+
+/// Waits until the hub has accepted the client. Gives up early if no program listens and the address is on this
+/// machine: then the emulator is not running, and the user does not have to wait for the timeout.
+///
+/// This function only waits for the first login. A connected client waits for an emulator that restarts.
+async fn first_login(client: &HubClient) -> Result<(), HubError> {
+    let is_decided = |it: &ConnectionState| it.is_connected() || it.is_closed() || absent(it).is_some();
+    let absent = client.state().wait_for(is_decided).await.ok().and_then(|it| absent(&it));
+    match absent {
+        Some(error) => Err(CloseReason::Refused(error).into()),
+        None => client.connected().await,
+    }
+}
+
+/// Returns the failure if no program listens at an address of this machine, and further attempts are of no use.
+fn absent(state: &ConnectionState) -> Option<Arc<TransportError>> {
+    match state {
+        ConnectionState::Disconnected { cause: DisconnectCause::Transport(error), attempt, .. }
+            if *attempt >= NOT_LISTENING_MAX && matches!(**error, TransportError::NotListening { .. }) =>
+        {
+            Some(Arc::clone(error))
+        }
+        _ => None,
     }
 }
 

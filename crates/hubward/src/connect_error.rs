@@ -1,5 +1,6 @@
 //! The errors of connecting and of creating a transport.
 
+use std::fmt;
 use std::time::Duration;
 
 use hubward_dial::TrustError;
@@ -8,6 +9,7 @@ use hubward_hub::{DisconnectCause, HubError, Unsupported};
 use hubward_proto::HubHost;
 use hubward_transport::{Fault, Stage, TransportKind};
 
+use crate::advice::write_with_advice;
 use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 use crate::settings_error::SettingsError;
@@ -17,7 +19,7 @@ const LATE_HUB: &str = "the hub did not answer in time: allow more time (Connect
      or try another transport";
 
 /// Why a transport cannot be created.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
     /// The certificate authorities cannot be read.
@@ -38,7 +40,7 @@ pub enum SetupError {
 }
 
 /// Why a device is not connected to its hub.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// An environment variable is missing or invalid.
@@ -116,6 +118,15 @@ impl ConnectError {
     }
 }
 
+impl fmt::Debug for ConnectError {
+    /// Writes the messages of the error and its causes, then the hint and the tracking id of the
+    /// [`diagnosis`](Self::diagnosis).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnosis { hint, tracking_id, .. } = self.diagnosis();
+        write_with_advice(self, hint.as_deref(), tracking_id.as_deref(), f)
+    }
+}
+
 impl SetupError {
     /// Says which stage failed, which party has to act, and what to do.
     #[must_use]
@@ -134,5 +145,14 @@ impl SetupError {
             ),
         };
         Diagnosis::of_settings(fault, hint)
+    }
+}
+
+impl fmt::Debug for SetupError {
+    /// Writes the messages of the error and its causes, then the hint and the tracking id of the
+    /// [`diagnosis`](Self::diagnosis).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnosis { hint, tracking_id, .. } = self.diagnosis();
+        write_with_advice(self, hint.as_deref(), tracking_id.as_deref(), f)
     }
 }

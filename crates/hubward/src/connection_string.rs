@@ -11,7 +11,7 @@ use hubward_transport::{Credential, Fault};
 /// the value of this part.
 ///
 /// The value may contain the key, for example if the `;` between an id and the key is missing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceStringError {
     /// The text is not a connection string, or contains a part twice.
@@ -45,6 +45,8 @@ pub enum DeviceStringError {
         problem: String,
     },
 }
+
+hubward_proto::debug_as_error_report!(DeviceStringError);
 
 impl DeviceStringError {
     /// The party that has to act.

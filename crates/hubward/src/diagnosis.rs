@@ -15,6 +15,9 @@ const DUPLICATE: &str = "stop the other program that runs with this device's key
      identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
      connection has the same effect";
 
+const NOT_LISTENING: &str =
+    "is the emulator running? the connection goes to this machine, but no program listens at this port";
+
 const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
      another server with this name";
 
@@ -237,6 +240,7 @@ fn hint(target: Target, error: &TransportError) -> Option<String> {
             unreachable_hint(target, endpoint)
         }
         TransportError::Tls { fault: TlsFault::UnknownName, endpoint, .. } => unknown_name_hint(endpoint),
+        TransportError::NotListening { .. } => NOT_LISTENING.into(),
         TransportError::Tls { fault, .. } => tls_hint(*fault).into(),
         TransportError::Timeout { .. } => {
             "the server accepted the connection but does not answer: a firewall, a wrong port, or a failing service; \

@@ -3,8 +3,9 @@
 //! [`MethodError`](crate::MethodError).
 //!
 //! Each error implements [`std::error::Error`], so a program that uses `?` and `Box<dyn Error>` needs none of these
-//! names. A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act ([`Fault`](crate::Fault)), and what
-//! to do.
+//! names. If `main` returns such an error, Rust prints its [`Debug`](std::fmt::Debug): the message, its causes and, for
+//! the errors of this crate, what to do. A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act
+//! ([`Fault`](crate::Fault)), and what to do.
 
 pub use hubward_dial::{DialOverrideError, TrustError};
 pub use hubward_dps::ProvisionError;

@@ -32,12 +32,45 @@
 //! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
 //! function that registers method handlers before the login, and the [`HubOptions`].
 //!
-//! The crate's `examples` folder has one small program for each task.
+//! # Examples
+//!
+//! Each of these programs is complete. It needs only `hubward` and `tokio`.
+//!
+//! * [Register the device and send ten messages](examples#register-and-send)
+//! * [Send telemetry: JSON, properties, receipts](examples#send-telemetry)
+//! * [Answer a direct method](examples#answer-a-method)
+//! * [Follow the desired properties of the twin](examples#follow-desired-properties)
+//! * [Receive messages from the cloud](examples#receive-messages)
+//! * [Run as a module](examples#run-as-a-module)
+//! * [Test a device against the emulator](#test-without-azure)
+//!
+//! # Test without Azure
+//!
+//! The crate [`hubward-emulator`] is a local DPS and IoT Hub. A test starts it in its own process, on free ports, and
+//! needs no Azure subscription. Add the emulator to the development dependencies:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! hubward-emulator = "0.1"
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
+//! This is a complete test. It registers a device, sends a message, and checks that the hub has received the message:
+//!
+// `tests/readme` runs this test. A doc test cannot run it, because this crate does not depend on the emulator.
+#![cfg_attr(not(doctest), doc = concat!("```rust\n", include_str!("../doc/test_with_emulator.rs"), "```"))]
+//!
+//! [`hubward-emulator`]: https://docs.rs/hubward-emulator
 //!
 //! # Behaviour
 //!
 //! * `connect` always ends. It returns a connected client, or an error whose [`Diagnosis`] names the cause and
 //!   says what to do.
+//! * If no program listens at an address of this machine, `connect` fails within three seconds, because the emulator is
+//!   not running. A client that was connected keeps trying to reconnect.
+//! * If `main` returns an error, the program prints the message, its causes and what to do.
+//! * The client logs each attempt to connect with the crate `tracing`: transport, endpoint, attempt, outcome and next
+//!   wait. No log contains a secret.
 //! * The program chooses the transport at run time ([`TransportKind`]): MQTT, MQTT over WebSocket, and for DPS also
 //!   HTTPS.
 //! * The client checks certificates against the system's certificate authorities, or against a bundled set if the
@@ -70,7 +103,35 @@
 //! [`HubSettings::spawn`] is another way to make the second step. It does not wait for the hub.
 //!
 //! Lower-level types are in [`provisioning`] and [`transport`].
+//!
+//! # Crates
+//!
+//! Most programs depend only on `hubward`, which re-exports the types of the other device crates. Each part is also a
+//! crate of its own:
+//!
+//! | crate | content |
+//! |---|---|
+//! | `hubward` | settings from the environment, `connect`, and re-exports of the other device crates |
+//! | [`hubward-dps`](hubward_dps) | registers a device with DPS, over any transport |
+//! | [`hubward-hub`](hubward_hub) | the client of a hub: telemetry with receipts, twin, methods, messages, reconnects |
+//! | [`hubward-https`](https://docs.rs/hubward-https) | DPS over HTTPS |
+//! | [`hubward-mqtt`](https://docs.rs/hubward-mqtt) | DPS and hub over MQTT |
+//! | [`hubward-ws`](https://docs.rs/hubward-ws) | a byte stream inside WebSocket frames |
+//! | [`hubward-transport`](hubward_transport) | the interface between the clients and the protocols |
+//! | [`hubward-dial`](hubward_dial) | DNS, TCP and TLS |
+//! | [`hubward-proto`](hubward_proto) | the wire formats of DPS and IoT Hub |
+//! | [`hubward-sas`](hubward_sas) | shared keys, SAS tokens and connection strings |
+//! | [`hubward-emulator`] | a local DPS and IoT Hub, for tests |
+//! | [`hubward-service`](https://docs.rs/hubward-service) | a client of the service APIs, for operators |
+//! | [`hubward-cli`](https://docs.rs/crate/hubward-cli) | the command `hubward` |
 
+#[cfg(not(any(feature = "https", feature = "mqtt", feature = "ws")))]
+compile_error!(
+    "hubward has no transport. Enable at least one of its features `https`, `mqtt` and `ws`, for example: \
+     hubward = { version = \"0.1\", default-features = false, features = [\"mqtt\"] }"
+);
+
+mod advice;
 mod client_diagnosis;
 mod connect;
 mod connect_error;
@@ -78,6 +139,8 @@ mod connect_options;
 mod connection_string;
 mod diagnosis;
 pub mod error;
+#[cfg(all(doc, not(doctest)))]
+pub mod examples;
 mod hub_settings;
 mod settings;
 mod settings_error;
@@ -99,6 +162,8 @@ pub use hubward_transport::{
     Credential, DeviceId, Fault, HubHost, HubIdentity, IdScope, Message, ModuleId, RegistrationId, SharedKey,
     TransportKind,
 };
+/// A JSON value, and the macro that makes one, for payloads and properties. Both are from the crate `serde_json`.
+pub use serde_json::{Value, json};
 pub use settings::Settings;
 
 pub mod hub {
@@ -126,9 +191,9 @@ pub mod sas {
 }
 
 pub mod text {
-    //! A function for programs that print texts from devices, hubs and DPS.
+    //! Functions for programs that print errors, or texts from devices, hubs and DPS.
 
-    pub use hubward_proto::is_hidden;
+    pub use hubward_proto::{error_messages, is_hidden};
 }
 
 pub mod twin {

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use crate::advice::write_with_advice;
+
+const NOT_SET: &str = "set these environment variables, or build the settings with `new`";
+
 /// The missing and the invalid variables. The text of the error names all of them, and contains no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<SettingsProblem>,
 }
@@ -40,6 +44,14 @@ impl fmt::Display for SettingsError {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for SettingsError {
+    /// Writes the message and, if a variable is missing, a hint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_missing = self.problems.iter().any(|it| it.invalid.is_none());
+        write_with_advice(self, is_missing.then_some(NOT_SET), None, f)
     }
 }
 

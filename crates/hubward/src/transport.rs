@@ -14,9 +14,6 @@ use rustls::ClientConfig;
 use crate::error::SetupError;
 use crate::{ConnectOptions, HubSettings, Settings, TransportKind};
 
-#[cfg(not(any(feature = "https", feature = "mqtt", feature = "ws")))]
-compile_error!("hubward needs at least one of its features https, mqtt and ws");
-
 impl Settings {
     /// Builds the transport to DPS, for a [`Provisioner`](crate::provisioning::Provisioner) of your own.
     ///

@@ -160,18 +160,23 @@ impl Provisioner {
         deadline: Option<Instant>,
     ) -> Result<Assignment, ProvisionError> {
         let mut failures = Failures::default();
+        let mut requests: u32 = 0;
         loop {
             let now = Instant::now();
             match flow.step(now.into_std()) {
                 Step::Register => {
                     self.report(&Progress::Registering);
+                    requests += 1;
+                    self.log_request(requests, "register");
                     let reply = self.attempt(None, deadline).await?;
-                    self.on_reply(flow, reply, &mut failures);
+                    self.on_reply(flow, requests, reply, &mut failures);
                 }
                 Step::Poll(operation) => {
                     self.report(&Progress::Polling { operation: &operation });
+                    requests += 1;
+                    self.log_request(requests, "poll");
                     let reply = self.attempt(Some(&operation), deadline).await?;
-                    self.on_reply(flow, reply, &mut failures);
+                    self.on_reply(flow, requests, reply, &mut failures);
                 }
                 Step::WaitUntil(moment) => {
                     let wait = moment.saturating_duration_since(now.into_std());
@@ -215,17 +220,40 @@ impl Provisioner {
         })
     }
 
-    fn on_reply(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, failures: &mut Failures) {
+    /// Logs that request number `attempt` of this registration begins.
+    fn log_request(&self, attempt: u32, request: &str) {
+        let (transport, endpoint) = (self.transport.kind().as_str(), self.transport.endpoint());
+        tracing::debug!(transport, endpoint, attempt, request, "attempting a request to DPS");
+    }
+
+    /// Passes the outcome of request number `attempt` to the flow, and logs the outcome.
+    fn on_reply(
+        &self,
+        flow: &mut Registration,
+        attempt: u32,
+        reply: Result<DpsReply, TransportError>,
+        failures: &mut Failures,
+    ) {
         let now = Instant::now().into_std();
+        let (transport, endpoint) = (self.transport.kind().as_str(), self.transport.endpoint());
         match reply {
             Ok(reply) => {
-                tracing::debug!(endpoint = self.transport.endpoint(), retry_after = ?reply.retry_after, "DPS answered");
-                *failures = Failures::default();
                 flow.on_reply(now, fastrand::f64(), Ok(&reply));
+                *failures = Failures::default();
+                match next_wait(flow, now) {
+                    Some(next_wait) => tracing::debug!(transport, endpoint, attempt, ?next_wait, "DPS is assigning"),
+                    None => tracing::debug!(transport, endpoint, attempt, "DPS ended the registration"),
+                }
             }
             Err(error) => {
-                tracing::debug!(error = error.chain(), "a request to DPS failed");
                 flow.on_reply(now, fastrand::f64(), Err(error.failure()));
+                let reason = error.chain();
+                match next_wait(flow, now) {
+                    Some(next_wait) => {
+                        tracing::info!(transport, endpoint, attempt, ?next_wait, reason, "a request to DPS failed");
+                    }
+                    None => tracing::info!(transport, endpoint, attempt, reason, "the registration failed"),
+                }
                 *failures = Failures { attempts: failures.attempts + 1, error: Some(error) };
             }
         }
@@ -274,6 +302,15 @@ impl fmt::Debug for Provisioner {
 struct Failures {
     attempts: u32,
     error: Option<TransportError>,
+}
+
+/// Returns how long the flow waits before the next request; `None` if the flow has ended.
+fn next_wait(flow: &mut Registration, now: std::time::Instant) -> Option<Duration> {
+    match flow.step(now) {
+        Step::WaitUntil(moment) => Some(moment.saturating_duration_since(now)),
+        Step::Register | Step::Poll(_) => Some(Duration::ZERO),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

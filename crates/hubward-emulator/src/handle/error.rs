@@ -21,7 +21,7 @@ impl From<BindError> for StartError {
 }
 
 /// Why an emulator does not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The emulator cannot listen on a port. In most cases, another process uses the port.
@@ -85,3 +85,5 @@ pub enum StartError {
     #[error("the seed cannot be applied")]
     Seed(#[from] SeedError),
 }
+
+hubward_proto::debug_as_error_report!(StartError);

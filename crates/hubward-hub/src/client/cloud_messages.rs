@@ -71,7 +71,7 @@ impl HubClient {
 }
 
 /// Why messages cannot be received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
     /// The protocol does not support these messages, or this kind of identity (device or module) does not receive them.
@@ -81,6 +81,8 @@ pub enum ReceiveError {
     #[error("another receiver exists; drop it first")]
     AlreadyReceiving,
 }
+
+hubward_proto::debug_as_error_report!(ReceiveError);
 
 impl ReceiveError {
     /// Which party has to act.
@@ -285,7 +287,7 @@ impl fmt::Debug for CloudMessage {
 }
 
 /// Why a message could not be settled.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
     /// The protocol does not support this way to settle a message, and nothing was sent. To avoid this error, check
@@ -305,6 +307,8 @@ pub enum SettleError {
     #[error("the client was closed before the message was settled")]
     Closed(#[source] CloseReason),
 }
+
+hubward_proto::debug_as_error_report!(SettleError);
 
 impl SettleError {
     /// Returns the party that has to act; `None` if the hub delivers the message again and no party has to act.

@@ -135,7 +135,7 @@ pub struct Reported {
 }
 
 /// Why the client could not read the twin or make a report. The variant says whether the hub may have the report.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinError {
     /// The service would never accept the patch, so the client sent nothing. The patch is not a JSON object, is too
@@ -171,6 +171,8 @@ pub enum TwinError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
+
+hubward_proto::debug_as_error_report!(TwinError);
 
 impl TwinError {
     /// Returns `true` if the hub certainly does not have the request.

@@ -162,6 +162,27 @@ fn a_planned_reconnect_does_not_interrupt_the_time_of_a_connection() {
 }
 
 #[test]
+fn a_stopped_emulator_does_not_end_a_client() {
+    let not_listening = || TransportError::NotListening {
+        endpoint: "localhost:8883".into(),
+        source: std::io::ErrorKind::ConnectionRefused.into(),
+    };
+    for was_connected in [false, true] {
+        let (mut core, mut now) = core(options());
+        if was_connected {
+            connect(&mut core, now);
+            now = lose(&mut core, now);
+        }
+        for _ in 0..100 {
+            open(&mut core, now);
+            core.on_lost(now, not_listening());
+            now = next_try(&core);
+        }
+        connect(&mut core, now);
+    }
+}
+
+#[test]
 fn a_hub_that_accepts_and_closes_is_retried_slowly_and_reported_as_a_duplicate() {
     let (mut core, mut now) = core(options());
     for cycle in 1..=20_u32 {

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
+use hubward_proto::error_messages;
 use hubward_transport::{
     Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, Stage, TransportError, Upstream, clock,
     one_line,
@@ -28,7 +29,7 @@ use crate::features::{CallResponse, Features, Outgoing, is_request};
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::receipt::PendingMessage;
 use crate::shared::{Command, Shared};
-use crate::{CloseReason, Closed, HubOptions};
+use crate::{CloseReason, Closed, ConnectionState, HubOptions};
 
 /// Maximum number of commands taken at once.
 const BATCH: usize = 256;
@@ -245,7 +246,8 @@ impl Driver {
             self.attempt = number;
             let life = self.options.token_lifetime;
             self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
-            tracing::debug!(endpoint = &*self.shared.endpoint, number, "connecting");
+            let (transport, endpoint) = (self.transport.kind().as_str(), &*self.shared.endpoint);
+            tracing::debug!(transport, endpoint, attempt = number, "connecting to the hub");
             self.current = CurrentLink::Attempt(login::attempt(
                 self.transport.clone(),
                 self.shared.clone(),
@@ -405,18 +407,28 @@ impl Driver {
             self.shared.desired.send_modify(|_ended| ());
         }
         if let Some(state) = self.core.changed_state() {
-            let cause = self.core.last_cause();
-            tracing::debug!(
-                endpoint = &*self.shared.endpoint,
-                state = state.name(),
-                cause = cause.map(tracing::field::display),
-                "state"
-            );
-            self.shared.set_last_cause(cause.cloned());
+            self.log_state(&state);
+            self.shared.set_last_cause(self.core.last_cause().cloned());
             // `publish_end` publishes the closed state later, when everything is resolved.
             if !state.is_closed() {
                 self.shared.state.send_replace(state);
             }
+        }
+    }
+
+    /// Logs the new state: the outcome of an attempt to connect, or how a connection ended.
+    fn log_state(&self, state: &ConnectionState) {
+        let (transport, endpoint, attempt) = (self.transport.kind().as_str(), &*self.shared.endpoint, self.attempt);
+        let reason = self.core.last_cause().map(|it| error_messages(it).join(": "));
+        match state {
+            ConnectionState::Disconnected { attempt: failures, next_try, .. } => {
+                let next_wait = next_try.saturating_duration_since(Instant::now());
+                tracing::info!(transport, endpoint, attempt, failures, ?next_wait, reason, "not connected to the hub");
+            }
+            ConnectionState::Closed { .. } if reason.is_some() => {
+                tracing::info!(transport, endpoint, attempt, reason, "the hub client has ended");
+            }
+            state => tracing::debug!(transport, endpoint, attempt, state = state.name(), "the state of the hub client"),
         }
     }
 
@@ -448,7 +460,7 @@ impl Driver {
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
             self.shared.desired.send_replace(true);
-            self.shared.state.send_replace(crate::ConnectionState::Closed { reason });
+            self.shared.state.send_replace(ConnectionState::Closed { reason });
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Ca {
 }
 
 /// Why the certificate authority cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {
     /// A file or directory cannot be created or read.
@@ -51,6 +51,8 @@ pub enum CaError {
     #[error("cannot issue a certificate")]
     Make(#[from] rcgen::Error),
 }
+
+hubward_proto::debug_as_error_report!(CaError);
 
 impl Ca {
     /// Creates a CA that is not stored.

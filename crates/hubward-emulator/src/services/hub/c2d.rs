@@ -275,7 +275,7 @@ fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
 /// Why a message to a device or module is refused.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md and the REST page of common error codes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendProblem {
     /// The hub does not exist.
@@ -315,6 +315,8 @@ pub enum SendProblem {
     #[error("the message is not valid: {0}")]
     Argument(&'static str),
 }
+
+hubward_proto::debug_as_error_report!(SendProblem);
 
 impl SendProblem {
     /// Returns the error code of the service. Its first three digits are the HTTP status.

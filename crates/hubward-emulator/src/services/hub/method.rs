@@ -89,7 +89,7 @@ impl MethodResult {
 /// Why an invocation of a method failed.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, except where marked `[guess]`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
     /// The hub, the device or the module does not exist, or the device is disabled.
@@ -126,6 +126,8 @@ pub enum InvokeError {
     #[error("the device did not respond in time")]
     Timeout,
 }
+
+hubward_proto::debug_as_error_report!(InvokeError);
 
 impl InvokeError {
     /// The hub's error code, such as 404103.

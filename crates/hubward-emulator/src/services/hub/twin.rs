@@ -54,7 +54,7 @@ impl DeviceConnection<'_> {
 }
 
 /// Why a change of a twin is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinProblem {
     /// The hub, device or module does not exist.
@@ -75,6 +75,8 @@ pub enum TwinProblem {
     #[error("{}", message_of(.0))]
     Refused(#[from] ProtoError),
 }
+
+hubward_proto::debug_as_error_report!(TwinProblem);
 
 impl TwinProblem {
     /// The hub's error code, such as 404001.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::tables::FORMAT;
 
 /// Why the state of a data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// Another emulator has the file open.
@@ -77,3 +77,5 @@ pub enum StateError {
         source: io::Error,
     },
 }
+
+hubward_proto::debug_as_error_report!(StateError);

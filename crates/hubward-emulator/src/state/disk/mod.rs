@@ -105,7 +105,7 @@ enum Write {
 }
 
 /// The error when the state can no longer be written. After this error, the emulator acknowledges nothing more.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
 #[non_exhaustive]
 pub struct StateLost {
@@ -114,6 +114,8 @@ pub struct StateLost {
     /// The error of the system.
     pub why: String,
 }
+
+hubward_proto::debug_as_error_report!(StateLost);
 
 impl Disk {
     fn new(path: PathBuf) -> Self {

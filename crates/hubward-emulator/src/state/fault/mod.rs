@@ -310,7 +310,7 @@ impl Fault {
 }
 
 /// The error if a script contains a fault that is not possible at its point.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{fault:?} cannot happen at {point:?}")]
 pub struct UnfitFault {
     /// The fault.
@@ -318,6 +318,8 @@ pub struct UnfitFault {
     /// The point.
     pub point: Point,
 }
+
+hubward_proto::debug_as_error_report!(UnfitFault);
 
 #[cfg(test)]
 mod tests {

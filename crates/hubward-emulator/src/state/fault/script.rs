@@ -109,7 +109,7 @@ pub struct ScriptedFault {
 }
 
 /// A script that is not valid.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadScript {
     /// The fault cannot happen at this point.
@@ -125,6 +125,8 @@ pub enum BadScript {
     #[error("a fault must happen at least once, with a probability from 0 to 1")]
     Never,
 }
+
+hubward_proto::debug_as_error_report!(BadScript);
 
 /// The scripts of all points.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use hubward_proto::ProtoError;
 use hubward_sas::KeyError;
 
 /// Why an enrollment cannot be created or changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnrollError {
     /// The service would not accept an id.
@@ -65,3 +65,5 @@ pub enum EnrollError {
         id: String,
     },
 }
+
+hubward_proto::debug_as_error_report!(EnrollError);

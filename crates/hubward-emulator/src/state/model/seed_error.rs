@@ -3,7 +3,7 @@
 use super::enroll_error::EnrollError;
 
 /// Why a seed cannot be applied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedError {
     /// The seed cannot be parsed.
@@ -20,3 +20,5 @@ pub enum SeedError {
     #[error("the seed is not valid")]
     Enrollment(#[from] EnrollError),
 }
+
+hubward_proto::debug_as_error_report!(SeedError);

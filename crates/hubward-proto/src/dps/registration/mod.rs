@@ -18,6 +18,13 @@ const REREGISTRATIONS_MAX: u32 = 3;
 /// Maximum number of consecutive logins that the service refuses as unavailable.
 const UNAVAILABLE_MAX: u32 = 3;
 
+/// Maximum number of consecutive connections that this machine itself refuses, before the service has answered. A retry
+/// seldom helps, because a person has to start the emulator. But a few retries help if the emulator is just starting.
+const NOT_LISTENING_MAX: u32 = 3;
+
+/// Upper limit of the wait after such a failure. So the flow gives up within two seconds.
+const NOT_LISTENING_WAIT: Duration = Duration::from_secs(1);
+
 /// The only connection profile that hubward supports. An answer without a profile means this profile.
 const CLASSIC: &str = "classic";
 
@@ -35,6 +42,10 @@ pub struct Registration {
     reregistrations: u32,
     /// Consecutive logins that the service refused as unavailable.
     unavailable: u32,
+    /// Consecutive connections that this machine refused, because no program listens.
+    not_listening: u32,
+    /// Whether the service has answered at least once.
+    is_answered: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +139,10 @@ impl Failure {
 pub enum FailureKind {
     /// No answer: the connection was refused or closed, or timed out. The operation may still run.
     Network,
+    /// No program listens at the address, and the address is on this machine. Before the first answer of the service,
+    /// the flow retries only twice, with waits of at most one second. Later, the kind is the same as
+    /// [`FailureKind::Network`], because the emulator may be restarting.
+    NotListening,
     /// The service throttles the client.
     Throttled,
     /// The service failed (5xx).
@@ -197,6 +212,8 @@ impl Registration {
             failures: 0,
             reregistrations: 0,
             unavailable: 0,
+            not_listening: 0,
+            is_answered: false,
         }
     }
 
@@ -240,6 +257,7 @@ impl Registration {
         match reply {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
+                self.is_answered = true;
                 match (&operation.status, status) {
                     // This crate does not know the status word, and the HTTP status is not 202. So the operation has
                     // ended, and a further poll would get the same answer.
@@ -306,6 +324,8 @@ impl Registration {
         self.failures += 1;
         let failures = self.failures;
         self.unavailable = if failure.kind == FailureKind::Unavailable { self.unavailable + 1 } else { 0 };
+        self.not_listening = if failure.kind == FailureKind::NotListening { self.not_listening + 1 } else { 0 };
+        let is_absent = failure.kind == FailureKind::NotListening && !self.is_answered;
         let least = match failure.kind {
             FailureKind::Final => {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
@@ -325,16 +345,21 @@ impl Registration {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
                 return;
             }
+            FailureKind::NotListening if is_absent && self.not_listening == NOT_LISTENING_MAX => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
             FailureKind::Server | FailureKind::Unavailable => limits::SERVER_ERROR_WAIT,
             // Without a Retry-After, wait as long as after a server error.
             FailureKind::Throttled if failure.retry_after.is_none() => limits::SERVER_ERROR_WAIT,
-            FailureKind::Throttled | FailureKind::Network => Duration::ZERO,
+            FailureKind::Throttled | FailureKind::Network | FailureKind::NotListening => Duration::ZERO,
         };
         if failures > self.policy.max_failures {
             self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
             return;
         }
-        let spread = self.policy.wait_after(failures).mul_f64(jitter.clamp(0.0, 1.0));
+        let limit = if is_absent { NOT_LISTENING_WAIT } else { Duration::MAX };
+        let spread = self.policy.wait_after(failures).min(limit).mul_f64(jitter.clamp(0.0, 1.0));
         let next = now + failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(least) + spread;
         if self.deadline.is_some_and(|it| it <= next) {
             self.end(RegistrationEnd::GaveUp { failures, out_of_time: true });

@@ -289,3 +289,28 @@ fn polls_do_not_become_a_tight_loop() {
     it.answer(assigning(), Some(0));
     assert_eq!(it.step(), Step::WaitUntil(it.now + limits::POLL_INTERVAL_MIN));
 }
+
+#[test]
+fn a_connection_that_this_machine_refuses_is_repeated_twice_before_the_first_answer() {
+    let mut it = Flow::new(None);
+    for _ in 1..NOT_LISTENING_MAX {
+        it.fail(FailureKind::NotListening, None);
+        let Step::WaitUntil(next) = it.step() else { panic!("it tries again") };
+        assert!(next <= it.now + NOT_LISTENING_WAIT);
+        it.wait();
+        assert_eq!(it.step(), Step::Register);
+    }
+    it.fail(FailureKind::NotListening, None);
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: NOT_LISTENING_MAX, out_of_time: false }));
+    // If the emulator restarts while it assigns a hub, the device has the retries of any other network failure.
+    let mut it = Flow::new(None);
+    it.answer(assigning(), None);
+    it.wait();
+    for _ in 0..POLICY_FAILURES {
+        it.fail(FailureKind::NotListening, None);
+        it.wait();
+        assert_eq!(it.step(), poll());
+    }
+    it.fail(FailureKind::NotListening, None);
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: POLICY_FAILURES + 1, out_of_time: false }));
+}
