@@ -28,6 +28,7 @@ mod quickstart;
 mod recipes;
 pub(crate) mod running;
 mod sas;
+mod simulated_device;
 #[cfg(target_os = "linux")]
 mod stalled;
 #[cfg(target_os = "linux")]

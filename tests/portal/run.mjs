@@ -20,6 +20,9 @@ import * as accessibility from "./scenarios/accessibility.mjs";
 import * as deviceActions from "./scenarios/device_actions.mjs";
 import * as enrolling from "./scenarios/enrolling.mjs";
 import * as faults from "./scenarios/faults.mjs";
+import * as overview from "./scenarios/overview.mjs";
+import * as plotting from "./scenarios/plotting.mjs";
+import * as querying from "./scenarios/querying.mjs";
 import * as reconnecting from "./scenarios/reconnecting.mjs";
 import * as watching from "./scenarios/watching.mjs";
 
@@ -28,7 +31,7 @@ const LIMIT = 120_000;
 
 const here = dirname(fileURLToPath(import.meta.url));
 const options = parse(process.argv.slice(2));
-const all = [enrolling, watching, deviceActions, faults, accessibility, reconnecting].flatMap((it) => it.scenarios);
+const all = [enrolling, overview, watching, plotting, deviceActions, querying, faults, accessibility, reconnecting].flatMap((it) => it.scenarios);
 const chosen = all.filter((it) => !options.only || it.name.includes(options.only));
 
 if (options.list) {

@@ -24,7 +24,7 @@ async function take(name, path, prepare) {
     for (const colorScheme of ["light", "dark"]) {
       const context = await browser.newContext({ viewport: { width, height }, colorScheme });
       const page = await context.newPage();
-      page.setDefaultTimeout(5000);
+      page.setDefaultTimeout(60_000);
       page.on("pageerror", (error) => console.log(name, "page error:", error.stack));
       page.on("console", (message) => message.type() === "error" && console.log(name, message.text()));
       if (process.env.PORTAL_FILES) await fromDisk(page, process.env.PORTAL_FILES);
@@ -48,7 +48,10 @@ await take("2-dialog", "enrollments", async (page) => {
   await page.getByText("Hubs, twin, policies").click();
 });
 const variables = await emulator.enroll("dev-1");
-await take("3-waiting", "quickstart", (page) => page.getByText("Waiting for dev-1").waitFor());
+await take("3-waiting", "quickstart", async (page) => {
+  await page.getByText("Waiting for dev-1").waitFor();
+  await page.getByRole("button", { name: "Create dev-1" }).click();
+});
 await emulator.device(["provision"], { ...variables, PROVISIONING_SYMMETRIC_KEY: Buffer.alloc(32, 7).toString("base64") });
 await take("4-refused", "quickstart", (page) => page.getByText("dev-1 refused").waitFor());
 await emulator.device(["provision", "--messages", "10"], variables);
@@ -64,6 +67,7 @@ await take("7-telemetry", "telemetry", async (page) => {
   await page.locator(".messages button.row").nth(2).click();
 });
 await take("8-device-telemetry", "devices/localhost/dev-1/telemetry", async (page) => {
+  await page.locator(".messages button.row").nth(1).waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
   await page.locator(".messages button.row").nth(1).click();
 });
@@ -77,13 +81,26 @@ await take("a-act", "devices/localhost/dev-1/act", async (page) => {
 });
 await take("b-faults", "faults", async (page) => {
   await page.getByRole("button", { name: "Telemetry: connection closes" }).click();
-  await page.getByText("fault happened").first().waitFor();
+  await page.getByRole("button", { name: "Add fault" }).click();
+  await page.getByText("A fault happened").first().waitFor();
 });
 await take("c-activity", "activity", (page) => page.locator(".events button.row").nth(1).click());
 await take("d-connect", "connect", (page) => page.getByText("iothubowner").first().waitFor());
 await take("e-enrollment", "enrollments/dev-1", (page) => page.getByText("Lines to paste").waitFor());
 await take("f-delete", "enrollments/dev-1", (page) => page.getByRole("button", { name: "Delete…" }).click());
 await device.stop();
+await take("g-query", "query", async (page) => {
+  await page.getByRole("button", { name: "all devices" }).click();
+  await page.locator("tbody tr").first().waitFor();
+});
+await take("h-unknown", "nonsense", (page) => page.getByText("This address has no page").waitFor());
+for (const id of ["sim-1", "sim-2"]) await emulator.request("POST", "/api/simulated", { registrationId: id });
+const points = (name, number) => (page) => page.waitForFunction(([wanted, most]) => {
+  const figure = [...document.querySelectorAll("figure")].find((it) => it.innerText.startsWith(wanted));
+  return (figure?.querySelector("path.curve")?.getAttribute("d").match(/[ML]/g).length ?? 0) >= most;
+}, [name, number], { timeout: 120_000 });
+await take("i-overview", "overview", points("temperature", 45));
+await take("j-plot", "devices/localhost/sim-1/telemetry", points("temperature", 60));
 await browser.close();
 await emulator.stop();
 process.exit(0);

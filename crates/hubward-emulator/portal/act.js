@@ -1,7 +1,7 @@
 // The tab that invokes methods of a device or module, and sends messages to it.
 
 import { admin, hub as api, read, request, segments } from "./api.js";
-import { action, field, fill, h, mark, say, select } from "./dom.js";
+import { action, field, fill, h, headings, mark, say, select } from "./dom.js";
 import { editor } from "./editor.js";
 import { count, pretty, when } from "./format.js";
 
@@ -73,8 +73,9 @@ function sending(hub, id) {
   const messageId = h("input", { type: "text", autocomplete: "off", spellcheck: "false", class: "mono", maxlength: "128" });
   const ack = select([["none", "none"], ["positive", "positive: when completed"], ["negative", "negative: when not completed"], ["full", "full: both"]], "none");
   const life = h("input", { type: "number", min: "1", max: "172800", placeholder: "3600" });
-  const waiting = h("ul", { class: "rows", "aria-label": "Waiting messages" });
+  const waiting = h("ul", { class: "rows three", "aria-label": "Waiting messages" });
   const number = h("p", { class: "hint", role: "status" });
+  const heads = headings("three", ["Message id", "State", "Queued, expires"]);
   const problem = h("p", { role: "alert", class: "problem" });
   const button = h("button", { type: "submit", class: "primary" }, "Send");
   const purge = h("button", { type: "button", hidden: true, on: { click: action(clear) } }, "Purge");
@@ -113,6 +114,7 @@ function sending(hub, id) {
     const { messages } = await read(path);
     fill(number, messages.length === 0 ? "No message waits. Completed messages are not listed." : `${count(messages.length, "message waits", "messages wait")} for ${id}.`);
     purge.hidden = messages.length === 0 || isModule;
+    heads.hidden = messages.length === 0;
     fill(waiting, messages.map((it) => h("li", null, h("span", { class: "row" },
       h("span", { class: "id" }, it.messageId),
       h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
@@ -138,6 +140,6 @@ function sending(hub, id) {
           field("Time to live (s)", life)),
         problem,
         h("div", { class: "actions" }, button, purge)),
-      h("h3", null, "Waiting"), number, waiting),
+      h("h3", null, "Waiting"), number, heads, waiting),
   };
 }

@@ -1,10 +1,11 @@
 // The section with the emulator's events, newest first. They include registrations, connections, and refusals with
 // their reasons.
 
-import { fill, h, mark, roving } from "./dom.js";
-import { sentence, when } from "./format.js";
+import { fill, h, headings, mark, roving } from "./dom.js";
+import { when } from "./format.js";
 import { live, on } from "./live.js";
 import { link } from "./route.js";
+import { isBad, sentence } from "./sentence.js";
 
 /** The section. */
 export function activity({ list, detail, narrow }) {
@@ -16,13 +17,14 @@ export function activity({ list, detail, narrow }) {
     list,
     h("div", { class: "pane-head" }, h("h1", null, "Activity")),
     h("div", { class: "tools" }, search, h("label", { class: "check" }, refused, "refused only")),
+    headings("events", ["Time", "Event"]),
     rows,
   );
   fill(detail, h("p", { class: "quiet" }, "Select an event to see its details."));
 
   const wanted = (event) => {
     const text = search.value.trim().toLowerCase();
-    return (!refused.checked || isBad(event)) && (!text || JSON.stringify(event).toLowerCase().includes(text));
+    return (!refused.checked || isBad(event)) && (!text || `${sentence(event)} ${JSON.stringify(event)}`.toLowerCase().includes(text));
   };
   const row = (event) => h("li", null, h("button", { type: "button", class: "row", on: { click: ({ currentTarget }) => choose(currentTarget, event) } }, eventRow(event)));
 
@@ -57,11 +59,9 @@ export function activity({ list, detail, narrow }) {
 
 /** The row of an event. */
 export function eventRow(event, withId = true) {
-  const text = sentence(withId ? event : { ...event, id: null });
+  const text = sentence(event, withId);
   return h("span", { class: "row" }, h("time", { datetime: event.time }, when(event.time)), mark(kindOf(event), text, { class: "clip" }));
 }
-
-const isBad = (event) => /^refused$|Failed$/.test(event.kind);
 
 function kindOf(event) {
   if (isBad(event)) return "bad";

@@ -9,11 +9,14 @@ import { fill, h, mark, say } from "./dom.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
 import { live, on, start } from "./live.js";
+import { missing } from "./missing.js";
+import { overview } from "./overview.js";
+import { query } from "./query.js";
 import { quickstart } from "./quickstart.js";
 import { go, here } from "./route.js";
 import { telemetry } from "./telemetry.js";
 
-const SECTIONS = { quickstart, devices, enrollments, telemetry, faults, activity, connect };
+const SECTIONS = { quickstart, overview, devices, enrollments, telemetry, query, faults, activity, connect };
 
 const byId = (id) => document.getElementById(id);
 let shown = { name: null, section: null };
@@ -21,11 +24,11 @@ let shown = { name: null, section: null };
 function route() {
   const address = here();
   if (address.section === "") return;
-  const name = Object.hasOwn(SECTIONS, address.section) ? address.section : "devices";
+  const name = Object.hasOwn(SECTIONS, address.section) ? address.section : "missing";
   if (shown.name !== name) {
     shown.section?.dispose?.();
     const { list, detail } = panes(name);
-    shown = { name, section: SECTIONS[name]({ list, detail, narrow }) };
+    shown = { name, section: (SECTIONS[name] ?? missing)({ list, detail, narrow }) };
   }
   for (const it of document.querySelectorAll("#sections a")) {
     if (it.dataset.section === name) it.setAttribute("aria-current", "page");
@@ -51,8 +54,8 @@ function panes(name) {
 }
 
 const LABELS = {
-  quickstart: "Quickstart", devices: "Devices", enrollments: "Enrollments", telemetry: "Telemetry",
-  faults: "Faults", activity: "Activity", connect: "Connect",
+  quickstart: "Quickstart", overview: "Overview", devices: "Devices", enrollments: "Enrollments", telemetry: "Telemetry",
+  query: "Query", faults: "Faults", activity: "Activity", connect: "Connect", missing: "Unknown address",
 };
 
 /** Selects the pane that a narrow window shows. */
@@ -145,7 +148,7 @@ async function main() {
   connection();
   await start();
   const begin = async () => {
-    if (here().section === "") location.replace(`#/${nothingYet() ? "quickstart" : "devices"}`);
+    if (here().section === "") location.replace(`#/${nothingYet() ? "quickstart" : "overview"}`);
     route();
   };
   if (live.status) begin();

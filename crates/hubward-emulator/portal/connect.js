@@ -22,7 +22,7 @@ export function connect({ list, detail }) {
       fact("MQTT over TLS", codes(emulator.mqtt)),
       fact("HTTPS, WebSocket", codes(emulator.https)),
       fact("Admin, this page", h("code", null, emulator.admin)),
-      fact("DPS", codes(emulator.dpsHosts)),
+      fact("DPS", h("code", null, live.dpsName), h("span", { class: "dim" }, " also answers as "), codes(emulator.dpsHosts)),
       fact("Id scope", h("code", null, emulator.idScope)),
       fact(emulator.hubs.length === 1 ? "IoT Hub" : "IoT Hubs", codes(emulator.hubs)),
       fact("CA file", h("code", null, emulator.caFile), " ", h("a", { href: "/ca.pem", download: "hubward-ca.pem" }, "Download")),

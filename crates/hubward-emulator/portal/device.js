@@ -3,7 +3,7 @@
 import { act } from "./act.js";
 import { admin, hub as api, read, readIfThere, request, segments } from "./api.js";
 import { confirmByName } from "./dialog.js";
-import { action, condition, fill, h, mark, say } from "./dom.js";
+import { action, condition, fill, h, headings, mark, say } from "./dom.js";
 import { eventRow } from "./activity.js";
 import { faultsOf } from "./faults.js";
 import { plain, when } from "./format.js";
@@ -31,6 +31,10 @@ export function device({ detail }) {
     const identity = await readIfThere(api(hub, "devices", ...segments(id)));
     if (mine !== generation) return;
     current = { hub, id, tab, identity };
+    if (!TABS.some(([it]) => it === tab)) {
+      fill(detail, back(hub), h("h1", { class: "id" }, id), h("p", { class: "quiet" }, `A device has no page “${tab}”. `, h("a", { href: link("devices", hub, id) }, `Show ${id}`), "."));
+      return;
+    }
     if (!identity) {
       fill(detail, back(hub), h("h1", { class: "id" }, id),
         h("p", { class: "quiet" }, `${hub} does not know this device. It has not registered yet, or it was deleted.`));
@@ -38,10 +42,9 @@ export function device({ detail }) {
     }
     const head = h("div", { class: "device-head" });
     const body = h("div", { class: "tab-body" });
-    const known = TABS.find(([it]) => it === tab) ?? TABS[0];
-    fill(detail, back(hub), head, tabs(hub, id, known[0]), body);
+    fill(detail, back(hub), head, tabs(hub, id, tab), body);
     header(head);
-    content = { head, ...render(known[0], body) };
+    content = { head, ...render(tab, body) };
   }
 
   const back = (hub) => h("a", { class: "back", href: link("devices", hub) }, "‹ Devices");
@@ -76,7 +79,7 @@ export function device({ detail }) {
     const modules = h("div");
     const history = h("ul", { class: "rows events", "aria-label": "Events of the device" });
     const isModule = current.id.includes("/");
-    fill(body, facts, modules, h("h2", null, "Events"), history);
+    fill(body, facts, modules, h("h2", null, "Events"), headings("events", ["Time", "Event"]), history);
 
     async function draw() {
       const { hub, id, identity } = current;
@@ -107,7 +110,8 @@ export function device({ detail }) {
       );
       fill(modules, those.length > 0 && [
         h("h2", null, "Modules"),
-        h("ul", { class: "rows" }, those.map((it) => h("li", null,
+        headings("two", ["Module", "State"]),
+        h("ul", { class: "rows two" }, those.map((it) => h("li", null,
           h("a", { href: link("devices", hub, `${it.deviceId}/${it.moduleId}`) }, h("span", { class: "id" }, it.moduleId), condition({ status: "enabled", ...it }))))),
       ]);
       events();

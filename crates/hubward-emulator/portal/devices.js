@@ -3,7 +3,7 @@
 import { hub as api, page, readIfThere, request } from "./api.js";
 import { device } from "./device.js";
 import { open } from "./dialog.js";
-import { action, condition, field, fill, h, roving, say, select } from "./dom.js";
+import { action, condition, field, fill, h, headings, roving, say, select } from "./dom.js";
 import { count, when } from "./format.js";
 import { live, on, refresh } from "./live.js";
 import { go, here, link } from "./route.js";
@@ -27,6 +27,7 @@ export function devices({ list, detail, narrow }) {
       h("h1", null, "Devices"),
       h("button", { type: "button", on: { click: () => add(state.hub) } }, "New device…")),
     h("div", { class: "tools" }, live.hubs.length > 1 && hubs, search, only),
+    headings("devices", ["Device", "State", "Activity", "Twin"]),
     rows,
     h("div", { class: "actions below" }, more, first),
     total,

@@ -24,6 +24,18 @@ export function h(tag, props, ...children) {
   return element;
 }
 
+/** Creates an element of a picture. `attributes` may contain numbers. */
+export function svg(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  fill(element, ...children);
+  return element;
+}
+
+/** Creates the headings of a list. The list is not a table for screen readers, so its rows name their values. */
+export const headings = (list, names) =>
+  h("div", { class: `heads ${list}`, "aria-hidden": "true" }, names.filter(Boolean).map((it) => h("span", null, it)));
+
 /** Replaces the contents of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(3).filter((it) => it !== null && it !== undefined && it !== false));
@@ -63,12 +75,7 @@ export function select(options, chosen, props) {
 
 /** Creates a mark that shows a state by a shape and a word. The colour only repeats the state. */
 export function mark(kind, text, extra) {
-  const shape = document.createElementNS(SVG, "svg");
-  shape.setAttribute("viewBox", "0 0 10 10");
-  shape.setAttribute("aria-hidden", "true");
-  const part = document.createElementNS(SVG, "path");
-  part.setAttribute("d", SHAPES[kind] ?? SHAPES.off);
-  shape.append(part);
+  const shape = svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("path", { d: SHAPES[kind] ?? SHAPES.off }));
   return h("span", { class: `mark ${kind}` }, shape, h("span", extra ?? null, text));
 }
 
@@ -130,6 +137,9 @@ export function say(text, kind = "info") {
   const place = document.getElementById(kind === "error" ? "alert" : "said");
   const other = document.getElementById(kind === "error" ? "said" : "alert");
   fill(other);
+  // Keeps the message away from the control that the user has just used.
+  const used = document.activeElement === document.body ? null : document.activeElement?.getBoundingClientRect();
+  document.getElementById("notes").classList.toggle("high", (used?.bottom ?? 0) > window.innerHeight / 2);
   fill(place, mark(kind === "error" ? "bad" : "good", text));
   clearTimeout(silence);
   if (kind !== "error") silence = setTimeout(() => fill(place), 6000);

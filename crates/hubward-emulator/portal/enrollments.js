@@ -2,7 +2,7 @@
 
 import { dps, page, readIfThere, request } from "./api.js";
 import { confirmByName } from "./dialog.js";
-import { action, fill, h, mark, roving, say } from "./dom.js";
+import { action, fill, h, headings, mark, roving, say } from "./dom.js";
 import { editor as create } from "./enroll.js";
 import { pretty, when } from "./format.js";
 import { derived, lines, secret } from "./lines.js";
@@ -16,7 +16,7 @@ const KINDS = {
 
 export function enrollments({ list, detail, narrow }) {
   const search = h("input", { type: "search", placeholder: "Search ids", "aria-label": "Search enrollments", autocomplete: "off" });
-  const rows = h("ul", { class: "rows", "aria-label": "Enrollments" });
+  const rows = h("ul", { class: "rows three", "aria-label": "Enrollments" });
   const rove = roving(rows, "a");
   const total = h("p", { class: "hint", role: "status" });
   const more = h("button", { type: "button", hidden: true, on: { click: action(() => load(false)) } }, "Load more");
@@ -29,6 +29,7 @@ export function enrollments({ list, detail, narrow }) {
       h("h1", null, "Enrollments"),
       h("button", { type: "button", class: "primary", on: { click: () => create() } }, "New enrollment…")),
     h("div", { class: "tools" }, search),
+    headings("three", ["Enrollment", "Status", "Allocation"]),
     rows, more, total,
   );
   search.addEventListener("input", () => {
@@ -88,7 +89,7 @@ export function enrollments({ list, detail, narrow }) {
       h("a", { href: link("enrollments", kind.route, id), "aria-current": current ? "true" : null },
         h("span", { class: "id" }, id),
         mark(open ? "on" : "bad", open ? "enabled" : "disabled"),
-        h("span", { class: "dim" }, it.allocationPolicy ?? "")));
+        h("span", { class: "dim" }, it.allocationPolicy ?? "hashed")));
   }
 
   async function show({ path }) {
@@ -143,10 +144,10 @@ export function enrollments({ list, detail, narrow }) {
       records && h("h2", null, "Registered devices"),
       records && (records.items.length === 0
         ? h("p", { class: "quiet" }, "No device yet.")
-        : h("ul", { class: "rows" }, records.items.map((record) => h("li", null,
+        : [headings("three", ["Device", "Registration", "Last change"]), h("ul", { class: "rows three" }, records.items.map((record) => h("li", null,
           record.assignedHub
             ? h("a", { href: link("devices", record.assignedHub, record.deviceId ?? record.registrationId) }, recorded(record))
-            : h("span", null, recorded(record)))))),
+            : h("span", { class: "row" }, recorded(record)))))]),
       records?.next && h("p", { class: "hint" }, `Shows the first ${PAGE}.`),
       h("details", { class: "more" }, h("summary", null, "JSON of the service API"),
         h("pre", { class: "code", tabindex: "0", "aria-label": "The enrollment as JSON" }, pretty(it))),

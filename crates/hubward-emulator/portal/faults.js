@@ -3,8 +3,9 @@
 
 import { admin, hub as api, read, request } from "./api.js";
 import { eventRow } from "./activity.js";
-import { action, field, fill, h, mark, say, select, unique } from "./dom.js";
-import { count } from "./format.js";
+import { action, field, fill, h, headings, mark, say, select, unique } from "./dom.js";
+import { FAULTS, POINTS, describe } from "./fault_words.js";
+import { count, duration } from "./format.js";
 import { live, on, refresh } from "./live.js";
 
 /** The section, with the faults of all devices. */
@@ -58,6 +59,21 @@ function panel(left, right, device) {
       inputs[name] = h(it.element ?? "input", { required: !it.optional, ...it.props, value: it.value });
       return field(it.label, inputs[name]);
     }));
+  }
+
+  /** Fills the form with a preset. Adds no fault: that is what the button of the form is for. */
+  function prefill({ point: at, fault: { kind: name, ...values } }) {
+    point.value = at;
+    adapt();
+    kind.value = name;
+    adapt();
+    for (const [parameter, value] of Object.entries(values)) inputs[parameter].value = value;
+    times.value = "1";
+    probability.value = "100";
+    seed.value = "";
+    fill(problem);
+    say(`The form contains “${describe({ point: at, fault: { kind: name, ...values } })}”. Add fault adds it.`);
+    button.focus();
   }
 
   async function script(body) {
@@ -179,8 +195,9 @@ function panel(left, right, device) {
     left,
     !device && h("div", { class: "pane-head" }, h("h1", null, "Inject faults")),
     device && h("h2", null, "Inject faults"),
+    h("p", { class: "hint" }, "A preset fills the form:"),
     h("div", { class: "presets", role: "group", "aria-label": "Presets" }, PRESETS.map(([text, preset]) =>
-      h("button", { type: "button", on: { click: action(() => script({ times: 1, ...preset })) } }, text))),
+      h("button", { type: "button", on: { click: () => prefill(preset) } }, text))),
     h("form", { on: { submit } },
       !device && field("For", deviceInput, "A device id, or empty for all devices."),
       known,
@@ -205,8 +222,10 @@ function panel(left, right, device) {
   fill(
     right,
     h("div", { class: "pane-head" }, h("h2", null, "Scripted"), clear),
+    headings("faults", ["Fault", "Device, how often"]),
     waiting,
     h("h2", null, "Happened"),
+    headings("events", ["Time", "Event"]),
     happened,
   );
   time();
@@ -235,92 +254,6 @@ function panel(left, right, device) {
     },
   };
 }
-
-/** The text of a scripted fault. */
-function describe({ point, fault }) {
-  const known = FAULTS[fault.kind];
-  return `${POINTS[point] ?? point}: ${known?.say?.(fault) ?? known?.text ?? fault.kind}`;
-}
-
-function duration(seconds) {
-  if (seconds % 86400 === 0) return count(seconds / 86400, "day");
-  if (seconds % 3600 === 0) return count(seconds / 3600, "hour");
-  return seconds % 60 === 0 ? count(seconds / 60, "minute") : count(seconds, "second");
-}
-
-/** Parses headers, one `Name: value` on each line. */
-function parsed(lines) {
-  const headers = {};
-  for (const line of lines.split("\n").map((it) => it.trim()).filter(Boolean)) {
-    const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*(.*)$/.exec(line) ?? [];
-    if (name === undefined) throw new Error(`“${line}” is not a header. Write Name: value.`);
-    headers[name] = value;
-  }
-  return headers;
-}
-
-const POINTS = {
-  DpsRegister: "the device registers at DPS",
-  DpsPoll: "the device polls its registration",
-  DpsConnect: "the device connects to DPS (MQTT)",
-  DpsSubscribe: "the device subscribes at DPS (MQTT)",
-  HubConnect: "the device connects to its hub",
-  HubSubscribe: "the device subscribes at its hub",
-  HubPublish: "the device sends telemetry",
-  HubTwinGet: "the device reads its twin",
-  HubReported: "the device reports properties",
-  HubDesired: "the hub sends desired properties",
-  HubMethod: "the hub calls a method",
-  WebSocketUpgrade: "a client opens a WebSocket",
-  MqttAccept: "a client connects to the MQTT port",
-  HttpsAccept: "a client connects to the HTTPS port",
-  DpsService: "an operator calls DPS over HTTPS",
-  HubService: "an operator calls a hub over HTTPS",
-};
-
-const number = (label, value, min = 0, max = undefined, step = undefined) =>
-  ({ label, value: String(value), props: { type: "number", min: String(min), max, step } });
-const text = (label, value, optional = false) => ({ label, value, optional, props: { type: "text", autocomplete: "off" } });
-const seconds = (label, value) => ({ seconds: number(label, value, 0, 86400, "any") });
-const inMillis = ({ seconds: those }) => ({ millis: Math.round(those * 1000) });
-const shown = (millis) => `${millis / 1000} s`;
-
-/** The text and the parameters of each fault. The emulator, not this table, decides which faults are possible. */
-const FAULTS = {
-  Cut: { text: "the connection closes" },
-  CutAfter: { text: "the connection closes after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection closes after ${count(it.bytes, "byte")}` },
-  Never: { text: "no answer" },
-  Delay: { text: "the answer is late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `the answer is ${shown(it.millis)} late` },
-  Drip: { text: "the answer arrives byte by byte", parameters: seconds("Seconds between bytes", 1), make: inMillis },
-  Status: {
-    text: "the service answers with an error",
-    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true), headers: { label: "More headers, one on each line", value: "", optional: true, element: "textarea", props: { rows: "2", autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "Name: value" } } },
-    make: ({ retryAfter, headers, ...it }) => ({ ...it, ...(retryAfter !== "" && { retryAfter }), ...(headers.trim() !== "" && { headers: parsed(headers) }) }),
-    say: (it) => `the service answers ${it.status}, ${it.code}`,
-  },
-  Body: {
-    text: "the answer has another body",
-    parameters: { status: number("Status", 502, 200, 599), contentType: text("Content type", "text/html"), body: text("Body", "<h1>Bad Gateway</h1>") },
-    say: (it) => `the answer is ${it.status} with another body`,
-  },
-  WrongJson: { text: "the answer is invalid JSON" },
-  RetryAfter: {
-    text: "the answer has another Retry-After", parameters: { value: text("Retry-After; none if empty", "30", true) },
-    make: ({ value }) => ({ value: value === "" ? null : value }), say: (it) => `Retry-After is ${it.value ?? "absent"}`,
-  },
-  Chunked: { text: "the answer comes in chunks (HTTPS)", parameters: { bytes: number("Bytes in each chunk", 1, 1) } },
-  Duplicate: { text: "the answer or message comes twice" },
-  Stray: { text: "an unrelated answer comes first" },
-  BeforePuback: { text: "the answer overtakes its PUBACK" },
-  Connack: { text: "the login is refused", parameters: { code: number("CONNACK code", 5, 1, 255) }, say: (it) => `the login is refused, CONNACK ${it.code}` },
-  Suback128: { text: "the subscription is refused" },
-  HoldPuback: { text: "the message is logged, but never acknowledged" },
-  HoldPubackFor: { text: "the message is acknowledged late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `the message is acknowledged ${shown(it.millis)} late` },
-  TokenExpired: { text: "the token counts as expired" },
-  DeviceDisabled: { text: "the device is disabled at that moment" },
-  DeviceDeleted: { text: "the device is deleted at that moment" },
-  HubMoved: { text: "the device moves to another hub" },
-};
 
 const throttled = { kind: "Status", status: 429, code: 429001, message: "Operations are being throttled for this tenant.", retryAfter: "5" };
 const PRESETS = [

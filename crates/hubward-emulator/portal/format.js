@@ -38,10 +38,9 @@ export function plain(properties) {
   return rest;
 }
 
-/** An event as a sentence. */
-export function sentence(event) {
-  const kind = event.kind.replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
-  const code = event.code === undefined || event.code === null ? "" : `, ${event.code}`;
-  const why = event.message ? `: ${event.message}` : "";
-  return `${event.id ? `${event.id} ` : ""}${kind}${why}${code}`;
+/** `90 seconds`, `10 minutes`, `2 days`. */
+export function duration(seconds) {
+  if (seconds % 86400 === 0) return count(seconds / 86400, "day");
+  if (seconds % 3600 === 0) return count(seconds / 3600, "hour");
+  return seconds % 60 === 0 ? count(seconds / 60, "minute") : count(seconds, "second");
 }

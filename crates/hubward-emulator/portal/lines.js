@@ -145,7 +145,7 @@ function variables(registrationId, key) {
   const { idScope, caFile } = live.emulator;
   return {
     device: [
-      ["PROVISIONING_HOST", "localhost"],
+      ["PROVISIONING_HOST", live.dpsName],
       ["PROVISIONING_IDSCOPE", idScope],
       ["PROVISIONING_REGISTRATION_ID", registrationId],
       ["PROVISIONING_SYMMETRIC_KEY", key],

@@ -17,6 +17,10 @@ export const live = {
   get emulator() {
     return this.status.emulator;
   },
+  /** The name of DPS in the settings of a device, as `hubward emulator env` prints it. */
+  get dpsName() {
+    return this.status.dpsName;
+  },
   get hubs() {
     return this.emulator.hubs;
   },

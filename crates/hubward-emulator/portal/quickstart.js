@@ -5,7 +5,8 @@ import { action, fill, h, mark, say } from "./dom.js";
 import { editor as enroll } from "./enroll.js";
 import { lines, portsNote } from "./lines.js";
 import { live, on, refresh } from "./live.js";
-import { link } from "./route.js";
+import { go, link } from "./route.js";
+import { simulate, simulatedDevices } from "./simulated.js";
 
 const DEVICE = "dev-1";
 
@@ -13,8 +14,12 @@ export function quickstart({ list, detail }) {
   const steps = h("ol", { class: "steps" });
   const progress = h("div", { class: "progress", role: "status", "aria-live": "polite" });
   const after = h("div");
+  const other = h("p", { class: "other", hidden: true }, "No device at hand? ",
+    h("button", { type: "button", on: { click: action(() => simulate().then(() => go("#/overview"))) } }, "Run a simulated device"));
   /** The device dev-1. It has the key of the device and, after the device has registered, its hub. */
   let device = null;
+  /** Whether dev-1 is enrolled, but the user has not begun with it. The start of the emulator can enroll it. */
+  let enrolled = false;
   /** The state of dev-1 according to the events. */
   const seen = { refused: null, connected: false };
 
@@ -27,16 +32,27 @@ export function quickstart({ list, detail }) {
       "DPS and an IoT Hub run on this machine. Create an enrollment, paste its lines into a shell, and watch the device appear here.",
     ),
     steps,
+    other,
   );
 
   async function load() {
     await refresh();
     const enrollment = live.status.dps.enrollments > 0 && await readIfThere(dps("enrollments", DEVICE));
-    device = !enrollment ? null : { ...(await known(enrollment)), hub: enrollment.registrationState?.assignedHub ?? null };
+    const hub = enrollment?.registrationState?.assignedHub ?? null;
+    enrolled = Boolean(enrollment) && hub === null && seen.refused === null && !begun();
+    device = enrollment ? { ...(await known()), hub } : null;
     draw();
   }
 
   const create = action(async () => {
+    begin();
+    if (enrolled) {
+      enrolled = false;
+      draw();
+      detail.querySelector("button.primary")?.focus();
+      say(`${DEVICE} is enrolled, with the keys that it has`);
+      return;
+    }
     const body = { registrationId: DEVICE, attestation: { type: "symmetricKey" } };
     let enrollment;
     try {
@@ -65,13 +81,15 @@ export function quickstart({ list, detail }) {
     fill(
       steps,
       step(
-        device, !device,
+        device && !enrolled, !device || enrolled,
         h("h2", null, `Create ${DEVICE}`),
-        device
+        device && !enrolled
           ? h("p", null, mark("good", "An individual enrollment with generated keys."), " ",
             h("a", { href: link("enrollments", DEVICE) }, "Show enrollment"))
           : [
-            h("p", null, "Creates an individual enrollment with two generated keys."),
+            h("p", null, enrolled
+              ? `${DEVICE} is enrolled already, for example by the start of the emulator. The button uses this enrollment and its keys.`
+              : "Creates an individual enrollment with two generated keys."),
             h("div", { class: "actions" },
               h("button", { type: "button", class: "primary big", on: { click: create } }, `Create ${DEVICE}`),
               h("button", { type: "button", on: { click: () => enroll() } }, "Another enrollment…")),
@@ -105,7 +123,7 @@ export function quickstart({ list, detail }) {
         h("div", { class: "quiet" },
           h("h2", null, "This emulator"),
           h("dl", { class: "facts" },
-            h("dt", null, "DPS"), h("dd", null, h("code", null, "localhost"), ", id scope ", h("code", null, live.emulator.idScope)),
+            h("dt", null, "DPS"), h("dd", null, h("code", null, live.dpsName), ", id scope ", h("code", null, live.emulator.idScope)),
             h("dt", null, live.hubs.length === 1 ? "IoT Hub" : "IoT Hubs"), h("dd", null, live.hubs.map((it, at) => [at > 0 && ", ", h("code", null, it)])),
             h("dt", null, "MQTT"), h("dd", null, live.emulator.mqtt.map((it) => [h("code", null, it), " "])),
             h("dt", null, "HTTPS"), h("dd", null, live.emulator.https.map((it) => [h("code", null, it), " "])),
@@ -150,19 +168,45 @@ export function quickstart({ list, detail }) {
     if (event.kind === "disconnected") seen.connected = false;
     return true;
   }
+  const reload = () => load().catch((error) => say(error.message, "error"));
   const offs = [
-    on("past", (event) => note(event) && draw()),
+    on("past", (event) => {
+      if (!note(event)) return;
+      if (seen.refused) enrolled = false;
+      draw();
+    }),
     on("event", (event) => {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
+      if (/^(registered|refused)$/.test(event.kind)) enrolled = false;
       draw();
       // If `device` is set, this page has already created or loaded the enrollment, and need not load it again.
       const made = event.kind === "enrollmentCreated" && !device;
-      if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) load().catch((error) => say(error.message, "error"));
+      if (made) begin();
+      if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) reload();
     }),
   ];
 
   draw();
-  load().catch((error) => say(error.message, "error"));
+  reload();
+  simulatedDevices().then(({ available }) => {
+    other.hidden = !available;
+  }).catch((error) => say(error.message, "error"));
   return { dispose: () => offs.forEach((off) => off()) };
 }
+
+/** Remembers for this browser window that the user has begun with dev-1 at this run of the emulator. */
+function begin() {
+  try {
+    sessionStorage.setItem(BEGUN, live.status.started);
+  } catch { /* Without storage, a reload of the page offers the button again. */ }
+}
+
+function begun() {
+  try {
+    return sessionStorage.getItem(BEGUN) === live.status.started;
+  } catch {
+    return false;
+  }
+}
+const BEGUN = "hubward.begun";

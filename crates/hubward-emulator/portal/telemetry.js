@@ -1,10 +1,11 @@
 // Live telemetry with pause, filter and export. A click on a row shows the details of the message.
 
-import { fill, h, mark, roving, say, select } from "./dom.js";
+import { fill, h, headings, mark, roving, select } from "./dom.js";
 import { count, readable, when } from "./format.js";
-import { live, on } from "./live.js";
+import { live } from "./live.js";
+import { plot } from "./plot.js";
 import { go, link } from "./route.js";
-import { read } from "./api.js";
+import { exported, stream } from "./stream.js";
 
 /** Creates the section. It shows the messages of all devices of a hub. */
 export function telemetry({ list, detail, narrow }) {
@@ -14,7 +15,14 @@ export function telemetry({ list, detail, narrow }) {
   const quiet = () => fill(detail, h("p", { class: "quiet" }, "Select a message to see its body, its properties, and the properties that the hub adds."));
   return {
     show({ path: [name] }) {
-      const hub = live.hubs.find((it) => it.toLowerCase() === name?.toLowerCase()) ?? live.hubs[0];
+      const hub = name === undefined ? live.hubs[0] : live.hubs.find((it) => it.toLowerCase() === name.toLowerCase());
+      if (!hub) {
+        view?.dispose();
+        view = current = null;
+        fill(list, h("h1", null, "Telemetry"), h("p", { class: "quiet" }, `The hub “${name}” does not exist. Hubs: ${live.hubs.join(", ")}.`));
+        fill(detail);
+        return;
+      }
       if (current === hub) return;
       view?.dispose();
       current = hub;
@@ -46,17 +54,12 @@ function feed(body, hub, id, opened) {
   const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter messages", autocomplete: "off", on: { input: redraw } });
   const pause = h("button", { type: "button", "aria-pressed": "false", on: { click: toggle } }, "Pause");
   const clear = h("button", { type: "button", on: { click: empty } }, "Clear");
-  const [device, module] = id?.split("/") ?? [];
-  const query = [
-    device === undefined ? null : `device=${encodeURIComponent(device)}`,
-    module === undefined ? null : `module=${encodeURIComponent(module)}`,
-  ].filter(Boolean);
-  const base = `/api/telemetry/${encodeURIComponent(hub)}`;
-  const address = `${base}/export${query.length > 0 ? `?${query.join("&")}` : ""}`;
-  const file = h("a", { class: "button", href: address, download: "" }, "Export JSON lines");
+  const file = h("a", { class: "button", href: exported(hub, id), download: "" }, "Export JSON lines");
   const note = h("p", { class: "hint", role: "status" });
   const reading = h("p", { class: "reading" });
-  fill(body, h("div", { class: "tools" }, search, pause, clear, file), h("div", { class: "counts" }, reading, note), rows);
+  const graph = id === null ? null : plot();
+  const heads = headings("messages", ["Time", id === null && "Device", "Body"]);
+  fill(body, h("div", { class: "tools" }, search, pause, clear, file), h("div", { class: "counts" }, reading, note), graph?.element, heads, rows);
 
   /** The messages, newest first. */
   let kept = [];
@@ -65,43 +68,8 @@ function feed(body, hub, id, opened) {
   let total = 0;
   let lostSome = 0;
   let paused = false;
-  let source = null;
-  let next = null;
-  let gone = false;
   let frame = 0;
   let fresh = [];
-
-  async function start() {
-    source?.close();
-    source = null;
-    if (gone || document.hidden || live.state !== "live") return tell();
-    if (next === null) {
-      const status = await read("/api/status");
-      if (gone || source) return;
-      const end = status.hubs.find((it) => it.hub.toLowerCase() === hub.toLowerCase())?.telemetry ?? 0;
-      next = Math.max(0, end - MOST * (id ? 20 : 1));
-    }
-    source = new EventSource(`${base}?${[`from=${next}`, ...query].join("&")}`);
-    source.onopen = tell;
-    source.onmessage = (event) => {
-      const message = JSON.parse(event.data);
-      next = message.offset + 1;
-      take(message);
-    };
-    source.addEventListener("skipped", (event) => {
-      lostSome += JSON.parse(event.data).skipped;
-      tell();
-    });
-    source.onerror = () => {
-      source?.close();
-      source = null;
-      tell();
-      // Connects again after a second. If the emulator does not answer, live.js waits until it answers. The listener of
-      // `state` below then starts the stream.
-      setTimeout(() => !gone && !source && start(), 1000);
-    };
-    tell();
-  }
 
   function take(message) {
     total += 1;
@@ -115,6 +83,7 @@ function feed(body, hub, id, opened) {
     frame = 0;
     const those = fresh.reverse();
     fresh = [];
+    graph?.add([...those].reverse());
     kept = [...those, ...kept].slice(0, MOST);
     rows.prepend(...those.filter(wanted).map(row));
     while (rows.childElementCount > MOST) rows.lastElementChild.remove();
@@ -175,13 +144,14 @@ function feed(body, hub, id, opened) {
     kept = [];
     held = [];
     fresh = [];
+    graph?.clear();
     redraw();
   }
 
   /** Shows the state and the counts. A screen reader announces only changes of the hint, not of the counts. */
   function tell() {
     const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
-      : source ? mark("on", "live") : mark("off", "not connected");
+      : messages?.connected ? mark("on", "live") : mark("off", "not connected");
     const shown = rows.childElementCount;
     const text = total === 0 ? "no message yet" : `${count(shown, "message")} shown${total > shown ? ` of ${total.toLocaleString("en")}` : ""}`;
     fill(reading, state, h("span", { class: "dim" }, text));
@@ -192,17 +162,19 @@ function feed(body, hub, id, opened) {
     if (note.textContent !== hint) fill(note, hint);
   }
 
-  const again = () => start().catch((error) => say(error.message, "error"));
-  const offs = [on("state", again)];
-  document.addEventListener("visibilitychange", again);
-  again();
+  let messages = null;
+  messages = stream(hub, id, MOST * (id ? 20 : 1), {
+    message: take,
+    skipped(number) {
+      lostSome += number;
+      tell();
+    },
+    changed: tell,
+  });
   return {
     dispose() {
-      gone = true;
-      source?.close();
+      messages.dispose();
       cancelAnimationFrame(frame);
-      document.removeEventListener("visibilitychange", again);
-      offs.forEach((off) => off());
     },
   };
 }

@@ -36,6 +36,8 @@
 //!   emulator. If the client asks for another name, the TLS handshake fails.
 //! * Is strict: refuses the requests that the real service is known to refuse. Some behaviour of the service is not
 //!   documented. For such behaviour, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
+//! * Shows its state on a web page, the portal. A user of the portal can start simulated devices if the program provides
+//!   a client; see `Builder::simulated_device`.
 //! * Keeps its state in memory or in a data directory. State in a data directory survives a crash, because the emulator
 //!   writes each change to disk before it answers the request.
 //! * Emulates the device API of DPS, with symmetric keys.
@@ -62,6 +64,8 @@ pub use handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, Enrollm
 pub use handle::error::StartError;
 pub use services::hub::{CloudToDevice, Expiry, Invocation, InvokeError, MethodResult, SendProblem, TwinProblem};
 pub use services::ready::Ready;
+#[cfg(feature = "admin")]
+pub use services::simulated::SimulatedDevice;
 pub use state::disk::{StateError, StateLost};
 pub use state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 pub use state::journal::{Event, EventKind, EventLog, EventReader, EventSource};

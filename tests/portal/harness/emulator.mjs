@@ -104,6 +104,11 @@ export class Emulator {
     const made = await this.dps("PUT", `/enrollments/${registrationId}`, {
       registrationId, attestation: { type: "symmetricKey" },
     });
+    return this.variables(registrationId, made.attestation.symmetricKey.primaryKey);
+  }
+
+  /** The variables of a device with this key. */
+  variables(registrationId, key) {
     const rule = (host, port, [address]) => `${host}:${port}:${address}`;
     const rules = ["localhost", "127.0.0.1", "[::1]"].flatMap((host) => [
       rule(host, 8883, this.ready.mqtt), rule(host, 443, this.ready.https),
@@ -112,7 +117,7 @@ export class Emulator {
       PROVISIONING_HOST: "localhost",
       PROVISIONING_IDSCOPE: this.ready.idScope,
       PROVISIONING_REGISTRATION_ID: registrationId,
-      PROVISIONING_SYMMETRIC_KEY: made.attestation.symmetricKey.primaryKey,
+      PROVISIONING_SYMMETRIC_KEY: key,
       HUBWARD_CA_FILE: this.ready.caFile,
       HUBWARD_CONNECT_TO: rules.join(","),
     };

@@ -74,7 +74,7 @@ export const scenarios = [
       equal(await page.getByRole("link", { name: "Twin", exact: true }).getAttribute("aria-current"), "page");
       equal(await page.getByRole("link", { name: "Devices", exact: true }).getAttribute("aria-current"), "page");
       check((await page.title()).includes("d#1") && (await page.title()).includes("not Azure"), await page.title());
-      await page.getByRole("link", { name: "Overview" }).click();
+      await page.getByRole("navigation", { name: "About d#1" }).getByRole("link", { name: "Overview" }).click();
       await page.goBack();
       await page.getByLabel("Desired properties as JSON").waitFor();
       scene.expected.push(/404/);
@@ -82,7 +82,10 @@ export const scenarios = [
         ["#/devices/localhost/unknown", "localhost does not know this device."],
         ["#/devices/elsewhere/d", "The hub “elsewhere” does not exist."],
         ["#/enrollments/unknown", "No enrollment has this name."],
-        ["#/nonsense", "Devices"],
+        ["#/nonsense", "The portal has no section “nonsense”"],
+        ["#/devices/localhost/d%231/nonsense", "A device has no page “nonsense”."],
+        ["#/telemetry/elsewhere", "The hub “elsewhere” does not exist."],
+        ["#/query/elsewhere", "The hub “elsewhere” does not exist."],
       ]) {
         await page.goto(`${emulator.url}/${address}`);
         await page.locator("#main").getByText(text).first().waitFor();
@@ -148,7 +151,7 @@ export const scenarios = [
       await page.getByRole("link", { name: "‹ Devices" }).click();
       await page.getByRole("heading", { name: "Devices" }).waitFor();
       check(!(await page.locator("#detail").isVisible()), "the detail pane is hidden");
-      for (const section of ["quickstart", "enrollments", "telemetry", "faults", "activity", "connect"]) {
+      for (const section of ["quickstart", "overview", "enrollments", "telemetry", "query", "faults", "activity", "connect"]) {
         await page.goto(`${emulator.url}/#/${section}`);
         await page.locator("#list h1").waitFor();
         check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `${section} fits`);
@@ -191,7 +194,7 @@ export const scenarios = [
       await look("green");
       await emulator.hub("PUT", "/devices/off", { deviceId: "off", authentication: { type: "sas" }, status: "disabled" });
       await emulator.request("POST", "/messages/localhost/dev-1", { body: "x" });
-      await emulator.request("POST", "/api/faults", { point: "HubPublish", fault: { kind: "Cut" }, times: 1 });
+      await emulator.request("POST", "/api/faults", { point: "HubPublish", fault: { kind: "Cut" }, times: 1, device: "dev-1" });
       const ready = {
         "devices/localhost/off": () => page.getByText("no: the hub refuses it").waitFor(),
         "devices/localhost/dev-1/telemetry": () => page.locator("#detail .messages button").click(),
@@ -205,6 +208,17 @@ export const scenarios = [
         "enrollments/dev-1": () => page.getByText("Lines to paste").waitFor(),
         "enrollments/groups/hubward-dev": () => page.getByText("Registered devices").waitFor(),
         telemetry: () => page.locator(".messages button").first().click(),
+        overview: async () => {
+          await page.getByRole("button", { name: "Run a simulated device" }).click();
+          await page.getByRole("img", { name: /^temperature: / }).waitFor();
+          await page.getByText("sim-1 starts.").waitFor({ state: "detached" });
+        },
+        "devices/localhost/sim-1/telemetry": () => page.getByRole("img", { name: /^battery: / }).waitFor(),
+        query: async () => {
+          await page.getByRole("button", { name: /all devices/ }).click();
+          await page.locator("tbody tr").first().waitFor();
+        },
+        nonsense: () => page.getByRole("heading", { name: "This address has no page" }).waitFor(),
         faults: () => page.getByText("the device sends telemetry: the connection closes").waitFor(),
         activity: () => page.locator(".events button").first().click(),
         connect: () => page.getByText("iothubowner").first().waitFor(),

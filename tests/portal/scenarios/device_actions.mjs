@@ -134,4 +134,25 @@ export const scenarios = [
       await page.getByText("No message waits.").waitFor();
     },
   },
+  {
+    name: "at 400 pixels, a message of the page does not cover Send",
+    width: 400,
+    height: 780,
+    async run(scene) {
+      const { page, emulator } = scene;
+      await emulator.hub("PUT", "/devices/dev-1", { deviceId: "dev-1", authentication: { type: "sas" }, status: "enabled" });
+      await scene.open("#/devices/localhost/dev-1/act");
+      const send = page.getByRole("button", { name: "Send", exact: true });
+      // With Send at the bottom of the window, and at its top.
+      for (const block of ["end", "start"]) {
+        await send.evaluate((it, at) => it.scrollIntoView({ block: at }), block);
+        await page.locator("#said").evaluate((it) => it.replaceChildren());
+        await send.click();
+        await page.locator("#said").getByText("is queued for dev-1").waitFor();
+        const [button, note] = [await send.boundingBox(), await page.locator("#said").boundingBox()];
+        check(note.y >= button.y + button.height || note.y + note.height <= button.y, `the message covers Send: ${JSON.stringify([button, note])}`);
+        check(note.x >= 0 && note.x + note.width <= 400, "the message fits");
+      }
+    },
+  },
 ];

@@ -81,7 +81,7 @@ export const scenarios = [
     async run(scene) {
       await scene.open();
       await scene.page.getByText("Waiting for dev-1 to register…").waitFor();
-      await scene.page.getByText("An individual enrollment with generated keys.").waitFor();
+      await scene.page.getByText("dev-1 is enrolled already").waitFor();
       await scene.page.getByRole("button", { name: "Copy", exact: true }).waitFor();
     },
   },
@@ -208,6 +208,40 @@ export const scenarios = [
       await confirm(page, "dev-9", "Delete");
       await page.getByText("No enrollment yet").or(page.getByText("dev-9 is deleted")).first().waitFor();
       equal((await emulator.request("GET", "/api/status")).dps.enrollments, 0);
+    },
+  },
+  {
+    name: "Create dev-1 is also offered after a plain start",
+    emulator: [],
+    async run(scene) {
+      const { page, emulator } = scene;
+      await scene.open();
+      await page.getByText("dev-1 is enrolled already").waitFor();
+      await page.getByRole("button", { name: "Create dev-1" }).click();
+      await page.getByText("An individual enrollment with generated keys.").waitFor();
+      check(!(await page.getByRole("button", { name: "Create dev-1" }).isVisible()), "the step is done");
+      await page.getByText("Waiting for dev-1 to register…").waitFor();
+      // The lines have the name and the key of the enrollment that the start made.
+      await page.getByRole("button", { name: "Copy", exact: true }).click();
+      await page.getByText("Copied the lines").waitFor();
+      const { symmetricKey } = await emulator.dps("POST", "/enrollments/dev-1/attestationmechanism");
+      const copied = await scene.clipboard();
+      check(copied.includes(`PROVISIONING_SYMMETRIC_KEY='${symmetricKey.primaryKey}'`), "the key is that of the enrollment");
+      // The name of DPS is the one that `hubward emulator env` prints, on every page.
+      const env = await emulator.device(["emulator", "env", "--shell", "sh", "--data-dir", `${emulator.folder}/data`]);
+      const [, host] = /PROVISIONING_HOST='([^']+)'/.exec(env.out) ?? [];
+      check(copied.includes(`PROVISIONING_HOST='${host}'`), `${host} in ${copied}`);
+      await page.reload();
+      await page.getByText("An individual enrollment with generated keys.").waitFor();
+      await page.goto(`${emulator.url}/#/connect`);
+      const shown = page.locator("dt", { hasText: /^DPS$/ }).locator("+ dd").locator("code").first();
+      equal(await shown.innerText(), host);
+      // In another window the button is offered again, until the device registers.
+      const other = await scene.newPage();
+      await scene.open("#/quickstart", other);
+      await other.getByRole("button", { name: "Create dev-1" }).waitFor();
+      equal((await emulator.device(["provision"], { ...emulator.variables("dev-1", symmetricKey.primaryKey) })).code, 0);
+      await other.getByText("dev-1 is registered at localhost.").waitFor();
     },
   },
 ];

@@ -27,7 +27,7 @@ export const scenarios = [
       const refused = await emulator.device(["provision"], variables);
       check(refused.code !== 0 && refused.err.includes("403"), refused.err);
       await page.getByText("No scripted faults.").waitFor();
-      await page.getByRole("list", { name: "Events of faults" }).getByText("fault happened").first().waitFor();
+      await page.getByRole("list", { name: "Events of faults" }).getByText("A fault happened to dev-1: when the device registers at DPS, the service answers with an error").first().waitFor();
       equal((await emulator.device(["provision"], variables)).code, 0, "the fault happens once");
 
       // A fault with the headers that a gateway sends.
@@ -43,7 +43,15 @@ export const scenarios = [
       await page.getByText("No scripted faults.").waitFor();
 
       await page.getByLabel("For").fill("");
+      // A preset fills the form. It adds no fault.
+      await page.getByRole("button", { name: "DPS: 429, retry later" }).click();
+      equal(await page.getByLabel("When").inputValue(), "DpsRegister");
+      equal(await page.getByLabel("Code", { exact: true }).inputValue(), "429001");
+      equal(await page.getByLabel("Retry-After", { exact: true }).inputValue(), "5");
       await page.getByRole("button", { name: "Telemetry: connection closes" }).click();
+      equal(await page.getByLabel("What", { exact: true }).inputValue(), "Cut");
+      equal((await emulator.request("GET", "/api/status")).faults, 0, "a preset adds no fault");
+      await page.getByRole("button", { name: "Add fault" }).click();
       await waiting.getByText("the device sends telemetry: the connection closes").waitFor();
       await page.getByRole("button", { name: "Clear all" }).click();
       await page.getByText("No scripted faults.").waitFor();
@@ -106,7 +114,7 @@ export const scenarios = [
       await device.stop();
       const other = await scene.newPage();
       await scene.open("#/devices/localhost/dev-1", other);
-      await other.getByText("disconnected: ").first().waitFor();
+      await other.getByText("The device disconnected from localhost: ").first().waitFor();
 
       await page.getByRole("button", { name: "+1 h" }).click();
       await page.getByText("1 hour ahead").first().waitFor();

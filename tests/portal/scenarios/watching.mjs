@@ -27,7 +27,7 @@ export const scenarios = [
       await row.getByText("not connected").waitFor();
       check(!(await row.innerText()).includes("never"), "the page shows the last activity");
       // The page lists the device's events in order.
-      await page.locator(".tab-body .events").getByText("connected", { exact: true }).first().waitFor();
+      await page.locator(".tab-body .events").getByText("The device connected to localhost", { exact: true }).first().waitFor();
     },
   },
   {

@@ -11,3 +11,5 @@ pub(crate) mod provision;
 #[cfg(feature = "emulator")]
 pub(crate) mod quickstart;
 pub(crate) mod sas;
+#[cfg(feature = "emulator")]
+mod simulated_device;

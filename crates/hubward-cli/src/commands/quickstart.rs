@@ -7,6 +7,7 @@ use hubward::{Settings, TransportKind};
 use hubward_emulator::Emulator;
 
 use crate::cloud;
+use crate::commands::simulated_device;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Outcome, Output};
@@ -52,7 +53,8 @@ pub(crate) struct LocalCloud {
 
 /// Starts the local cloud, and runs the demo. Prints all events except `result`. Returns the running local cloud.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
-    let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
+    let builder = simulated_device::offer(Emulator::builder().retry_after(Some(RETRY_AFTER)));
+    let emulator = builder.start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
     let variables = cloud::owned(enrolled.vars());
     output.tell(&Event::Device { variables: &variables }).await;

@@ -11,6 +11,8 @@ use hubward_sas::{KeyError, SharedKey};
 
 use super::error::StartError;
 use crate::doors::tls::BadCertificate;
+#[cfg(feature = "admin")]
+use crate::services::simulated::{RunDevice, SimulatedDevice};
 use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, set_policy_keys};
 use crate::state::model::{Policy, Seed};
 
@@ -36,6 +38,8 @@ pub struct Builder {
     pub(crate) admin_address: Option<IpAddr>,
     #[cfg(feature = "admin")]
     pub(crate) allowed_hosts: Vec<String>,
+    #[cfg(feature = "admin")]
+    pub(crate) run_device: Option<RunDevice>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) hubs: Vec<String>,
     pub(crate) id_scope: String,
@@ -68,6 +72,8 @@ impl Default for Builder {
             admin_address: None,
             #[cfg(feature = "admin")]
             allowed_hosts: Vec::new(),
+            #[cfg(feature = "admin")]
+            run_device: None,
             data_dir: None,
             hubs: vec!["localhost".to_owned()],
             id_scope: DEV_ID_SCOPE.to_owned(),
@@ -137,6 +143,24 @@ impl Builder {
     #[cfg(feature = "admin")]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
+        self
+    }
+
+    /// Lets users of the portal and of the admin API start simulated devices. The emulator contains no client, so the
+    /// program provides one: `run` connects a device with the given settings, and runs the device until
+    /// [`SimulatedDevice::stopped`] returns.
+    ///
+    /// An emulator runs at most 10 simulated devices at a time. It stops all of them when it ends or is reset. If a
+    /// device ends earlier, the portal shows the error; the error must not contain a secret.
+    ///
+    /// Without this option, the portal offers no simulated devices.
+    #[cfg(feature = "admin")]
+    pub fn simulated_device<F, R>(mut self, run: F) -> Self
+    where
+        F: Fn(SimulatedDevice) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.run_device = Some(RunDevice::new(run));
         self
     }
 

@@ -22,6 +22,8 @@ use crate::doors::tls::{Acceptor, Ca, Resolver, server_config};
 use crate::services::access::Access;
 use crate::services::cloud::{Cloud, Info};
 use crate::services::dps::Registrar;
+#[cfg(feature = "admin")]
+use crate::services::simulated::Simulated;
 use crate::state::choices::Choices;
 use crate::state::clock::Clock;
 use crate::state::disk::{Disk, StateError, open};
@@ -31,6 +33,7 @@ use crate::state::model::State;
 use crate::state::new_file;
 use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
+use crate::state::traffic::Traffic;
 
 impl Emulator {
     /// Starts an emulator with the default options: free ports on 127.0.0.1 and ::1, and one hub named `localhost`. The
@@ -122,6 +125,9 @@ impl Builder {
                 polls_before_assigned: options.polls_before_assigned,
             },
             logs,
+            traffic: Traffic::new(),
+            #[cfg(feature = "admin")]
+            simulated: Simulated::new(options.run_device),
             initial_state,
             faults: Faults::default(),
             store,

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use crate::services::access::Access;
 use crate::services::dps::Registrar;
+#[cfg(feature = "admin")]
+use crate::services::simulated::Simulated;
 use crate::state::choices::Choices;
 use crate::state::clock::Clock;
 use crate::state::fault::Faults;
@@ -19,6 +21,7 @@ use crate::state::fault::Moves;
 use crate::state::journal::EventLog;
 use crate::state::store::{InitialState, Store};
 use crate::state::telemetry::TelemetryLog;
+use crate::state::traffic::Traffic;
 
 /// The state, the clock, the journal and the settings of an emulator. All connections share this value.
 #[derive(Debug)]
@@ -32,11 +35,14 @@ pub(crate) struct Cloud {
     pub(crate) closing: watch::Sender<bool>,
     /// The telemetry log of each hub. The key is the name of the hub in lower case. Hubs are never added or removed.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
+    pub(crate) traffic: Traffic,
     /// The host names of DPS and the hubs. The service APIs and the HTTPS port check host names with this value.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
     pub(crate) initial_state: InitialState,
     pub(crate) choices: Choices,
+    #[cfg(feature = "admin")]
+    pub(crate) simulated: Simulated,
 }
 
 impl Cloud {
@@ -93,6 +99,9 @@ impl Cloud {
             store,
             clock,
             faults: Faults::default(),
+            traffic: Traffic::new(),
+            #[cfg(feature = "admin")]
+            simulated: Simulated::new(None),
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
             access: Access::new(&[], &["localhost".to_owned()], &[]),
             initial_state: InitialState::default(),

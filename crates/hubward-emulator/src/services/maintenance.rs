@@ -16,6 +16,8 @@ pub(crate) fn import(cloud: &Cloud, seed: &Seed) -> Result<SeedReport, SeedError
 
 /// See [`Emulator::reset`](crate::Emulator::reset).
 pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
+    #[cfg(feature = "admin")]
+    cloud.simulated.abort();
     let reset = cloud.store.reset(&cloud.logs, &cloud.initial_state, cloud.clock.now());
     cloud.journal.note(Note::new(EventKind::Reset, EventSource::Emulator));
     reset

@@ -13,3 +13,7 @@ pub(crate) mod hub;
 pub(crate) mod maintenance;
 pub(crate) mod policies;
 pub(crate) mod ready;
+#[cfg(feature = "admin")]
+pub(crate) mod simulate;
+#[cfg(feature = "admin")]
+pub(crate) mod simulated;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::cloud::Info;
 
+/// The name of DPS in the settings of a device.
+pub(crate) const DPS_NAME: &str = "localhost";
+
 /// Endpoints and names of a running emulator. When the emulator is ready, it prints this value as one line of JSON.
 /// Scripts wait for this line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ impl Ready {
     #[must_use]
     pub fn vars(&self, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
         vec![
-            ("PROVISIONING_HOST", "localhost".to_owned()),
+            ("PROVISIONING_HOST", DPS_NAME.to_owned()),
             ("PROVISIONING_IDSCOPE", self.id_scope.clone()),
             ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
             ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),

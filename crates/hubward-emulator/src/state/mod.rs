@@ -1,5 +1,7 @@
 //! The state of an emulator. It consists of the store in memory and on disk, the telemetry logs, the journal, the
-//! clock, and scripted faults. This module does not use the network and does not depend on a protocol.
+//! counts of messages and connections, the clock, and scripted faults.
+//!
+//! This module does not use the network and does not depend on a protocol.
 
 pub(crate) mod choices;
 pub(crate) mod clock;
@@ -10,4 +12,5 @@ pub(crate) mod model;
 pub(crate) mod new_file;
 pub(crate) mod store;
 pub(crate) mod telemetry;
+pub(crate) mod traffic;
 pub(crate) mod wire_id;

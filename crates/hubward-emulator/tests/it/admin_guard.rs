@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::client::http;
 
 /// One request for every kind of path.
-const REQUESTS: [&str; 13] = [
+const REQUESTS: [&str; 15] = [
     "GET /",
     "GET /portal/app.js",
     "GET /health",
@@ -20,6 +20,8 @@ const REQUESTS: [&str; 13] = [
     "POST /dps/enrollments/query",
     "DELETE /dps/enrollments/dev-1",
     "POST /api/clock",
+    "GET /api/traffic",
+    "POST /api/simulated",
 ];
 
 #[tokio::test]

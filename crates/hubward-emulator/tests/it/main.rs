@@ -13,6 +13,8 @@ mod admin_guard;
 #[cfg(feature = "admin")]
 mod admin_messages;
 #[cfg(feature = "admin")]
+mod admin_simulated;
+#[cfg(feature = "admin")]
 mod admin_stream;
 mod client;
 mod damage;

@@ -5,7 +5,7 @@ mod connection;
 mod exec;
 mod method;
 mod run;
-mod scripted_device;
+pub(super) mod scripted_device;
 mod send;
 mod twin;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::EndArgs;
 use super::connection::{ConnectionArgs, ended};
-use super::scripted_device::{Counts, DeviceError, Observer, Script, ScriptedDevice};
+use super::scripted_device::{Counts, DeviceError, Observer, Script, ScriptedDevice, Telemetry};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
@@ -72,9 +72,11 @@ impl RunArgs {
         let mut script = Script {
             report: report.map(|it| input::patch("--report", it)).transpose()?,
             interval: self.interval,
-            message: self.body.clone().map(|it| input::checked(Message::new(it))).transpose()?,
             ..Script::default()
         };
+        if let Some(body) = self.body.clone() {
+            script.telemetry = Telemetry::Copies(input::checked(Message::new(body))?);
+        }
         for Method { name, status, body } in self.method.clone() {
             if script.methods.insert(name.clone(), (status, body)).is_some() {
                 return Err(Failure::usage(format!("--method {name} is given twice")));

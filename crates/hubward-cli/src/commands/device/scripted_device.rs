@@ -32,9 +32,23 @@ pub(crate) struct Script {
     pub(crate) methods: BTreeMap<String, (i32, Option<Value>)>,
     /// The interval between two telemetry messages.
     pub(crate) interval: Option<Duration>,
-    /// The template of the telemetry messages. The device sends copies of it, each with its own ID. `None`: the device
-    /// sends a sample wind speed.
-    pub(crate) message: Option<Message>,
+    /// The telemetry messages. The device adds an ID to each message.
+    pub(crate) telemetry: Telemetry,
+}
+
+/// The source of the telemetry messages.
+#[derive(Debug)]
+pub(crate) enum Telemetry {
+    /// Copies of one message.
+    Copies(Message),
+    /// The function gets the number of the message, counted from 1.
+    Made(fn(u64) -> Message),
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::Made(|number| wind_speed(usize::try_from(number).unwrap_or(usize::MAX)))
+    }
 }
 
 /// Receives the events of a device. Called from several tasks.
@@ -237,8 +251,10 @@ impl ScriptedDevice {
     /// Never waits for the hub, because the device must answer methods and messages at all times.
     async fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
         let number = count(&self.counters.sent);
-        let message =
-            self.script.message.clone().unwrap_or_else(|| wind_speed(usize::try_from(number).unwrap_or(usize::MAX)));
+        let message = match &self.script.telemetry {
+            Telemetry::Copies(message) => message.clone(),
+            Telemetry::Made(make) => make(number),
+        };
         match hub.try_enqueue(with_id(message)) {
             Ok(receipt) => {
                 self.observer.tell(&DeviceEvent::Sending { number }).await;

@@ -11,6 +11,7 @@ use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
 use super::terminal::Terminal;
 use crate::cloud;
+use crate::commands::simulated_device;
 use crate::environment;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -105,7 +106,8 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let kept = if args.in_memory { None } else { Some(data_dir(args.data_dir.as_deref())?) };
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     let mut stop = Stop::listen()?;
-    let emulator = builder(args, kept.as_deref(), seed.as_ref()).start().await.map_err(cloud::not_started)?;
+    let builder = simulated_device::offer(builder(args, kept.as_deref(), seed.as_ref()));
+    let emulator = builder.start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
     let operator = operator(&emulator);
     emulator.flush().await.map_err(|error| Failure::local_with_causes(&error))?;

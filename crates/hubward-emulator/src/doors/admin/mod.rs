@@ -44,11 +44,12 @@ const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The service API of DPS is below /dps, that \
-                     of a hub below /hubs/{hub}. The messages for a device are at /messages/{hub}/{device}, those for \
-                     a module at /messages/{hub}/{device}/modules/{module}. The emulator's own API is /api/status, \
-                     /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
-                     /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
+const PATHS: &str = "There is nothing at this path. The portal is at /. Use /health or /ca.pem. The service API of DPS \
+                     is below /dps, that of a hub below /hubs/{hub}. The messages for a device are at \
+                     /messages/{hub}/{device}, those for a module at /messages/{hub}/{device}/modules/{module}. The \
+                     emulator's own API is /api/status, /api/events, /api/telemetry/{hub}, \
+                     /api/telemetry/{hub}/export, /api/traffic, /api/simulated, /api/faults, /api/clock, /api/keys, \
+                     /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
 /// Maximum number of connections that the admin port serves at a time. The maximum number of pending connections is the
 /// same.

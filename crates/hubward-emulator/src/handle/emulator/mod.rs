@@ -39,6 +39,9 @@ pub struct Emulator {
 impl Emulator {
     /// Closes every connection and listener. Returns when the ports are free and the state is on disk.
     pub async fn shutdown(mut self) {
+        // The simulated devices disconnect cleanly, while the hubs still run.
+        #[cfg(feature = "admin")]
+        self.cloud.simulated.close().await;
         // Ends the streams of the admin port cleanly. All other connections are cut below.
         self.cloud.closing.send_replace(true);
         while let Some(task) = self.admin.join_next().await {
@@ -145,6 +148,8 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        #[cfg(feature = "admin")]
+        self.cloud.simulated.abort();
         if let Some(disk) = self.cloud.store.disk() {
             // Changes that are queued are still written.
             disk.close();

@@ -81,6 +81,7 @@ impl<'a> DeviceConnection<'a> {
             let channels = state.live.begin(key.clone(), subscriptions);
             let ConnectionChannels { number, ended, pushes, queue_changed, activity } = channels;
             activity.note(time);
+            cloud.traffic.opened();
             if let Some(hub) = state.hub_mut(&login.hub) {
                 hub.queue(&client_id, time, |queue, _| queue.begin(number));
             }
@@ -114,7 +115,11 @@ impl<'a> DeviceConnection<'a> {
     /// message.
     pub(crate) fn telemetry(&self, message: Message, published: Published) -> bool {
         let Some(log) = self.cloud.logs.get(&self.login.hub) else { return true };
-        log.append_if(self.stamped(message, published), || !self.activity.is_over())
+        let appended = log.append_if(self.stamped(message, published), || !self.activity.is_over());
+        if appended {
+            self.cloud.traffic.message();
+        }
+        appended
     }
 
     /// Ends the connection, then appends the client's will to the telemetry log.
@@ -129,6 +134,7 @@ impl<'a> DeviceConnection<'a> {
         cloud.store.read(|state| {
             if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
                 log.append(telemetry);
+                cloud.traffic.message();
             }
         });
     }
@@ -198,6 +204,7 @@ impl Drop for DeviceConnection<'_> {
     fn drop(&mut self) {
         let Self { cloud, login, key, number, activity, .. } = self;
         let time = cloud.clock.now();
+        cloud.traffic.closed();
         cloud.store.change(|state| {
             state.live.end(key, *number);
             let client_id = login.identity.client_id();

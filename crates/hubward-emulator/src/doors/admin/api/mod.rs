@@ -8,9 +8,11 @@ mod feed;
 mod keys;
 mod page;
 mod query;
+mod simulated;
 mod state;
 mod status;
 mod telemetry;
+mod traffic;
 
 use bytes::Bytes;
 pub(super) use feed::{Feed, Shape, Stream};
@@ -45,6 +47,9 @@ enum Route {
     Faults,
     Fault { id: u64 },
     Disconnect { hub: String, client_id: String },
+    Simulated,
+    SimulatedDevice { id: String },
+    Traffic,
     Keys,
     ExportState,
     ImportState,
@@ -67,6 +72,9 @@ impl Route {
             ["telemetry", hub, "export"] => Self::Export { hub: decode(hub)? },
             ["clock"] => Self::Clock,
             ["keys"] => Self::Keys,
+            ["simulated"] => Self::Simulated,
+            ["simulated", id] => Self::SimulatedDevice { id: decode(id)? },
+            ["traffic"] => Self::Traffic,
             ["faults"] => Self::Faults,
             ["faults", id] => Self::Fault { id: id.parse().ok()? },
             ["export"] => Self::ExportState,
@@ -90,10 +98,11 @@ impl Route {
             | Self::Telemetry { .. }
             | Self::Export { .. }
             | Self::Keys
+            | Self::Traffic
             | Self::ExportState => "GET, HEAD",
-            Self::Clock => "GET, HEAD, POST",
+            Self::Clock | Self::Simulated => "GET, HEAD, POST",
             Self::Faults => "GET, HEAD, POST, DELETE",
-            Self::Fault { .. } => "DELETE",
+            Self::Fault { .. } | Self::SimulatedDevice { .. } => "DELETE",
             Self::Disconnect { .. } | Self::ImportState | Self::Reset => "POST",
         }
     }
@@ -160,6 +169,13 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
             Err(failure) => Err(failure),
         },
         Route::Fault { id } => faults::remove(cloud, id).map(|it| json_reply(cloud, 200, &it)),
+        Route::Traffic => Ok(json_reply(cloud, 200, &traffic::show(cloud))),
+        Route::Simulated if method == Method::GET => Ok(json_reply(cloud, 200, &simulated::show(cloud))),
+        Route::Simulated => match read(&head, body).await? {
+            Ok(body) => simulated::start(cloud, &body).map(|it| json_reply(cloud, 201, &it)),
+            Err(failure) => Err(failure),
+        },
+        Route::SimulatedDevice { id } => simulated::stop(cloud, &id).await.map(|it| json_reply(cloud, 200, &it)),
         Route::Disconnect { hub, client_id } => {
             devices::disconnect(cloud, &hub, &client_id).map(|it| json_reply(cloud, 200, &it))
         }
@@ -235,6 +251,11 @@ mod tests {
             ("devices/h/d1%2Fm/disconnect", None),
             ("devices/h/d1", None),
             ("devices/h//disconnect", None),
+            ("simulated", Some(Route::Simulated)),
+            ("simulated/sim%2D1", Some(Route::SimulatedDevice { id: "sim-1".into() })),
+            ("simulated/", None),
+            ("traffic", Some(Route::Traffic)),
+            ("traffic/x", None),
             ("faults", Some(Route::Faults)),
             ("faults/7", Some(Route::Fault { id: 7 })),
             ("faults/x", None),

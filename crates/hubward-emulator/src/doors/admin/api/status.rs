@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::doors::admin::Admin;
-use crate::services::ready::Ready;
+use crate::services::ready::{DPS_NAME, Ready};
 use crate::state::clock::timestamp;
 
 pub(super) fn show(admin: &Admin) -> Value {
@@ -33,6 +33,7 @@ pub(super) fn show(admin: &Admin) -> Value {
     json!({
         "status": "ok",
         "emulator": Ready::new(&cloud.info),
+        "dpsName": DPS_NAME,
         "started": timestamp(admin.started),
         "time": timestamp(cloud.clock.now()),
         "clockAheadSeconds": cloud.clock.ahead().as_secs(),
