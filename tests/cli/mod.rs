@@ -1,5 +1,7 @@
 //! The command line: these tests check what docs/cli.md promises.
 
+#[cfg(target_os = "linux")]
+mod action;
 mod device;
 mod device_c2d;
 mod device_method;

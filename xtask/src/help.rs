@@ -12,6 +12,7 @@ Commands:
   e2e             Run the conformance scenarios against the emulator or a live DPS
   interop         Run Microsoft's Python and Node SDKs, unmodified, against the emulator
   portal          Test the emulator's web page in headless Chromium, with real device clients
+  dist            Build the packages that people download, and install and use them with --test
   bench           Run measurements, for example `cargo xtask bench telemetry`
   live-questions  Send open questions to a live DPS and IoT Hub, and compare with the emulator
   help            Print this text, or the help of a command: cargo xtask help e2e";
@@ -74,6 +75,23 @@ Usage: cargo xtask portal [ARGUMENTS OF tests/portal/run.mjs]
 Needs node 20 with npm, Chromium (apt-get install chromium, or set CHROMIUM to its path), bash and python3.
 Needs a network on the first run.";
 
+const DIST_HELP: &str = "\
+Builds the packages that people download, and prints the size of each file. Continues after a failure. The
+exit code is 1 if a kind failed.
+
+Usage: cargo xtask dist [--only NAME…] [--test] [--release | --binary PATH]
+
+  --only NAME…   Build only these kinds: wheel, npm, deb, image, sbom, licences
+  --test         Install each package in an empty place, and use it as a user does
+  --release      Pack a build with the profile `release`, which builds faster than `dist`
+  --binary PATH  Pack this program, and build nothing
+
+Without --release or --binary, the program is built with the profile `dist`. The folder `packages` in the
+target directory receives the files and SHA256SUMS, and loses the files of earlier runs. The packages are for
+the system and processor of this machine.
+
+RELEASING.md lists the kinds. .ci/run installs the programs that they need on Debian.";
+
 const BENCH_HELP: &str = "\
 Runs measurements on an optimised build.
 
@@ -113,6 +131,7 @@ pub(crate) fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
         "e2e" => E2E_HELP,
         "interop" => INTEROP_HELP,
         "portal" => PORTAL_HELP,
+        "dist" => DIST_HELP,
         "bench" => BENCH_HELP,
         "live-questions" => LIVE_QUESTIONS_HELP,
         _ => HELP,

@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
+mod dist;
 mod help;
 mod spawn;
 mod test;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         "e2e" => e2e(rest),
         "interop" => interop(rest),
         "portal" => portal(rest),
+        "dist" => dist::dist(rest).unwrap_or_else(|problem| usage(&problem)),
         "bench" => bench(rest),
         "live-questions" => live_questions(rest),
         "test" | "tidy" => usage(&format!("`{command}` takes no arguments")),

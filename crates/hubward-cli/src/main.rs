@@ -107,6 +107,9 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Write the man page of every command to a folder.
+    #[command(hide = true, after_help = "Example:\n  hubward man-pages ~/.local/share/man/man1")]
+    ManPages(commands::man_pages::ManPagesArgs),
 }
 
 impl Command {
@@ -283,6 +286,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
             output.exact(String::from_utf8_lossy(&text).trim_end().to_owned()).await;
             Ok(ExitCode::Ok)
         }
+        Command::ManPages(args) => commands::man_pages::run(args, Cli::command(), output).await,
     }
 }
 
