@@ -360,3 +360,20 @@ async fn every_option_has_an_environment_variable() {
         assert!(last["exitCode"] == 2 && last["message"].as_str().is_some_and(|it| it.contains(expected)), "{last}");
     }
 }
+
+/// A program that starts the emulator may be killed. The operating system then closes the program's end of the pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_when_its_standard_input_is_closed() {
+    let (_folder, data_dir) = folder();
+    let options = ["--exit-on-stdin-close", "--output", "json", "--data-dir", &data_dir];
+    let ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
+    let mut running = Running::start(Invocation::hubward(["emulator"]).args(options).args(ports).stdin(""));
+    let ready = running.json().await;
+    let admin = ready["admin"].as_str().expect("a URL");
+    // The pipe is open, so the emulator answers.
+    assert!(get(admin, "/health").await.starts_with("HTTP/1.1 200"));
+    // Waiting for the end first closes the test's end of the pipe.
+    let (ended, _, stderr) = running.end().await;
+    assert_eq!((ended.code(), stderr.as_str()), (Some(0), ""));
+    assert!(!std::path::Path::new(&data_dir).join("ready.json").exists(), "the emulator shut down normally");
+}

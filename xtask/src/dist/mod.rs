@@ -2,6 +2,7 @@
 
 mod arguments;
 mod deb;
+mod first_steps;
 mod image;
 mod licences;
 mod npm;

@@ -8,6 +8,7 @@ mod events;
 mod private_file;
 mod serve;
 mod state;
+mod stdin_close;
 mod terminal;
 mod trust;
 

@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
+use super::stdin_close::StdinClose;
 use super::terminal::Terminal;
 use crate::cloud;
 use crate::commands::simulated_device;
@@ -93,6 +94,11 @@ pub(super) struct StartArgs {
     /// Do not print the connections, registrations and refusals on stderr.
     #[arg(long, env = "HUBWARD_QUIET", value_parser = BoolishValueParser::new())]
     quiet: bool,
+    /// End when standard input is closed; for programs that start the emulator.
+    ///
+    /// The program keeps the other end of a pipe. When the program ends for any reason, the emulator also ends.
+    #[arg(long)]
+    exit_on_stdin_close: bool,
 }
 
 impl StartArgs {
@@ -106,6 +112,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let kept = if args.in_memory { None } else { Some(data_dir(args.data_dir.as_deref())?) };
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     let mut stop = Stop::listen()?;
+    let mut stdin = StdinClose::listen(args.exit_on_stdin_close)?;
     let builder = simulated_device::offer(builder(args, kept.as_deref(), seed.as_ref()));
     let emulator = builder.start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
@@ -124,6 +131,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let mut terminal = (!args.quiet).then(|| Terminal::new(emulator.events(), output.stderr()));
     let lost = tokio::select! {
         () = stop.heard() => None,
+        () = stdin.heard() => None,
         // The emulator can no longer write its state, so it acknowledges nothing more. End the command.
         lost = emulator.failed() => Some(lost),
         never = show(terminal.as_mut()) => match never {},
