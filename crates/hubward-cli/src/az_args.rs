@@ -1,5 +1,5 @@
-//! Options that all commands of `az` have. The program accepts those that it does not need, because commands written for
-//! `az` should work.
+//! Options that all commands of `az` have. The program accepts those that it does not need, because commands written
+//! for `az` should work.
 
 use clap::{ArgAction, Args};
 

@@ -22,7 +22,7 @@ use crate::output::{Writer, visible};
 /// Maximum number of hosts to remember, and so to mention. A command connects to one DPS and a few hubs.
 const HOSTS_MAX: usize = 100;
 
-/// The addresses that the program has dialed in place of endpoints, by endpoint. Contains at most [`HOSTS_MAX`] entries.
+/// The addresses that the program has dialed in place of endpoints, by endpoint: at most [`HOSTS_MAX`] entries.
 static DIALED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// Clears the line of the terminal, because a spinner may have written to it.

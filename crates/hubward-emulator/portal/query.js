@@ -133,7 +133,7 @@ export function query({ list, detail, narrow }) {
 /** The columns are the members of all rows. A nested object is JSON. */
 function table({ hub, items }) {
   const rows = items.map((it) => (isObject(it) ? it : { value: it }));
-  const names = [...new Set(rows.flatMap((it) => Object.keys(it)))].filter((it) => !HIDDEN.includes(it));
+  const names = [...new Set(rows.flatMap((it) => Object.keys(it)))].filter((name) => !HIDDEN.includes(name) && rows.some((row) => Object.hasOwn(row, name) && row[name] !== ""));
   const columns = [...FIRST.filter((it) => names.includes(it)), ...names.filter((it) => !FIRST.includes(it))];
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The result as a table" },
     h("table", null,
@@ -146,10 +146,10 @@ function cell(hub, row, name) {
   const value = row[name];
   if (name === "deviceId" && typeof value === "string") {
     const id = typeof row.moduleId === "string" ? `${value}/${row.moduleId}` : value;
-    return h("td", { class: "mono" }, h("a", { href: link("devices", hub, id) }, value));
+    return h("td", { class: "mono short" }, h("a", { href: link("devices", hub, id) }, value));
   }
   const text = typeof value === "string" ? value : JSON.stringify(isObject(value) ? bare(value) : value);
-  const kind = typeof value === "number" ? "num" : isObject(value) ? "mono" : text.length <= SHORT ? "short" : null;
+  const kind = typeof value === "number" ? "num" : isObject(value) ? "mono json" : text.length <= SHORT ? "short" : null;
   return h("td", { class: kind, title: text.length > LONGEST ? text : null },
     text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 }

@@ -67,9 +67,21 @@ mod tests {
     #[test]
     fn values_keep_their_text_and_their_order() {
         let json = r#"{"z" :1.0, "a":[ ],"text":"{\"é\\\", [1]}","list":[1,{"b":{}}], "n":null}"#;
-        let expected = "{\n  \"z\": 1.0,\n  \"a\": [],\n  \"text\": \"{\\\"é\\\\\\\", [1]}\",\n  \"list\": [\n    1,\n    \
-                        {\n      \"b\": {}\n    }\n  ],\n  \"n\": null\n}";
-        assert_eq!(indented(json), expected);
+        let expected = [
+            "{",
+            "  \"z\": 1.0,",
+            "  \"a\": [],",
+            r#"  "text": "{\"é\\\", [1]}","#,
+            "  \"list\": [",
+            "    1,",
+            "    {",
+            "      \"b\": {}",
+            "    }",
+            "  ],",
+            "  \"n\": null",
+            "}",
+        ];
+        assert_eq!(indented(json), expected.join("\n"));
         assert_eq!(indented(" \"a b\" "), "\"a b\"");
     }
 
