@@ -17,8 +17,9 @@ use crate::cli::http::get;
 /// Number of idle connections. The process that opens the connections needs this number of file descriptors.
 const IDLE_CONNECTIONS: usize = 10_000;
 
-/// Maximum growth of the emulator's memory, in bytes, while `idle_connections` holds its connections. The emulator
-/// keeps at most 2,048 connections that have not logged in, and closes the oldest one for each new one.
+/// Maximum growth of the emulator's memory, in bytes, while `idle_connections` holds its 10,000 connections. These
+/// connections do not log in. The emulator keeps at most 2,048 such connections: it closes the oldest one for each new
+/// one.
 const MAX_GROWTH: u64 = 100 * 1024 * 1024;
 
 /// Maximum time that a client may take to close.

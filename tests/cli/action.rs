@@ -1,4 +1,4 @@
-//! Runs the steps of the GitHub action in `dist`, as a runner does.
+//! Runs the steps of the GitHub action in `dist`, as a runner of GitHub Actions does.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,15 @@ use hubward_tests::command::{Invocation, Ran};
 
 const ACTION: &str = include_str!("../../dist/action.yml");
 
-/// A job: the folder and the files that a runner provides, and the variables that its steps have set.
+/// A job: the folder with the files that a runner provides, the inputs of the action, and the variables that earlier
+/// steps have set.
 struct Job {
     folder: tempfile::TempDir,
     inputs: BTreeMap<&'static str, String>,
     variables: BTreeMap<String, String>,
 }
 
-/// A step of the action: its command, and its variables with the names of the inputs.
+/// A step of the action: its command, and its variables. Each variable has a name, and gets the value of an input.
 #[derive(Debug)]
 struct Step {
     run: &'static str,
@@ -23,7 +24,7 @@ struct Step {
 }
 
 impl Job {
-    /// A job on free ports. The program is the one under test.
+    /// A job whose emulator uses free ports. `inputs` replaces the defaults of the action.
     fn new(inputs: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for file in ["env", "path"] {
@@ -43,7 +44,8 @@ impl Job {
         self.folder.path().join(name)
     }
 
-    /// Runs a command as a step with these variables. The next steps get what the step has written for them.
+    /// Runs a command as a step, with the variables of the job and `more`. Adds the variables that the step has written
+    /// to `GITHUB_ENV` to the job.
     async fn step(&mut self, run: &str, more: &[(&str, String)]) -> Ran {
         let action = binary::repository().join("dist");
         let path = std::fs::read_to_string(self.file("path")).expect("a file");
@@ -65,7 +67,7 @@ impl Job {
         ran
     }
 
-    /// Runs the steps of the action, until one fails. Returns what the last one printed.
+    /// Runs the steps of the action until one fails. Returns the result of the last step that ran.
     async fn run(&mut self) -> Ran {
         let mut last = None;
         for step in steps() {

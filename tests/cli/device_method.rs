@@ -138,8 +138,8 @@ async fn child_processes_of_the_program_end_with_the_command() {
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // Ctrl-C must also end the process that the script has started. Wait for its end. A process that has ended may
-    // remain as a zombie (state Z) until its parent waits for it.
+    // Ctrl-C must also end the process that the script has started. Wait until this process has ended. A zombie (state
+    // Z) counts as ended: it has ended, but its parent has not yet asked for its exit status.
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -74,12 +74,12 @@ async fn run_serves_the_twin_methods_messages_and_telemetry() {
         lines.of("completed").await;
         lines.of("sent").await;
         lines.of("sent").await;
-        // Wait until the hub has read the device's acknowledgement of the message. Otherwise the hub would redeliver
-        // the message on the next connection.
+        // Wait until the hub has read the device's acknowledgement of the message. If the connection ended earlier, the
+        // hub would redeliver the message on the next connection.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
 
-        // The device loses its connection and reconnects by itself. It prints a line for the loss and a line for the
-        // new connection. The hub refuses connections until the test has read the line for the loss.
+        // The device loses its connection and reconnects by itself. It prints a line for each of these two events. The
+        // fault delays the reconnect until the test has read the first line.
         emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
         assert!(emulator.disconnect_device(HUB, "dev-1"));
         let lost = lines.find("a lost connection", |it| it["state"] == "disconnected").await;

@@ -1,4 +1,5 @@
-//! The rules that an emulator prints, and the line on stderr for each host that a rule redirects.
+//! Tests of `HUBWARD_CONNECT_TO`: the rules in it redirect host names to an emulator. A command prints a line on stderr
+//! for each host name that a rule redirects.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::{Invocation, Ran};
@@ -61,7 +62,7 @@ async fn the_rules_apply_only_to_the_names_of_the_emulator() {
     let (_, rules) = variables.iter().find(|(name, _)| *name == "HUBWARD_CONNECT_TO").expect("rules");
     assert!(rules.split(',').all(|it| !it.starts_with(':') && !it.contains("azure")), "{rules}");
 
-    // DNS does not know the hub's name, so the device reaches the hub only by its rule.
+    // DNS does not know the name `hub.invalid`, so the device reaches the hub only by the rule for this name.
     let ran = run(["provision", "--messages", "1"], &variables).await;
     let (address, stderr) = (emulator.mqtt_addr(), ran.stderr_text());
     for host in ["localhost", "hub.invalid"] {

@@ -269,7 +269,8 @@ async fn env_ignores_the_ready_file_of_a_killed_emulator() {
     let env = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
     assert_eq!(env().await.code, Some(0), "the emulator runs");
     running.signal("-KILL").await;
-    // This socket is bound to the port but does not listen. While the socket is open, no emulator can use the port.
+    // Bind the port of the killed emulator, but do not listen on it. While this socket is open, no other emulator can
+    // use the port, so the address in `ready.json` leads to no emulator.
     let bound = TcpSocket::new_v4().expect("a socket");
     bound.set_reuseaddr(true).expect("an option");
     bound.bind(admin.parse().expect("an address")).expect("the port is free again");
@@ -342,8 +343,8 @@ async fn every_option_has_an_environment_variable() {
     assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
     assert!(ready["admin"].as_str().is_some_and(|it| it.starts_with("http://127.0.0.3:")), "{ready}");
     assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
-    // The variables of the ports only matter when an emulator starts. The other commands of `hubward emulator`, such as
-    // `env`, ignore them.
+    // The variables for ports matter only for the command that starts an emulator. The other commands of `hubward
+    // emulator`, such as `env`, ignore these variables.
     let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     let (_, _, stderr) = running.interrupt().await;
@@ -361,7 +362,8 @@ async fn every_option_has_an_environment_variable() {
     }
 }
 
-/// A program that starts the emulator may be killed. The operating system then closes the program's end of the pipe.
+/// The program that has started the emulator may be killed. The operating system then closes the program's end of the
+/// pipe. This ends the emulator.
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_when_its_standard_input_is_closed() {
     let (_folder, data_dir) = folder();
@@ -372,7 +374,7 @@ async fn ends_when_its_standard_input_is_closed() {
     let admin = ready["admin"].as_str().expect("a URL");
     // The pipe is open, so the emulator answers.
     assert!(get(admin, "/health").await.starts_with("HTTP/1.1 200"));
-    // Waiting for the end first closes the test's end of the pipe.
+    // `end` closes the test's end of the pipe, then waits until the emulator has ended.
     let (ended, _, stderr) = running.end().await;
     assert_eq!((ended.code(), stderr.as_str()), (Some(0), ""));
     assert!(!std::path::Path::new(&data_dir).join("ready.json").exists(), "the emulator shut down normally");

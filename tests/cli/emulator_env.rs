@@ -27,7 +27,8 @@ async fn with_development_keys_any_registration_id_works() {
     let command = format!("hubward emulator env --registration-id ID --data-dir {data_dir}");
     assert!(shown.contains(&command), "{shown}");
 
-    // A shell with the variables of dev-1 and the registration id of another device.
+    // The shell first uses the key of dev-1 with another registration id: DPS refuses the device, and the hint names a
+    // command. Then the shell uses the variables that this command prints.
     let folder = tempfile::tempdir().expect("a folder");
     let hubward = hubward_tests::binary::hubward().display();
     let script = format!(
@@ -47,7 +48,7 @@ async fn with_development_keys_any_registration_id_works() {
     let hint = "of this device: hubward emulator env --registration-id sensor-42";
     assert!(stderr.lines().any(|it| it.ends_with(hint)), "{stderr}");
 
-    // Without the variable for the data directory, the hint names the directory.
+    // This command has no `HUBWARD_DATA_DIR`, so the command in the hint names the directory.
     let printed = env(&data_dir, "dev-1", &["--output", "json"]).await;
     let device = variables(&printed.lines().expect("lines")[0]);
     let refused = Invocation::hubward(["provision", "--registration-id", "dev-2", "--output", "json"]).vars(&device);
@@ -79,7 +80,7 @@ async fn an_enrolled_device_has_its_own_key() {
     let printed = env(&data_dir, "pump-1", &["--output", "json"]).await;
     let pump = variables(&printed.lines().expect("lines")[0]);
     assert_eq!(pump, first, "the variables that the emulator printed at its start");
-    // This device is not enrolled, but the emulator has exactly one group.
+    // `other` has no enrollment, but the emulator has exactly one group, so `env` derives a key from this group.
     let printed = env(&data_dir, "other", &["--output", "json"]).await;
     let other = variables(&printed.lines().expect("lines")[0]);
     assert_eq!(value(&other, "PROVISIONING_REGISTRATION_ID"), "other");

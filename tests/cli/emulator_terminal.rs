@@ -1,4 +1,4 @@
-//! What a person sees of a running emulator: the lines on its terminal, and `hubward emulator events`.
+//! Tests what a person sees of a running emulator: the lines on its terminal, and `hubward emulator events`.
 
 use hubward_tests::command::{Invocation, Ran};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn the_terminal_shows_registrations_connections_refusals_and_failed_handsh
         let why = "no individual enrollment, and no group whose derived key made the token, 401002";
         assert_line(&lines, "Z dps refused sensor-42: ", why);
         assert!(lines.iter().any(|it| it.contains("Z the emulator had a TLS handshake fail")), "{lines:#?}");
-        // The journal also contains the new enrollment group and the new device. The terminal does not show them.
+        // The journal also contains events for the new group and the new device, but the terminal omits them.
         assert!(!stderr.contains("created"), "{stderr}");
     }
 }

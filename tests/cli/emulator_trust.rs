@@ -9,8 +9,10 @@ use super::emulator::folder;
 use super::running::Running;
 
 /// Client programs that test whether they trust the emulator. Each row has three parts: the value of `--for`, the
-/// program that must be installed, and a command line. The command line requests `https://localhost:PORT/`. It
-/// succeeds only if the program trusts the server's certificate.
+/// program that must be installed, and a command line.
+///
+/// The command line requests `https://localhost:PORT/`. It succeeds only if the program trusts the server's
+/// certificate.
 const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",

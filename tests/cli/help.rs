@@ -127,7 +127,7 @@ async fn the_help_of_provision_names_every_exit_code() {
     let rows: Vec<&str> = table.lines().filter_map(|it| it.strip_prefix("| ")?.split(" | ").next()).collect();
     let codes: Vec<&str> = rows.into_iter().filter(|it| it.bytes().all(|it| it.is_ascii_digit())).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "130", "141"]);
-    // The help of `provision` lists all exit codes except 1. Exit code 1 is an error of this machine, such as a port in
+    // The help of `provision` lists all exit codes except 1, which means an error of this machine, such as a port in
     // use.
     for code in codes.iter().filter(|it| **it != "1") {
         assert!(help.contains(&format!("{code} ")), "{code} is missing: {help}");

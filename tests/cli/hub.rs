@@ -1,5 +1,5 @@
-//! `hubward hub …`: the commands of a hub operator, against the emulator. The commands use the connection string of the
-//! policy `iothubowner`, or the admin port.
+//! Tests of the commands for the operator of a hub (`hubward hub …`), against the emulator. A command logs in with the
+//! connection string of the policy `iothubowner`, or uses the admin port without a login.
 
 use std::time::Duration;
 
@@ -408,8 +408,8 @@ async fn commands_that_azure_serves_differently_are_refused() {
     assert!(error["message"].as_str().is_some_and(|it| it.ends_with("only from other modules")), "{error}");
 }
 
-/// The command sends the same HTTP request as Azure IoT Explorer, but only to a hub in Azure. So the test gives the
-/// emulated hub a name in Azure. The test also leaves the address of the admin port unset.
+/// For a hub in Azure, the command sends the same HTTP request as Azure IoT Explorer. For an emulated hub, it would use
+/// the admin port. So the test gives the emulated hub a name in Azure, and does not set the address of the admin port.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let hub = "my-hub.azure-devices.net";
@@ -429,8 +429,9 @@ async fn a_c2d_message_to_a_hub_in_azure_is_sent_over_http() {
     let waiting = emulator.cloud_messages(hub, "dev#1");
     assert_eq!((waiting.len(), waiting[0].message_id.as_str()), (2, "m1"));
     assert_eq!(ran.stdout_text(), format!("message {} waits for dev#1\n", waiting[1].message_id));
-    // The request sends each property as an HTTP header, and HTTP ignores the case of header names. The device would
-    // receive this property as `kind`, so the command refuses the property.
+    // The name of a property cannot contain upper-case letters here. Each property is an HTTP header of the request,
+    // and HTTP ignores the case of header names. The device would receive `Kind` as `kind`, so the command refuses this
+    // property.
     let upper = ["hub", "c2d-message", "send", "-d", "dev#1", "-p", "Kind=order", "--output", "json"];
     let error = Invocation::hubward(upper).vars(&variables).run().await.last().expect("an error");
     assert_eq!(error["exitCode"], 2, "{error}");

@@ -115,8 +115,8 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// A running emulator with an entity of every kind, and devices that answer methods. Also contains the variables for
-/// devices and operators.
+/// A running emulator that has an entity of every kind, and running devices that answer methods. `variables` contains
+/// the environment variables for device commands and operator commands.
 struct Setup {
     variables: Vec<(String, String)>,
     data_dir: String,
@@ -193,8 +193,8 @@ impl Setup {
 async fn the_list_contains_every_command() {
     let mut commands = commands().await;
     commands.retain(|(_, help)| {
-        // Keep a command that has no subcommands. Also keep a command that works with and without a subcommand. The
-        // usage of such a command has two lines, and `<COMMAND>` is only in the second line.
+        // Keep only the commands that a user can run: commands without subcommands, and commands whose subcommand is
+        // optional. If a subcommand is optional, the usage has two lines, and only the second one contains `<COMMAND>`.
         let usage = help.split("Usage: ").nth(1).unwrap_or_default();
         subcommands(help).is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>"))
     });

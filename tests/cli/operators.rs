@@ -1,4 +1,5 @@
-//! How the commands of operators print answers: `--query`, JSON on a terminal, times, next steps, addresses in errors.
+//! Tests how the commands of operators print answers: `--query`, JSON on a terminal, times, the next steps, and
+//! addresses in errors.
 
 use hubward::{Message, TransportKind};
 use hubward_emulator::{Fault, Point};
@@ -19,7 +20,7 @@ async fn cloud() -> Cloud {
     cloud
 }
 
-/// A command of an operator who uses the admin port, and has no login.
+/// A command for operators, such as `hub device-identity list`. It uses the admin port, so it needs no login.
 fn command(cloud: &Cloud, arguments: &[&str]) -> Invocation {
     let admin = [("HUBWARD_EMULATOR_ADMIN", cloud.emulator.ready().admin)];
     Invocation::hubward(arguments.iter().copied()).vars(&admin)
@@ -66,13 +67,13 @@ async fn query_selects_a_part_of_the_answer_in_every_format() {
             assert_eq!(shown, expected, "{more:?}");
         }
     }
-    // Answers that the command computes itself, and the commands of a DPS.
+    // `--query` also works on answers that the command computes itself, and in the commands of `hubward dps`.
     let show = ["hub", "device-identity", "connection-string", "show", "-d", "dev-2", "-o", "tsv"];
     let whole = text(&cloud, &show).await;
     assert_eq!(text(&cloud, &[&show[..], &["--query", "connectionString"]].concat()).await, whole);
     let created = ["dps", "enrollment", "create", "--eid", "pump-1", "--query", "registrationId", "-o", "tsv"];
     assert_eq!(text(&cloud, &created).await, "pump-1\n");
-    // With an expression, text mode prints the selected part only: no next steps.
+    // With `--query`, text mode prints only the selected part. It does not print the next steps.
     let created = ["hub", "device-identity", "create", "-d", "dev-3", "--query", "deviceId"];
     assert_eq!(text(&cloud, &created).await, "dev-3\n");
     // A command without an answer prints its confirmation.
@@ -134,7 +135,7 @@ async fn json_is_indented_on_a_terminal_only() {
         assert_eq!(reader.join().expect("the output"), expected);
         assert_eq!(text(&cloud, &arguments).await.lines().count(), 1);
     }
-    // The whole answer: the same members in the same order, only with line ends.
+    // Without `--query`: on a terminal, the JSON has the same members in the same order, but on several lines.
     let show = ["hub", "device-identity", "show", "-d", "dev-1", "--output", "json"];
     let (end, other_end) = terminal::open();
     let reader = terminal::read(other_end);
@@ -188,7 +189,7 @@ async fn the_lines_that_create_prints_connect_the_device() {
     let vars = cloud.emulator.enroll("any").expect("a valid id").vars();
     let network: Vec<_> = vars.into_iter().filter(|(name, _)| name.starts_with("HUBWARD_")).collect();
     let secret = vec![("IOTHUB_CONNECTION_STRING", login.clone())];
-    // Each row: arguments of `create`, and the variables that a user must set before the printed lines.
+    // Each row: the arguments of `create`, the variables of `create`, and the variables that the printed lines need.
     for (at, (arguments, environment, required)) in [
         (&[][..], vec![("HUBWARD_EMULATOR_ADMIN", cloud.emulator.ready().admin)], vec![]),
         (&["--show-keys"][..], vec![("HUBWARD_EMULATOR_ADMIN", cloud.emulator.ready().admin)], vec![]),

@@ -48,9 +48,10 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
-    // A user may have set these two variables. The script must override both, because it needs a data directory, and
-    // `emulator env` must print lines for a shell. This run also checks that the command reads the standard input of
-    // the script.
+    // A user may have set these two variables. The script must override both: it needs a data directory, and `emulator
+    // env` must print lines for a shell.
+    //
+    // This run also checks that the command reads the standard input of the script.
     let ignored = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
     let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &ignored).await;
     assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "text on stdin"), "{}", ran.stderr_text());

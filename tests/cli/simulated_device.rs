@@ -12,7 +12,7 @@ async fn ask(admin: &str, request: &str, body: Value) -> Value {
     answer
 }
 
-/// Asks until `wanted` returns `Some`. Each request waits for the emulator, so the loop needs no pause.
+/// Sends the request again and again until `wanted` returns `Some`. There is no pause between two requests.
 async fn until<T>(admin: &str, request: &str, wanted: impl Fn(&Value) -> Option<T>) -> T {
     loop {
         if let Some(found) = wanted(&ask(admin, request, json!({})).await) {

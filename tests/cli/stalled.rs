@@ -12,8 +12,8 @@ use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 use super::terminal;
 
-/// Starts an emulator with a device, and sends messages to the device. Together, the messages are larger than the pipe
-/// and the program's output queue. So the program cannot print all of them before the test reads.
+/// Starts an emulator with a device, and sends messages to the device. The messages are larger than the pipe and the
+/// program's output queue together, so the program cannot print all of them before the test reads.
 async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
@@ -42,8 +42,8 @@ async fn a_signal_ends_a_command_whose_reader_does_not_read() {
             let (emulator, variables) = flooded().await;
             let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // When the hub has delivered a message, the command is connected. The command installs its signal handlers
-            // before it connects. So from then on the test can send a signal.
+            // The command installs its signal handlers before it connects. Wait until the hub has delivered a message:
+            // the command is then connected, so the test can send a signal.
             emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;

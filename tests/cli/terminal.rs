@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// Opens a terminal. Returns the end for the program, and the other end.
+/// Opens a pseudoterminal. Returns two ends: the one that a program uses as its terminal, and the one where the test
+/// reads the output of the program.
 pub(super) fn open() -> (File, OwnedFd) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal's owner");
@@ -19,8 +20,9 @@ pub(super) fn open() -> (File, OwnedFd) {
     (end.expect("the end for the program"), terminal)
 }
 
-/// Reads everything that a program writes to its terminal, in a thread. The thread ends when all programs have closed
-/// the terminal. The text has the line ends of the program.
+/// Starts a thread that reads everything that a program writes to its terminal. The thread ends when all programs have
+/// closed the terminal. A terminal changes each line end `\n` to `\r\n`; the returned text has `\n`, as the program
+/// wrote it.
 pub(super) fn read(other_end: OwnedFd) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let (mut file, mut bytes) = (File::from(other_end), Vec::new());

@@ -12,8 +12,8 @@ macro_rules! on_every_transport {
     };
 }
 
-/// Defines one test for each scenario with each of the transports MQTT and MQTT over WebSocket. These scenarios use
-/// only the hub, and the client cannot connect to a hub over HTTPS.
+/// Defines one test for each scenario with each of the transports MQTT and MQTT over WebSocket. These scenarios do not
+/// run over HTTPS: they use only the hub, to which the client cannot connect over HTTPS.
 macro_rules! on_every_hub_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_HUB: &[&str] = &[$(stringify!($scenario)),+];

@@ -9,9 +9,11 @@ use super::process::Process;
 use super::writers::{DEVICE, MESSAGES, enrollment_after, inbox, registration_id};
 use crate::cli::http::send;
 
-/// Compares the whole state of the emulator with the ledger. Before the kill, the emulator may have applied a write
-/// without acknowledging it. So the function finds the number of applied writes of each writer, and stores this number
-/// in the ledger.
+/// Compares the whole state of the emulator with the ledger.
+///
+/// The emulator may have applied the last write of a writer without acknowledging it before the kill. The ledger does
+/// not know whether this happened. So the function counts the writes that the emulator has applied, and stores this
+/// number in the ledger for the next round.
 pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result<(), String> {
     let admin = process.admin();
     let get = async |path: &str| match send(&admin, &format!("GET {path}"), "", None).await {
@@ -63,8 +65,9 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     Ok(())
 }
 
-/// `found` contains the numbers of the writes that the emulator has stored. The first write has the number 1. Checks
-/// that `found` contains every acknowledged number, and no number above the last one that was sent.
+/// Checks that `found` contains every acknowledged number, and no number above the last one that was sent.
+///
+/// `found` contains the numbers of the writes that the emulator has stored. The first write has the number 1.
 fn check_numbers(what: &str, found: &BTreeSet<u64>, count: Count) -> Result<(), String> {
     let Count { acknowledged, sent, .. } = count;
     if let Some(lost) = (1..=acknowledged).find(|it| !found.contains(it)) {
@@ -118,8 +121,8 @@ fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the emulator has stored all values of a write or none of them. Also checks that the versions of the twin
-/// are not lower than the acknowledged ones.
+/// A write changes several values of the twin. Checks that the emulator has stored all values of a write or none of
+/// them, and that no version of the twin is lower than the last acknowledged one.
 fn twin(twin: &Value, ledger: &Ledger) -> Result<(), String> {
     let number = |pointer: &str| twin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let (tags, desired, reported) = ("/tags", "/properties/desired", "/properties/reported");

@@ -1,8 +1,8 @@
 //! Tests that kill the emulator while it works. An emulator with a data directory must keep every acknowledged write.
 //! It must store each other write completely or not at all.
 //!
-//! Several clients write at the same time. At a random moment the test kills the program with `SIGKILL`. It then starts
-//! the program again on the same directory, and compares the state with the acknowledged writes.
+//! Several clients write at the same time. At a random moment, the test kills the program with `SIGKILL`. It then
+//! restarts the program on the same directory, and compares the state with the acknowledged writes.
 //!
 //! The state is kept between rounds, so it grows.
 //!
@@ -98,8 +98,8 @@ fn choices() -> (u64, Rng) {
     (rounds, Rng::with_seed(seed))
 }
 
-/// Returns `true` if a directory entry is the state file. During its creation, the file has a temporary name. The
-/// function accepts this name too.
+/// Returns `true` if a directory entry is the state file. While the emulator creates this file, the file has a
+/// temporary name, which also begins with `state.`.
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }

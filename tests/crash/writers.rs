@@ -19,8 +19,8 @@ pub(super) const DEVICE: &str = "sender";
 /// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// Number of messages that one device gets. The limit of a device's queue is higher. So the queue also has room for a
-/// message that a killed emulator has stored but not acknowledged.
+/// Number of messages that one device gets. It is lower than the limit of a device's queue. So the queue has room for
+/// one more message, which an emulator may have stored before the kill without acknowledging it.
 pub(super) const MESSAGES: u64 = 40;
 
 /// Maximum time for one registration. Without this limit, the client would keep retrying after the test has killed the

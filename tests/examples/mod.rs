@@ -171,7 +171,7 @@ fn every_example_is_run() {
     assert!(names.len() >= 6, "{names:?}");
 }
 
-/// A user who copies an example needs no dependency but `hubward` and the runtime.
+/// A user can copy an example without adding dependencies other than `hubward` and the runtime.
 #[test]
 fn an_example_imports_only_hubward_and_the_standard_library() {
     let folder = hubward_tests::binary::repository().join("crates/hubward/examples");

@@ -28,8 +28,8 @@ const MAX_LINE: usize = 1000;
 /// Minimum number of bytes that a hub must send. A hub that sends less does not flood the command.
 const MIN_SENT: u64 = 1024 * 1024;
 
-/// Maximum number of runs of one command. If a command ends late, the test runs it again, because the cause may be
-/// other programs that used the processor.
+/// Maximum number of runs of one command. If a command ends too late, other programs may have used the processor. So
+/// the test then runs the command again.
 const RUNS: usize = 3;
 
 /// What ends a command.

@@ -24,8 +24,8 @@ impl NewProperties {
 }
 
 impl Flood for NewProperties {
-    /// The flood starts after two reads of the twin: one read by the command, and one by its client. After these reads,
-    /// the client applies the changes that the hub sends.
+    /// The flood starts when the client has read the twin twice: once for the command, and once for the desired
+    /// properties that it follows. Before the second read, the client would not apply the changes.
     const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
@@ -36,8 +36,8 @@ impl Flood for NewProperties {
         out.extend(packets::publish(&topic, body.as_bytes(), 0, 0));
     }
 
-    /// Returns the twin. If `in_twin` is `true`, the twin contains the last 200 added properties, which are up to 400
-    /// KB. This exceeds the client's limit for a twin, but not its limit for a packet.
+    /// Returns the twin. If `in_twin` is `true`, the twin contains the last 200 properties that the hub added (up to
+    /// 400 KB). Such a twin is larger than the client accepts, but it still fits into a packet that the client accepts.
     fn twin(&self) -> Vec<u8> {
         let first = if self.in_twin { self.version.saturating_sub(200).max(1) } else { self.version };
         let mut desired: Vec<_> = (first + 1..=self.version).map(Self::property).collect();

@@ -84,10 +84,11 @@ async fn the_run_reports_planted_differences() {
     let ran = program(["--only", "4,8", "--out", &out]).vars(&target.variables).run().await;
     let output = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
-    // The fault at `DpsService` happens twice. First it answers the request with which the run checks the login. Then
-    // it answers the first request of question 4. The run also asks an emulator of its own, which has no fault. This
-    // emulator answers the first request of question 4 with another status and with a body of another shape. So the
-    // table has two rows for question 4.
+    // The fault at `DpsService` happens twice: at the request with which the run checks the login, and at the first
+    // request of question 4.
+    //
+    // The run also asks an emulator of its own, which has no fault. Its answer to the first request of question 4 has
+    // another status and another shape. So the table has two rows for question 4.
     let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{output}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");

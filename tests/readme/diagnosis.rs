@@ -1,15 +1,16 @@
-//! Checks what the program of the README prints if it fails. `main` returns the error, so Rust prints its `Debug`.
+//! Tests what the program of the README prints if it fails. Its `main` returns the error, so Rust prints the error as
+//! `Debug`.
 
 use hubward_emulator::{Emulator, Enrollment};
 use hubward_tests::binary::quickstart_example;
 use hubward_tests::command::Invocation;
 use tokio::net::TcpSocket;
 
-/// The line with the tracking id. The id is different in each run.
+/// The beginning of the line with the tracking id. The id is different in each run, so the tests remove this line.
 const TRACKING_ID: &str = "\nTracking id: ";
 
-/// Runs the program with the variables of the device, after `change` has changed them. Returns what the program prints
-/// on stderr, without the tracking id.
+/// Runs the program with the variables of the device, except that `change` replaces some of their values. The program
+/// must fail. Returns its stderr without the line of the tracking id.
 async fn failed_with(device: &Enrollment, change: &[(&'static str, &str)]) -> String {
     let mut variables = device.vars();
     for (name, value) in change {

@@ -94,7 +94,7 @@ fn the_page_of_the_crate_shows_every_example_and_lists_every_crate() {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         assert!(examples.contains(&format!("include_str!(\"../examples/{name}\")")), "{name}");
     }
-    // Each link of the page leads to a heading of the module `examples`.
+    // `page` has a link to each heading of the module `examples`, in the same order.
     let headings: Vec<String> = examples
         .lines()
         .filter_map(|it| it.strip_prefix("//! # "))

@@ -1,8 +1,9 @@
 //! Tests of the errors that the program reports if the service refuses it, fails, or does not answer.
 //!
-//! The tests are a table of cases and transports. Each cell of the table runs the real program against an emulator of
-//! its own. The emulator misbehaves as the case requires. In some cases, the program connects to another peer instead,
-//! such as a web server without TLS.
+//! The tests are a table of cases and transports. For each cell, the real program runs against an emulator of its own,
+//! which misbehaves as the case requires.
+//!
+//! In some cases, the program connects to another peer instead, such as a web server without TLS.
 
 mod deadlines;
 mod dps;

@@ -35,8 +35,8 @@ impl Scanner {
                 Some(format!("{name}: {}", around(haystack, at)))
             })
             .collect();
-        // A query can be percent-encoded twice if it is part of another URL. So also search the text after one and
-        // after two steps of decoding.
+        // A text may be percent-encoded twice, for example the query of a URL that is part of another URL. So also
+        // search the text after one and after two steps of decoding.
         let once = percent_decoded(haystack);
         let twice = percent_decoded(&once);
         for text in [haystack, &once, &twice] {

@@ -33,9 +33,11 @@ async fn a_thousand_connections_over_websocket_leak_nothing() {
 async fn cycles(kind: TransportKind) {
     let cloud = Cloud::start().await;
     let (steady, short_lived) = (cloud.hub_device("steady", kind), cloud.hub_device("short-lived", kind));
-    // The hub gets three publishes in each cycle. The first one is the message of the steady client: the hub closes the
-    // connection. The second one is the same message again, after the reconnect. The third one is the message of the
-    // short-lived client.
+    // The hub gets three publishes in each cycle:
+    //
+    // 1. the message of the steady client, at which the hub closes the connection;
+    // 2. the same message again, after the reconnect;
+    // 3. the message of the short-lived client.
     for _ in 0..WARM_UP + CYCLES {
         for fault in [Fault::Cut, Fault::Delay(Duration::ZERO), Fault::Delay(Duration::ZERO)] {
             cloud.emulator.fault(Point::HubPublish, fault).expect("it fits");

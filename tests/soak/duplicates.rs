@@ -26,8 +26,8 @@ async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
     for kind in TRANSPORTS {
         let cloud = Cloud::start().await;
         let quick = Backoff::new(Duration::from_millis(50), Duration::from_millis(100));
-        // One client detects the duplicate identity first, and waits before it reconnects. When it reconnects, the
-        // other client detects the duplicate identity too.
+        // The client that first detects the duplicate identity waits for at least 500 ms before it reconnects. Its new
+        // connection ends the connection of the other client, which then detects the duplicate identity, too.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
         let device = cloud.hub_device("dev-1", kind).options(options);
         let clients = [(); 2].map(|()| device.settings.clone().spawn().expect("a client"));

@@ -49,8 +49,8 @@ impl Scene {
     }
 }
 
-/// Returns options with a long back-off, so that the test can observe the disconnected state. The seed is chosen so
-/// that the first wait takes more than a second.
+/// Returns options with a long back-off: the client stays disconnected long enough for the test to see this state. With
+/// this seed, the first wait takes more than a second.
 fn slow_reconnect() -> HubOptions {
     let second = Duration::from_secs(2);
     HubOptions::default().backoff(Backoff::new(second, second)).seed(Some(1))
@@ -132,8 +132,8 @@ async fn a_dead_connection_ends_at_the_login_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // The limit `silence` is less than half of the delay of an acknowledgement. So without the answers to pings, the
-    // client would close the connection before an acknowledgement arrives.
+    // While an answer is missing, the client closes a connection that delivers no byte for the time `silence`. This
+    // time is less than half of the delay of an acknowledgement. So only the answers to pings keep the connection open.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;

@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// The number of a connection. The proxy numbers its connections from 1, and drops the traffic of this connection
-    /// and of all earlier ones.
+    /// The proxy numbers its connections from 1. It drops the traffic of all connections up to this number.
     dead: watch::Sender<usize>,
     _listening: JoinSet<()>,
 }

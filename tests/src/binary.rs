@@ -46,8 +46,8 @@ pub fn repository() -> &'static Path {
 /// Builds a program and returns its path. Runs `cargo build` even if the program exists, because only cargo can tell
 /// whether the program is up to date.
 ///
-/// cargo-nextest runs each test in a process of its own. A test that has built the program stores the ID of the nextest
-/// run in a file. Later tests of this run find the ID and do not build the program again.
+/// cargo-nextest runs each test in a process of its own. The first test builds the program and stores the ID of the
+/// nextest run in a file. Later tests find the ID and do not build again.
 fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     // The test is in `target/PROFILE/deps`. With a target triple, it is in `target/TRIPLE/PROFILE/deps`.
     let test = std::env::current_exe().expect("the path of the test");
@@ -77,8 +77,9 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
         .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir);
-    // Remove the variables with which cargo describes this package. If a build script reads such a variable, cargo
-    // would otherwise run the script again, because the value of the variable has changed.
+    // cargo has set variables that describe this package, such as `CARGO_PKG_NAME`. Do not pass them to the nested
+    // cargo: if a build script reads such a variable, the nested cargo would see a changed value and run the script
+    // again.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

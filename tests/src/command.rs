@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-/// Maximum time of a command. It is far longer than every `--timeout` that a test uses. It is shorter than the limit of
-/// the test runner.
+/// Maximum time of a command. It is far longer than every `--timeout` that a test uses. But it is shorter than the time
+/// after which the test runner kills a test.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A command line. The command inherits the environment of the test, except the proxy settings and the variables that
@@ -101,8 +101,8 @@ impl Invocation {
     /// Runs the program until it exits.
     ///
     /// # Panics
-    /// If the program does not start, or does not end within a limit. This limit is far longer than the deadlines that
-    /// the program itself has.
+    /// If the program does not start, or does not exit within 90 s. This limit is far longer than the program's own
+    /// time limits.
     pub async fn run(self) -> Ran {
         self.run_within(LIMIT).await
     }
@@ -129,8 +129,11 @@ impl Ran {
     /// Returns the lines of stdout, parsed as JSON.
     ///
     /// # Errors
-    /// If stdout is not UTF-8, or if a line is not JSON, is not of version 1, or has no type. Also if the last line is
-    /// neither a `result` nor an `error`, or if an earlier line is a `result` or an `error`.
+    /// In each of these cases:
+    ///
+    /// * stdout is not UTF-8.
+    /// * A line is not JSON, is not of version 1, or has no type.
+    /// * The last line is neither a `result` nor an `error`, or an earlier line is one.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
         let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();
@@ -184,8 +187,8 @@ impl Ran {
     }
 }
 
-/// Removes the lines about the variable `HUBWARD_CONNECT_TO` from the stderr of a command. The command prints one for
-/// each host name, because it connects to an emulator.
+/// Removes the lines about `HUBWARD_CONNECT_TO` from the stderr of a command. If a rule in this variable redirects a
+/// host name to an emulator, the command prints one such line for the host name.
 #[must_use]
 pub fn without_rule_notes(stderr: &str) -> String {
     let is_note = |it: &&str| it.starts_with("connecting to ") && it.ends_with(", HUBWARD_CONNECT_TO\n");

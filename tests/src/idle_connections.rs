@@ -71,8 +71,8 @@ pub mod first_bytes {
     pub const PARTIAL_CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 }
 
-/// Opens a connection. A local address has only about 28,000 ephemeral ports. So on Linux, connections to 127.0.0.1 use
-/// 100 local addresses.
+/// Opens a connection. From one local address, only about 28,000 connections to the same address and port are possible,
+/// because each needs its own ephemeral port. So on Linux, connections to 127.0.0.1 come from 100 local addresses.
 async fn half_open(number: usize, address: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     let mut stream = if cfg!(target_os = "linux") && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let socket = TcpSocket::new_v4()?;

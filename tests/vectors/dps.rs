@@ -63,8 +63,8 @@ pub(super) fn flow(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The time until the first poll. Python ignores the Retry-After of the first answer, and waits two seconds. Our client
-/// waits as long as this header says.
+/// The time until the first poll. Python ignores the Retry-After of DPS's first answer, and waits two seconds. Our
+/// client waits as long as the Retry-After says.
 pub(super) fn timing(vector: &Vector) -> Sides {
     let python = vector.python().expect("Python's times");
     assert_eq!(python["wait_before_first_query"], 2, "{}", vector.id);

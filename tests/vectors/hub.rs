@@ -44,7 +44,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 }
 
 /// The topic of a telemetry message. The client writes the same topic as Python, except for the order of application
-/// properties. Python sorts the properties by name. The client keeps the order in which the application set them.
+/// properties: Python sorts them by name, and the client keeps the order in which the application set them.
 ///
 /// The emulator parses the topics of every SDK to the inputs.
 pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
@@ -61,8 +61,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
         properties.sort_unstable();
         let sorted = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         assert_eq!(sorted, python, "{}", vector.id);
-        // Like our client, Node does not sort the properties. In these two vectors, Node also encodes each property as
-        // our client does. So the topics must be equal.
+        // Node does not sort the properties, and neither does our client. In these two vectors, both also encode the
+        // properties in the same way, so the two topics must be equal.
         if vector.id == "telemetry-property-order" || vector.id == "telemetry-system-and-properties" {
             assert_eq!(Some(in_order.as_str()), vector.node().and_then(Value::as_str), "{}", vector.id);
         }
@@ -92,8 +92,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     Sides { client, emulator: !vector.results.is_empty() }
 }
 
-/// A message to a device or module. The client parses its topic, and the emulator writes the topic. Each SDK loses some
-/// information (see the comments). Our client must keep all information.
+/// A message to a device or module. The client parses its topic, and the emulator writes the topic. When an SDK parses
+/// a topic, it loses some information (the comments below say which). Our client must keep all information.
 pub(super) fn decode_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let topic = vector.text("topic");
@@ -145,8 +145,8 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
         }
     }
     assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
-    // The topics of these two vectors contain `$` or `+` without encoding. The client must accept them. The emulator
-    // always encodes these characters, so its topic differs.
+    // In the topics of these two vectors, `$` or `+` is not percent-encoded. The client must accept such a topic. The
+    // emulator always encodes these characters, so it writes another topic than the vector.
     let emulator = !matches!(vector.id.as_str(), "decode-c2d-plus" | "decode-c2d-literal-dollar");
     if emulator {
         assert_eq!(written, topic, "{}", vector.id);

@@ -1,8 +1,9 @@
 //! Compares our encoders and parsers with wire examples that we made with Microsoft's Python and Node SDKs (see
 //! `README.md`). So the expected texts do not come from our own code.
 //!
-//! `accounted.json` lists every vector, with the sides of hubward that the tests must check. One test compares this
-//! list with the sides that the tests really check. `cargo xtask tidy` fails if a vector is missing from the list.
+//! `accounted.json` lists every vector. For each vector, it says which sides of hubward (client, emulator or both) the
+//! tests must check. One test compares this list with the sides that are really checked. If a vector is not in the
+//! list, `cargo xtask tidy` fails.
 
 mod dps;
 mod hub;

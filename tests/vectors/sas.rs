@@ -18,8 +18,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
             identity.module = vector.optional("module_id").map(|it| ModuleId::new(it).expect("a module id"));
             assert_eq!(identity.sas_resource(), resource, "{}", vector.id);
         }
-        // The SDKs accept this device ID, but a hub and hubward refuse it. The vector is still useful, because it shows
-        // how a client must encode `~`.
+        // The SDKs accept this device ID, but a hub and hubward refuse it. The token of this vector is still a useful
+        // example, because it shows how a client must encode `~`.
         Err(error) => assert_eq!(vector.id, "sas-hub-tilde", "{error}"),
     }
     let token = SasToken::sign(&key(vector), resource, expiry(vector), None);
@@ -27,8 +27,9 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token with which a device logs in to DPS. The documented form has an encoded `sr` and contains `skn`. No SDK
-/// writes this form. In Python's token, only `skn` is missing. So the test expects Python's token, followed by
+/// A token with which a device logs in to DPS. The documented form has an encoded `sr` and contains `skn`.
+///
+/// No SDK writes this form. Python's token lacks only `skn`, so the test expects Python's token, followed by
 /// `&skn=registration`.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
@@ -51,8 +52,8 @@ pub(super) fn service(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some(policy)) }
 }
 
-/// A token for any resource. One vector has only a token of Node, in which Node encodes nothing. Our client always
-/// encodes a token, so for this vector the test only parses the token.
+/// A token for any resource. One vector has only a token of Node, in which nothing is percent-encoded. Our client
+/// always encodes, so it cannot write this token; the test only parses it.
 pub(super) fn raw_uri(vector: &Vector) -> Sides {
     let client = vector.python().is_some();
     if client {
@@ -62,8 +63,8 @@ pub(super) fn raw_uri(vector: &Vector) -> Sides {
     Sides { client, emulator: verifies_every_token(vector, None) }
 }
 
-/// A token for any resource, in form encoding. Of the SDKs, only the Python service package writes form encoding. Our
-/// parser reads it, but our client does not write it.
+/// A token for any resource, in form encoding (a space is `+`). Of the SDKs, only the Python service package writes
+/// form encoding. Our parser must read such a token, but our client never writes one.
 pub(super) fn service_raw_uri(vector: &Vector) -> Sides {
     Sides { client: false, emulator: verifies_every_token(vector, Some(vector.text("policy"))) }
 }
@@ -157,9 +158,11 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
 
 /// Compares the device or module of a connection string with the settings that hubward reads from it.
 ///
-/// hubward refuses a connection string that contains a policy, because such a string is for a service. It refuses a
-/// string with parts that it does not support. It also refuses the vector with a `SharedAccessSignature`, because this
-/// token is for another resource. The error names the refused part.
+/// hubward refuses three kinds of connection strings, and the error names the refused part:
+///
+/// * a string with a policy, because such a string is for a service;
+/// * a string with parts that hubward does not support;
+/// * the vector with a `SharedAccessSignature`, because this token is for another resource.
 fn device_of(vector: &Vector, read: &ConnectionString) {
     let refused = match vector.id.as_str() {
         "cs-gateway" => Some("`GatewayHostName`"),

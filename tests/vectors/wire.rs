@@ -1,5 +1,6 @@
-//! Compares our encoders and parsers with the examples in Microsoft's documentation of IoT Hub over MQTT. We typed the
-//! examples by hand. They cover every topic in each direction, and every form of a property bag.
+//! Compares our encoders and parsers with the examples in Microsoft's documentation of IoT Hub over MQTT.
+//!
+//! We typed the examples by hand. They cover every topic in each direction, and every form of a property bag.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
@@ -42,7 +43,7 @@ fn logins() {
         assert_eq!((read.identity, read.api_version.as_deref()), (identity, Some("2021-04-12")));
     }
     // User names with a PnP model ID and a product. The emulator must accept each form: `[sdk]` node does not encode
-    // the model ID; other SDKs encode it, with hexadecimal digits in upper case or in lower case.
+    // the model ID; other SDKs encode it with upper-case or lower-case hexadecimal digits.
     for username in [
         "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1\
          &DeviceClientType=acme%2F2.1",
@@ -100,8 +101,11 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // Topics of other SDKs that the emulator must accept. Some SDKs write no slash at the end of a topic. `[sdk]` java
-    // does not encode `$`. `[sdk]` node ends the topic of an output with a slash.
+    // Topics of other SDKs that the emulator must accept:
+    //
+    // * Some SDKs write no slash at the end of a topic.
+    // * `[sdk]` java does not encode `$`.
+    // * `[sdk]` node ends the topic of an output with a slash.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),

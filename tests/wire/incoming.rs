@@ -31,8 +31,8 @@ async fn a_request_id_is_opaque() {
         assert_eq!(answer.topic, format!("$iothub/methods/res/200/?$rid={rid}"));
         assert_eq!(String::from_utf8_lossy(&answer.body), format!("[{decoded:?},[1.5]]"));
     }
-    // A call with an empty body has no payload. If the body is not JSON, the client itself answers the call, and calls
-    // no handler.
+    // If the body of a call is empty, the handler gets no payload. If the body is not JSON, the client calls no
+    // handler, and answers the call itself.
     peer.publish("$iothub/methods/POST/m/?$rid=2", b"", 0, 0).await;
     assert_eq!(peer.next_publish().await.body, br#"["m",null]"#);
     peer.publish("$iothub/methods/POST/m/?$rid=3", b"{", 1, 5).await;
@@ -132,8 +132,10 @@ async fn acknowledgements_keep_the_order_of_the_messages() {
     third.complete().await.expect("a delayed acknowledgement");
     first.complete().await.expect("sent");
     assert_eq!(peer.next_packet().await.rest, [0, 1]);
-    // The third message is completed, but the second one is not. So the client must not acknowledge the third message
-    // yet. To check this, the client now sends telemetry. The telemetry must be the next packet that the hub gets.
+    // The third message is completed, but the second one is not, so the client must not acknowledge the third message
+    // yet.
+    //
+    // To check this, the client sends telemetry, which must be the next packet that the hub gets.
     let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");

@@ -1,6 +1,7 @@
 //! Tests the client against a scripted hub. The tests compare the bytes of the client with the wire examples of the
-//! documentation. The examples are typed by hand, not written by our encoders. So the tests can find an error in the
-//! encoders.
+//! documentation.
+//!
+//! The examples are typed by hand, so the tests can find an error in our encoders.
 //!
 //! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 

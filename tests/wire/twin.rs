@@ -42,7 +42,9 @@ async fn the_client_reads_the_twin() {
 }
 
 /// If the hub accepts a report, it answers with status 204 and the new version. (Some old pages of the documentation
-/// say 200.) If the hub refuses a report, the client's error contains the body of the hub's answer.
+/// say 200.)
+///
+/// If the hub refuses a report, the client's error contains the body of the hub's answer.
 #[tokio::test]
 async fn the_client_reports_properties() {
     let (client, mut hub) = client(device());
@@ -78,9 +80,9 @@ async fn the_client_reports_properties() {
     assert_eq!((refusal.error_code, refusal.tracking_id.as_deref()), (Some(400_004), Some("E3F-1")));
 }
 
-/// The documentation says what a client must do: subscribe to desired properties, read the twin, and ignore older
-/// versions. The client must follow this rule even if notices arrive before the answer to the read, arrive twice, or
-/// arrive out of order.
+/// The documentation says what a client must do: subscribe to desired properties, then read the twin, and ignore
+/// notices with older versions. This must work even if notices arrive before the answer to the read, more than once, or
+/// out of order.
 #[tokio::test]
 async fn desired_properties_follow_the_documented_rule() {
     let (client, mut hub) = client(device());

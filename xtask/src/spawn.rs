@@ -15,9 +15,9 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // `cargo run` sets these variables for xtask. Do not pass them to a nested cargo. If a build script reads such a
-    // variable, the nested cargo would rebuild the package of the script, because the value of the variable has
-    // changed.
+    // cargo has set variables that describe xtask, such as `CARGO_PKG_NAME`. Do not pass them to a nested cargo: if the
+    // build script of a package reads one of them, the nested cargo would see a changed value and build the package
+    // again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

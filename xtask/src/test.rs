@@ -22,8 +22,8 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Builds of a single package, each with a reduced set of features. A build of the whole workspace enables more
-/// features, so it does not check these reduced sets.
+/// Packages that clippy checks alone, each with a reduced set of features. In a build of the whole workspace, cargo
+/// enables all features that any crate needs. So only a build of a single package can check a reduced set.
 const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),
@@ -35,11 +35,11 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward-cli", "https,service"),
 ];
 
-/// The beginning of the error for a build of `hubward` without a transport.
+/// The first words of the compiler error that a build of `hubward` without a transport must give.
 const NO_TRANSPORT: &str = "error: hubward has no transport. Enable at least one of its features";
 
-/// Programs that some tests start. xtask builds them before the tests, because a build would exceed the time limit of a
-/// test.
+/// Programs that some tests start. xtask builds them before it runs the tests. A test that first had to build a program
+/// would exceed its time limit.
 const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
 
 /// Runs every step, even if an earlier step fails. One run then shows all problems.
@@ -62,7 +62,7 @@ fn features() -> bool {
     builds.into_iter().all(|it| it) & refuses_no_transport()
 }
 
-/// Builds `hubward` without a transport. Returns whether the build fails with the right error.
+/// Builds `hubward` without a transport. Returns true if the build fails with the error [`NO_TRANSPORT`].
 fn refuses_no_transport() -> bool {
     let mut build = Cargo::command(["clippy", "--package", "hubward", "--no-default-features", "--color", "never"]);
     eprintln!("$ cargo clippy --package hubward --no-default-features    (must fail)");
@@ -82,7 +82,8 @@ fn refuses_no_transport() -> bool {
     }
 }
 
-/// Whether a build failed, and its only error is the one for a missing transport.
+/// Returns true if a build failed, and its only error is the one for the missing transport. cargo then prints the
+/// summary `could not compile` as a second line.
 fn is_refusal(succeeded: bool, stderr: &str) -> bool {
     let errors: Vec<&str> = stderr.lines().filter(|it| it.starts_with("error")).collect();
     !succeeded

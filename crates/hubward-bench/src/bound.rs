@@ -1,5 +1,5 @@
-//! Measures the bound: the throughput of a client that uses only tokio, rustls and hand-written frames, and keeps no
-//! record of each message.
+//! Measures the bound: the throughput of a minimal client. This client uses only tokio, rustls and hand-written frames,
+//! and keeps no record of each message.
 //!
 //! The client is one task with one TLS stream. It copies a PUBLISH from a template and sets the packet id. It counts
 //! the acknowledgements, and does not check their packet ids.
@@ -149,8 +149,8 @@ mod tests {
             peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
             for _ in 0..3 {
                 let mut got = BytesMut::new();
-                // The test's clock advances only while every task waits. If the timeout passes, the client is waiting,
-                // so it has stopped sending.
+                // The paused clock advances only while every task waits. If this timeout passes, the client is
+                // therefore waiting, and has stopped sending.
                 while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
                 let mut acks = Vec::new();
                 while let Some(packet) = frame::first(&got).expect("a frame") {

@@ -1,5 +1,5 @@
-//! Connects the bound and the hubward client to a sink. The clients use the same TLS settings and `TCP_NODELAY`, and
-//! trust only the certificate of the sink. The sink requires TLS 1.3.
+//! Connects a client to a sink: the hubward client, or the bound (the minimal client). All clients use the same TLS
+//! settings and `TCP_NODELAY`, and trust only the certificate of the sink. The sink requires TLS 1.3.
 
 use std::error::Error;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Chooses the processor cores of client and sink. This choice affects the result more than the code of the client
 //! does.
 //!
-//! If client and sink share one core, one runs while the other waits, so they exchange big batches. If they use two
-//! cores, they spend time on waking each other.
+//! If client and sink share one core, one of them runs while the other waits. Data collects during the wait, so they
+//! exchange big batches. If they use two cores, they spend time on waking each other.
 
 /// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -44,8 +44,9 @@ impl Row {
 impl Report {
     /// Compares a row with the row of the bound. `of` selects a value of a sample, such as the throughput.
     ///
-    /// Calculates the ratio to the bound for each round, and returns the median of these ratios. Returns `None` if the
-    /// report has no row of the bound, or if the value is missing in every round.
+    /// Calculates the ratio to the bound for each round, and returns the median of these ratios.
+    ///
+    /// Returns `None` if the report has no row of the bound, or if the value is missing in every round.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
@@ -60,12 +61,12 @@ impl Report {
         self.ratio(row, |it| it.cpu_micros)
     }
 
-    /// Checks the throughput of hubward over MQTT at window [`CHECKED_WINDOW`]. With every sink, the ratio to the
-    /// throughput of the bound must be at least [`MIN_RATIO`].
+    /// Checks the throughput of hubward over MQTT with [`CHECKED_WINDOW`] messages in flight. With every sink, it must
+    /// be at least [`MIN_RATIO`] of the throughput of the bound.
     ///
     /// # Errors
-    /// Returns one sentence for each sink with a lower ratio. If no run used this window, returns one sentence that
-    /// says so.
+    /// Returns one sentence for each sink with which the ratio is below [`MIN_RATIO`]. If no run used
+    /// [`CHECKED_WINDOW`], returns one sentence that says so.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();

@@ -1,5 +1,5 @@
-//! Options that all commands of `az` have. The program accepts those that it does not need, because commands written
-//! for `az` should work.
+//! Options that every command of `az` has, such as `--resource-group`. The parser accepts all of them, so that a
+//! command line written for `az` also works with `hubward`. The program ignores those that it does not need.
 
 use clap::{ArgAction, Args};
 
@@ -11,11 +11,11 @@ pub(crate) struct AzArgs {
     /// Options of `az` for the subscription and for authentication. The login of hubward replaces these options.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
-    /// Option of `az` that hides warnings. If it is given, `query` prints no warning.
+    /// Option of `az` that hides warnings. If it is given, `AzArgs::query` prints no warning about ignored options.
     #[arg(long, action = ArgAction::Count, global = true, hide = true)]
     only_show_errors: u8,
-    /// Options of `az` for verbosity, and for answering questions in advance. `hubward` sets its verbosity with
-    /// `--log`, and does not ask these questions.
+    /// Options of `az` that set the verbosity, or that answer questions in advance, such as `--yes`. The program
+    /// ignores them. Its verbosity comes from `--log`, and it does not ask the questions of `az`.
     #[arg(
         long,
         aliases = ["debug", "yes", "repair"],
@@ -34,8 +34,10 @@ pub(crate) struct AzArgs {
 }
 
 impl AzArgs {
-    /// Returns the expression of `--query`, if it is given. Prints a warning if an option for the subscription or for
-    /// authentication is given.
+    /// Returns the expression of `--query`, or `None` if the option is not given.
+    ///
+    /// Also prints a warning if an option for the subscription or for authentication is given, because the program
+    /// ignores it. With `--only-show-errors`, prints no warning.
     ///
     /// # Errors
     /// If the expression is not valid.

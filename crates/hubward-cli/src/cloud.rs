@@ -10,7 +10,8 @@ use crate::shell::Shell;
 /// Returns the shell commands that set the variables of the local cloud. After these commands, `hubward provision`
 /// needs no arguments, and Python and Node trust the local cloud.
 ///
-/// `ports` are the ports of MQTT and of HTTPS. If the SDKs of Microsoft use other ports, a comment says so.
+/// `variables` are for a device, and `operator` contains the logins for operators. `ports` are the emulator's ports of
+/// MQTT and of HTTPS. Microsoft's SDKs always use the same two ports. If `ports` differ from them, a comment says so.
 pub(crate) fn block(
     variables: &[(String, String)],
     operator: &[(String, String)],
@@ -35,7 +36,8 @@ pub(crate) fn block(
     lines.join("\n")
 }
 
-/// Returns a note if Microsoft's SDKs cannot connect to these ports of MQTT and HTTPS.
+/// Returns a note if the emulator uses another port of MQTT or of HTTPS than Microsoft's SDKs. The SDKs cannot connect
+/// to this port.
 ///
 /// Source: `[sdk]` python, node. The SDKs have no option for the ports.
 fn sdk_ports_note((mqtt, https): (u16, u16)) -> Option<String> {

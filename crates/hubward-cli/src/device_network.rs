@@ -1,5 +1,5 @@
-//! The shell commands that set the CA file and the rules for dialing, so that a device reaches the service that an
-//! operator command has used.
+//! Shell commands that set the CA file and the dial rules for a device. A dial rule names the address to connect to in
+//! place of a host. With these settings, the device reaches the service that an operator command has used.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::service_login::LoginArgs;
 use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
-/// Returns the lines that set the CA file and the dial rules. For an emulator, the settings come from its health
-/// report. Otherwise, they are the settings of this command.
+/// Returns the lines that set the CA file and the dial rules. If the command uses an emulator, the settings come from
+/// the health report of the emulator. Otherwise, they are the settings of the command itself.
 pub(crate) fn lines<S>(shell: Shell, reached: &Reached<S>, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     match &reached.emulator {
         Some(emulator) => Ok(of_emulator(shell, emulator)),
@@ -53,7 +53,8 @@ fn of_emulator(shell: Shell, emulator: &Emulator) -> Vec<String> {
 }
 
 impl Emulator {
-    /// Returns the rules with which a device on this machine connects to the emulator by one of the emulator's names.
+    /// Returns the dial rules for a device on this machine. With them, the device connects to the emulator when it
+    /// dials one of the emulator's names.
     fn dial_rules(&self) -> Vec<String> {
         let ports = [("mqtt", MQTT_PORT), ("https", HTTPS_PORT)].map(|(name, port)| (port, self.address(name)));
         let mut rules = Vec::new();

@@ -23,7 +23,8 @@ pub(crate) struct Report {
     pub(crate) stage: String,
     /// Host and port. `None` if the command failed before it began to connect.
     pub(crate) endpoint: Option<String>,
-    /// The address that a rule has put in place of the endpoint. `None` if no rule applied.
+    /// The address that the command dialed in place of the endpoint, because a dial rule names it. `None` if no rule
+    /// applied.
     pub(crate) dialed: Option<String>,
     /// The party that has to act.
     pub(crate) fault: String,
@@ -188,8 +189,8 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // The client refused the request and did not send it, so the arguments are wrong. For every other fault of
-            // the kind `Request`, the service refused the request.
+            // The client refused the request and did not send it, so the arguments are wrong. If the service has
+            // refused the request, the exit code is `Refused`.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };
@@ -221,8 +222,8 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// Replaces the name of the setting in the hint with the name of the flag. Returns the hint unchanged if `setting` is
-/// `None` or has no flag.
+/// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` replaces the name of the setting,
+/// and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no flag.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {
@@ -235,8 +236,9 @@ fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     hint.replace(&setting.to_string(), &flag)
 }
 
-/// Adds advice to the hint for an untrusted certificate, if variables replace the system's authorities. A shell with
-/// the variables of an emulator does not trust Azure.
+/// Extends the hint for an untrusted certificate. If variables replace the system's authorities, the hint tells the
+/// user to unset these variables to connect to Azure. For example, a shell may still have the variables of an emulator.
+/// Its programs then trust the emulator, but not Azure.
 fn untrusted(hint: String) -> String {
     let is_set = |it: &&str| crate::environment::variable(it).is_some();
     let set: Vec<&str> = [hubward::vars::CA_FILE, SYSTEM_CA_FILE].into_iter().filter(is_set).collect();

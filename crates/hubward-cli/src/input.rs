@@ -12,8 +12,8 @@ use crate::stop::reading;
 
 /// Maximum size in bytes of a file with a body. The limit protects the memory if the user names a wrong file.
 ///
-/// The limit is twice the size of the largest message. If a body is only a little too large, the program therefore
-/// still reads the file, and the later check of the message reports the exact size.
+/// The limit is twice the size of the largest message. If a body is only a little too large, the program can therefore
+/// still read the file. The later check of the message then reports the exact size.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
 /// Maximum size in bytes of a state to import. The admin port has the same limit.
@@ -132,8 +132,10 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// Returns the message unchanged if it is within the limits of the service. For the check, a message without an ID gets
-/// a random ID. The reason: the program sends each message with an ID, and the ID counts towards the limits.
+/// Checks the message against the limits of the service, and returns it unchanged.
+///
+/// The program sends each message with an ID, and the ID counts towards the limits. If the message has no ID yet, the
+/// check therefore uses a copy with a random ID.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),

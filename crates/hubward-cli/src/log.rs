@@ -13,7 +13,8 @@ use crate::override_notes::OverrideNotes;
 
 /// Starts the log. Logging never blocks: if the reader of stderr stops reading, the log drops lines and counts them.
 ///
-/// If `notes_overrides` is `true`, the user also gets a line for each host whose address a rule changes.
+/// If `notes_overrides` is `true`, also prints a line for each host whose address a dial rule changes. Dial rules come
+/// from `--connect-to` or `HUBWARD_CONNECT_TO`.
 ///
 /// # Errors
 /// If the filter is not valid.
@@ -21,14 +22,14 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer, notes_overrides: bool)
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
-    // Refuse a single word that is not a level. The log would take this word as the name of a target, and hide the
-    // lines of all targets with other names.
+    // Refuse a single word that is not a level, such as `inof`. The log would take this word as the name of a target (a
+    // module). It would then hide the lines of all other targets.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
     }
-    // `Targets` and not `EnvFilter`: the latter can also filter by the values of fields, which hubward does not need,
-    // and builds the crate `regex` for this.
+    // Use `Targets`, not `EnvFilter`. `EnvFilter` can also filter by the values of fields, and needs the crate `regex`
+    // for this. hubward does not need such filters.
     let targets: Targets = text.parse().map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
     let writer = stderr.clone();
     let log = fmt::layer().with_writer(move || Lines(writer.clone())).with_ansi(io::stderr().is_terminal()).compact();

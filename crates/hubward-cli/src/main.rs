@@ -113,14 +113,14 @@ enum Command {
 }
 
 impl Command {
-    /// Returns whether this is an `az` command that has another name in `hubward`. For such a command, clap does not
-    /// parse the arguments, so it also ignores `--output`.
+    /// Returns whether this is an `az` command that has another name in `hubward`. clap does not parse the arguments of
+    /// such a command. So `cli.output` is `None` even if the arguments contain `--output`.
     const fn is_az_command(&self) -> bool {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
 
-    /// Returns whether the rules for dialing come from the user. `quickstart` has rules of its own: it connects to the
-    /// local cloud that it has started.
+    /// Returns whether the dial rules come from the user. This is not the case for `quickstart`, which connects to the
+    /// local cloud that it has started, with rules of its own.
     const fn uses_rules_of_the_user(&self) -> bool {
         #[cfg(feature = "emulator")]
         return !matches!(self, Self::Quickstart(_));

@@ -1,4 +1,5 @@
-//! Tells the user on stderr which hosts the program connects to at another address, and which setting causes this.
+//! Tells the user on stderr if the program connects to a host at another address than its own. Each line also names the
+//! setting that causes this.
 //!
 //! Without these lines, a user could take the answer of an emulator for an answer of Azure.
 
@@ -19,17 +20,19 @@ use crate::environment::variable;
 use crate::failure::Failure;
 use crate::output::{Writer, visible};
 
-/// Maximum number of hosts to remember, and so to mention. A command connects to one DPS and a few hubs.
+/// Maximum number of hosts to remember. The program prints a line for at most this number of hosts. This is enough,
+/// because a command connects to one DPS and a few hubs.
 const HOSTS_MAX: usize = 100;
 
-/// The addresses that the program has dialed in place of endpoints, by endpoint: at most [`HOSTS_MAX`] entries.
+/// The address that the program has dialed in place of each endpoint. The keys are the endpoints. At most [`HOSTS_MAX`]
+/// entries.
 static DIALED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Clears the line of the terminal, because a spinner may have written to it.
+/// Clears the current line of the terminal, because it may contain a spinner.
 const CLEAR_LINE: &str = "\r\u{1b}[2K";
 
-/// Writes one line for each host whose address a rule changes. The dialer logs each change, and this layer reads these
-/// events. It does not depend on the level of the log.
+/// Writes one line for each host whose address a rule changes. The dialer logs an event for each change, and this layer
+/// reads these events. The log level that the user has selected does not matter.
 #[derive(Debug)]
 pub(crate) struct OverrideNotes {
     stderr: Writer,
@@ -38,7 +41,7 @@ pub(crate) struct OverrideNotes {
 
 #[derive(Debug, Default)]
 struct Notes {
-    /// The rules of the variable. The rules of the flag are all others.
+    /// The rules of the variable `HUBWARD_CONNECT_TO`. Any other rule comes from the flag `--connect-to`.
     from_variable: Vec<String>,
     /// The hosts that have a line.
     hosts: BTreeSet<String>,
@@ -54,7 +57,8 @@ struct Fields {
 
 impl OverrideNotes {
     pub(crate) fn new(stderr: Writer) -> Self {
-        // If the variable is not valid, the command ends with an error, and connects to no host.
+        // Ignore an error. If the variable is not valid, the command ends with an error of its own, and connects to no
+        // host.
         let rules = variable(vars::CONNECT_TO).and_then(|it| DialOverride::parse_list(&it).ok()).unwrap_or_default();
         Self { stderr, notes: Mutex::new(Notes::new(&rules)) }
     }
@@ -85,7 +89,7 @@ fn remember(Fields { endpoint, address, .. }: &Fields) {
     }
 }
 
-/// Adds the address that the program has dialed, if a rule has put it in place of the failure's endpoint.
+/// If a rule has changed the address of the failure's endpoint, adds the address that the program has dialed.
 pub(crate) fn with_address(mut failure: Failure) -> Failure {
     let dialed = DIALED.lock().unwrap_or_else(PoisonError::into_inner);
     failure.dialed = failure.endpoint.as_ref().and_then(|it| dialed.get(it)).cloned();
@@ -97,7 +101,8 @@ impl Notes {
         Self { from_variable: from_variable.iter().map(ToString::to_string).collect(), hosts: BTreeSet::new() }
     }
 
-    /// Returns the line for an event. Returns `None` if the host already has a line.
+    /// Returns the line for an event. Returns `None` if the host already has a line, or if [`HOSTS_MAX`] hosts have
+    /// one.
     fn note(&mut self, Fields { endpoint, address, rule }: &Fields) -> Option<String> {
         let host = endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(host, _)| host).to_ascii_lowercase();
         if self.hosts.len() >= HOSTS_MAX || !self.hosts.insert(host) {

@@ -1,5 +1,5 @@
-//! Runs each program in a separate process group. This process can then kill the program together with all processes
-//! that the program has started. Before this process exits, it kills all programs that still run.
+//! Runs each program of `device method serve` in a process group of its own. `hubward` can then kill a program together
+//! with all processes that the program has started. Before `hubward` exits, it kills all programs that still run.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ pub(crate) struct ProcessGroup(Option<i32>);
 
 /// Starts a program in a separate process group.
 ///
-/// Uses a separate thread, because starting a program blocks the thread that does it. If the disk with the program's
-/// file is slow, the start can take long.
+/// Starting a program blocks the thread, and can take long if the disk with the program's file is slow. So the function
+/// uses a separate thread.
 ///
 /// # Errors
 /// If the program does not start.
@@ -54,8 +54,10 @@ impl ProcessGroup {
         group
     }
 
-    /// Kills all processes of the group. Call this before you wait for the program to end. After the wait, the system
-    /// may give the process ID to another process, and this call would kill the wrong group.
+    /// Kills all processes of the group.
+    ///
+    /// Call this before you wait for the program to end. After this wait, the system may give the process ID to another
+    /// process. This call would then kill the wrong group.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }
@@ -86,8 +88,8 @@ fn kill(id: i32) {
     }
 }
 
-/// Does nothing: systems other than Unix have no process group here. The runtime kills the program through its handle,
-/// but not the programs that it has started.
+/// Does nothing, because process groups are implemented for Unix only. On other systems, the tokio runtime kills the
+/// program through its handle, but not the processes that the program has started.
 #[cfg(not(unix))]
 const fn kill(_id: i32) {}
 

@@ -167,8 +167,8 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// Returns the arguments with which another `hubward` command uses the same login. The arguments work in any
-    /// folder. Each argument has a leading space.
+    /// Returns the login arguments of this command, for another `hubward` command with the same login. The arguments
+    /// work in any folder. Each argument has a leading space.
     ///
     /// Returns `None` if the login comes from a variable, from `--login`, or from a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
@@ -219,8 +219,8 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
                 .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // Read the file now, to report errors early. If this is a regular file, each request reads it again, to get the
-        // newest token. A pipe can be read only once.
+        // Read the file now, to report errors early. If it is a regular file, each request reads it again, because it
+        // may contain a newer token by then. A pipe can be read only once, so its token is kept.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });

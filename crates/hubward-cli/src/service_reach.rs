@@ -64,8 +64,8 @@ impl LoginArgs {
         Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// Returns the emulator that `--emulator` selects. Without a URL, this option selects the emulator that the
-    /// variable names. If the variable is not set, it selects the emulator on this machine.
+    /// Returns the emulator that `--emulator` selects. `--emulator` without a URL selects the emulator that the
+    /// variable `HUBWARD_EMULATOR_ADMIN` names. If the variable is not set, it selects the emulator on this machine.
     ///
     /// If neither `--emulator` nor a login is given, the variable selects the emulator. Returns `None` if nothing
     /// selects an emulator.
@@ -124,7 +124,7 @@ async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
 
 /// Selects a name from `names`. `wanted` is a whole name, or a short name without the domain of the service in Azure.
 ///
-/// Without `wanted`, returns the first name of a DPS, because all names of a DPS have the same state. For a hub without
+/// Without `wanted`, returns the first name of a DPS, because all its names belong to the same DPS. For a hub without
 /// `wanted`, returns the name only if `names` contains exactly one.
 fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option<&'a str> {
     match wanted {
@@ -147,11 +147,11 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// Returns the admin port of the emulator that has this hub. Also finds the port after a login with a connection
-    /// string, although the string does not contain the port.
+    /// Returns the admin port of the emulator that has this hub.
     ///
-    /// If the command uses an emulator in place of a login, returns the admin port of this emulator. After a login,
-    /// uses the emulator that the variable names. If the variable is not set, uses the emulator on this machine.
+    /// If the command uses an emulator in place of a login, returns the admin port of this emulator. After a login with
+    /// a connection string, the port is not known, because the string does not contain it. The function then uses the
+    /// emulator that `HUBWARD_EMULATOR_ADMIN` names. If the variable is not set, it uses the emulator on this machine.
     ///
     /// A host name in Azure is an exception. For such a name, returns an admin port only if the variable names an
     /// emulator that has a hub with this name. Otherwise returns `None`.

@@ -22,8 +22,10 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 pub(crate) struct Telemetry {
     /// Number of messages; with 0 the device does not connect to its hub.
     pub(crate) messages: usize,
-    /// The template of the messages. The device sends copies of it, each with its own ID; all copies share the body.
-    /// `None`: the device sends a sample wind speed.
+    /// The template of the messages. The device sends copies of it. Each copy has its own ID, and all copies share the
+    /// body.
+    ///
+    /// If this is `None`, the device sends a sample wind speed.
     pub(crate) body: Option<Message>,
 }
 
@@ -69,7 +71,7 @@ pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<As
     Ok(assignment)
 }
 
-/// Improves the hint of the failure, if an emulator on this machine has refused the device.
+/// If an emulator on this machine has refused the key of the device, improves the hint of the failure.
 fn explained(failure: Failure, settings: &Settings) -> Failure {
     #[cfg(feature = "emulator")]
     let failure = crate::local_emulator::with_env_command(failure, settings);

@@ -34,8 +34,8 @@ impl Shell {
         }
     }
 
-    /// Returns a line that sets an environment variable to the output of a command. Only for the syntax of a shell:
-    /// a file cannot run commands.
+    /// Returns a line that sets an environment variable to the output of a command. Call this only for a shell. The
+    /// file formats (`Dotenv`, `Github`) cannot run commands.
     #[cfg(feature = "service")]
     pub(crate) fn export_output(self, name: &str, command: &str) -> String {
         match self {
@@ -81,10 +81,10 @@ fn is_plain(it: char) -> bool {
     it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it)
 }
 
-/// Quotes a value for a `.env` file, only if necessary: `docker run --env-file` takes quotes literally.
+/// Quotes a value for a `.env` file, but only if necessary, because `docker run --env-file` does not remove quotes.
 ///
-/// In single quotes, every reader takes the value literally, including a shell that sources the file. A value that
-/// contains a single quote is in double quotes.
+/// Uses single quotes, if possible. All programs that read such a file, and a shell that sources it, take the text in
+/// single quotes literally. If the value contains a single quote, uses double quotes.
 fn dotenv_value(value: &str) -> String {
     if value.chars().all(is_plain) {
         return value.to_owned();
@@ -102,8 +102,10 @@ fn dotenv_value(value: &str) -> String {
     quoted + "\""
 }
 
-/// Returns the lines that set a variable for the next steps of a job. The file has no quotes: a value of one line is
-/// literal. A value of several lines stands between two lines with a delimiter that the value does not contain.
+/// Returns the lines for the file `$GITHUB_ENV`, which sets variables for the next steps of a job in GitHub Actions.
+///
+/// The file has no quotes: a value of one line is literal. A value of several lines stands between two lines with a
+/// delimiter. The value must not contain this delimiter.
 fn github_variable(name: &str, value: &str) -> String {
     if !value.contains(['\n', '\r']) {
         return format!("{name}={value}");
@@ -146,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(Shell::Github.export("A", value), expected);
         }
-        // A line that is neither empty nor a variable would fail the job.
+        // `$GITHUB_ENV` has no comments. A line that is neither empty nor a variable would fail the job.
         assert_eq!(Shell::Github.comment("text"), "");
     }
 

@@ -45,11 +45,11 @@ impl Drop for Spinner {
     }
 }
 
-/// The terminal behind the writer of stderr. The user can stop a terminal with Ctrl-S, and this must not block the
-/// command.
+/// A terminal for indicatif that passes its output to the writer of stderr. The user can stop a terminal with Ctrl-S.
+/// The writer then drops the output, so the command does not wait for the terminal.
 ///
-/// indicatif holds a lock while it draws. The command needs the same lock to stop the spinner, so drawing must not wait
-/// for the terminal.
+/// indicatif, which draws the spinner, holds a lock while it draws. The command needs the same lock to stop the
+/// spinner. If drawing waited for the terminal, the command would wait too.
 #[derive(Debug)]
 struct Terminal(Writer);
 

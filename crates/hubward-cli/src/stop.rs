@@ -1,7 +1,6 @@
 //! Ends a command on Ctrl-C or SIGTERM.
 //!
-//! A separate thread waits for signals. For this reason, a second Ctrl-C ends the process even if all other threads are
-//! blocked.
+//! A separate thread waits for signals, so that a second Ctrl-C ends the process even if all other threads are blocked.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -79,8 +78,9 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs send one signal of each kind to stop a program. These signals together count as the first
-            // Ctrl-C. Only a second signal of the same kind counts as a second Ctrl-C.
+            // To stop a program, some tools send several signals of different kinds, such as SIGINT and SIGTERM. All of
+            // them together count as the first Ctrl-C. Only a second signal of the same kind as the first signal counts
+            // as the second Ctrl-C.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -142,8 +142,8 @@ pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'stat
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // This function blocks the thread of the caller, so the caller cannot react to a signal during the read. For this
-    // reason, this function waits for a signal too.
+    // This function blocks the thread of the caller. The caller therefore cannot react to a signal during the read, so
+    // this function waits for a signal itself.
     let read = tokio::task::spawn_blocking(read);
     let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();

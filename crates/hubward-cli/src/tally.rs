@@ -14,9 +14,9 @@ pub(crate) const FEED: usize = 16;
 
 /// Maximum number of unresolved receipts.
 ///
-/// The loop sends a new message before it handles an acknowledgement. With a fast hub, the queue always has room, so
-/// without this limit the loop would handle no acknowledgement before the last message. At the limit, the loop sends
-/// nothing until a receipt is resolved.
+/// If the loop can send a message, it does so before it handles an acknowledgement. With a fast hub, the client's queue
+/// always has room. Without this limit, the loop would then handle no acknowledgement before it has sent the last
+/// message. At the limit, the loop sends nothing until a receipt is resolved.
 const IN_HAND: usize = 2048;
 
 /// The default message: the text of Microsoft's sample.
@@ -34,7 +34,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Sends the messages of `feed`. If a message cannot be queued, stops sending. At the end, waits for the
+    /// Sends the messages of `feed`. If the client cannot queue a message, stops sending. Then waits for the
     /// acknowledgements of all messages that were sent.
     ///
     /// # Cancel safety

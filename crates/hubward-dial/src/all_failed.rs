@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 pub(crate) struct AllFailed(Vec<(SocketAddr, io::Error)>);
 
 impl AllFailed {
-    /// Makes the error of the dialer. Its kind is the kind of the first failure.
+    /// Combines the failures into the error that the dialer returns. Its kind is the kind of the first failure.
     pub(crate) fn into_io_error(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
         match failures.first() {
             Some((_, first)) => io::Error::new(first.kind(), Self(failures)),
@@ -24,7 +24,8 @@ impl AllFailed {
 
     /// Returns `true` if every address is a loopback address, and at least one refused the connection.
     ///
-    /// One refusal is enough, because a machine without IPv6 answers for `::1` that the address is not available.
+    /// One refusal is enough. For example, on a machine without IPv6, `127.0.0.1` refuses the connection, but the error
+    /// for `::1` is that the address is not available.
     pub(crate) fn is_refused_by_loopback(&self) -> bool {
         self.0.iter().all(|(address, _)| address.ip().to_canonical().is_loopback())
             && self.0.iter().any(|(_, error)| error.kind() == io::ErrorKind::ConnectionRefused)

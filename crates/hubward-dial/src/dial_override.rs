@@ -1,13 +1,14 @@
-//! Rules of the form `HOST:PORT:ADDR:PORT`. Each rule replaces the address to dial for a host and port. The syntax and
-//! the meaning are those of curl's option `connect-to`.
+//! Rules of the form `HOST:PORT:ADDR:PORT`. For a connection to `HOST:PORT`, the dialer connects to `ADDR:PORT`
+//! instead. The syntax and the meaning are those of curl's option `connect-to`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Endpoint;
 
-/// A rule that replaces the address to dial for a host and port, as curl's option `connect-to` does. Certificate
-/// checks, tokens and headers still use the original host name.
+/// A rule of the form `HOST:PORT:ADDR:PORT`: for a connection to `HOST:PORT`, the dialer connects to `ADDR:PORT`
+/// instead. curl's option `connect-to` has the same form. Certificate checks, tokens and headers still use the original
+/// host name.
 ///
 /// In `HOST:PORT`, an empty host or port matches any host or port. In `ADDR:PORT`, an empty address or port keeps the
 /// original. IPv6 addresses are in brackets.
@@ -98,7 +99,7 @@ pub struct DialOverrideError {
 }
 
 impl fmt::Debug for DialOverrideError {
-    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    /// Writes the message. If `main` returns this error, Rust prints its `Debug`, so the user reads the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

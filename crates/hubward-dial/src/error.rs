@@ -77,8 +77,10 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Returns `true` if the address is on this machine, and no program listens at it: every address that the dialer
-    /// tried is a loopback address, and at least one refused the connection.
+    /// Returns `true` if the endpoint is on this machine, and no program listens there.
+    ///
+    /// This is the case if every address that the dialer tried is a loopback address, and at least one of them refused
+    /// the connection.
     #[must_use]
     pub fn is_refused_by_loopback(&self) -> bool {
         match self {
@@ -89,7 +91,8 @@ impl DialError {
 }
 
 impl fmt::Debug for DialError {
-    /// Writes the message and its cause, because Rust prints the `Debug` of an error that `main` returns.
+    /// Writes the message and its cause. If `main` returns this error, Rust prints its `Debug`, so the user reads
+    /// both.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_with_cause(self, f)
     }
@@ -129,9 +132,10 @@ impl fmt::Display for TlsFault {
     }
 }
 
-/// Writes the message of an error and the message of its cause, in the form of the crate `anyhow`. The errors of this
-/// crate have at most one cause. `hubward-proto` has the same for errors with more causes, but this crate does not
-/// depend on it.
+/// Writes the message of an error and the message of its cause, laid out as the crate `anyhow` does.
+///
+/// An error of this crate has at most one cause. For errors with more causes, `hubward-proto` has a similar function,
+/// but this crate does not depend on `hubward-proto`.
 pub(crate) fn write_with_cause(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;
     error.source().map_or(Ok(()), |cause| write!(f, "\n\nCaused by:\n    {cause}"))

@@ -21,8 +21,8 @@ const HTTPS_PORT: u16 = 443;
 /// For TLS, pass the connector and the configuration of [`TlsSettings`](crate::TlsSettings) to hyper-rustls'
 /// `HttpsConnector`.
 ///
-/// If the scheme of the URI is `https`, a TLS handshake follows the TCP connection. When the TCP connection is open,
-/// the connector therefore sets the dialer's progress to [`DialStep::Tls`].
+/// The connector opens only the TCP connection. If the scheme of the URI is `https`, the TLS handshake is the next
+/// step, so the connector then sets the dialer's progress to [`DialStep::Tls`].
 ///
 /// # Cancel safety
 /// Dropping the future of a call closes the connection that the call was opening.

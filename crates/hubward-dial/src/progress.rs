@@ -1,4 +1,4 @@
-//! The current step of a dial. A caller that gives up at its own deadline can name the step that did not finish.
+//! The current step of a dial. If a caller gives up at its own deadline, it can report which step did not finish.
 
 use std::fmt;
 use std::sync::Arc;

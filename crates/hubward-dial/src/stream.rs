@@ -52,8 +52,9 @@ pub trait Dialer: Send + Sync + fmt::Debug {
     /// Dropping the future closes the connection.
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError>;
 
-    /// Opens a byte stream as [`Dialer::dial`] does, and also returns the facts that the dialer learned about the peer.
-    /// A dialer overrides this method if it learns a fact about the peer, for example the server's time.
+    /// Opens a byte stream as [`Dialer::dial`] does, and also returns what the dialer learned about the peer.
+    ///
+    /// A dialer overrides this method if it learns such a fact, for example the server's time.
     ///
     /// # Errors
     /// As for [`Dialer::dial`].
@@ -64,8 +65,8 @@ pub trait Dialer: Send + Sync + fmt::Debug {
         self.dial(to).await.map(Opened::new)
     }
 
-    /// Returns the current step of the latest dial, if the dialer records it. A caller that drops the future at its own
-    /// deadline can then name the step that did not finish.
+    /// Returns the current step of the latest dial, if the dialer records it. If a caller drops the future at its own
+    /// deadline, it can then report which step did not finish.
     fn progress(&self) -> Option<&DialProgress> {
         None
     }

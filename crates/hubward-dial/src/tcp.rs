@@ -11,11 +11,16 @@ use tokio::time::timeout;
 use crate::all_failed::AllFailed;
 use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
-/// The target of the log events about dial overrides. A dialer logs such an event, of the level INFO, before it dials
-/// another address than the caller asked for.
+/// The target of the log events about dial overrides. If an override changes the address, the dialer logs an event with
+/// the level INFO before it dials the new address.
 ///
-/// Fields: `endpoint` (what the caller asked for) and `address` (what the dialer dials), both as host and port, and
-/// `rule` (the [`DialOverride`] that applies). A program can subscribe to this target to tell its user.
+/// The event has three fields:
+///
+/// * `endpoint`: the host and port that the caller asked for.
+/// * `address`: the host and port that the dialer dials.
+/// * `rule`: the [`DialOverride`] that applies.
+///
+/// A program can subscribe to this target, and tell its user about the override.
 pub const OVERRIDE_LOG_TARGET: &str = "hubward_dial::override";
 
 /// How long the dialer waits for an answer from one address before it also tries the next address.
@@ -35,9 +40,10 @@ pub struct TcpDialer {
 impl TcpDialer {
     /// Default limit for name resolution and the TCP connection together.
     ///
-    /// In the DPS client and the hub client, each attempt to connect has a limit of 30 s. The default limits of the
-    /// steps of an attempt (TCP, TLS, WebSocket) add up to less than 30 s. If a step is too slow, the limit of this
-    /// step therefore ends the attempt, and the error names the step.
+    /// The DPS client and the hub client have a limit of 30 s for each attempt to connect. The default limits of the
+    /// steps (TCP, TLS and WebSocket) are shorter, even together.
+    ///
+    /// If one step hangs, its own limit therefore ends the attempt before the 30 s pass, and the error names this step.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Creates a dialer without overrides and with the default limit.
@@ -64,13 +70,14 @@ impl TcpDialer {
         &self.progress
     }
 
-    /// Connects to `to`, or to the address with which an override replaces `to`. Returns the first connection that
-    /// succeeds, with `TCP_NODELAY` set.
+    /// Connects to `to`. If an override matches `to`, connects to the address in the override instead. Returns the
+    /// first connection that succeeds, with `TCP_NODELAY` set.
     ///
     /// If an override changes the address, logs an event with the target [`OVERRIDE_LOG_TARGET`].
     ///
     /// Tries IPv4 and IPv6 addresses alternately, and the addresses of one family in the resolver's order. If an
-    /// address fails or does not answer within 250 ms, also tries the next address.
+    /// attempt fails, or does not succeed within 250 ms, starts an attempt with the next address. Earlier attempts
+    /// continue.
     ///
     /// # Errors
     /// [`DialError::Connect`]; its source names every address that was tried.
@@ -88,7 +95,7 @@ impl TcpDialer {
         connected.map_err(|source| DialError::Connect { endpoint: to.clone(), source })
     }
 
-    /// Returns the address to dial for `to`, and logs an override that changes the address.
+    /// Returns the address to dial for `to`. If an override changes the address, logs the override.
     fn target(&self, to: &Endpoint) -> Endpoint {
         let found = DialOverride::find(&self.dial_overrides, to);
         let Some((rule, target)) = found.filter(|(_, target)| target != to) else { return to.clone() };
@@ -146,8 +153,8 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    // In the family of the first address, address number n (from 0) gets the place 2n. In the other family, it gets the
-    // place 2n + 1.
+    // The addresses in the family of the first address get the places 0, 2, 4 and so on. The addresses in the other
+    // family get the places 1, 3, 5 and so on.
     let (mut same, mut other) = (0, 0);
     let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
     for address in found.drain(..) {

@@ -17,7 +17,9 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// [`DialOverride`](crate::DialOverride) changes the address.
 ///
 /// The TCP connection and the TLS handshake have separate time limits. If a peer accepts the connection and then sends
-/// nothing, the limit of the handshake ends the dial. A caller with its own deadline can drop the future.
+/// nothing, the dialer ends the attempt at the limit of the handshake.
+///
+/// A caller with its own deadline can drop the future.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {

@@ -136,7 +136,8 @@ pub enum TrustError {
 }
 
 impl fmt::Debug for TrustError {
-    /// Writes the message and its cause, because Rust prints the `Debug` of an error that `main` returns.
+    /// Writes the message and its cause. If `main` returns this error, Rust prints its `Debug`, so the user reads
+    /// both.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_with_cause(self, f)
     }
@@ -183,8 +184,8 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
     let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
         malformed(match error {
-            // Show only the errors of base64. All other errors quote the PEM text, and the user may have named a file
-            // with a secret by mistake.
+            // Show only base64 errors. The text of every other error quotes the PEM text, which may be secret: the user
+            // may have named the wrong file, for example a key file.
             PemError::Base64Decode(problem) => problem,
             _ => "malformed PEM".to_owned(),
         })

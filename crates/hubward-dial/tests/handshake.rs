@@ -156,8 +156,8 @@ async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
         (b"\x16\x03", None),
     ] {
         let port = serve(async move |mut tcp| {
-            // Read the ClientHello first. If the server closed the socket with unread bytes, the connection would be
-            // reset, and the client could lose the bytes that the server wrote.
+            // Read the ClientHello first. If the server closes the socket while it has unread bytes, the system resets
+            // the connection. The client could then lose the bytes that the server wrote.
             let mut hello = [0; 4096];
             let _ = tcp.read(&mut hello).await;
             tcp.write_all(says).await.expect("the client reads");

@@ -26,9 +26,10 @@
 //! * The provisioner retries network failures, throttling and 5xx. The waits are random and grow. After a 5xx, the
 //!   provisioner waits at least 5 s. The provisioner does not retry a wrong key, an unknown id or a bad certificate,
 //!   because a retry cannot succeed.
-//! * If a loopback address refuses the connection before the service has answered, the provisioner makes only three
-//!   attempts within two seconds: the local emulator is not running.
-//! * Each request is an event of the crate `tracing`: its transport, endpoint, attempt, outcome and next wait.
+//! * If a loopback address refuses the connection, the local emulator is probably not running. Before the first
+//!   successful answer of the service, the provisioner then gives up after three attempts, within two seconds.
+//! * The provisioner logs each request with the crate `tracing`: the transport, the endpoint, the number of the
+//!   attempt, the outcome, and the wait before the next request.
 //! * If the connection breaks while the service is assigning, the provisioner continues to poll the same operation. It
 //!   does not register again.
 

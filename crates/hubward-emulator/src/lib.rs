@@ -36,8 +36,8 @@
 //!   emulator. If the client asks for another name, the TLS handshake fails.
 //! * Is strict: refuses the requests that the real service is known to refuse. Some behaviour of the service is not
 //!   documented. For such behaviour, `docs/emulator-fidelity.md` records our choice and marks it `[guess]`.
-//! * Shows its state on a web page, the portal. If the program provides a client, a user of the portal can start
-//!   simulated devices; see `Builder::simulated_device`.
+//! * Shows its state on a web page, the portal. If the program that embeds the emulator provides a device client, users
+//!   of the portal can start simulated devices; see `Builder::simulated_device`.
 //! * Keeps its state in memory or in a data directory. State in a data directory survives a crash, because the emulator
 //!   writes each change to disk before it answers the request.
 //! * Emulates the device API of DPS, with symmetric keys.

@@ -23,10 +23,10 @@
 //!   the request, the client writes the request to a new connection.
 //! * The client does not follow redirects: it returns a redirect as a refusal.
 //! * The client sets no time limit for an answer. Dropping the future cancels the request and closes its connection.
-//!   The limit of the [`TcpDialer`] applies to opening the TCP connection.
+//!   Only the opening of the TCP connection has a limit, which the [`TcpDialer`] sets.
 //! * The client reads at most [`DPS_RESPONSE_MAX`](hubward_proto::limits::DPS_RESPONSE_MAX) bytes of an answer.
-//! * An error quotes the answer in a short text without control characters, and redacts the token if the answer
-//!   contains it.
+//! * An error quotes the answer of the server as a short text without control characters. If the answer contains the
+//!   token of the device, the error redacts it.
 
 mod answer;
 mod dps;

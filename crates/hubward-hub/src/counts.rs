@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// Counts of calls that failed, of messages that were lost or that the hub delivers again, and of unreadable data.
-/// Counting begins when the client starts. See [`HubClient::counts`](crate::HubClient::counts).
+/// Counts of failed method calls, of messages that were lost or that the hub delivers again, and of data that the
+/// client could not read. Counting begins when the client starts. See [`HubClient::counts`](crate::HubClient::counts).
 ///
 /// In normal operation, all counts are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,14 +35,16 @@ pub struct HubCounts {
     /// messages, so the hub delivers them again, on the same connection or the next one.
     pub messages_unsettled: u64,
     /// Messages that the program completed, but whose acknowledgement the client did not send before the connection
-    /// ended. The client [held back](crate::CloudMessage#in-which-order-to-complete) the acknowledgement, because an
-    /// earlier message was not completed. The hub delivers these messages again, although the program has handled them.
+    /// ended. The hub delivers these messages again, although the program has handled them.
+    ///
+    /// The client [held back](crate::CloudMessage#in-which-order-to-complete) the acknowledgement because an earlier
+    /// message was not completed.
     pub messages_held_back: u64,
     /// Messages that the program settled after the connection that delivered them had ended. The client does not
     /// acknowledge these messages, so the hub delivers them again.
     pub messages_stale: u64,
-    /// Messages with QoS 0 that the program never received. The receive queue was full, or the client ended while they
-    /// waited. These messages are lost: the hub expects no acknowledgement of them and does not deliver them again.
+    /// Messages with QoS 0 that the program never received, because the receive queue was full or the client ended.
+    /// These messages are lost: the hub expects no acknowledgement and does not deliver them again.
     pub messages_lost: u64,
     /// Pieces of data that the client discarded, because it cannot read them or because it does not use their topic.
     pub unreadable: u64,

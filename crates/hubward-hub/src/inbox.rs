@@ -1,8 +1,8 @@
 //! Received messages. A message first waits for the program, and is then held by the program. After the program has
 //! settled the message, the settlement waits for the connection.
 //!
-//! A mutex protects the inbox. No method waits for messages. A method that must wake tasks returns their wakers. The
-//! caller wakes the tasks after it has released the mutex.
+//! A mutex protects the inbox. No method blocks until a message arrives. A method that must wake tasks returns their
+//! wakers, and its caller wakes the tasks after it has released the mutex.
 //!
 //! Memory has two limits in bytes: [`RECEIVE_BYTES`] for waiting messages, and [`HELD_BYTES`] for waiting and held
 //! messages together.
@@ -23,8 +23,8 @@ pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of bytes of messages that wait or that the program holds. This is five times as much as a hub keeps
 /// for a device.
 ///
-/// Beyond the limit, the client does not acknowledge messages. So the hub keeps these messages and delivers them again,
-/// possibly on the same connection. No message is lost, and the connection continues.
+/// The client does not keep or acknowledge a message that exceeds the limit. So the hub keeps this message and delivers
+/// it again, possibly on the same connection. No message is lost, and the connection continues.
 ///
 /// The client does not stop reading from the connection, because it would then miss the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
@@ -68,8 +68,8 @@ enum Settlement {
     Released(Lock),
 }
 
-/// Wake-ups that the caller must deliver after it has released the mutex of the inbox. A woken task may run any code,
-/// also code that needs the mutex.
+/// Wake-ups that the caller must deliver after it has released the mutex of the inbox. A waker may run any code. If
+/// that code locked the mutex while the caller holds it, both would wait for ever.
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct WakeUps {
@@ -139,11 +139,11 @@ impl MessageInbox {
         self.clear(&SettleFailure::Stale, counters)
     }
 
-    /// Adds a message that came over the connection that is up. Returns the waker of the receiver, for the caller to
+    /// Adds a message that came over the current connection. Returns the waker of the receiver, which the caller must
     /// wake.
     ///
-    /// If the message exceeds a limit, the inbox does not keep it. It counts the message. If the message has a lock,
-    /// the inbox also releases this lock.
+    /// If the message exceeds a limit, the inbox counts it instead of keeping it. If the message has a lock, the inbox
+    /// also releases this lock.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
         // A single message always fits.
@@ -245,9 +245,10 @@ impl MessageInbox {
 
     /// Takes the next message, or returns the reason why no more messages will come.
     ///
-    /// If there is neither a message nor a reason, the first value is `None`, and the inbox stores `waker`. The second
-    /// value is the old waker that `waker` replaces, if there is one. The caller must first release the mutex of the
-    /// inbox and then drop the old waker.
+    /// If there is neither a message nor a reason, the first value is `None`, and the inbox stores `waker` to wake the
+    /// receiver later. The second value is the old waker that `waker` replaces, if there is one.
+    ///
+    /// The caller must release the mutex of the inbox before it drops the old waker.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);

@@ -14,8 +14,10 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` after the client has ended. A handler may own a handle of the client, and this handle refers to this
-    /// value. If the handlers stayed here after the end, this cycle would never be freed.
+    /// `None` after the client has ended.
+    ///
+    /// A handler may own a handle of the client, and this handle owns this `Incoming`. If the handlers stayed here
+    /// after the end, this cycle would never be freed.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,

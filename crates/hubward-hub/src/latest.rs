@@ -1,8 +1,9 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! Normally, the task merges a change into the state in place, so the cost depends only on the size of the change. If a
-//! reader holds the state, the task first copies the state. Between two reads, the task makes at most one copy, even
-//! for many changes.
+//! Normally, the task merges a change into the state in place, so the cost depends only on the size of the change.
+//!
+//! If a reader holds the state, the task first copies it. Between two reads, the task makes at most one copy, even for
+//! many changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -140,8 +141,8 @@ mod tests {
     fn changes_copy_nothing_unless_a_reader_holds_the_state() {
         let latest = Latest::default();
         latest.replace(properties(1, json!({}))).expect("small");
-        // The test counts copies by changes of the address. A copy is made while the original still exists, so the copy
-        // has another address.
+        // The test detects a copy by a change of the state's address: a copy is made while the original still exists,
+        // so it has another address.
         let address = || Arc::as_ptr(latest.lock().state.as_ref().expect("a state"));
         let merge_all = |versions: std::ops::RangeInclusive<u64>| {
             let mut addresses = vec![address()];

@@ -49,8 +49,8 @@ impl MethodResponse {
 
 /// The error of a handler. The caller of the method gets the error's status and a body `{"error": "…"}`.
 ///
-/// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error may
-/// contain details that the cloud should not see. So this text goes only to the log.
+/// The `?` operator converts any other error into a `MethodError` with status 500. The text of the other error goes
+/// only to the log, because it may contain details that the cloud should not see.
 ///
 /// `MethodError` itself does not implement [`std::error::Error`], because the compiler would then reject the conversion
 /// from any other error. `anyhow::Error` does not implement this trait either, for the same reason.

@@ -26,8 +26,9 @@ pub struct HubOptions {
     /// [`enqueue`](crate::HubClient::enqueue) waits. At least 1. Default 1024.
     pub queue: usize,
     /// Maximum number of bytes of messages that wait or are in flight, as [`Message::size`](crate::Message::size)
-    /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits. At least 256 KB, the
-    /// maximum size of one message. Default 16 MiB.
+    /// counts them. If this number is reached, [`enqueue`](crate::HubClient::enqueue) waits.
+    ///
+    /// At least 256 KB, the maximum size of one message. Default 16 MiB.
     pub queue_bytes: usize,
     /// Maximum time from `enqueue` to the hub's acknowledgement of the message; `None` for no limit. Default 5 minutes.
     /// This is enough for the longest wait after a network failure (60 s) and a reconnect.
@@ -48,8 +49,9 @@ pub struct HubOptions {
     /// Waits between attempts after a network or service failure. Each wait is random, between zero and a bound that
     /// doubles with each failure. Default 1 s to 60 s.
     pub backoff: Backoff,
-    /// Waits after a refusal that does not pass by itself (credential, certificate). Each wait is random, between half
-    /// of a bound and the bound. The bound doubles with each refusal. Default 30 s to 15 minutes.
+    /// Waits after a refusal that does not pass by itself (credential, certificate). Default 30 s to 15 minutes.
+    ///
+    /// Each wait is random, between half of a bound and the bound. The bound doubles with each refusal.
     pub refused_backoff: Backoff,
     /// When the client has been logged in for this time without a failure, the bounds of the waits return to their
     /// start. A renewal does not interrupt this time. Default 30 s.
@@ -67,8 +69,8 @@ pub struct HubOptions {
     /// Maximum number of received messages that wait for the program; at least 1. Default 64, which is more than a hub
     /// keeps for a device.
     ///
-    /// The waiting messages also take at most 4 MiB, and at most 16 MiB together with the messages that the program
-    /// holds. The client does not acknowledge a message that exceeds a limit, so the hub keeps the message.
+    /// The waiting messages take at most 4 MiB, and at most 16 MiB together with the messages that the program holds.
+    /// The client does not acknowledge a message that exceeds a limit, so the hub keeps it.
     pub receive_queue: usize,
     /// Maximum time of a twin request, from the call to the hub's response; `None` for no limit. Default 60 s.
     pub twin_deadline: Option<Duration>,

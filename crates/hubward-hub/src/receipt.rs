@@ -86,7 +86,7 @@ impl PendingMessage {
         &self.inner().message
     }
 
-    /// Returns the deadline of the message. `now` is the time at which the message was queued.
+    /// Returns the deadline of the message. `now` is the time at which the driver takes the message.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.inner().deadline.map(|it| it.moment(now))
     }

@@ -35,8 +35,8 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Returns `true` while the hub has accepted the login and the connection has not ended. Also returns `true` during
-    /// a renewal, because messages wait only briefly.
+    /// Returns `true` if the hub has accepted the login and the connection has not ended. A renewal also counts as
+    /// connected, because messages wait only briefly during a renewal.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected | Self::Renewing)
@@ -75,8 +75,10 @@ pub enum DisconnectCause {
     /// The hub has repeatedly closed connections that it had accepted.
     ///
     /// Probably another client with the same identity takes over the connections. The client cannot be sure, because
-    /// the hub gives no reason. The client connects at most once a [minute](crate::HubOptions::duplicate_wait) until a
-    /// connection has lasted ten minutes.
+    /// the hub gives no reason.
+    ///
+    /// The client connects at most once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted
+    /// ten minutes.
     #[error(
         "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
          give each device an identity of its own"

@@ -1,5 +1,5 @@
-//! The warnings that a hub can cause. Each kind has its own [`WarningLimit`]. The limits for warnings about received
-//! messages are in the inbox.
+//! The warnings that a hub can cause. Each kind has its own [`WarningLimit`], so that the hub cannot fill the log. The
+//! limits for warnings about received messages are in the inbox.
 
 use hubward_transport::WarningLimit;
 

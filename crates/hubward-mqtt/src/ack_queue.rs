@@ -1,8 +1,9 @@
 //! The queue of received messages whose PUBACK is not sent yet. Pure: no I/O and no clock.
 //!
-//! The client must send PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a settled
-//! message therefore waits until every earlier message is settled. If a client breaks this rule, Microsoft's gateway
-//! closes the connection.
+//! The client must send PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). If a client breaks this
+//! rule, Microsoft's gateway closes the connection.
+//!
+//! The PUBACK of a settled message therefore waits until every earlier message is settled.
 //!
 //! Source: MQTT 3.1.1, section 4.6; `[sdk]` azure-iot-protocol-gateway, RequestAckPairProcessor.cs.
 
@@ -29,9 +30,10 @@ pub(crate) enum Arrival {
     /// The hub redelivered a message that is already in the queue. The caller still holds the message, or has settled
     /// it.
     Duplicate,
-    /// The queue is full, or was full earlier on this connection. The connection does not acknowledge this message or
-    /// any later message, because a gap would break the order. The hub redelivers these messages on the next
+    /// The queue is full, or was full earlier on this connection. The hub redelivers the message on the next
     /// connection.
+    ///
+    /// The client acknowledges neither this message nor any later one, because a gap would break the order.
     QueueFull,
 }
 
@@ -43,8 +45,8 @@ pub(crate) struct AckQueue {
     first: u64,
     /// Number of entries in [`EntryState::Dropped`].
     dropped: usize,
-    /// Whether [`AckQueue::starts_to_block`] has returned `true` for the dropped entries in the queue. Becomes `false`
-    /// when the hub has redelivered all dropped messages.
+    /// Whether [`AckQueue::starts_to_block`] has already returned `true`, so that the caller warns only once. Becomes
+    /// `false` when the hub has redelivered all dropped messages.
     warned: bool,
     /// Whether the queue was ever full.
     overflowed: bool,
@@ -83,9 +85,10 @@ impl AckQueue {
     ///
     /// * If DUP is set and the id is already in the queue, the message is a redelivery. If the caller has dropped the
     ///   message, the message returns to its old entry.
-    /// * If DUP is not set and the id is already in the queue, the peer breaks the rule. The queue treats the new
-    ///   message as a separate message. It acknowledges the id when both messages with this id are settled. The client
-    ///   therefore never acknowledges an unread message.
+    /// * If DUP is not set and the id is already in the queue, the peer breaks the rule.
+    ///
+    ///   The queue treats the new message as a separate message, and acknowledges the id when both messages are
+    ///   settled. So the client never acknowledges an unread message.
     pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
         if dup && self.entries.iter().any(|it| it.id == id) {
             let is_dropped = |it: &Entry| it.id == id && it.state == EntryState::Dropped;
@@ -127,8 +130,8 @@ impl AckQueue {
         was_held
     }
 
-    /// Returns whether a settled or consumed message waits behind a dropped message. After it has returned `true`,
-    /// returns `false` until the hub has redelivered all dropped messages.
+    /// Returns `true` if a settled or consumed message waits behind a dropped message, but only once: it then returns
+    /// `false` until the hub has redelivered all dropped messages.
     pub(crate) fn starts_to_block(&mut self) -> bool {
         if self.dropped == 0 || self.warned {
             return false;
@@ -186,8 +189,8 @@ mod tests {
 
     #[test]
     fn acknowledgements_keep_the_order_of_arrival_in_any_order_of_settlement() {
-        // The queue contains the messages 7, 8 and 9. Each step names a message to settle, and the ids that the queue
-        // then acknowledges.
+        // The queue contains the messages 7, 8 and 9. Each step gives the index of the message to settle, and the ids
+        // that the queue then acknowledges.
         for steps in [
             [(0, &[7][..]), (1, &[8]), (2, &[9])],
             [(2, &[]), (1, &[]), (0, &[7, 8, 9])],

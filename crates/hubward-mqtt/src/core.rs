@@ -13,8 +13,11 @@ use crate::tag_set::TagSet;
 use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
 /// A subscription or twin request without an answer becomes stale after the duration `silence`, multiplied by this
-/// factor. A stale request no longer keeps the connection busy. The peer does not answer the stale request, but it is
-/// alive: it has sent other bytes in this time. Without these bytes, the connection would have ended.
+/// factor. The connection is busy while it waits for an answer, and then tolerates less silence of the peer. It does
+/// not wait for the answer to a stale request.
+///
+/// A request becomes stale only if the peer is alive but does not answer the request: if the peer were silent, the
+/// connection would have ended by then.
 const STALE_FACTOR: u32 = 2;
 
 /// The largest tag. The session uses the packet ids above this tag for SUBSCRIBE. A subscription and a message
@@ -244,9 +247,8 @@ impl Core {
                 self.last_sent = now;
                 Step::Ping
             }
-            // Measure from the ping, not from the last received byte. This machine may have been suspended between the
-            // last byte and the ping. A time that counts from the last byte would then leave the peer no time to answer
-            // the ping.
+            // Count the time from the ping, not from the last received byte. If this machine was suspended between the
+            // two, the limit may otherwise have passed before the peer can answer the ping.
             Some(pinged) => {
                 let idle = (pinged + self.keep_alive / 2, self.keep_alive * 3 / 2);
                 let busy = answer_due.map_or(idle, |it| (it.max(pinged) + half, self.silence));

@@ -36,11 +36,11 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// # Behaviour
 /// * The first request opens the connection. Later requests of the same identity reuse the connection.
-/// * The transport opens a new connection if the old connection failed or was idle for a whole keep-alive. If the old
-///   connection turns out to be closed before any byte of a request is written, the transport sends the request on a
-///   new connection.
-/// * Each request has its own request id. The transport acknowledges responses to earlier requests and repeated
-///   responses, and then discards them.
+/// * The transport opens a new connection if the old one failed or was idle for a whole keep-alive.
+/// * If the old connection turns out to be closed before any byte of a request is written, the transport sends the
+///   request on a new connection.
+/// * Each request has its own request id. If a response belongs to an earlier request, or arrives a second time, the
+///   transport acknowledges it and then discards it.
 /// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. The transport sets no other
 ///   time limit: the driver must limit the time for the login and for a response.
 #[derive(Debug)]

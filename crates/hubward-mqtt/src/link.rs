@@ -17,8 +17,10 @@ use zeroize::Zeroizing;
 /// may exceed this limit.
 const ROOM: usize = 64 * 1024;
 
-/// Reading pauses when this many bytes are unwritten. Messages of the program take at most 394 KB of them: [`ROOM`],
-/// and one more telemetry message with its topic (up to 328 KB). The rest is for replies to messages from the peer.
+/// Reading pauses when this many bytes are unwritten.
+///
+/// At most 394 KB of these bytes are messages of the program: [`ROOM`], and one more telemetry message with its topic
+/// (up to 328 KB). The rest is for replies to messages from the peer.
 const BACKLOG_MAX: usize = 512 * 1024;
 
 /// Maximum number of bytes per read: enough for a thousand PUBACKs.
@@ -116,12 +118,11 @@ impl Link {
 
     /// Writes the queued bytes and shuts down our half of the stream. Returns `Ready` when this is done or has failed.
     ///
-    /// If `wait_for_peer` is set, also waits up to [`CLOSE_WAIT`] until the peer ends its half. The end of this half
-    /// shows that the peer has read everything.
+    /// If `wait_for_peer` is set, also waits until the peer ends its half of the stream, but at most [`CLOSE_WAIT`].
+    /// The end of this half shows that the peer has read everything.
     ///
     /// Without this wait, the device could connect again before the hub has read the last bytes, such as an
-    /// acknowledgement. When a device connects again, a hub closes the old connection and does not read the remaining
-    /// bytes.
+    /// acknowledgement. The hub would then close the old connection and not read these bytes.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, wait_for_peer: bool) -> Poll<()> {
         if !self.is_shut {
             // Ignore write errors: the connection ends anyway.

@@ -24,8 +24,10 @@ use crate::twin_requests::TwinRequestKind;
 /// The deadline of the timer until the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Number of bytes that one poll reads before it lets other tasks run. The number also limits the memory of one poll: a
-/// poll keeps all its events in memory, and the events need more memory than the bytes that were read.
+/// Number of bytes that one poll reads before it lets other tasks run.
+///
+/// The number also limits the memory of one poll. A poll keeps all its events in memory, and they need more memory
+/// than the bytes that were read.
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// An event of a session.
@@ -296,13 +298,15 @@ impl Session {
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // If a write fails, the peer may have sent the reason before it closed the connection. Read the received bytes
-        // first, then return the write error.
+        // If a write fails, the peer may have closed the connection and sent a reason before, such as a refusal of the
+        // login. So read the received bytes first, then return the write error.
         let written = self.write(cx, now);
         let (mut handed_over, mut read) = (false, 0);
         loop {
-            // Stop reading in two cases. First, a peer that sends without pause must not occupy the task for ever.
-            // Second, a peer that does not read must not make the queue of replies grow without limit.
+            // Stop reading in two cases:
+            //
+            // * A peer that sends without pause must not occupy the task for ever.
+            // * A peer that does not read must not make the queue of replies grow without limit.
             if read >= READ_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;

@@ -18,8 +18,8 @@ pub(crate) enum TwinRequestKind {
 #[derive(Debug, Default)]
 pub(crate) struct TwinRequests {
     open: BTreeMap<Tag, u64>,
-    /// The kind of each open request and the time when it was sent. The key is the value that `count` had for this
-    /// request.
+    /// The kind of each open request and the time when it was sent. The key is the number of the request: the value of
+    /// `count` when the request was added.
     by_number: BTreeMap<u64, (TwinRequestKind, Instant)>,
     /// Number of requests so far. Makes every request id unique.
     count: u64,

@@ -1,5 +1,5 @@
-//! The text of an error for a person: its message, and the messages of its causes. Every crate that depends on this
-//! crate implements the `Debug` of its errors with this text.
+//! The text that a person reads for an error: its message, and the messages of its causes. The crates that depend on
+//! this crate use this text as the `Debug` of their errors.
 
 use std::error::Error;
 use std::fmt;
@@ -40,10 +40,13 @@ pub fn error_messages(error: &dyn Error) -> Vec<String> {
     texts
 }
 
-/// Writes the messages of an error in several lines, in the form of the crate `anyhow`: the message of the error, an
-/// empty line, `Caused by:`, and one line for each cause. If there is more than one cause, the lines have numbers.
+/// Writes the message of an error and the messages of its causes, laid out as the crate `anyhow` does.
 ///
-/// Writes a space in place of each [hidden character](is_hidden), because a message may contain text from a peer.
+/// The message comes first. If the error has causes, an empty line, the line `Caused by:` and one line for each cause
+/// follow. If there is more than one cause, these lines have numbers.
+///
+/// Writes a space in place of each [hidden character](is_hidden): a message may contain text from a peer, and such a
+/// character could control the terminal.
 ///
 /// # Errors
 /// The errors of the formatter.

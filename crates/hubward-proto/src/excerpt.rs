@@ -4,9 +4,9 @@ use std::fmt;
 
 /// The beginning of a text that a peer sent, such as a topic, an id or the name of a method.
 ///
-/// `Display` prints at most [`Excerpt::CHARS_MAX`] characters of the text, on one line. It escapes two kinds of
-/// characters as a Rust literal does: characters that a terminal could interpret, and characters that change the
-/// writing direction.
+/// `Display` prints at most [`Excerpt::CHARS_MAX`] characters of the text, on one line. It escapes each character that
+/// a terminal could interpret, and each one that changes the writing direction. The escapes have the form of a Rust
+/// literal.
 ///
 /// If the text has more than [`Excerpt::CHARS_MAX`] characters, `Display` also prints the length of the whole text in
 /// bytes.
@@ -46,8 +46,10 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Returns whether a program must escape or remove `character` before it shows a text to people. The function returns
-/// `true` for control characters (C0, DEL, C1), line and paragraph separators, and controls of the writing direction.
+/// Returns whether a program must escape or remove `character` before it shows a text to people.
+///
+/// This applies to control characters (C0, DEL, C1), line and paragraph separators, and controls of the writing
+/// direction.
 ///
 /// A control of the writing direction can make a text look like another text.
 ///

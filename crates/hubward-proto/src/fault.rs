@@ -12,8 +12,8 @@ pub enum Fault {
     Tls,
     /// The key, token, policy or ids that the user provided.
     Credential,
-    /// The service, or its configuration. For an operator's request, also a device that does not answer, or answers
-    /// with text that is not JSON.
+    /// The service, or its configuration. For an operator's request to a device, also the device, if it does not answer
+    /// or answers with text that is not JSON.
     Service,
     /// The service received too many requests, and refuses further requests for some time.
     Throttled,

@@ -111,9 +111,12 @@ id!(
     /// The id that DPS gives to a running registration. Clients must not interpret it. In traces, its form is
     /// `<digit>.<16 hex>.<uuid>`.
     ///
-    /// Source: `[doc]` iot-dps device API; the accepted characters are a `[guess]`: with them, an id from a hostile
-    /// server cannot change the structure of a topic or path. `.` and `..` are refused because servers and proxies
-    /// resolve them in a path (RFC 3986, section 5.2.4).
+    /// Source: `[doc]` iot-dps device API.
+    ///
+    /// `[guess]`: the accepted characters. With them, an id from a hostile server cannot change the structure of a
+    /// topic or path.
+    ///
+    /// `.` and `..` are refused because servers and proxies resolve them in a path (RFC 3986, section 5.2.4).
     OperationId,
     "operation id",
     "it must have 1 to 256 letters, digits and - . _ : = ~, and must not be . or ..",

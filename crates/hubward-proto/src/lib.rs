@@ -16,13 +16,17 @@
 //!
 //! * The crate has no runtime, no clock and no socket: the caller passes the time and random numbers as arguments.
 //! * Each wire format has one module with an encoder and a parser.
-//! * The client and the emulator use the same modules. A test of the client against the emulator cannot find an error
-//!   in these modules. Other tests therefore compare the formats with the texts in `tests/vectors/`. Microsoft's SDKs
-//!   produced these texts.
+//! * The client and the emulator use the same modules, so both make the same error if a module is wrong. A test of the
+//!   client against the emulator therefore cannot find such an error.
+//!
+//!   Other tests compare the formats with the texts in `tests/vectors/`, which Microsoft's SDKs produced.
 //! * Parsers accept additions that the service may make later: they ignore unknown fields, and keep an unknown value of
 //!   an enumeration as `Unknown`.
-//! * The documentation of each wire format ends with its source. `[doc]` is Microsoft's documentation. `[sdk]` is the
-//!   source code of an official SDK. `[seen]` is a trace. `[guess]` is our choice, because no source exists.
+//! * The documentation of each wire format ends with its source:
+//!   * `[doc]`: Microsoft's documentation;
+//!   * `[sdk]`: the source code of an official SDK;
+//!   * `[seen]`: a trace;
+//!   * `[guess]`: our choice, because no source exists.
 
 pub mod dps;
 mod error;

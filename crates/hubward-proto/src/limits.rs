@@ -104,8 +104,10 @@ pub const TOPIC_MAX: usize = 65_535;
 /// Source: `[doc]` includes/iot-dps-limits.md.
 pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 
-/// Maximum size in bytes of an answer from DPS that a client reads. This is twice the service's limit, because no
-/// source says whether the service counts the whole answer or only the payload in it.
+/// Maximum size in bytes of an answer from DPS that a client reads.
+///
+/// This is twice the service's limit, because no source says whether the service counts the whole answer or only its
+/// payload.
 ///
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
@@ -116,8 +118,9 @@ pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
-/// The longest useful keep-alive. A hub disconnects a client after a silence of 1.5 times the client's keep-alive, but
-/// at the latest after [`KEEP_ALIVE_HARD_CAP`]. This value times 1.5 is 1,765.5 s, just below the cap of 1,767 s.
+/// The longest useful keep-alive. Times 1.5, it is 1,765.5 s, just below [`KEEP_ALIVE_HARD_CAP`] (1,767 s).
+///
+/// A hub disconnects a client after a silence of 1.5 times the client's keep-alive, and at the latest at this cap.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);

@@ -13,8 +13,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Returns zero for a date in the past. Zero means that the service asks for no wait. `None` means that the service
 /// named no valid wait.
 ///
-/// `server_time` is the time in the header `Date` of the same answer. A date in `text` is compared with `server_time`,
-/// because both come from the clock of the same server. If the answer has no `Date`, pass the local time.
+/// `server_time` is the time in the header `Date` of the same answer. If the answer has no `Date`, pass the local
+/// time.
+///
+/// A date in `text` is compared with `server_time`, because both come from the same clock.
 ///
 /// Source: RFC 9110, section 10.2.3; `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md (`retry-after` in
 /// whole seconds).

@@ -146,7 +146,7 @@ pub enum KeyError {
 }
 
 impl fmt::Debug for KeyError {
-    /// Writes the message, because Rust prints the `Debug` of an error that `main` returns.
+    /// Writes the message. If `main` returns this error, Rust prints its `Debug`, so the user reads the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -24,8 +24,8 @@
 //! * The crate uses neither a clock nor the network: the caller passes the time as an argument.
 //! * Keys, tokens and connection strings are wiped from memory when dropped. None of these types has `Display`, and
 //!   `Debug` shows no secret. Only methods with names that start with `expose_` reveal a secret.
-//! * Signing always writes the documented form of a token. The SDKs of Microsoft encode `sr` in different ways.
-//!   Verification accepts the tokens of all of them, because it uses the text of `sr` exactly as the token contains it.
+//! * Signing always writes the documented form of a token. Microsoft's SDKs encode `sr` in different ways.
+//!   Verification accepts all their tokens, because it uses the text of `sr` exactly as the token contains it.
 
 mod connection_string;
 mod key;

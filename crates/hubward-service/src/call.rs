@@ -114,9 +114,10 @@ impl<T> Call<T> {
         })
     }
 
-    /// Sets the name of the device or module whose response is a part of the answer. The service does not check this
-    /// response, so the answer may not be JSON. If it is not JSON, the call fails with an error that names the device
-    /// or module.
+    /// Sets the name of the device or module whose response is a part of the answer.
+    ///
+    /// The service forwards this response unchecked. If the answer is therefore not JSON, the call fails with an error
+    /// that names the device or module.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);
@@ -171,8 +172,8 @@ impl<T> Call<T> {
         })
     }
 
-    /// Makes the call succeed with a response of status 400 if the body is a bulk result. Every other response with
-    /// status 400 stays an error.
+    /// Makes the call also succeed after a response with status 400 whose body is a bulk result. Any other response
+    /// with status 400 stays an error.
     pub(crate) fn accepts_bulk_result(self) -> Self {
         self.changed(|spec| {
             spec.accepts_bulk_result = true;

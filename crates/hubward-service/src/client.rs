@@ -58,8 +58,10 @@ pub(crate) struct RequestSpec {
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The name of the device or module whose response is a part of the answer. The service does not check this
-    /// response, so the answer may not be JSON. If it is not JSON, the error names the device or module.
+    /// The name of the device or module whose response is a part of the answer.
+    ///
+    /// The service forwards this response unchecked. If the answer is therefore not JSON, the error names the device or
+    /// module.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -281,7 +283,7 @@ impl Client {
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
         // If the answer contains neither a message nor a code, a gateway between client and service may have sent it.
-        // Such an answer is not in the JSON format of the service, so keep its whole text as the message.
+        // It is then not in the service's JSON format, so its whole text becomes the message.
         let message =
             hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = message.and_then(|it| words(&it));

@@ -34,9 +34,10 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 struct Cached {
     authorization: Authorization,
-    /// The time when the client cached the value. If the clock now shows an earlier time than this, the clock was set
-    /// back after the client cached the value. Then `until`, which comes from the old clock, may be too late. So the
-    /// client uses the value only if `until` is `None`.
+    /// The time when the client cached the value.
+    ///
+    /// If the clock now shows an earlier time than this, the clock was set back. `until` comes from the old clock and
+    /// may be too late, so the client then uses the value only if `until` is `None`.
     from: SystemTime,
     /// The time until which the client uses the value. With `None`, the client uses the value without a time limit.
     until: Option<SystemTime>,

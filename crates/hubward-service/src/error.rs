@@ -207,7 +207,8 @@ impl ServiceError {
     }
 }
 
-/// Returns the advice for a server that has no certificate for the host name of `endpoint`, which is `HOST:PORT`.
+/// Returns what to do if the server has no certificate for the host name of `endpoint`. `endpoint` has the form
+/// `HOST:PORT`.
 fn unknown_name(endpoint: &str) -> String {
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     format!(

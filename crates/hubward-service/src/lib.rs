@@ -29,12 +29,13 @@
 //! * The deadline of a call covers everything: the token, the connection, all attempts and the answer.
 //! * If a request only reads, the client retries it after a lost connection, after 429, and after a 5xx except 501 and
 //!   504.
-//! * If a request changes something, the client retries it after 429. The client also retries the request after a 5xx
-//!   with a `Retry-After` header, except 501 and 504. It does not retry the request after a lost connection.
+//! * If a request changes something, the client retries it after 429, and after a 5xx with a `Retry-After` header,
+//!   except 501 and 504. It does not retry the request after a lost connection, because the service may already have
+//!   made the change.
 //! * [`ServiceOptions::attempts`] sets the maximum number of attempts.
 //! * A token that the client signs is valid for an hour. The client replaces it before it expires.
-//! * If a file contains a bearer token, the client reads the file before each attempt. If the file is a pipe, the
-//!   client reads it once.
+//! * If the bearer token comes from a file, the client reads the file again before each attempt. If the file is a pipe,
+//!   the client reads it once.
 //! * The client keeps one connection open between calls. Concurrent calls open more connections.
 //! * `Debug`, errors and logs contain no key and no token.
 

@@ -30,9 +30,8 @@ pub trait DpsTransport: Send + fmt::Debug {
     /// Retry-After.
     ///
     /// # Cancel safety
-    /// After the future is dropped, the transport can be used again. It keeps the connection or opens a new one. If the
-    /// response arrives late, the transport recognizes its request id and discards it. The service may still have
-    /// registered the device.
+    /// After the future is dropped, the transport can be used again. If the response arrives late, the transport
+    /// recognizes its request id and discards it. The service may still have registered the device.
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError>;
 
     /// Requests the status of an operation once.

@@ -26,8 +26,10 @@ pub enum TransportError {
     /// No program listens at the address, and the address is on this machine. For example, the local emulator is not
     /// running.
     ///
-    /// Every address of the host is a loopback address, and at least one refused the connection. A refusal by another
-    /// machine is [`TransportError::Connect`], because it often passes by itself.
+    /// Every address of the host is a loopback address, and at least one of them refused the connection.
+    ///
+    /// If another machine refuses a connection, the error is [`TransportError::Connect`]: a client should retry longer
+    /// then, because such a failure often passes by itself.
     #[error("could not connect to {endpoint}")]
     NotListening {
         /// Host and port.

@@ -67,9 +67,10 @@ pub trait HubConnection: Send + fmt::Debug {
     /// Queues the reply to an event of the hub. The next [`HubConnection::poll_exchange`] sends the reply. The hub does
     /// not answer a reply.
     ///
-    /// The caller must ensure that the event came over *this* connection. The caller may reply even if
-    /// [`HubConnection::has_room`] is false: there is at most one reply for each received event, so the number of
-    /// queued replies stays limited.
+    /// The caller must ensure that the event came over *this* connection.
+    ///
+    /// The caller may reply even if [`HubConnection::has_room`] is false. The number of queued replies stays limited,
+    /// because there is at most one reply for each received event.
     ///
     /// # Errors
     /// [`TransportError::Unsupported`] if [`Abilities`] excludes the reply. [`TransportError::Request`] if the reply
@@ -78,9 +79,9 @@ pub trait HubConnection: Send + fmt::Debug {
 
     /// Returns the number of settlements that the connection has accepted but not sent yet.
     ///
-    /// Some protocols require that settlements are sent in the order in which the messages arrived. With such a
-    /// protocol, a settlement waits until every earlier message is settled. If the connection ends first, the hub
-    /// redelivers the messages whose settlements were waiting.
+    /// Some protocols require settlements in the order in which the messages arrived. A settlement then waits until
+    /// every earlier message is settled. If the connection ends first, the hub redelivers the messages of the waiting
+    /// settlements.
     ///
     /// The default implementation returns 0, for protocols that require no order.
     fn held_back(&self) -> usize {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Limits how many warnings of one kind are logged. The limit logs the first warnings and only counts the further ones.
-/// So a peer cannot fill a disk by causing the same warning again and again.
+/// Limits how many warnings of one kind are logged: logs the first warnings, and only counts the others. So a peer
+/// cannot fill a disk by causing the same warning repeatedly.
 ///
 /// In each [`PERIOD`](WarningLimit::PERIOD), at most [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings are logged. The
-/// number of suppressed warnings is logged with the first warning after the period. [`WarningLimit::finish`] logs the
-/// number at once. Dropping the limit calls `finish`.
+/// first warning after the period also logs the number of suppressed warnings. To log the number earlier, call
+/// [`WarningLimit::finish`] or drop the limit.
 ///
 /// ```
 /// # use hubward_transport::WarningLimit;

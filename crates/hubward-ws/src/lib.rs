@@ -1,5 +1,7 @@
-//! A byte stream in binary WebSocket frames, for the client and the server. The peer reads exactly the bytes that were
-//! written. Frame boundaries have no meaning, so any byte protocol, such as MQTT, can use the stream.
+//! A byte stream in binary WebSocket frames, for the client and the server.
+//!
+//! The peer reads exactly the bytes that were written. Frame boundaries have no meaning, so any byte protocol, such as
+//! MQTT, can use the stream.
 //!
 //! ```
 //! use hubward_ws::WebSocketStream;
@@ -23,8 +25,8 @@
 //! # Behaviour
 //!
 //! * [`WsDialer`] performs the client side of the upgrade over any [`Dialer`].
-//! * This crate does not answer upgrade requests. The code of a server answers a request, and puts the result of
-//!   [`accept_key`] into the answer. Then it wraps the connection with [`WebSocketStream::server`].
+//! * This crate does not answer upgrade requests. A server answers the request itself, with the result of
+//!   [`accept_key`] in the answer. Then it wraps the connection with [`WebSocketStream::server`].
 //! * Written bytes are sent on a flush, or when 16 KiB are buffered. Each write becomes one frame of at most 16 KiB.
 //! * The stream answers pings while the caller reads. A text frame is an error, because MQTT uses binary frames only.
 //! * All buffers are bounded: a frame or message has at most 1 MiB, and a connection buffers 16 KiB in each direction.

@@ -30,8 +30,8 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
 
 /// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// A read returns zero bytes after the peer has closed the WebSocket cleanly. A read fails if the stream below fails,
-/// and with these errors:
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. If the stream below fails, a read returns
+/// its error. Otherwise, a read fails in these cases:
 ///
 /// * [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
 /// * [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;
@@ -81,9 +81,8 @@ pub(crate) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        // If the write buffer exceeded this size, tungstenite would report an error. This does not happen: if the
-        // stream below is blocked, `poll_ready` waits until the buffer is flushed, and only then accepts the next
-        // frame.
+        // If the write buffer exceeded this size, tungstenite would report an error. This does not happen: while the
+        // stream below is blocked, `poll_ready` accepts no frame until the buffer is flushed.
         .max_write_buffer_size(4 * BUFFER)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX))

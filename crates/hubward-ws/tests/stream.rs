@@ -139,8 +139,8 @@ async fn fragments_and_empty_frames_are_joined() {
 #[tokio::test]
 async fn a_ping_is_answered_while_reading() {
     let (mut client, mut pipe) = client_and_pipe().await;
-    // The server sends the unmasked ping "Hello" of RFC 6455, section 5.7, then a pong without a ping of the client,
-    // and one byte of data. The client must return this byte and answer the ping.
+    // The server sends the unmasked ping "Hello" of RFC 6455, section 5.7, an unrequested pong, and one byte of data.
+    // The client must return this byte and answer the ping.
     pipe.write_all(b"\x89\x05Hello\x8a\x00\x82\x01!").await.expect("an open pipe");
     assert_eq!(client.read_u8().await.expect("a byte"), b'!');
     let pong = read_available(&mut pipe);

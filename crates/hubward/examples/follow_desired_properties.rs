@@ -22,8 +22,8 @@ async fn follow(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         // The first call returns the current state. Each later call returns a newer state, including changes made while
         // the device was not connected.
         let properties = desired.changed().await?;
-        // The interval is `None` if the cloud has not set the property. `properties.read` reads all properties into a
-        // type of your own that implements `serde::Deserialize`.
+        // The interval is `None` if the cloud has not set the property. To read all properties at once, call
+        // `properties.read` with a type of your own that implements `serde::Deserialize`.
         let interval = properties.values.get("interval");
         match interval.map(|it| it.as_u64().ok_or(it)).transpose() {
             Ok(interval) => {

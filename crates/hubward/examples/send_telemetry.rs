@@ -9,8 +9,10 @@ use hubward::{Message, Settings, json};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Settings::from_env()?.connect().await?;
 
-    // To send one message, call `send`. It returns when the hub has acknowledged the message. `Message::json` sets the
-    // content type and the encoding. With these properties, the hub can route the message by the fields of its JSON.
+    // To send one message, call `send`. It returns when the hub has acknowledged the message.
+    //
+    // `Message::json` sets the content type and the encoding, so the hub can route the message by the fields of its
+    // JSON.
     let reading = json!({ "temperature": 21.5 });
     hub.send(Message::json(&reading)?.property("room", "attic")).await?;
     println!("the reading is at the hub");

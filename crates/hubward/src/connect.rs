@@ -11,7 +11,7 @@ use crate::error::SetupError;
 use crate::transport::check_hub_transport;
 use crate::{ConnectError, HubSettings, Settings};
 
-/// Number of failures after which [`HubSettings::connect`] gives up if no program listens and the address is on this
+/// Number of failed attempts after which [`HubSettings::connect`] gives up, if no program listens at an address of this
 /// machine. The client waits at most one second between the two attempts.
 const NOT_LISTENING_MAX: u32 = 2;
 
@@ -67,8 +67,8 @@ impl HubSettings {
     /// [`ConnectError::Setup`], [`ConnectError::Unsupported`], [`ConnectError::Hub`], and
     /// [`ConnectError::HubDeadline`] if the [`timeout`](crate::ConnectOptions::timeout) has passed.
     ///
-    /// If the address is on this machine and no program listens there, the function gives up after two attempts, and
-    /// does not wait for the timeout. [`HubSettings::spawn`] does not give up.
+    /// If the address is on this machine and no program listens there, the function returns an error after two
+    /// attempts, without waiting for the timeout. The client of [`HubSettings::spawn`] keeps trying in this case.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -121,10 +121,13 @@ impl HubSettings {
     }
 }
 
-/// Waits until the hub has accepted the client. Gives up early if no program listens and the address is on this
-/// machine: then the emulator is not running, and the user does not have to wait for the timeout.
+/// Waits until the hub has accepted the client.
 ///
-/// This function only waits for the first login. A connected client waits for an emulator that restarts.
+/// If no program listens at an address of this machine, the emulator is not running. The function then gives up early,
+/// so that the user does not have to wait for the timeout.
+///
+/// This function is for the first login only. After the first login, the client keeps trying to reconnect, because an
+/// emulator may restart.
 async fn first_login(client: &HubClient) -> Result<(), HubError> {
     let is_decided = |it: &ConnectionState| it.is_connected() || it.is_closed() || absent(it).is_some();
     let absent = client.state().wait_for(is_decided).await.ok().and_then(|it| absent(&it));
@@ -134,7 +137,7 @@ async fn first_login(client: &HubClient) -> Result<(), HubError> {
     }
 }
 
-/// Returns the failure if no program listens at an address of this machine, and further attempts are of no use.
+/// Returns the error if no program listens at an address of this machine, and [`NOT_LISTENING_MAX`] attempts failed.
 fn absent(state: &ConnectionState) -> Option<Arc<TransportError>> {
     match state {
         ConnectionState::Disconnected { cause: DisconnectCause::Transport(error), attempt, .. }

@@ -93,8 +93,9 @@ impl ConnectError {
                 Some(error) => Diagnosis::of_transport(Target::Hub, error),
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
-            // If the last failure contains a transport error, this error determines the stage. Otherwise, the diagnosis
-            // contains the stage that the client had reached, and the hint says that the hub did not answer in time.
+            // `last` is the last failure before the deadline. If it contains a transport error, the diagnosis describes
+            // this error. Otherwise, the diagnosis names the stage that the client had reached, and the hint says that
+            // the hub was too slow.
             Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last {
                     Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),

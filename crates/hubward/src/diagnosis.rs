@@ -38,7 +38,7 @@ pub struct Diagnosis {
     /// What to do.
     pub hint: Option<String>,
     /// The setting that the hint suggests to change. The hint contains the name that [`SettingName`] displays. A
-    /// program that has another name for the setting can replace the name in the hint.
+    /// program that has another name for the setting, such as the option `--ca-file`, can replace the name in the hint.
     pub setting: Option<SettingName>,
 }
 
@@ -276,7 +276,8 @@ fn unreachable_hint(target: Target, endpoint: &str) -> String {
     format!("is the host name right? many networks block port 8883: {other} uses 443")
 }
 
-/// Returns the hint for a server that has no certificate for the host name of `endpoint`, which is `HOST:PORT`.
+/// Returns the hint for the case that the server has no certificate for the host name of `endpoint`. `endpoint` has the
+/// form `HOST:PORT`.
 fn unknown_name_hint(endpoint: &str) -> String {
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     format!(
@@ -348,8 +349,10 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Adds advice about this machine's clock to `hint`, because a wrong clock makes every token invalid. If the refusal
-/// contains the service's time, and the clock differs from it by four minutes or more, the advice comes before `hint`.
+/// Adds advice about this machine's clock to `hint`, because a wrong clock makes every token invalid.
+///
+/// The refusal may contain the service's time. If the local clock differs from this time by four minutes or more, the
+/// advice comes before `hint`. If the difference is smaller, there is no advice.
 ///
 /// If the refusal does not contain the service's time, the advice to check the clock comes after `hint`.
 fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {

@@ -3,9 +3,13 @@
 //! [`MethodError`](crate::MethodError).
 //!
 //! Each error implements [`std::error::Error`], so a program that uses `?` and `Box<dyn Error>` needs none of these
-//! names. If `main` returns such an error, Rust prints its [`Debug`](std::fmt::Debug): the message, its causes and, for
-//! the errors of this crate, what to do. A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act
-//! ([`Fault`](crate::Fault)), and what to do.
+//! names.
+//!
+//! If `main` returns an error, Rust prints the error's [`Debug`](std::fmt::Debug): its message and its causes. For an
+//! error that the crate `hubward` itself defines, such as [`ConnectError`](crate::ConnectError), this text also says
+//! what to do.
+//!
+//! A [`Diagnosis`](crate::Diagnosis) of an error says which party has to act ([`Fault`](crate::Fault)), and what to do.
 
 pub use hubward_dial::{DialOverrideError, TrustError};
 pub use hubward_dps::ProvisionError;

@@ -1,8 +1,9 @@
 //! Complete programs, one for each task. This module exists only in the documentation; the programs are in the folder
 //! `examples` of the crate.
 //!
-//! Each program reads the device from environment variables; see [`Settings::from_env`](crate::Settings::from_env).
-//! The command `hubward emulator env` prints these variables for a local emulator.
+//! Each program reads the settings of its device from environment variables; see
+//! [`Settings::from_env`](crate::Settings::from_env). The command `hubward emulator env` prints these variables for a
+//! local emulator.
 //!
 //! # Register and send
 //!

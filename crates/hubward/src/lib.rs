@@ -1,6 +1,9 @@
-//! A device SDK for Azure IoT. It gets the device's hub from the Device Provisioning Service (DPS) or from a connection
-//! string, and connects the device to this hub. The program can then send telemetry, follow the twin, answer direct
-//! methods and receive messages.
+//! A device SDK for Azure IoT.
+//!
+//! It gets the device's hub from the Device Provisioning Service (DPS) or from a connection string, and connects the
+//! device to this hub.
+//!
+//! The program can then send telemetry, follow the twin, answer direct methods and receive messages.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -46,8 +49,8 @@
 //!
 //! # Test without Azure
 //!
-//! The crate [`hubward-emulator`] is a local DPS and IoT Hub. A test starts it in its own process, on free ports, and
-//! needs no Azure subscription. Add the emulator to the development dependencies:
+//! The crate [`hubward-emulator`] is a local DPS and IoT Hub. It runs inside the process of the test, on free ports, so
+//! the test needs no Azure subscription. Add the emulator to the development dependencies:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -66,17 +69,17 @@
 //!
 //! * `connect` always ends. It returns a connected client, or an error whose [`Diagnosis`] names the cause and
 //!   says what to do.
-//! * If no program listens at an address of this machine, `connect` fails within three seconds, because the emulator is
-//!   not running. A client that was connected keeps trying to reconnect.
-//! * If `main` returns an error, the program prints the message, its causes and what to do.
+//! * If no program listens at an address of this machine, the emulator is not running, and `connect` fails within three
+//!   seconds. A client that has already been connected keeps trying to reconnect.
+//! * If `main` returns an error of this crate, Rust prints the error's message, its causes and what to do.
 //! * The client logs each attempt to connect with the crate `tracing`: transport, endpoint, attempt, outcome and next
 //!   wait. No log contains a secret.
 //! * The program chooses the transport at run time ([`TransportKind`]): MQTT, MQTT over WebSocket, and for DPS also
 //!   HTTPS.
-//! * The client checks certificates against the system's certificate authorities, or against a bundled set if the
-//!   system has none. If the program names a file of authorities, the client trusts only the authorities in this file.
-//! * The features `https`, `mqtt` and `ws` are on by default. To make the program smaller, turn off the transports
-//!   that it does not use.
+//! * The client checks certificates against the system's certificate authorities. If the system has none, it uses a
+//!   bundled set. If the program names a file of authorities, the client trusts only these.
+//! * The features `https`, `mqtt` and `ws` each add a transport. All are on by default. To make the program smaller,
+//!   turn off the transports that it does not use.
 //!
 //! # Step by step
 //!
@@ -98,9 +101,11 @@
 //! In this example, the [timeout](ConnectOptions::timeout) applies to each step. In [`Settings::connect`], the timeout
 //! applies to both steps together.
 //!
-//! [`Settings::provisioner`] is another way to make the first step. It returns a
-//! [`Provisioner`](provisioning::Provisioner), with which the program can follow the progress of the registration.
-//! [`HubSettings::spawn`] is another way to make the second step. It does not wait for the hub.
+//! Each step has an alternative:
+//!
+//! * [`Settings::provisioner`] returns a [`Provisioner`](provisioning::Provisioner), with which the program can follow
+//!   the progress of the registration.
+//! * [`HubSettings::spawn`] does not wait for the hub.
 //!
 //! Lower-level types are in [`provisioning`] and [`transport`].
 //!
@@ -162,7 +167,7 @@ pub use hubward_transport::{
     Credential, DeviceId, Fault, HubHost, HubIdentity, IdScope, Message, ModuleId, RegistrationId, SharedKey,
     TransportKind,
 };
-/// A JSON value, and the macro that makes one, for payloads and properties. Both are from the crate `serde_json`.
+/// A JSON value for payloads and properties, and the macro that makes one. Both are from the crate `serde_json`.
 pub use serde_json::{Value, json};
 pub use settings::Settings;
 
@@ -191,7 +196,7 @@ pub mod sas {
 }
 
 pub mod text {
-    //! Functions for programs that print errors, or texts from devices, hubs and DPS.
+    //! Functions for programs that print errors, or print texts that devices, hubs or DPS have sent.
 
     pub use hubward_proto::{error_messages, is_hidden};
 }

@@ -18,8 +18,9 @@ pub const CA_FILE: &str = "HUBWARD_CA_FILE";
 /// Addresses to connect to instead of the addresses that DNS returns.
 pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
 
-/// Reads an environment variable. Returns `None` if the variable is not set, is blank or is not UTF-8. A blank variable
-/// counts as not set, because shells and container files often pass a missing value as an empty one.
+/// Reads an environment variable. Returns `None` if the variable is not set, is blank or is not UTF-8.
+///
+/// A blank variable counts as not set, because shells and container files often pass a missing value as an empty one.
 #[must_use]
 pub fn read(name: &str) -> Option<String> {
     non_blank(std::env::var(name).ok())

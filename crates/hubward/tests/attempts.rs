@@ -1,6 +1,7 @@
 //! Checks the log of the attempts to connect, and that the client gives up soon if the emulator is not running.
 //!
-//! This file has only one test: in one program, tests on other threads would change which log events it captures.
+//! This file has only one test. The tests of one program run on several threads, and a second test would change which
+//! log events the first one captures.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -42,8 +43,8 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-/// Asserts that exactly one line for each row contains all texts of the row, in the order of the rows. Lines that
-/// contain no row's first text do not count.
+/// Checks the lines that contain `what`, and ignores all others. Asserts that there is one such line for each row, in
+/// the order of the rows, and that the line contains all texts of its row.
 fn assert_lines(lines: &[String], what: &str, rows: &[&[&str]]) {
     let found: Vec<&String> = lines.iter().filter(|it| it.contains(what)).collect();
     assert_eq!(found.len(), rows.len(), "{what}: {lines:#?}");
@@ -114,7 +115,8 @@ async fn each_attempt_is_logged_and_a_stopped_emulator_ends_the_attempts() {
         let transport = format!("transport=\"{kind}\"");
         let (lines, transport) = (captured.take(), transport.as_str());
         let failed: Vec<&String> = lines.iter().filter(|it| it.contains("not connected to the hub")).collect();
-        // If the second wait is very short, the client may begin a third attempt before the caller is woken.
+        // `connect` gives up after the second failure. If the client's wait after this failure is very short, the
+        // client may begin a third attempt before `connect` stops it.
         assert!(failed.len() >= 2, "{lines:#?}");
         for (at, line) in failed.iter().enumerate() {
             let attempt = format!("attempt={} failures={}", at + 1, at + 1);

@@ -51,11 +51,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends a message with `hub`. The hub closes the connection at the first publish. So `hub` reconnects and sends the
-/// message again.
+/// Sends a message with the client `hub`. The emulator closes the connection when it gets this message (`soak::cycles`
+/// sets this fault). So the client reconnects and sends the message again.
 ///
-/// Then connects a second client and ends it. In even cycles, the function closes the second client. In odd cycles, it
-/// only drops the client.
+/// Also connects another client, which exists only during this cycle. In even cycles, the function closes this client.
+/// In odd cycles, it only drops the client.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
     let other = short_lived.clone().connect().await?;

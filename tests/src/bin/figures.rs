@@ -1,5 +1,7 @@
-//! Measures how long an emulator takes until it is ready, and how much memory it uses. It measures the memory of an
-//! idle emulator, with idle connections, with devices in the registry, and with devices that send.
+//! Measures how long an emulator takes until it is ready, and how much memory it uses.
+//!
+//! There are four memory measurements: an idle emulator, idle connections, devices in the registry, and devices that
+//! send.
 //!
 //! Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs this program with an optimised
 //! `hubward`.

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 /// The bodies of devices, DPS and the hub.
 pub(super) fn bodies(bytes: &[u8]) -> bool {
     let mut accepted = false;
-    // This parser extracts an error from a body, and never fails. If it finds no error in the body, it returns the
-    // default value. So the body counts as accepted if the parser returns any other value.
+    // This parser extracts an error from a body, and never fails. If the body contains no error, the parser returns
+    // the default value. The body counts as accepted if the parser returns any other value.
     accepted |= ErrorBody::parse(bytes) != ErrorBody::default();
     if let Ok(body) = DeviceRegistration::parse(bytes) {
         accepted = true;

@@ -16,8 +16,8 @@ pub(super) fn client_packets(bytes: &[u8]) -> bool {
     let Ok(Some(read)) = client::read(bytes, MAX_LENGTH, first) else { return false };
     check_taken(bytes, read.taken, |part| matches!(client::read(part, MAX_LENGTH, first), Ok(None)));
     if let Some(again) = &read.again {
-        // The length in a packet may be encoded in more bytes than necessary. The client always uses as few bytes as
-        // possible. So the client's packet may be shorter than the original, but never longer.
+        // A packet may use more bytes than necessary to encode its length, but the client always uses as few bytes as
+        // possible. So the packet that the client writes may be shorter than the original, but never longer.
         assert!(again.len() <= read.taken, "{} bytes became {}", read.taken, again.len());
         let second = client::read(again, MAX_LENGTH, first).expect("our own packet").expect("a whole one");
         assert_eq!(second.taken, again.len());
@@ -50,8 +50,8 @@ pub(super) fn emulator_packets(bytes: &[u8]) -> bool {
 fn check_taken(bytes: &[u8], taken: usize, is_incomplete: impl Fn(&[u8]) -> bool) {
     let (header, length) = lengths(bytes).expect("a complete header");
     assert_eq!(taken, header + length, "the remaining length");
-    // The client applies its limit to the bytes after the length field. The emulator applies its limit to the whole
-    // packet. In both cases, an accepted packet has at most `MAX_LENGTH` bytes after the length field.
+    // The client limits only the bytes after the length field, and the emulator limits the whole packet. For both of
+    // them, an accepted packet therefore has at most `MAX_LENGTH` bytes after the length field.
     assert!(length <= MAX_LENGTH, "{length} bytes");
     for part in 0..taken {
         assert!(is_incomplete(&bytes[..part]), "{part} of {taken} bytes");

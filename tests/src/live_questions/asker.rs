@@ -1,6 +1,8 @@
-//! The functions with which a question talks to a cloud: a live service or the emulator. They send requests, create
-//! what the question needs, and record each reply. They also record observations, so that the run can compare the live
-//! service with the emulator. They remember what they create, so that the run can delete it at its end.
+//! The functions with which a question talks to a cloud: a live service or the emulator. They:
+//!
+//! * send requests and record each reply;
+//! * record observations, so that the run can compare the live service with the emulator;
+//! * create what the question needs, and remember it, so that the run can delete it at its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

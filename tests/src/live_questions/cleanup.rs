@@ -65,15 +65,16 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Deletes everything that the run may have created. Returns a text for each resource that is not deleted. The text
-/// contains the reason.
+/// Deletes everything that the run may have created. For each resource that it could not delete, returns a text with
+/// the resource and the reason.
 pub(super) async fn delete_created(cloud: &Arc<Cloud>) -> Vec<String> {
     let (at_other_hubs, resources): (Vec<_>, Vec<_>) =
         cloud.created.take().into_iter().partition(|it| matches!(it, Resource::AtOtherHub(..)));
     let not_deleted = delete_all(cloud, resources).await;
-    // Try again to delete the resources that the first attempt did not delete, even if the service answered that they
-    // do not exist. An interrupted run may have sent a request to create a resource without waiting for the answer. The
-    // service may have created this resource only after the first attempt.
+    // Try a second time to delete these resources, even those for which the service answered that they do not exist.
+    //
+    // The reason: if the run was interrupted, it may not have waited for the answer to a request that creates a
+    // resource. The service may then have created the resource only after the first attempt to delete it.
     let again = not_deleted.into_iter().map(|it| it.0).collect();
     let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
     let failed = not_deleted.map(|(resource, reply)| format!("{resource}: {}", reply.summary()));

@@ -22,8 +22,8 @@ pub(super) const HUB_VERSION: &str = "api-version=2021-04-12";
 /// The API version of requests to the service API of DPS.
 pub(super) const DPS_VERSION: &str = "api-version=2021-10-01";
 
-/// The built-in policies except `iothubowner`. After each policy comes the name of the environment variable that
-/// contains the connection string of this policy.
+/// Pairs of a built-in policy (all except `iothubowner`) and an environment variable. The variable contains the
+/// connection string of the policy.
 pub(super) const POLICIES: [(&str, &str); 4] = [
     ("service", "IOTHUB_CONNECTION_STRING_SERVICE"),
     ("device", "IOTHUB_CONNECTION_STRING_DEVICE"),
@@ -168,8 +168,8 @@ impl Cloud {
 
     /// Sends a request and waits for the answer.
     ///
-    /// If the service answers 429, waits for the time in Retry-After and sends the request again, at most
-    /// [`THROTTLED_MAX`] times. It waits at least 1 s and at most 60 s. Without a Retry-After, it waits 5 s.
+    /// After a 429, waits as long as Retry-After says, at least 1 s and at most 60 s; without a Retry-After, waits 5
+    /// s. Then sends the request again, at most [`THROTTLED_MAX`] times.
     pub(super) async fn request(
         &self,
         host: &str,

@@ -35,8 +35,8 @@ pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Differenc
     found
 }
 
-/// Returns the text of an observation. Returns `None` if the run skipped the request for the observation, or if the
-/// question stopped before it.
+/// Returns the text of an observation. Returns `None` if the answer cannot contain the observation: the run skipped its
+/// request, or the question stopped early.
 fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     match answer.finding(name) {
         Some(Finding::Seen(text)) => Some(text),

@@ -20,8 +20,8 @@ const NAMES: [&str; 7] = [
     "\"secondarykey\": \"",
 ];
 
-/// A base64 text counts as a key or a signature only if it ends with `=` and has at least this number of characters
-/// before the `=`. For example, the base64 text of 32 bytes has 43 characters and one `=`.
+/// Minimum number of characters before the `=` at the end of a base64 text that counts as a key or a signature. For
+/// example, the base64 text of 32 bytes has 43 characters and one `=`.
 const KEY_LENGTH: usize = 40;
 
 /// Masks the secrets of a run.

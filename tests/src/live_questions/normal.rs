@@ -37,7 +37,7 @@ impl Names {
 }
 
 /// Looks at the start of the text for a value that differs from run to run: a GUID, a time, or a long hexadecimal
-/// number. Returns the length of this value and a placeholder for it.
+/// number. Returns its length and a placeholder for it.
 fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     if before.is_some_and(u8::is_ascii_alphanumeric) {
         return None;

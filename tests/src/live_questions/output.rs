@@ -1,7 +1,7 @@
 //! Prints text for the user.
 //!
-//! If the reader of the output closes the pipe, the run must still delete what it has created. So a failed write does
-//! not end the run. It sets a flag, and the run checks this flag at the end.
+//! If the reader of the output closes the pipe, the run must still delete what it has created. So a failed write only
+//! sets a flag, which the run checks at the end.
 
 use std::fmt::Arguments;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! The results of one question. They contain the observations, which the run compares. They also contain the exchanges
-//! (the requests and the service's replies) from which the observations come.
+//! The results of one question: the observations, which the run compares with those of the emulator, and the exchanges
+//! from which the observations come. An exchange is a request and the service's reply.
 
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::compare::{self, Difference};
 use super::record::{Answer, Finding};
 
-/// Creates the folder. The run calls this function before the first question. So if the folder cannot be created, the
-/// run stops before there are answers that it could lose.
+/// Creates the folder for the results. The run calls this function before it asks the first question: if the folder
+/// cannot be created, the run stops before it has answers that it cannot store.
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }

@@ -68,7 +68,7 @@ pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind
 }
 
 /// If the hub has kept a session with a subscription, it delivers messages at once, even if the application has no
-/// receiver. The client keeps these messages. It acknowledges a message only after the application has completed it.
+/// receiver. The client keeps these messages, and acknowledges each only when the application has completed it.
 pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
     let device = cloud.hub_device("dev-1", kind);
     let hub = device.connect().await?;
@@ -263,8 +263,8 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
         cloud.emulator.invoke_method(HUB, "dev-1", invocation)
     };
     for _ in 0..4 {
-        // The client accepts the first two calls, and the application does not answer them. The client allows only two
-        // running calls, so it refuses the other two.
+        // No handler ever answers these four calls. The client allows two running calls: it starts the handler for the
+        // first two, and refuses the other two.
         drop(call().await);
     }
     let mut receipts = Vec::new();
@@ -285,9 +285,10 @@ pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kin
     ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
     ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // The application reads this receiver only now. It must get the newest state in the end. The client may have
-    // dropped changes because its first read of the twin had not ended. In this case the client reads the twin again,
-    // so the application still gets the newest state.
+    // The application reads this receiver only now, and must get the newest state in the end.
+    //
+    // The desired properties may have changed many times during the client's first read of the twin, and the client may
+    // have dropped some of these changes. In this case, it reads the twin again.
     desired_at(&mut desired, 51).await?;
     drop(messages);
     let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;

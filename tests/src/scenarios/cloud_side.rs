@@ -110,8 +110,8 @@ pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind)
     ensure(log.total() == sent.len() as u64, || format!("{} entries", log.total()))
 }
 
-/// The client waits for the time in Retry-After. This header can be in the answer to a registration or a poll, and in a
-/// refusal with 429.
+/// The client waits for the time in Retry-After. DPS can send a Retry-After in its answer to a registration, in its
+/// answer to a poll, and with a refusal (429).
 pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;

@@ -81,9 +81,11 @@ pub(super) async fn desired_changes_while_offline_are_delivered(cloud: Cloud, ki
     ensure(found.version == version && found.get("e") == Some(&json!(1)), || format!("{found:?}"))
 }
 
-/// The test makes a hundred changes and disconnects the client at random points. The client must deliver the last
-/// change. The versions that it delivers must never decrease. Every delivered state must be equal to the cloud's state
-/// with the same version.
+/// The test makes a hundred changes and disconnects the client at random points.
+///
+/// * The client must deliver the last change.
+/// * The versions that it delivers must never decrease.
+/// * Each delivered state must be equal to the cloud's state with the same version.
 pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: TransportKind) -> Outcome {
     for seed in [1, 2] {
         let id = format!("dev-{seed}");
@@ -92,8 +94,8 @@ pub(super) async fn a_hundred_changes_around_disconnects(cloud: Cloud, kind: Tra
         let mut desired = context("following", hub.desired())?;
         context("the first", desired.changed().await)?;
         let reader = tokio::spawn(seen_until(desired, 101));
-        // `history` contains the desired properties of each version. No change contains a nested object, so inserting a
-        // member is the same as merging it.
+        // `history[version]` contains the desired properties with this version. No change contains a nested object, so
+        // the test does not have to merge: it inserts or removes a member.
         let (mut expected, mut history, mut offline) = (Map::new(), vec![Map::new(); 2], false);
         for number in 0..100 {
             match random.u8(0..10) {

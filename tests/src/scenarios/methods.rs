@@ -94,8 +94,8 @@ pub(super) async fn method_calls_run_at_the_same_time(cloud: Cloud, kind: Transp
     Ok(())
 }
 
-/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler returns an error with a
-/// status of its own, the caller gets that status. Later calls and telemetry still work.
+/// If the device cannot handle a call, the caller gets status 404, 400 or 500. If the handler's error has a status,
+/// the caller gets that status. Later calls and telemetry still work.
 pub(super) async fn method_failures_are_answered(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
     context(
@@ -243,8 +243,8 @@ pub(super) async fn a_call_of_an_old_connection_is_not_answered(cloud: Cloud, ki
     ensure(new.payload == Some(json!("new")), || format!("{new:?}"))?;
     let old = old.await;
     ensure(old.is_err(), || format!("the client answered the call of the old connection: {old:?}"))?;
-    // The handler of the old call may end later than the handler of the new call, because they run at the same time.
-    // Wait until it has ended.
+    // The handlers of the two calls run at the same time, so the handler of the old call may end after the handler of
+    // the new call. Wait until the handler of the old call has ended.
     while hub.counts().methods_unanswered == 0 {
         tokio::task::yield_now().await;
     }

@@ -43,8 +43,8 @@ pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cl
     ensure(counts.messages_unsettled == 1 && counts.messages_held_back == 0, || format!("{counts:?}"))
 }
 
-/// If the client's queue has no room for a message, the client drops the message. The hub delivers the message again on
-/// the same connection.
+/// If the client's queue has no room for a message, the client drops the message without acknowledging it. When the
+/// lock of the message ends, the hub delivers the message again on the same connection.
 pub(super) async fn a_message_beyond_the_queue_is_redelivered_on_its_connection(
     cloud: Cloud,
     kind: TransportKind,

@@ -38,8 +38,8 @@ pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportK
     ensure(arrived == 1, || format!("{arrived} messages at the new hub"))
 }
 
-/// With a reprovisioning policy that does not migrate the device's data, a device that moves to another hub does not
-/// keep its twin. At the new hub it has the initial twin of its enrollment.
+/// A device moves to another hub, and its reprovisioning policy does not migrate its data. The device then loses its
+/// twin: at the new hub, it gets the initial twin of its enrollment.
 pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false };
     let (cloud, settings, old) = moving(cloud, kind, policy).await?;
@@ -67,8 +67,10 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
     ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// A device registers again although its enrollment has not changed. The substatus in the answer says that DPS has
-/// assigned the device to its previous hub, even if the registration record was deleted. The device keeps its twin.
+/// A device registers again although its enrollment has not changed, and keeps its twin.
+///
+/// The substatus in the answer says that DPS has assigned the device to the same hub again. This must be so even if DPS
+/// has no registration record any more, because an operator deleted it.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
     let first = context("the first time", settings.provision().await)?;
@@ -134,8 +136,9 @@ pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, 
 }
 
 /// A device has an individual enrollment and also belongs to a group. While the individual enrollment is disabled, the
-/// device cannot register. After the individual enrollment is deleted, the device can register through the group. The
-/// hub keeps the device all the time.
+/// device cannot register. After its deletion, the device can register through the group.
+///
+/// The hub keeps the device all the time.
 pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let settings = settings(&group.vars("pump-1")).transport(kind);
@@ -159,7 +162,9 @@ pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Clou
 }
 
 /// Starts an emulator with two hubs, and connects a device to the first hub. The device reports properties, and the
-/// cloud changes the desired properties. At the end, the function changes the enrollment: it now names the second hub.
+/// cloud changes the desired properties.
+///
+/// At the end, changes the enrollment: it now names the second hub.
 async fn moving(
     cloud: Cloud,
     kind: TransportKind,

@@ -76,12 +76,12 @@ pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -
     ensure(arrived.len() == sent.len(), || format!("{} arrived", arrived.len()))
 }
 
-/// The client computes the size of a message as the service does. It refuses a message that is one byte too large, and
-/// the error contains the limit. It sends a message of exactly the maximum size.
+/// The client computes the size of a message as the service does. It sends a message of exactly the maximum size, and
+/// refuses a message that is one byte larger. The error contains the limit.
 pub(super) async fn the_size_limit_is_exact(cloud: Cloud, kind: TransportKind) -> Outcome {
     let hub = cloud.hub_device("dev-1", kind).connect().await?;
-    // The limit is 256 KB. The size includes the body, the values of system properties, and the names and values of
-    // application properties.
+    // The limit for the size of a message is 256 KB. This size is the sum of the body, the values of system properties,
+    // and the names and values of application properties.
     let properties = "m-1".len() + "text/plain".len() + "name".len() + "välue".len() + "flag".len();
     let of = |size: usize| {
         Message::new(vec![b'x'; size - properties])

@@ -77,8 +77,8 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
     ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. If a report is too large, the second
-/// value contains the size of the report and the limit.
+/// Returns reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. The second value of an entry
+/// is `None`, except for a report that is too large: there, it contains the size of the report and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     // Eleven levels below the section.
     let mut deep = json!(1);
@@ -133,8 +133,8 @@ pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: Trans
     ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// A raw connection sends invalid reports, which the client would refuse. The emulator answers with status 400, or with
-/// 403 if a report is too large. The service does the same. The twin does not change.
+/// A raw connection sends invalid reports, which the client would refuse. Like the service, the emulator answers with
+/// status 400, or with 403 if a report is too large. The twin does not change.
 ///
 /// At the end, the raw connection sends a request without a request ID. The emulator closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
@@ -157,8 +157,8 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
         }
     }
     let after = seen_by_the_cloud(&cloud, "dev-1")?;
-    // Refused reports must not change the twin. The test compares only these parts, because other parts of the twin
-    // show when the device was active.
+    // Refused reports must not change the twin. The test compares only the parts below. Other parts of the twin may
+    // change, because they show when the device was last active.
     let same = ["version", "etag", "tags", "properties"].iter().all(|it| before[it] == after[it]);
     ensure(same && before["version"].is_u64(), || format!("before {before}, after {after}"))?;
 

@@ -52,7 +52,8 @@ pub(super) fn parse(arguments: &[String], names: &[&str]) -> Result<Arguments, S
             }
             "--release" => program = Some(Program::Profile("release")),
             "--binary" => match words.next() {
-                // xtask is started in the folder of the caller, but it starts other programs in the root.
+                // The path is relative to the caller's folder. xtask starts other programs in the root folder of the
+                // repository, so they need an absolute path.
                 Some(path) => program = Some(Program::File(std::path::absolute(path).map_err(|it| it.to_string())?)),
                 None => return Err("--binary needs the path of a program".to_owned()),
             },

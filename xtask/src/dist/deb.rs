@@ -55,14 +55,14 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     Ok(vec![package])
 }
 
-/// Writes the man page of every command, compressed. The program itself generates the pages.
+/// Writes the man page of every command, and compresses it. The program itself generates the pages.
 fn man_pages(binary: &Path, folder: &Path) -> Result<(), String> {
     tools::run(Command::new(binary).arg("man-pages").arg(folder))?;
     let pages = tools::file_names(folder)?;
     tools::run(Command::new("gzip").args(["-9", "-n", "--"]).args(pages).current_dir(folder))
 }
 
-/// Writes the copyright, the changelogs and the licences of the crates in the program.
+/// Writes the copyright file, the two changelogs, and the licences of the crates in the program.
 fn documents(sources: &Path, folder: &Path, version: &str) -> Result<(), String> {
     tools::install(&sources.join("copyright"), &folder.join("copyright"), 0o644)?;
     tools::install(&root().join("CHANGELOG.md"), &folder.join("changelog"), 0o644)?;
@@ -86,9 +86,9 @@ fn installed_kib(tree: &Path) -> Result<String, String> {
     printed.split_whitespace().next().map(str::to_owned).ok_or_else(|| "du printed no size".to_owned())
 }
 
-/// The packages with the libraries that the program loads, for example `libc6 (>= 2.34)`.
+/// Returns the Debian packages that contain the libraries of the program, for example `libc6 (>= 2.34)`.
 fn dependencies(scratch: &Path, binary: &Path) -> Result<String, String> {
-    // dpkg-shlibdeps reads the source's control file, but only to know that there is a package.
+    // dpkg-shlibdeps needs the control file of a source package, but only to know that there is a package.
     let source = "Source: hubward\nMaintainer: hubward\n\nPackage: hubward\nArchitecture: any\n";
     tools::write(&scratch.join("debian/control"), source)?;
     let printed = tools::text(Command::new("dpkg-shlibdeps").arg("-O").arg(binary).current_dir(scratch))?;
@@ -96,16 +96,18 @@ fn dependencies(scratch: &Path, binary: &Path) -> Result<String, String> {
     found.map(str::to_owned).ok_or_else(|| format!("dpkg-shlibdeps printed no dependencies: {printed}"))
 }
 
-/// The version of the package. `~` sorts a pre-release before its release. The last part is the packaging's own number.
+/// Converts a version to the form of Debian, for example `0.2.0-rc.1` to `0.2.0~rc.1-1`.
+///
+/// With `~`, dpkg sorts a pre-release before its release. The last part, `-1`, counts the packagings of one version.
 fn debian_version(version: &str) -> String {
     format!("{}-1", version.replace('-', "~"))
 }
 
-/// Installs the package into an empty root with dpkg, uses every part of it, and removes it.
+/// Installs the package with dpkg into an empty root folder, uses every part of the package, and removes it.
 fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     let [package] = packages else { return Err("there is not exactly one package".to_owned()) };
     if tools::has("lintian") {
-        // The package is not uploaded to Debian, so its first entry closes no bug there.
+        // lintian wants the first changelog entry to close a bug at Debian. This package is not uploaded to Debian.
         let options =
             ["--fail-on", "error,warning", "--allow-root", "--suppress-tags", "initial-upload-closes-no-bugs"];
         tools::run(Command::new("lintian").args(options).arg(package))?;
@@ -122,7 +124,7 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     if version.trim() != format!("hubward {}", inputs.version) {
         return Err(format!("the installed program printed the version `{}`", version.trim()));
     }
-    // A device registers with a local DPS, and the local hub acknowledges its messages.
+    // `quickstart` starts an emulator and registers a device there. The hub must acknowledge the device's messages.
     let printed = tools::text(Command::new(&program).args(["quickstart", "--output", "json"]))?;
     if !printed.contains(r#""acknowledged":10"#) {
         return Err(format!("quickstart did not send ten messages:\n{printed}"));
@@ -136,8 +138,8 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     if left.is_empty() { Ok(()) } else { Err(format!("dpkg --purge left files:\n{left}")) }
 }
 
-/// Makes the database of an empty system. It contains the dependencies of the package as they are on this machine, so
-/// that dpkg checks their versions.
+/// Creates the dpkg database of an otherwise empty system below `root`. The database lists the dependencies of the
+/// package with their versions on this machine, so that dpkg can check these versions.
 fn prepare_root(root: &Path, package: &Path) -> Result<(), String> {
     let database = root.join("var/lib/dpkg");
     for folder in ["info", "updates", "triggers"] {
@@ -158,7 +160,7 @@ fn dpkg(root: &Path, arguments: &[&str], last: &std::ffi::OsStr) -> Result<(), S
     let is_root = tools::text(Command::new("id").arg("-u"))?.trim() == "0";
     let mut command = Command::new(if is_root { "dpkg" } else { "unshare" });
     if !is_root {
-        // dpkg sets the owner of the files. In a user namespace, it may.
+        // dpkg must be root, because it sets the owner of the files. In a user namespace, any user can be root.
         command.args(["--user", "--map-root-user", "--", "dpkg"]);
     }
     command.arg(format!("--root={}", root.display())).args(arguments).arg(last);
@@ -166,8 +168,8 @@ fn dpkg(root: &Path, arguments: &[&str], last: &std::ffi::OsStr) -> Result<(), S
     tools::run(command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// Checks that each command has a page, and that mandoc finds no error in it. Unpacks the pages of `installed` to
-/// `folder`.
+/// Checks that each command has a man page, and that mandoc finds no error in the pages. `installed` is the folder with
+/// the compressed pages; the function copies them to `folder` and decompresses them there.
 fn test_man_pages(installed: &Path, folder: &Path, program: &Path) -> Result<(), String> {
     tools::run(Command::new("cp").arg("-R").args([installed, folder]))?;
     let packed = tools::file_names(folder)?;
@@ -195,7 +197,9 @@ fn test_man_pages(installed: &Path, folder: &Path, program: &Path) -> Result<(),
     missing.map_or(Ok(()), |it| Err(format!("the man page of `hubward provision` does not contain `{it}`:\n{shown}")))
 }
 
-/// Removes bold and underlining from the output of mandoc: a character and a backspace before the visible character.
+/// Removes bold and underlining from the output of mandoc.
+///
+/// mandoc marks a visible character by a character and a backspace before it: `a`, backspace, `a` is a bold `a`.
 fn without_overstrike(text: &str) -> String {
     let mut plain = String::new();
     for character in text.chars() {
@@ -216,7 +220,7 @@ fn subcommands(help: &str) -> impl Iterator<Item = &str> {
     names.filter_map(|it| it.split_whitespace().next()).filter(|it| *it != "help")
 }
 
-/// Loads each completion script into its shell, if the shell is installed. bash is required.
+/// Loads each completion script into its shell. Skips a shell that is not installed, except bash, which is required.
 fn test_completions(root: &Path) -> Result<(), String> {
     for (shell, path) in COMPLETIONS {
         let script = root.join(path);
@@ -234,7 +238,7 @@ fn test_completions(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets systemd check the unit, with the path of the program in the test root.
+/// Verifies the unit with systemd-analyze. A copy of the unit names the program below the test root.
 fn test_unit(root: &Path, program: &Path) -> Result<(), String> {
     if !tools::has("systemd-analyze") {
         println!("skipped: systemd-analyze is not installed, so the unit is not verified");
@@ -244,15 +248,16 @@ fn test_unit(root: &Path, program: &Path) -> Result<(), String> {
     let Some(_) = text.lines().find(|it| *it == "ExecStart=/usr/bin/hubward emulator") else {
         return Err("the unit does not start /usr/bin/hubward emulator".to_owned());
     };
-    // systemd-analyze looks for the program on this machine, where it is not installed.
+    // systemd-analyze checks that the program exists on this machine, where it is only installed below `root`.
     let copy = root.with_file_name("hubward-emulator.service");
     let text = text.replace("/usr/bin/hubward", &program.display().to_string());
     let text = text.replace("Documentation=man:hubward-emulator(1)\n", "");
     tools::write(&copy, text)?;
     let mut verify = Command::new("systemd-analyze");
-    // systemd-analyze needs the folder of a user's session, which a CI job does not have.
+    // systemd-analyze needs the runtime folder of a user's session. A CI job has no session, so `root` replaces it.
     let ended = tools::outcome(verify.args(["verify", "--user"]).arg(&copy).env("XDG_RUNTIME_DIR", root))?;
-    // It only warns about an unknown setting or value. It also warns about other units of this machine.
+    // For an unknown setting or value, systemd-analyze only prints a warning, and its exit code is 0. It also prints
+    // warnings about other units of this machine, which do not contain `hubward`.
     let printed = String::from_utf8_lossy(&ended.stderr).into_owned();
     let is_ours = printed.lines().any(|it| it.contains("hubward"));
     if ended.status.success() && !is_ours { Ok(()) } else { Err(format!("systemd-analyze: {printed}")) }

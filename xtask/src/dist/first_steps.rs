@@ -1,7 +1,7 @@
-//! The first steps of a page of `docs/`: the commands from an empty folder to a passing test.
+//! Runs the first steps of a page of `docs/`: the commands that lead from an empty folder to a passing test.
 //!
-//! A test runs the commands exactly as the page shows them. Only the names of the packages are replaced: a package of
-//! this repository by the file that was built, and a package of others by its pinned version.
+//! The commands run exactly as the page shows them, except for the names of packages: for a package of this repository,
+//! the test inserts the path of the built file; for another package, a pinned version.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,11 +15,11 @@ const COMMANDS: usize = 3;
 /// Begin of the block with the commands.
 const BLOCK: &str = "```sh\n";
 
-/// Variables of this process that could replace parts of the installed packages.
+/// Prefixes of variables that must not reach the installed packages, because they could replace parts of them.
 const DROPPED: [&str; 7] = ["PYTHON", "PYTEST_", "VIRTUAL_ENV", "NODE_", "HUBWARD_", "PROVISIONING_", "IOTHUB_"];
 
-/// Runs the commands of a page in an empty folder. Replaces the words of the commands by `replace`, and prints each
-/// command as the page shows it.
+/// Runs the commands of a page in `folder`, and prints each command as the page shows it. If `replace` returns a text
+/// for a word of a command, this text replaces the word.
 pub(super) fn run(
     page: &str,
     folder: &Path,
@@ -38,7 +38,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// A program that runs as it does for a user who has only installed the packages.
+/// A command that runs as for a user who has only installed the packages: without the variables in [`DROPPED`].
 pub(super) fn as_user(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
     let mut command = command(program);
     command.current_dir(folder).stdin(Stdio::null());
@@ -50,7 +50,8 @@ pub(super) fn as_user(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Co
     command
 }
 
-/// The commands in the first block of a page. A line that ends with a backslash continues on the next line.
+/// Returns the commands in the first block of shell commands of a page. If a line ends with a backslash, the command
+/// continues on the next line.
 fn commands(page: &str) -> Result<Vec<String>, String> {
     let (_, rest) = page.split_once(BLOCK).ok_or("there is no block of shell commands")?;
     let (block, _) = rest.split_once("```").ok_or("the first block of shell commands has no end")?;

@@ -1,4 +1,5 @@
-//! The licences of the crates in the program. Many of them require that their text comes with each copy.
+//! Collects the licences of the crates in the program. Many licences require that each copy of the program contains
+//! their text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +12,7 @@ use crate::spawn::Cargo;
 
 pub(super) const KIND: Kind = Kind { name: "licences", build, test };
 
-/// Beginnings of the names of files with a licence, in lower case.
+/// If the name of a file in lower case begins with one of these words, the file contains a licence.
 const FILE_NAMES: [&str; 6] = ["license", "licence", "copying", "copyright", "notice", "unlicense"];
 
 /// A crate in the program.
@@ -31,7 +32,8 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     Ok(vec![file])
 }
 
-/// Checks that the file names every crate in the program, and contains the text of a crate with its own licence.
+/// Checks that the file names every crate in the program. Also checks that it contains the text of a licence file: the
+/// crate ring has its own licence, so the file must contain this text.
 fn test(_inputs: &Inputs<'_>, files: &[PathBuf]) -> Result<(), String> {
     let [file] = files else { return Err("there is not exactly one file".to_owned()) };
     let text = tools::read(file)?;
@@ -44,7 +46,8 @@ fn test(_inputs: &Inputs<'_>, files: &[PathBuf]) -> Result<(), String> {
     if text.contains(expected) { Ok(()) } else { Err("the licence of ring is missing".to_owned()) }
 }
 
-/// Returns the licences of every crate in the program. Two crates with the same text share it.
+/// Returns the licences of all crates in the program. If several crates have the same licence text, the result contains
+/// this text only once.
 pub(super) fn text() -> Result<String, String> {
     let linked = linked_crates()?;
     let metadata = tools::output(&mut Cargo::command(["metadata", "--format-version", "1", "--locked"]))?;
@@ -55,7 +58,8 @@ pub(super) fn text() -> Result<String, String> {
     Ok(render(&crates.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// The names and versions of the crates that cargo links into the program. Our own crates are not among them.
+/// Returns the names and versions of the crates that cargo links into the program, without the crates of this
+/// repository.
 pub(super) fn linked_crates() -> Result<BTreeSet<String>, String> {
     let arguments = "tree --locked --package hubward-cli --edges normal,no-proc-macro --prefix none --no-dedupe";
     let lines = tools::text(&mut Cargo::command(arguments.split(' ')))?;

@@ -41,11 +41,11 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// Builds the packages into `out`, and returns their paths.
     pub(crate) build: fn(&Inputs<'_>) -> Result<Vec<PathBuf>, String>,
-    /// Installs the built packages in an empty place, and uses them as a user does.
+    /// Installs the built packages in an empty place, such as a new folder, and uses them as a user does.
     pub(crate) test: fn(&Inputs<'_>, &[PathBuf]) -> Result<(), String>,
 }
 
-/// Runs `cargo xtask dist`. Returns the problem if the arguments are invalid.
+/// Runs `cargo xtask dist`. If the arguments are invalid, the error says why.
 pub(crate) fn dist(arguments: &[String]) -> Result<ExitCode, String> {
     let names: Vec<&str> = KINDS.iter().map(|it| it.name).collect();
     let arguments = arguments::parse(arguments, &names)?;
@@ -61,7 +61,7 @@ pub(crate) fn dist(arguments: &[String]) -> Result<ExitCode, String> {
     })
 }
 
-/// Builds and tests every chosen kind, even if an earlier kind fails.
+/// Builds every chosen kind, and tests it if requested. If one kind fails, continues with the next one.
 fn build_all(arguments: &Arguments) -> Result<Report, String> {
     let metadata = Cargo::metadata()?;
     let target = PathBuf::from(metadata["target_directory"].as_str().ok_or("cargo metadata names no target folder")?);
@@ -83,7 +83,7 @@ fn build_all(arguments: &Arguments) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Builds the packages of one kind, prints their sizes, and tests them.
+/// Builds the packages of one kind and prints their sizes. With `is_test`, also tests them.
 fn build_one(
     kind: &Kind,
     binary: &Path,
@@ -111,7 +111,7 @@ fn build_one(
     Ok(())
 }
 
-/// Returns the program to pack, and builds it first if no path was given.
+/// Returns the path of the program to pack. If the user has given no path, builds the program first.
 fn program(program: &Program, target: &Path) -> Result<PathBuf, String> {
     let profile = match program {
         Program::File(path) if path.is_file() => return Ok(path.clone()),
@@ -125,7 +125,8 @@ fn program(program: &Program, target: &Path) -> Result<PathBuf, String> {
     Ok(target.join(profile).join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Copies the program without its symbols. In the profile `dist` it has none, but a test may use another profile.
+/// Copies the program without its symbols. A program built with the profile `dist` has none, but a test may use another
+/// profile.
 fn without_symbols(from: &Path, to: &Path) -> Result<(), String> {
     tools::run(Command::new("strip").args(["--strip-all", "-o"]).args([to, from]))
 }

@@ -1,7 +1,8 @@
-//! The npm packages: `hubward` with the launcher and `startEmulator`, and a package with the program for this platform.
+//! Builds two npm packages: `hubward` with the launcher and `startEmulator`, and a package with the program for this
+//! platform.
 //!
-//! As with esbuild, the platform packages are optional dependencies of `hubward`, so npm installs only the one that
-//! fits.
+//! The platform packages are optional dependencies of `hubward`, so npm installs only the one for the user's platform.
+//! esbuild uses the same structure.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +16,13 @@ pub(crate) const KIND: Kind = Kind { name: "npm", build, test };
 const SOURCES: &str = "dist/npm";
 const PAGE: &str = "docs/node.md";
 const PROJECT: &str = "tests/dist/node";
-/// The package that a user names. Its name is also a word in the commands of the page.
+/// The package that a user installs. The commands on the page contain its name as a word, which the test replaces.
 const MAIN: &str = "hubward";
-/// The packages with a program: the folder in [`SOURCES`], the operating system, the architecture, and the program.
+/// The platform packages. Each entry contains the folder in [`SOURCES`], the operating system, the architecture, and
+/// the path of the program in the package.
 const PLATFORMS: &[(&str, &str, &str, &str)] = &[("linux-x64", "linux", "x86_64", "bin/hubward")];
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
-/// The version in the sources. The build replaces it by the version of the workspace.
+/// The version in the source files of the packages. The build replaces it by the version of hubward.
 const PLACEHOLDER: &str = "\"0.0.0\"";
 
 fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
@@ -44,7 +46,8 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     folders.iter().map(|(_, folder)| pack(folder, inputs.out)).collect()
 }
 
-/// Installs both packages with the commands of the page. Then runs the project in `tests/dist/node` with them.
+/// Installs both packages with the commands of the page. Then installs them for a second project, with the files of
+/// `tests/dist/node`, and runs its tests.
 fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     let pins = tools::read(&root().join(PROJECT).join("pins.json"))?;
     let pins: Value = serde_json::from_str(&pins).map_err(|error| format!("pins.json: {error}"))?;
@@ -56,7 +59,7 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
         _ => pins[word].as_str().map(|version| format!("{word}@{version}")),
     })?;
 
-    // The test is a project of a user: it is outside of the repository, and requires only what npm has installed.
+    // The second project is like that of a user: outside of the repository, with only the packages that npm installs.
     let user = inputs.scratch.join("project");
     for file in ["emulator.test.js", "types.ts"] {
         tools::install(&root().join(PROJECT).join(file), &user.join(file), 0o644)?;
@@ -79,7 +82,7 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies the sources of a package, with the launcher as a program.
+/// Copies the sources of a package. The files in its folder `bin` become executable.
 fn stage(from: &Path, to: &Path) -> Result<(), String> {
     for name in tools::file_names(from)? {
         let (source, copy) = (from.join(&name), to.join(&name));
@@ -101,7 +104,7 @@ fn pack(folder: &Path, out: &Path) -> Result<PathBuf, String> {
     Ok(out.join(name.trim()))
 }
 
-/// npm neither audits the packages, nor asks for donations, nor looks for a newer npm.
+/// The variables that make npm quiet: it does not audit the packages, ask for donations, or look for a newer npm.
 fn quiet() -> [(&'static str, String); 3] {
     ["npm_config_audit", "npm_config_fund", "npm_config_update_notifier"].map(|name| (name, "false".to_owned()))
 }
@@ -110,7 +113,8 @@ fn quiet() -> [(&'static str, String); 3] {
 mod tests {
     use super::*;
 
-    /// A package of another version would contain another program. An unknown platform package would not be ours.
+    /// npm installs exactly these dependencies. A platform package of another version would contain another program. A
+    /// platform package that we do not build could be a package of another publisher.
     #[test]
     fn the_main_package_depends_on_exactly_the_platforms_that_are_built() {
         let manifest = tools::read(&root().join(SOURCES).join(MAIN).join("package.json")).expect("the manifest");

@@ -44,7 +44,7 @@ pub(super) fn size_line(file: &Path) -> Result<String, String> {
     Ok(format!("{:>9}  {}", size(metadata.len()), file.file_name().unwrap_or_default().display()))
 }
 
-/// A size for a person, with one decimal place. 1 MB is 1,000,000 bytes.
+/// Formats a size for a person, with one decimal place. 1 kB is 1,000 bytes, and 1 MB is 1,000,000 bytes.
 fn size(bytes: u64) -> String {
     let (unit, name) = if bytes < 1_000_000 { (1_000, "kB") } else { (1_000_000, "MB") };
     let tenths = (bytes * 10 + unit / 2) / unit;

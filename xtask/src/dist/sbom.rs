@@ -1,4 +1,5 @@
-//! The software bill of materials (CycloneDX): every crate in the program, with version, licence and checksum.
+//! Builds the software bill of materials (SBOM, in the format CycloneDX). It lists every crate in the program, with
+//! version, licence and checksum.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,8 @@ use crate::spawn::{Cargo, root};
 
 pub(super) const KIND: Kind = Kind { name: "sbom", build, test };
 
-/// What cargo-cyclonedx reads. It also writes its output beside each manifest, so it works on a copy.
+/// The files that cargo-cyclonedx reads. It writes its output beside each `Cargo.toml`. To keep the repository clean,
+/// the build runs it on a copy of these files.
 const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "crates", "tests", "xtask"];
 
 /// The output for the program `hubward`, in the copy.
@@ -32,12 +34,12 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     Ok(vec![file])
 }
 
-/// Removes the folder of the copy from the identifiers of our crates.
+/// Replaces the path of the copy in the identifiers of our crates, because it is a path on this machine.
 fn without_folder(text: &str, folder: &Path) -> String {
     text.replace(&format!("file://{}/", folder.display()), "file:///hubward/")
 }
 
-/// Checks that the file describes this program and every crate that cargo links into it.
+/// Checks that the SBOM describes this version of hubward, and lists every crate that cargo links into the program.
 fn test(inputs: &Inputs<'_>, files: &[PathBuf]) -> Result<(), String> {
     let [file] = files else { return Err("there is not exactly one file".to_owned()) };
     let text = tools::read(file)?;

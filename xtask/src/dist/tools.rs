@@ -1,4 +1,5 @@
-//! Starts the programs that build and test packages, and reads and writes files. Each error names the program or file.
+//! Functions for the other modules: they start programs, and read and write files. Each error names the program or the
+//! file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,12 @@ const WORDS: usize = 12;
 /// Maximum number of lines of a program's output in an error.
 const LINES: usize = 60;
 
-/// Runs a program. If it fails, the error contains what it has printed.
+/// Runs a program. If the program fails, the error contains its output.
 pub(super) fn run(program: &mut Command) -> Result<(), String> {
     output(program).map(drop)
 }
 
-/// Runs a program, and returns its standard output. If it fails, the error contains what it has printed.
+/// Runs a program, and returns its standard output. If the program fails, the error contains its output.
 pub(super) fn output(program: &mut Command) -> Result<Vec<u8>, String> {
     let ended = outcome(program)?;
     if ended.status.success() {
@@ -34,7 +35,8 @@ pub(super) fn text(program: &mut Command) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("{} did not print UTF-8", line(program)))
 }
 
-/// Runs a program, and returns how it ended. Fails only if the program cannot be started.
+/// Runs a program, and returns its exit status and output, also if the program fails. Returns an error only if the
+/// program cannot be started.
 pub(super) fn outcome(program: &mut Command) -> Result<Output, String> {
     program.stdin(Stdio::null()).output().map_err(|error| {
         let name = program.get_program().display().to_string();
@@ -47,8 +49,10 @@ pub(super) fn has(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|it| it.join(program).is_file()))
 }
 
-/// The time of the newest commit, in seconds since 1970. All files in the packages get this time, so two builds of one
-/// commit are equal. `SOURCE_DATE_EPOCH` overrides the time.
+/// The time of the newest commit, in seconds since 1970. If the variable `SOURCE_DATE_EPOCH` is set, its value replaces
+/// this time.
+///
+/// All files in the packages get this time, so two builds of the same commit give equal packages.
 pub(super) fn source_date() -> Result<String, String> {
     if let Ok(seconds) = std::env::var("SOURCE_DATE_EPOCH") {
         return Ok(seconds);
@@ -71,13 +75,15 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
 
-/// Copies a file, and makes the folder of the copy. The copy has the given mode (octal).
+/// Copies a file to `to`, and creates the parent folders of `to`. The copy gets the permissions `mode`, such as
+/// `0o644`.
 pub(super) fn install(from: &Path, to: &Path, mode: u32) -> Result<(), String> {
     let content = fs::read(from).map_err(|error| format!("cannot read {}: {error}", from.display()))?;
     install_bytes(&content, to, mode)
 }
 
-/// Writes a file with the given mode (octal), and makes its folder.
+/// Writes a file to `to`, and creates the parent folders of `to`. The file gets the permissions `mode`, such as
+/// `0o644`.
 pub(super) fn install_bytes(content: &[u8], to: &Path, mode: u32) -> Result<(), String> {
     write(to, content)?;
     set_mode(to, mode)
@@ -117,7 +123,7 @@ fn set_mode(_file: &Path, _mode: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The program and its arguments, for an error. Contains only the first arguments if there are many.
+/// Returns the program and its arguments as text for an error, with at most [`WORDS`] words.
 fn line(program: &Command) -> String {
     let mut words: Vec<_> = std::iter::once(program.get_program()).chain(program.get_args()).collect();
     if words.len() > WORDS {

@@ -1,4 +1,4 @@
-//! The wheel `hubward-emulator` for PyPI: the program `hubward`, a Python API, and a pytest plugin.
+//! Builds the wheel `hubward-emulator` for PyPI. It contains the program `hubward`, a Python API, and a pytest plugin.
 //!
 //! docs/decisions/0008-packages-around-one-binary.md says why hatchling builds the wheel, and not maturin.
 
@@ -43,7 +43,7 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     Ok(vec![finished])
 }
 
-/// Installs the wheel with the commands of the page. Then runs the project in `tests/dist/python` with it.
+/// Installs the wheel with the commands of the page. Then runs the tests of `tests/dist/python` with the same Python.
 fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     let [wheel] = packages else { return Err("there is more than one wheel".to_owned()) };
     let project = root().join("tests/dist/python");
@@ -54,7 +54,7 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     let replace = |word: &str| (word == PACKAGE).then(|| format!("'{}'", wheel.display()));
     first_steps::run(PAGE, &folder, &constraint, replace)?;
 
-    // The test is a project of a user: it is outside of the repository, and imports only what pip has installed.
+    // Like the project of a user, these tests are outside of the repository, and import only what pip has installed.
     let python = folder.join(".venv/bin/python");
     tools::run(pip_install(&python).arg("-r").arg(&pins))?;
     let user = inputs.scratch.join("project");
@@ -66,14 +66,15 @@ fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
-/// Replaces the tag of the wheel by the manylinux tag of the oldest glibc that the program runs with.
+/// Sets the platform tag of the wheel to a manylinux tag. The tag says which version of glibc the program needs at
+/// least; auditwheel finds this version.
 fn set_manylinux_tag(python: &Path, wheel: &Path) -> Result<(), String> {
     let mut show = command(python);
     let shown = tools::output(show.args(["-m", "auditwheel", "show", "--json"]).arg(wheel))?;
     let shown: Value = serde_json::from_slice(&shown).map_err(|error| format!("auditwheel: no JSON: {error}"))?;
     let tag = shown["overall_tag"].as_str().ok_or("auditwheel names no tag")?;
     if !tag.starts_with("manylinux") {
-        // PyPI does not accept this tag, but the wheel works on this machine.
+        // PyPI refuses a wheel with this tag. Users can still install the wheel from the file.
         println!("the wheel has the tag {tag}: auditwheel found no manylinux tag");
         return Ok(());
     }
@@ -92,7 +93,7 @@ fn pip_install(python: &Path) -> std::process::Command {
     command
 }
 
-/// Copies a folder. Leaves out the files that Python writes when it runs from the sources.
+/// Copies a folder, without the folders `__pycache__`, which Python writes when it runs from the sources.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), String> {
     for name in tools::file_names(from)? {
         let (source, copy) = (from.join(&name), to.join(&name));

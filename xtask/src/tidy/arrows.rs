@@ -62,11 +62,13 @@ const ARROWS: [Arrow; 13] = [
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },
 ];
 
-/// The crates for devices. Their unit tests must not use the emulator. The unit tests of the emulator must not use
-/// these crates.
+/// The crates for devices. The unit tests of these crates must not use the emulator, and the unit tests of the emulator
+/// must not use these crates.
 ///
-/// The first reason for this rule: if device code and emulator contained the same mistake, a test that uses both would
-/// pass. The second reason: with such a test, one could no longer build the device code without the emulator.
+/// There are two reasons:
+///
+/// * If device code and emulator contained the same mistake, a test that uses both would pass.
+/// * With such a test, one could no longer build the device code without the emulator.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",

@@ -1,5 +1,5 @@
-//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, or come from git. Also finds crates
-//! that have two or more versions, although a list allows only one.
+//! Checks the crates in `Cargo.lock`. Finds crates that are banned, are too old, or come from git. Also finds two or
+//! more versions of a crate for which `SINGLE` allows only one version.
 //!
 //! Also finds crates on which `proto` and `sas` must not depend.
 //!

@@ -3,8 +3,8 @@
 //!
 //! If two modules import each other, a reader must understand both at the same time.
 //!
-//! The check ignores an import if one of the two modules contains the other, because a module may import its child
-//! modules to connect them.
+//! The check ignores imports between a module and a module inside it. A parent module has to import its child modules
+//! to connect them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -29,8 +29,8 @@ const CRATES: [&str; 14] = [
     "hubward-ws",
 ];
 
-/// Dependencies ("arrows") between modules with the same parent. The key is the importing module and the imported
-/// module. The value is the first import that causes the arrow.
+/// Dependencies ("arrows") between modules with the same parent. The key contains the importing module and then the
+/// imported module. The value is the first import that causes this dependency.
 type Arrows<'a> = BTreeMap<(&'a str, &'a str), &'a Import>;
 
 /// Checks the sources of each crate in the list.

@@ -78,8 +78,10 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
         }
     }
     for import in imports(&files) {
-        // Skip the imports of the root module: it is on no floor, and it re-exports the public items. If another module
-        // imports an item through such a re-export, `target` is the path of the item in the module that owns it.
+        // Skip the imports of the root module: it is on no floor, and it re-exports the public items.
+        //
+        // The root module re-exports items, and other modules may import an item through such a re-export. Then
+        // `target` is not in the root module: it is the path of the item in the module that owns it.
         let Some(from) = floor(&import.module) else { continue };
         let allowed = floor(&import.target).is_some_and(|it| it.name == from.name || from.below.contains(&it.name));
         if !allowed {

@@ -5,7 +5,8 @@
 //!
 //! Follows renames and re-exports inside the crate, so the target of an import is in the module that owns the item.
 //!
-//! A glob import counts as an import of the module. The check does not follow names that come from a glob import.
+//! A glob import (`use module::*`) counts as one import of the module. The check does not know which names come from a
+//! glob import, so it does not follow them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,8 +157,9 @@ impl Source {
     /// Resolves a name that a `use` declaration of `module` introduces.
     fn renamed(&self, module: &str, name: &str, renames: usize) -> Option<Resolved> {
         let path = self.renames.get(&(module.to_owned(), name.to_owned()))?;
-        // `renames` limits the number of steps. Without this limit, two `use` declarations that refer to each other
-        // would cause an endless loop. A declaration such as `use self::a::a` in the module `a` would also cause one.
+        // `renames` limits the number of steps, because `use` declarations can form a circle: for example, two
+        // declarations that refer to each other, or `use self::a::a` in the module `a`. Without the limit, the loop
+        // would never end.
         self.resolve(module, path, renames.checked_sub(1)?)
     }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: checks the rules of the repository. Reads the manifests, the lockfile and the tracked files.
 //!
-//! Each rule is a pure function in a separate file. The function returns one sentence per violation; the sentence says
-//! what to do. The tests call the function with violations.
+//! Each rule is a pure function in a separate file. For each violation, the function returns one sentence that says
+//! what to do. The tests of a rule call its function with text that breaks the rule.
 
 mod arrows;
 mod bans;

@@ -1,7 +1,7 @@
 //! Finds text that tracked files must not contain: paths and settings of one machine, and leftovers.
 //!
-//! The check also reads this file, so this file must not contain the patterns. For this reason, the code joins each
-//! pattern from two parts.
+//! The check reads all tracked files, also this one. So this file must not contain the patterns as they are: the code
+//! joins each pattern from two parts.
 
 use super::File;
 

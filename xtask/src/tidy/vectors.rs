@@ -13,8 +13,8 @@ const MAX_DEFERRED: usize = 24;
 /// The kinds of vectors that may be deferred. Vectors of all other kinds must be tested.
 const DEFERRABLE: [&str; 3] = ["decode_topic", "hub_topics", "connection_string"];
 
-/// Compares the list in `accounted.json` with the vectors in `vectors.json`. Does not check that the listed tests
-/// exist: a test in `tests/vectors` checks this.
+/// Compares the list in `accounted.json` with the vectors in `vectors.json`. Does not check whether the tests check the
+/// listed sides: a test in `tests/vectors` does this.
 pub(super) fn check(vectors: &str, accounted: &str) -> Vec<String> {
     match (kinds(vectors), serde_json::from_str(accounted)) {
         (Ok(kinds), Ok(Value::Object(listed))) => check_list(&kinds, listed.iter()),

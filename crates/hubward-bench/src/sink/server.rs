@@ -17,12 +17,12 @@ use crate::frame::{self, invalid};
 /// The host name in the sink's certificate.
 pub(crate) const HOST: &str = "localhost";
 
-/// Listens on a free port of loopback, and serves until the future is dropped. When the server listens, calls `ready`
-/// with the port and the certificate (PEM).
+/// Listens on a free port of loopback, and serves until the caller drops the future. As soon as the socket listens, the
+/// server calls `ready` with the port and the certificate (PEM).
 ///
 /// # Errors
-/// The socket or the certificate cannot be created. (An error of one connection ends only that connection, and is
-/// printed to standard error.)
+/// The socket or the certificate cannot be created. An error of one connection ends only that connection: the server
+/// prints the error to standard error and continues.
 pub(crate) async fn serve(style: Style, ready: impl FnOnce(u16, &str) -> io::Result<()>) -> io::Result<()> {
     let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(io::Error::other)?;
     let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).map_err(io::Error::other)?;

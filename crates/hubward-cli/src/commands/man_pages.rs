@@ -1,4 +1,4 @@
-//! `hubward man-pages`: writes the man page of each command to a folder. Packages contain these files.
+//! `hubward man-pages`: writes the man page of each command to a folder. The Debian package contains these pages.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -67,8 +67,8 @@ fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The section with the examples of a help text. An example is an indented line. clap_mangen would break the lines of a
-/// command at any space.
+/// Returns the section with the examples of a help text. An example is an indented line, and keeps its line breaks in
+/// the man page. If clap_mangen formatted the section, it would break a long command at any space.
 fn examples(text: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXAMPLES"]);
@@ -81,7 +81,8 @@ fn examples(text: &str) -> Roff {
         }
         match line.trim_start() {
             "" => roff.control("PP", []),
-            // An example may continue on the next line, with a deeper indentation.
+            // Remove only two spaces. If an example continues on the next line, this line has a deeper indentation,
+            // which must stay.
             _ if is_example => roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]),
             line => roff.text([roman(line)]),
         };

@@ -18,10 +18,12 @@ use crate::output::DeviceEvent;
 /// Interval between two telemetry messages.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the device waits for acknowledgements when it stops. Shorter than the time that the emulator allows.
+/// How long the device waits for acknowledgements when it stops. The emulator gives a device 2 s to stop, so this must
+/// be shorter.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Receives the events of a simulated device. The portal shows them, so the command prints nothing.
+/// Receives the events of a simulated device, and ignores them. The command prints nothing, because the portal shows
+/// what the device does.
 struct Silent;
 
 /// Lets the emulator run simulated devices, if the program supports MQTT.

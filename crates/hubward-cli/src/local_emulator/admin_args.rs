@@ -24,8 +24,8 @@ pub(crate) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// Returns the admin port of the emulator that an argument or the variable names. If no emulator is named, returns
-    /// the port of the emulator on this machine.
+    /// Returns the admin port of the emulator that `--admin` or `HUBWARD_EMULATOR_ADMIN` names. If neither is given,
+    /// returns the port of the emulator on this machine.
     pub(crate) fn port(&self) -> Result<AdminPort, Failure> {
         if let Some((named, _)) = self.named()? {
             return Ok(named);
@@ -33,8 +33,8 @@ impl AdminArgs {
         Self::at(&running_or_default(self.data_dir.as_deref()))
     }
 
-    /// Returns the admin port and the URL from `--admin` or the variable. Ignores the variable if `--data-dir` is
-    /// given. Returns `None` if there is no URL.
+    /// Returns the admin port and the URL from `--admin`, or else from the variable `HUBWARD_EMULATOR_ADMIN`. If
+    /// `--data-dir` is given, ignores the variable. Returns `None` if there is no URL.
     pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
         let (by, url) = match (&self.admin, variable(EMULATOR_ADMIN)) {
             (Some(url), _) => ("--admin", url.clone()),

@@ -9,18 +9,20 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::shell::Shell;
 
-/// Returns the command for the device with this registration id. `folder` is the data directory of the emulator.
+/// Returns the command that prints the variables of the device with this registration ID. `folder` is the data
+/// directory of the emulator.
 pub(crate) fn env_command(folder: &Path, registration_id: &str) -> String {
     command(folder, &format!("env --registration-id {registration_id}"))
 }
 
-/// Replaces the hint of a failed registration, if an emulator on this machine has refused the key of the device.
+/// If an emulator on this machine has refused the key of the device, replaces the hint of the failed registration. The
+/// new hint contains commands for this emulator.
 pub(crate) fn with_env_command(failure: Failure, settings: &Settings) -> Failure {
     if failure.exit_code != ExitCode::Credential {
         return failure;
     }
-    // A refusal arrives over TLS. So the peer has a certificate from the authority in the CA file. If this is the CA
-    // file of an emulator's data directory, the peer is this emulator.
+    // Find the emulator. The refusal arrived over TLS, so the server has a certificate from the authority in the CA
+    // file. If this file is in the data directory of a running emulator, the server is this emulator.
     let folder = settings.options.ca_file.as_deref().and_then(|it| std::path::absolute(it).ok());
     let Some(folder) = folder.as_deref().and_then(Path::parent).filter(|it| Running::with(it).is_some()) else {
         return failure;

@@ -116,7 +116,8 @@ impl Output {
         Ok(ExitCode::Ok)
     }
 
-    /// Returns the text of the answer, and whether scripts need every character of it.
+    /// Returns the text of the answer, and `true` if a pipe must get this text unchanged. This is necessary for a
+    /// single value in the format `tsv`, because a script may need every character of it.
     async fn selected<'a>(&self, answer: &'a Answer) -> Result<(Cow<'a, str>, bool), Failure> {
         #[cfg(feature = "service")]
         if let Some(query) = self.query.as_ref().filter(|_| !answer.body.is_empty()) {

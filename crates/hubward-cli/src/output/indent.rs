@@ -4,7 +4,7 @@ const STEP: &str = "  ";
 
 /// Returns the text with one member or element per line. An empty object or array stays on its line.
 ///
-/// The text must be JSON. Of any other text, only the spaces outside quotes change.
+/// The text must be JSON. If it is not JSON, the function still changes only spaces outside quotes.
 pub(super) fn indented(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth: usize = 0;

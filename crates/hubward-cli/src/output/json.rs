@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::exit_code::ExitCode;
 use crate::output::{Event, device_event};
 
-/// The version of the format. It changes if a field is removed or changes its meaning. It does not change for new
-/// fields and types.
+/// The version of the JSON format. The version changes if a field is removed, or if the meaning of a field changes. New
+/// fields and new types of events do not change the version.
 const VERSION: u32 = 1;
 
 /// The line of an event.

@@ -245,8 +245,8 @@ impl Output {
     /// Runs a command, and waits until its output is written. If a write to stdout fails, stops the command early.
     ///
     /// # Errors
-    /// Returns the failure of the command, or the failure of stdout. If the command fails first, returns the failure of
-    /// the command.
+    /// Returns the failure of the command. Returns the failure of stdout if a write fails while the command runs, or
+    /// after the command has succeeded.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
@@ -321,8 +321,8 @@ impl Output {
         }
     }
 
-    /// Waits until the command has ended or a signal has arrived. From then on, waits as long as the reader of `writer`
-    /// reads. If the reader reads nothing for [`STALL_TIMEOUT`], marks the writer as failed, so the queued text is
+    /// Waits until the command has ended or a signal has arrived. From then on, watches the reader of `writer`. If this
+    /// reader reads nothing for [`STALL_TIMEOUT`], marks the writer as failed and returns. The queued text is then
     /// lost.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();

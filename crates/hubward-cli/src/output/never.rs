@@ -1,6 +1,7 @@
 //! The time that the services send for an event that has not happened.
 
-/// The first time that .NET can represent. A hub sends it for an event that has not happened.
+/// The first time that .NET can represent. A hub sends it for an event that has not happened, such as the last activity
+/// of a new device.
 const NEVER: &str = "0001-01-01T00:00:00";
 
 /// Returns `never` if the text is the time of an event that has not happened. Otherwise, returns the text.

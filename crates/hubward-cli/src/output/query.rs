@@ -16,8 +16,9 @@ const EXPRESSION_MAX: usize = 2 << 10;
 /// Limit of a result in bytes of JSON. An expression can make the result much larger than the answer of the service.
 const RESULT_MAX: usize = 64 << 20;
 
-/// Size of the stack of the thread that reads or applies an expression. The library calls itself for each part of an
-/// expression. The deepest expression of [`EXPRESSION_MAX`] bytes needs about half of this stack.
+/// Size in bytes of the stack of the thread that parses or applies an expression. The JMESPath library is recursive: it
+/// calls itself for each part of an expression. The deepest expression of [`EXPRESSION_MAX`] bytes needs about half of
+/// this stack.
 const STACK: usize = 64 << 20;
 
 /// Maximum number of characters that an error quotes from an expression.
@@ -27,8 +28,9 @@ const QUOTED: usize = 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     text: String,
-    /// The member names of each `{…}` in the expression, in the order of the expression. The library sorts the members
-    /// of an object, but the columns of a table have the order of the expression.
+    /// The member names of each `{…}` in the expression. For `{b: x, a: y}`, they are `b` and `a`, in this order. A
+    /// table has its columns in this order. The library does not keep the order, because it sorts the members of an
+    /// object by name.
     shapes: Vec<Vec<String>>,
 }
 
@@ -43,7 +45,8 @@ impl Query {
     /// functions, the numbers of their arguments, and the steps of slices.
     ///
     /// # Errors
-    /// The failure is a wrong argument. It names the position of the first mistake.
+    /// If the expression is not valid. The failure counts as a wrong argument, and names the position of the first
+    /// mistake.
     pub(crate) async fn parse(text: &str) -> Result<Self, Failure> {
         if text.len() > EXPRESSION_MAX {
             let problem = format!("--query has {} bytes; at most {EXPRESSION_MAX} are allowed", text.len());
@@ -65,12 +68,14 @@ impl Query {
     /// If a function does not accept a value of the answer, or if the result is too large.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing. The thread then works until it is done, or until the program ends.
+    /// Dropping the future loses nothing. The thread that applies the expression continues until it is done, or until
+    /// the program ends.
     pub(super) async fn apply(&self, body: &str) -> Result<Selection, Failure> {
         let (expression, body) = (self.text.clone(), body.to_owned());
         let json = on_own_stack(move || selected(&expression, &body, RESULT_MAX)).await?;
         json.and_then(|json| Selection::new(json, self.shapes.clone())).map_err(|problem| {
-            // The command may have changed something, so the message must not sound like a refusal.
+            // The service has carried out the request, and may have changed something. So the message must not sound as
+            // if the service had refused the request.
             let message = "the service has carried out the request, but --query does not fit its answer";
             let fault = hubward::Fault::Request.to_string();
             let mut failure = Failure::new(ExitCode::Usage, "arguments", fault, message);
@@ -100,8 +105,8 @@ fn shapes(expression: &str) -> Result<Vec<Vec<String>>, JmespathError> {
     Ok(shapes)
 }
 
-/// Checks a part of an expression, and all parts of this part. Adds the member names of each `{…}` to `shapes`, the
-/// inner ones after the outer ones.
+/// Checks a part of an expression, and all parts inside it. Adds the member names of each `{…}` to `shapes`. An outer
+/// `{…}` comes before the `{…}` inside it.
 fn inspect(part: &Ast, context: &mut Context<'_>, shapes: &mut Vec<Vec<String>>) -> Result<(), JmespathError> {
     let mut all = |parts: &[&Ast]| parts.iter().try_for_each(|it| inspect(it, context, shapes));
     match part {
@@ -141,7 +146,8 @@ fn check_call(name: &str, arguments: usize, context: &mut Context<'_>) -> Result
         let unknown = RuntimeError::UnknownFunction(name.to_owned());
         return Err(JmespathError::from_ctx(context, ErrorReason::Runtime(unknown)));
     };
-    // A function checks the number of its arguments before their types. The types are known only with an answer.
+    // Call the function with a `null` for each argument. The function checks the number of arguments first, then their
+    // types. Ignore an error about the types, because the real values are known only when the expression is applied.
     let nothing = vec![Rcvar::new(Variable::Null); arguments];
     match function.evaluate(&nothing, context) {
         Err(error) if is_wrong_count(&error) => Err(error),
@@ -154,8 +160,8 @@ const fn is_wrong_count(error: &JmespathError) -> bool {
     matches!(error.reason, ErrorReason::Runtime(NotEnoughArguments { .. } | TooManyArguments { .. }))
 }
 
-/// Applies the expression to a JSON text, and returns the result as JSON of at most `max` bytes. Returns the problem as
-/// an error.
+/// Applies the expression to a JSON text. Returns the result as JSON of at most `max` bytes. An error is a description
+/// of the problem.
 fn selected(expression: &str, body: &str, max: usize) -> Result<String, String> {
     let body = Variable::from_json(body).map_err(|error| format!("the answer of the service is not JSON: {error}"))?;
     let compiled = jmespath::compile(expression).map_err(|error| described(expression, &error))?;
@@ -168,7 +174,7 @@ fn selected(expression: &str, body: &str, max: usize) -> Result<String, String> 
     String::from_utf8(json.bytes).map_err(|error| error.to_string())
 }
 
-/// Describes an error of the library: where the mistake is, and what it is.
+/// Describes an error of the library: the position of the mistake, and its reason.
 fn described(expression: &str, error: &JmespathError) -> String {
     let at = position(expression, error);
     let rest: String = expression.get(at..).unwrap_or_default().chars().take(QUOTED).collect();
@@ -183,11 +189,11 @@ fn described(expression: &str, error: &JmespathError) -> String {
 fn position(expression: &str, error: &JmespathError) -> usize {
     let at = error.offset.min(expression.len());
     match &error.reason {
-        // The library names the position of the bracket after the function's name.
+        // The library returns the position after the name. Return the position where the name begins.
         ErrorReason::Runtime(RuntimeError::UnknownFunction(name)) => {
             expression.get(..at).filter(|it| it.ends_with(name.as_str())).map_or(at, |it| it.len() - name.len())
         }
-        // If the expression ends too early, the library names the position of its last part.
+        // If the expression ends too early, the library returns the position of its last part. Return the end instead.
         ErrorReason::Parse(problem) if problem.ends_with("found Eof") => expression.len(),
         _ => at,
     }
@@ -287,7 +293,8 @@ mod tests {
             let times = (EXPRESSION_MAX - inner.len()) / (before.len() + after.len());
             let expression = format!("{}{inner}{}", before.repeat(times), after.repeat(times));
             let query = Query::parse(&expression).await.expect(before);
-            // The result may be refused, because it is nested too deeply to be printed.
+            // Ignore the result. `apply` may return an error, because the result is nested too deeply to be printed.
+            // This test only checks that the stack is large enough.
             let _ = query.apply(r#"{"a": 1}"#).await;
         }
         let failure = Query::parse(&"a".repeat(EXPRESSION_MAX + 1)).await.expect_err("too long");

@@ -1,4 +1,4 @@
-//! The part of an answer that `--query` selects. Its rows and columns in `table` and `tsv` are those of `az`.
+//! The part of an answer that `--query` selects. In `table` and `tsv`, it has the same rows and columns as in `az`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ impl Selection {
         is_scalar(&self.value)
     }
 
-    /// Returns the part in this format. Returns an empty text for `null`, because `az` prints nothing.
+    /// Returns the part in this format. For `null`, returns an empty text, because `az` prints nothing.
     ///
-    /// The text shows keys in an object only if `reveal` is set.
+    /// If the part is an object, the format `text` hides secret keys in it, unless `reveal` is set.
     pub(super) fn in_format(&self, format: Format, reveal: bool) -> String {
         match (format, &self.value) {
             (_, Value::Null) => String::new(),
@@ -52,8 +52,10 @@ impl Selection {
         }
     }
 
-    /// Returns a row for each element of a list, or one row. Objects have a column for each member, lists have
-    /// numbered columns, and other values have the column `Result`.
+    /// Returns the part as a table. Each element of a list is a row, and any other value is the only row.
+    ///
+    /// If all rows are objects, the table has a column for each member. If all rows are single values, such as texts
+    /// and numbers, the table has the column `Result`. Otherwise, the columns have numbers.
     ///
     /// A member that is an object or a list gets a column only if `with_nested` is set, or if there is no other member.
     fn table(&self, with_nested: bool) -> Table {
@@ -81,8 +83,8 @@ impl Selection {
         }
     }
 
-    /// Returns the members in the order of the expression. An object that the expression did not build keeps the
-    /// alphabetical order.
+    /// Returns the members in the order of the expression. If the expression did not build the object, the members are
+    /// in alphabetical order.
     fn members<'a>(&self, object: &'a Map<String, Value>) -> Vec<(&'a String, &'a Value)> {
         let fits = |it: &&Vec<String>| it.len() == object.len() && it.iter().all(|name| object.contains_key(name));
         match self.shapes.iter().find(fits) {

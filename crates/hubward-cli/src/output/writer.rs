@@ -14,11 +14,14 @@ use tokio::sync::watch;
 /// Limit of the queue in bytes. While the queue contains fewer bytes, it accepts a text of any size.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
-/// Limit in bytes for frames of an animation. If this number of bytes or more is waiting, the writer drops a new frame.
+/// Limit in bytes for frames of an animation, such as a spinner. If this number of bytes or more is waiting in the
+/// queue, the writer drops a new frame.
 const FRAME_MAX: usize = 1 << 10;
 
-/// Number of bytes in one write; small enough for a pipe to accept all of them at once. The queue gets shorter only
-/// after a complete write. A reader that reads fewer bytes within a period therefore counts as stalled.
+/// Number of bytes in one write. It is small enough for a pipe to accept all bytes at once.
+///
+/// The queue gets shorter only after a complete write. So a reader counts as stalled if it reads fewer bytes than this
+/// within a period.
 const PART: usize = 4 << 10;
 
 /// A handle of the thread. Clones are cheap. The thread ends with the process.

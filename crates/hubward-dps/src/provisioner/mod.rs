@@ -82,9 +82,8 @@ impl Provisioner {
 
     /// Sets the deadline of the whole registration. The time counts from the start of [`Provisioner::run`].
     ///
-    /// Without a deadline, nothing limits the time of a registration. The retry policy limits only consecutive
-    /// failures, and an answer `assigning` is not a failure. So the provisioner polls without end while the service
-    /// answers `assigning`.
+    /// Without a deadline, a registration can take any time: the provisioner polls as long as the service answers
+    /// `assigning`. The retry policy does not end the polling, because it limits only consecutive failures.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -136,8 +135,8 @@ impl Provisioner {
     /// succeed.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. The service may continue to assign a hub. If the device registers
-    /// again later, the service returns the hub that it assigned.
+    /// Dropping the future closes the connection. The service may still assign the device to a hub. If the device
+    /// registers again later, the service returns this hub.
     pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
         let started = Instant::now();
         // If the clock cannot represent the deadline, there is none.
@@ -147,8 +146,8 @@ impl Provisioner {
             flow = flow.resume(operation);
         }
         let result = self.drive(&mut flow, deadline).await;
-        // Close the connection in an orderly way. An error of the close does not change the result. The close takes at
-        // most `CLOSE_LIMIT`, and ends at the deadline at the latest.
+        // Close the connection in an orderly way, but spend at most `CLOSE_LIMIT`, and do not exceed the deadline. An
+        // error of the close does not change the result.
         let close_until = Instant::now() + CLOSE_LIMIT;
         let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result
@@ -194,8 +193,8 @@ impl Provisioner {
 
     /// Makes one request within its time limit.
     ///
-    /// The outer `Result` is an error if the registration must end. The inner `Result` goes to the registration flow,
-    /// which decides after an error whether to retry.
+    /// The outer `Result` is an error if the registration must end. The inner `Result` is the outcome of the request.
+    /// The registration flow gets it and, if it is an error, decides whether to retry.
     async fn attempt(
         &mut self,
         operation: Option<&OperationId>,
@@ -226,7 +225,7 @@ impl Provisioner {
         tracing::debug!(transport, endpoint, attempt, request, "attempting a request to DPS");
     }
 
-    /// Passes the outcome of request number `attempt` to the flow, and logs the outcome.
+    /// Passes the outcome of request number `attempt` to `flow` (the registration), and logs the outcome.
     fn on_reply(
         &self,
         flow: &mut Registration,
@@ -304,7 +303,7 @@ struct Failures {
     error: Option<TransportError>,
 }
 
-/// Returns how long the flow waits before the next request; `None` if the flow has ended.
+/// Returns how long to wait before the next request. Returns `None` if the registration has ended.
 fn next_wait(flow: &mut Registration, now: std::time::Instant) -> Option<Duration> {
     match flow.step(now) {
         Step::WaitUntil(moment) => Some(moment.saturating_duration_since(now)),

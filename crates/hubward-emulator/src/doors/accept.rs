@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How long to wait after `accept` has failed. During this time, the connections that `make_room` evicts can close,
-/// which frees file descriptors.
+/// How long to wait after `accept` has failed. Before the wait, `make_room` evicts connections. They close during the
+/// wait, which frees file descriptors.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
 /// Accepts the next connection. While it waits, removes finished tasks from `connections`.

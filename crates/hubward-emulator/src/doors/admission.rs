@@ -2,8 +2,10 @@
 //! holds a slot.
 //!
 //! A connection is pending until it has sent a complete request and has authenticated. The number of pending
-//! connections is bounded too: if there are too many, a new connection evicts the oldest pending one. Idle clients
-//! therefore cannot keep other clients out.
+//! connections is bounded too.
+//!
+//! If too many connections are pending, a new connection evicts the oldest pending one. Idle clients therefore cannot
+//! keep other clients out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,9 +81,10 @@ impl Admission {
         })
     }
 
-    /// Adds a pending connection. If too many connections are pending, first evicts the oldest one. If the oldest
-    /// connection is still within [`GRACE`], waits until its grace period is over or until another connection is no
-    /// longer pending.
+    /// Adds a pending connection. If too many connections are pending, first evicts the oldest one.
+    ///
+    /// If the oldest connection is still within its grace period ([`GRACE`]), waits until this period is over, or until
+    /// another connection is no longer pending.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -148,14 +151,15 @@ pub(crate) struct ConnectionEntry {
 #[derive(Debug)]
 enum State {
     Pending(u64),
-    /// The connection holds a slot, so it cannot be evicted. The sender, which evicts the connection, is kept here for
-    /// later. When the connection becomes pending again, the sender moves to [`Pending::connections`].
+    /// The connection holds a slot, so it cannot be evicted. A pending connection is evicted through the sender, so the
+    /// sender is kept here for later. When the connection becomes pending again, the sender moves to
+    /// [`Pending::connections`].
     Serving(Option<oneshot::Sender<()>>),
 }
 
 impl ConnectionEntry {
-    /// Acquires a slot. While all slots are taken, this function waits and the connection stays pending. Returns `None`
-    /// if the connection has been evicted.
+    /// Acquires a slot. If all slots are taken, waits for a free slot. During the wait, the connection stays pending.
+    /// Returns `None` if the connection has been evicted.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -212,8 +216,9 @@ impl Drop for Slot {
     }
 }
 
-/// The slot of an HTTP request. The handler of the request acquires the slot as soon as it knows that the request is
-/// complete and allowed. The request contains this value in its extensions. Dropping the last clone releases the slot.
+/// The slot of an HTTP request, kept in the extensions of the request. Dropping the last clone releases the slot.
+///
+/// The handler acquires the slot as soon as it knows that the request is complete and allowed.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSlot {
     entry: Arc<ConnectionEntry>,

@@ -110,8 +110,8 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     let mut reply = to_http(&cloud.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // `Location` is the URL of this registration request, as a documented transcript shows. It is not the URL where
-        // the device polls the status.
+        // `Location` is the URL of this registration request, and not the URL where the device polls the status. A
+        // documented transcript of the service shows this.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
         reply.headers_mut().insert(LOCATION, value(&location));

@@ -62,12 +62,12 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
     Ok(listeners)
 }
 
-/// Listens with a long backlog. If the backlog is full, the system does not answer new clients. A client then retries
+/// Listens with a long backlog. If the backlog were full, the system would not answer new clients, and they would retry
 /// only after some seconds.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Allows a restarted emulator to use the same port at once. On Windows, this option would let two programs share
-    // the port, so it is not set there.
+    // Lets a restarted emulator use the same port at once. Do not set this option on Windows, where it would let two
+    // programs share the port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -71,11 +71,12 @@ impl Server {
         }
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
-            // A program that waits for the port to open does this. It is no failure.
+            // For example, a program connects only to check whether the port is open. This is not a failure, so the
+            // journal does not record it.
             Ok(Err(error @ HandshakeError::NotStarted)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Ok(Err(error)) => {
-                // Record the error in the journal, so that the user finds the reason. In most cases, the client does
-                // not trust the emulator's CA, or asks for a name that the emulator does not have.
+                // Record the error in the journal (the event log), where the user looks for the reason. In most cases,
+                // the client does not trust the emulator's CA, or asks for a name that the emulator does not have.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.cloud.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");

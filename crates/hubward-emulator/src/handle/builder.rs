@@ -146,12 +146,15 @@ impl Builder {
         self
     }
 
-    /// Lets users of the portal and of the admin API start simulated devices. The emulator contains no client, so the
-    /// program provides one: `run` connects a device with the given settings, and runs the device until
-    /// [`SimulatedDevice::stopped`] returns.
+    /// Sets the function that runs a simulated device. Users of the portal and of the admin API can then start
+    /// simulated devices.
     ///
-    /// An emulator runs at most 10 simulated devices at a time. It stops all of them when it ends or is reset. If a
-    /// device ends earlier, the portal shows the error; the error must not contain a secret.
+    /// The emulator contains no device client, so your program provides one. The function `run` connects a device with
+    /// the settings in [`SimulatedDevice`], and runs the device until [`SimulatedDevice::stopped`] returns.
+    ///
+    /// An emulator runs at most 10 simulated devices at a time. It stops all of them when it ends or is reset.
+    ///
+    /// If `run` returns an error, the portal shows the error. The error must not contain a secret.
     ///
     /// Without this option, the portal offers no simulated devices.
     #[cfg(feature = "admin")]
@@ -176,8 +179,8 @@ impl Builder {
         self
     }
 
-    /// Sets the names of the hubs, all of which are linked to DPS. A device connects to its hub by this name. The
-    /// default is one hub named `localhost`.
+    /// Sets the names of the hubs. A device connects to its hub by this name. DPS can assign devices to each of these
+    /// hubs. The default is one hub named `localhost`.
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
         self
@@ -208,9 +211,9 @@ impl Builder {
         self
     }
 
-    /// With `true`, creates the group [`DEV_GROUP`](crate::DEV_GROUP) at the start. The keys of the group are
-    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id if it uses the key that
-    /// is derived from this id.
+    /// With `true`, creates the enrollment group [`DEV_GROUP`](crate::DEV_GROUP) at the start, with the keys
+    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can register with any registration id. Its key must be the key
+    /// that is derived from the group's key and this id.
     ///
     /// The keys of the group are public. [`Builder::start`] therefore fails if one of the emulator's addresses is not a
     /// loopback address.
@@ -243,10 +246,12 @@ impl Builder {
     }
 
     /// Sets the maximum number of connections that the MQTT and HTTPS ports together serve at a time. The default is
-    /// 10,000. If this number is reached, a further connection waits until a served connection ends or becomes idle.
+    /// 10,000.
     ///
-    /// A connection counts only after it has sent a complete request and has authenticated. For all other connections,
-    /// the maximum is the same number, but at most 2,048.
+    /// If this number is reached, a further connection waits until a served connection ends or becomes idle.
+    ///
+    /// A connection counts only after it has sent a complete request and has authenticated. Before that, it is pending.
+    /// The maximum number of pending connections is also `connections`, but at most 2,048.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -282,12 +287,13 @@ impl Builder {
     /// Sets the maximum number of deliveries of a message to a device. By default, there is no limit. The real service
     /// allows 1 to 100.
     ///
-    /// With a limit, the hub counts a delivery if the lock of the message ends before the device acknowledges the
-    /// message. If the connection ends before the lock, the hub does not count the delivery. When the count reaches the
-    /// limit, the hub dead-letters the message (`DeliveryCountExceeded`).
+    /// With a limit, the hub counts a delivery when the lock of the message ends and the device has not acknowledged
+    /// the message. It does not count the delivery if the connection ends before the lock.
     ///
-    /// The service's documentation described this behaviour until 2026. In the newer documentation, only an explicit
-    /// abandon counts, and MQTT has no abandon.
+    /// When the count reaches the limit, the hub dead-letters the message (`DeliveryCountExceeded`).
+    ///
+    /// Until 2026, the service's documentation described this way of counting. The newer documentation counts only an
+    /// explicit abandon, which a device cannot send over MQTT.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     pub const fn message_deliveries(mut self, most: u32) -> Self {
@@ -295,9 +301,10 @@ impl Builder {
         self
     }
 
-    /// Sets what happens when a client subscribes to a filter that the emulator does not accept. With `true`, the
-    /// emulator ends the connection. With `false`, which is the default, the emulator refuses only the filter (SUBACK
-    /// 0x80).
+    /// Sets what happens when a client subscribes to a filter that the emulator does not accept.
+    ///
+    /// With `true`, the emulator ends the connection. With `false`, the default, the emulator refuses only the filter
+    /// (SUBACK 0x80).
     ///
     /// Microsoft engineers have said that the services end the connection. No public trace shows this.
     ///
@@ -402,8 +409,9 @@ impl Builder {
     }
 
     /// Returns the names that belong to this emulator, each once: `localhost`, the loopback addresses, the hubs, and
-    /// the names that the caller added. The global name of DPS belongs to Azure. It is in the list only if the caller
-    /// added it.
+    /// the names that the caller added.
+    ///
+    /// The global name of DPS belongs to Azure, so the list contains it only if the caller added it.
     pub(crate) fn own_names(&self) -> Vec<String> {
         let mut names = Vec::from(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
         // The first name of DPS is the global name.

@@ -101,8 +101,8 @@ macro_rules! settings {
     () => {
         /// Assigns devices only to these hubs. The default is all linked hubs.
         ///
-        /// This method accepts names of hubs that the emulator does not have. If the emulator has none of the hubs,
-        /// registrations fail (400208).
+        /// A name in the list may name a hub that the emulator does not have. If the emulator has none of the hubs in
+        /// the list, registrations fail (400208).
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self

@@ -66,8 +66,8 @@ impl Access {
 
     /// Returns the hub that the header `Host` names.
     ///
-    /// If `Host` contains a further name of the emulator, such as `localhost`, and the emulator has only one hub, this
-    /// function returns that hub.
+    /// `Host` may contain another name of the emulator, such as `localhost`. If the emulator has only one hub, this
+    /// function then returns that hub.
     pub(crate) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();
@@ -152,8 +152,8 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // Compare the resource of the token with the decoded path too: an id in the path can be percent-encoded, although
-    // the resource of the token is not.
+    // Compare the resource of the token with the path as the client sent it, and with the decoded path. An id in the
+    // path may be percent-encoded, while the same id in the token is not.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {

@@ -73,8 +73,8 @@ pub(crate) struct Info {
 
 #[cfg(test)]
 impl Cloud {
-    /// An emulator without listeners, for unit tests. It has one hub, `localhost`. The hub has one device, `d1`. `key`
-    /// is the key of the device.
+    /// An emulator without listeners, for unit tests. It has one hub, `localhost`, with one device, `d1`. `key` is the
+    /// primary and the secondary key of this device.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
         use crate::state::model::{Device, KeyPair, State};
 

@@ -8,8 +8,8 @@ use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Assigned, Queue, State};
 
-/// Returns the scripted fault for an event that has no device, or whose device the emulator does not know yet, and
-/// counts the fault as used.
+/// Takes the scripted fault for an event: returns the fault, and counts it as used. Use this function for an event that
+/// has no device, or whose device the emulator does not know yet.
 ///
 /// If there is a fault, the store reports a change, so that a test that waits for the fault continues.
 pub(crate) fn take(cloud: &Cloud, point: Point) -> Option<Fault> {
@@ -96,8 +96,8 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
     if after.is_some() {
-        // The messages move with the device. Take the messages out of the queues first. Otherwise, the removal of the
-        // device would purge the messages and create feedback.
+        // The messages move with the device. Take them out of the queues before the device is removed, because the
+        // removal purges the queued messages and creates feedback for them.
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }

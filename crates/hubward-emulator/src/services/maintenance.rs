@@ -23,8 +23,8 @@ pub(crate) fn reset(cloud: &Cloud) -> Result<(), SeedError> {
     reset
 }
 
-/// Sets how far the clock of the emulator is ahead of the system clock. Then updates all message queues to the new
-/// time.
+/// Sets how far the clock of the emulator is ahead of the system clock. Then applies the new time to all message
+/// queues: messages can expire, and locks can end.
 pub(crate) fn move_clock(cloud: &Cloud, ahead: Duration) {
     cloud.clock.set_ahead(ahead);
     let now = cloud.clock.now();

@@ -1,5 +1,6 @@
-//! DPS and the hubs, without protocols. DPS: authentication, allocation and registrations. Hubs: logins, telemetry,
-//! twins, methods and messages. Also contains the operations of the service APIs.
+//! What DPS and the hubs do, without the protocols. DPS authenticates devices, assigns hubs and keeps registrations. A
+//! hub handles logins, telemetry, twins, methods and messages. This module also contains the operations of the service
+//! APIs.
 //!
 //! This module is one of the floors (layers) of the emulator. It uses no sockets and no packets. A door (the front end
 //! for a protocol) translates bytes into calls of this module.

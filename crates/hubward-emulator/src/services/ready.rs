@@ -34,11 +34,11 @@ pub struct Ready {
     pub dps_hosts: Vec<String>,
     /// Names of the hubs.
     pub hubs: Vec<String>,
-    /// Names that belong to this emulator: `localhost`, the loopback addresses, the hubs, and the names that were
-    /// added. [`Ready::connect_to`] returns rules for these names.
+    /// Names that belong to this emulator: `localhost`, the loopback addresses, the hubs, and the names that the
+    /// program added. [`Ready::connect_to`] returns rules for these names.
     ///
-    /// The emulator also has a certificate for the global name of DPS. This name belongs to Azure, so it is in this
-    /// list only if it was added.
+    /// The emulator also has a certificate for the global name of DPS. This name belongs to Azure, so the list contains
+    /// it only if the program added it.
     pub names: Vec<String>,
     /// Whether the emulator started with the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY).
     pub dev_keys: bool,
@@ -81,8 +81,8 @@ impl Ready {
     /// Returns rules of the form `HOST:PORT:ADDR:PORT`, separated by commas. A client with these rules connects to this
     /// emulator when it dials the MQTT or HTTPS port of one of [`Ready::names`].
     ///
-    /// The rules do not apply to other host names. With these rules, a client still reaches the global name of DPS in
-    /// Azure, and a mistyped name is a failed DNS lookup.
+    /// The rules do not apply to other host names. For example, a client that dials the global name of DPS still
+    /// connects to Azure. If a client dials a mistyped name, its DNS lookup fails.
     #[must_use]
     pub fn connect_to(&self) -> String {
         let ports = [(MQTT_PORT, &self.mqtt), (HTTPS_PORT, &self.https)];
@@ -93,7 +93,7 @@ impl Ready {
                 let Some(address) = address else { continue };
                 let from = if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") };
                 let to = SocketAddr::new(reachable(address.ip()), address.port()).to_string();
-                // A rule for an address that is already the right one changes nothing.
+                // If the emulator already listens at this name and port, a rule would change nothing.
                 if from != to {
                     rules.push(format!("{from}:{to}"));
                 }
@@ -103,8 +103,8 @@ impl Ready {
     }
 }
 
-/// Returns the address that a client on this machine can dial. Not every system can dial the unspecified address, such
-/// as 0.0.0.0. For a listener on that address, returns the loopback address.
+/// Returns an address that a client on this machine can dial. A listener may use the unspecified address, such as
+/// 0.0.0.0. Not every system can dial that address, so this function then returns the loopback address.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

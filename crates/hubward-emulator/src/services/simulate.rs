@@ -7,7 +7,7 @@ use super::ready::Ready;
 use super::simulated::{Enrolled, Refused};
 use crate::state::model::{EnrollError, complete};
 
-/// Starts a simulated device and returns its registration id. If no enrollment with this id exists, creates one.
+/// Starts a simulated device and returns its registration id. If it has no individual enrollment yet, creates one.
 pub(crate) fn start(cloud: &Cloud, registration_id: Option<&str>) -> Result<String, Refused> {
     cloud.simulated.start(registration_id, cloud.clock.now(), |name| enroll(cloud, name))
 }

@@ -22,8 +22,8 @@ impl Choices {
 
     /// Returns a random generator for the order of the next list. Returns `None` if lists are in the order of ids.
     ///
-    /// Each list gets its own order. If the emulator starts again with the same seed, the lists get the same orders in
-    /// the same sequence.
+    /// Each list gets its own order. If the emulator starts again with the same seed, the first list again gets the
+    /// first order, the second list the second order, and so on.
     pub(crate) fn next_order(&self) -> Option<Rng> {
         let seed = self.shuffle?;
         Some(rng(seed, self.lists.fetch_add(1, Ordering::Relaxed)))

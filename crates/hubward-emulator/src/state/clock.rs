@@ -28,8 +28,8 @@ impl Clock {
         Self { ahead: watch::Sender::new(ahead.min(MAX_AHEAD)) }
     }
 
-    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). If a future waits for a time that
-    /// is in the past after this call, the future resolves at once.
+    /// Sets how far this clock is ahead of the system clock (at most [`MAX_AHEAD`]). A future may be waiting for a time
+    /// of this clock. If this call moves the clock past that time, the future resolves at once.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
         self.ahead.send_replace(ahead.min(MAX_AHEAD));
     }

@@ -123,8 +123,8 @@ struct Inner {
 
 /// Writes a log to disk.
 pub(crate) trait LogWriter: Send + Sync {
-    /// Queues a message. If `gone_before` is `Some`, also queues the deletion of all messages before this offset,
-    /// because the log no longer keeps them.
+    /// Queues a message to be written. `gone_before` is `Some` if the log no longer keeps the messages before this
+    /// offset. Then also queues the deletion of these messages.
     ///
     /// Updates `total` after the message and the deletion are on disk. The log calls this method in the order of the
     /// offsets.

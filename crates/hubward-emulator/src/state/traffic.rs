@@ -12,9 +12,11 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of complete intervals in the series: half an hour.
 const MAX: usize = 900;
 
-/// The series of an emulator. The memory is constant, and each message costs an addition under a lock.
+/// The series of counts of an emulator. It keeps at most [`MAX`] complete intervals. To count a message, it locks a
+/// mutex and adds 1.
 ///
-/// Uses a monotonic clock, so neither the emulator's clock nor the system's clock changes the series.
+/// The intervals follow a monotonic clock. If a user changes the system's clock or the emulator's own clock, the series
+/// does not change.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     started: Instant,
@@ -62,7 +64,7 @@ impl Traffic {
         self.series().change_open(|open| open.saturating_sub(1));
     }
 
-    /// Returns the complete intervals, oldest first. Each one follows directly after the one before.
+    /// Returns the complete intervals, oldest first. There is no gap between two intervals.
     #[cfg(any(test, feature = "admin"))]
     pub(crate) fn complete(&self) -> Vec<Counts> {
         self.series().complete.iter().copied().collect()
@@ -91,7 +93,8 @@ impl Series {
             return;
         }
         self.complete.push_back(self.current);
-        // In the other intervals, nothing changed. More than `MAX` of them would only push each other out.
+        // In the intervals after `current`, no message arrived, and no connection opened or closed. The series keeps
+        // only `MAX` intervals, so it is useless to add more than `MAX` of them.
         let idle = Counts { messages: 0, connections: self.open };
         let others = usize::try_from(missing - 1).unwrap_or(MAX).min(MAX);
         self.complete.extend(std::iter::repeat_n(idle, others));

@@ -60,8 +60,9 @@ pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }
 
-/// Returns the generation id of a new identity: the current time in ticks of 100 ns since the year 1. If an identity is
-/// deleted and created again with the same id, the new identity has another generation id.
+/// Returns the generation id of a new identity: the current time in ticks of 100 ns since the year 1.
+///
+/// If an identity is deleted and created again with the same id, the new identity has another generation id.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; `[seen]` recordings of
 /// azure-sdk-for-net: the value is the time of creation.

@@ -18,8 +18,8 @@ use crate::client::{
 /// The first bytes of a TLS handshake.
 const PARTIAL_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
-/// Slow clients. Each item has three values. The first value is the step at which the client stops. The second value
-/// says whether the client uses TLS. The third value contains the bytes that the client sends.
+/// Slow clients. Each item has three values: the step at which the client stops, whether the client uses TLS, and the
+/// bytes that the client sends.
 const SLOW: [(&str, bool, &[u8]); 9] = [
     ("before TLS", false, b""),
     ("in the handshake", false, PARTIAL_HELLO),

@@ -1,5 +1,5 @@
-//! Simulated devices and the counts of traffic at the admin port. The program of these tests has no device client, so
-//! its function only waits.
+//! Tests the simulated devices and the counts of traffic at the admin port. These tests have no device client: their
+//! simulated devices only wait until the emulator stops them.
 
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ async fn listed(emulator: &Emulator) -> Value {
     ask(emulator, "GET /api/simulated", "").await.json()
 }
 
-/// Starts an emulator whose devices wait until they are stopped. Each device that stops adds a permit.
+/// Starts an emulator whose simulated devices wait until the emulator stops them. Each device then adds a permit to
+/// `stopped`. A device with the id `broken` fails immediately.
 async fn with_devices(stopped: &Arc<Semaphore>) -> Emulator {
     let stopped = Arc::clone(stopped);
     let builder = Emulator::builder().simulated_device(move |device: SimulatedDevice| {
@@ -68,7 +69,7 @@ async fn simulated_devices_are_started_listed_and_stopped() {
     let wrong = ask(&emulator, "POST /api/simulated", r#"{"registrationId":"not an id"}"#).await;
     assert_eq!(wrong.status, 400, "{}", wrong.body);
 
-    // A device that ends by itself stays in the list, and takes no slot.
+    // A device that ends by itself stays in the list, but does not count as a running device.
     assert_eq!(ask(&emulator, "POST /api/simulated", r#"{"registrationId":"broken"}"#).await.status, 201);
     let broken = patient(async {
         loop {

@@ -151,8 +151,8 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// If the client connected with a wrong key, a packet may be as large as the largest CONNECT. If the client connected
-/// with the correct key, a packet may be as large as the largest registration.
+/// After a CONNECT with a wrong key, a packet may be as large as the largest CONNECT. After a CONNECT with the correct
+/// key, it may be as large as the largest registration.
 #[tokio::test]
 async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");

@@ -58,7 +58,8 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
 }
 
 /// The hub forwards the body of a method response unchanged to the caller, even if the body is not valid JSON.
-/// Azure/azure-iot-sdk-node 736 shows single quotes, and Azure/azure-iot-sdk-c 1641 a NUL at the end. See also
+///
+/// Source: `[seen]` Azure/azure-iot-sdk-node 736 (single quotes), Azure/azure-iot-sdk-c 1641 (a NUL at the end), and
 /// Azure/azure-iot-sdk-python 781.
 #[tokio::test]
 async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
@@ -217,8 +218,8 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
 }
 
 /// Microsoft engineers say that a hub and DPS end the connection after a refused filter:
-/// Azure/azure-iot-middleware-freertos 65 and 89. No public trace shows this, so the emulator does this only if an
-/// option is set.
+/// Azure/azure-iot-middleware-freertos 65 and 89. No public trace shows this, so the emulator ends the connection only
+/// if `close_on_refused_filter` is set.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {

@@ -95,8 +95,10 @@ async fn an_enrollment_that_exists_is_409201() {
     }
 }
 
-/// Microsoft's page about feedback shows that the description of a feedback record repeats its status code. One trace
-/// of 2015 shows the same. The page also says that the hub deletes the feedback of a deleted device.
+/// The description of a feedback record repeats its status code. Microsoft's page about feedback shows this, and so
+/// does a trace of 2015.
+///
+/// The page also says that the hub deletes the feedback of a deleted device.
 #[tokio::test]
 async fn feedback_repeats_its_code_and_ends_with_its_device() {
     let (emulator, mut operator) = emulator().await;

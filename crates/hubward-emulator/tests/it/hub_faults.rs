@@ -149,9 +149,12 @@ async fn faults_of_method_calls() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
+        // The expected values are the status of the response and the number of different request ids.
+        //
         // With `Stray`, the device receives an invented call and then the real call. The response to the invented call
-        // has no effect, so the caller gets the second response (status 1). With `Duplicate` and `Delay`, the caller
-        // gets the first response (status 0). The second expected value is the number of different request ids.
+        // has no effect, so the caller gets the second response (status 1).
+        //
+        // With the other faults, the caller gets the first response (status 0).
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }

@@ -47,8 +47,8 @@ async fn values_of_the_maximum_depth_survive_a_restart() {
     let reply = operator.ask("PUT /enrollments/d1", "", &with("d1", "capabilities", 64).to_string()).await;
     assert!(reply.body.contains("more than 64 levels"), "{}", reply.body);
 
-    // The same limit applies to two kinds of payload: the payload of an enrollment, which a webhook returns in the real
-    // service, and the payload that a device sends with its registration.
+    // The same limit applies to the payload of an enrollment and to the payload that a device sends with its
+    // registration. (In the real service, a webhook returns the payload of an enrollment.)
     assert!(emulator.enrollment("deep").payload(nested(65)).create().is_err());
     assert!(emulator.enrollment_group("deep").payload(nested(65)).create().is_err());
     let device = emulator.enrollment("deep").payload(nested(64)).create().expect("taken");

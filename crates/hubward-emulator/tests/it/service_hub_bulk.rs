@@ -181,8 +181,8 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // The hub must refuse a device id with a `/`. Otherwise the hub could take `d1/m1` for the client id of a
-        // module.
+        // The hub must refuse a device id that contains a `/`. Otherwise it could take the device id `d1/m1` for the
+        // module `m1` of the device `d1`.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),

@@ -179,8 +179,9 @@ async fn messages_are_purged_and_feedback_is_received() {
     assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
 }
 
-/// Connects a device and its module, and sends a service request that disables or deletes the device. After the
-/// request, both connections must end. The next CONNECT of the device must get the return code 5.
+/// Connects a device and its module, and sends a service request that disables or deletes the device.
+///
+/// Checks that both connections end, and that the next CONNECT of the device gets the return code 5.
 async fn lifecycle(line: &str, headers: &str, body: &str) {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");

@@ -17,18 +17,23 @@ impl HubClient {
     /// After the program has dropped a receiver, it can make another one.
     ///
     /// The client subscribes when the program makes the first receiver. The subscription continues after the program
-    /// has dropped the receiver, because unsubscribing would lose messages that wait at the hub. Up to
-    /// [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait in the client for the
-    /// next receiver. The client acknowledges none of them.
+    /// has dropped the receiver, because unsubscribing would lose messages that wait at the hub.
+    ///
+    /// While there is no receiver, messages wait in the client for the next receiver: at most
+    /// [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages, with at most 4 MiB together. The
+    /// client acknowledges none of them.
     ///
     /// The waiting messages and the [`CloudMessage`]s that the program holds take at most 16 MiB together. With the
     /// default options, the client has room for all messages that a hub keeps for a device.
     ///
-    /// If the client has no room for a message within these limits, it neither keeps nor acknowledges the message. It
-    /// [counts](HubCounts::messages_over_limit) this message, and the hub delivers it again, like
-    /// [a dropped message](CloudMessage). This message holds back
-    /// [later acknowledgements](CloudMessage#in-which-order-to-complete) until the hub has delivered it again and the
-    /// program has completed it. A receiver that does not read delays only its own messages.
+    /// If a message does not fit within these limits, the client neither keeps nor acknowledges it, but
+    /// [counts](HubCounts::messages_over_limit) it. The hub delivers the message again, like [a dropped
+    /// message](CloudMessage).
+    ///
+    /// Until the program has completed this message, the client holds back [later
+    /// acknowledgements](CloudMessage#in-which-order-to-complete).
+    ///
+    /// A receiver that does not read delays only its own messages.
     ///
     /// In a persistent session, messages may arrive before the program has made a receiver. These messages wait for the
     /// first receiver.
@@ -139,13 +144,15 @@ impl Drop for CloudMessages {
 
 /// A received message. It dereferences to the [`IncomingMessage`].
 ///
-/// The hub keeps the message until the program calls [`CloudMessage::complete`] or the message expires. If the program
-/// drops this value instead, the hub delivers the message again. For example, code that fails or panics drops the
-/// value.
+/// The hub keeps the message until the program calls [`CloudMessage::complete`] or the message expires.
 ///
-/// The hub locks a delivered message for a minute. This time also passes while the program works on the message. After
-/// the minute, the hub delivers the message again on the same connection. If the client makes a new connection within
-/// the minute, the hub delivers the message on the new connection at once.
+/// If the program drops this value instead, the hub delivers the message again. For example, a handler that fails or
+/// panics drops the value.
+///
+/// The hub locks a delivered message for a minute. If the program does not complete the message within this minute, the
+/// hub delivers it again on the same connection, even if the program is still working on it.
+///
+/// If the client makes a new connection within the minute, the hub delivers the message there at once.
 ///
 /// Over MQTT, the client discards a second copy of a message that the program still holds.
 ///
@@ -153,28 +160,30 @@ impl Drop for CloudMessages {
 /// the current documentation, only an explicit abandon increases this count, and MQTT has no abandon.
 ///
 /// # In which order to complete
-/// Over MQTT, a client must send acknowledgements in the order in which the messages came. The program may complete
-/// messages in any order. The client holds back the acknowledgement of a message until every earlier message is
-/// completed.
+/// Over MQTT, a client must send acknowledgements in the order in which the messages came. But the program may
+/// complete messages in any order: the client holds back an acknowledgement until every earlier message is completed.
 ///
 /// * A dropped message holds back all later acknowledgements until the hub has delivered it again and the program has
 ///   completed it.
 /// * A message that the program keeps and never completes holds back all later acknowledgements until the connection
-///   ends. A connection ends at the latest when the client renews the token. On the next connection, the hub delivers
-///   all these messages again, including those that the program completed ([counted](HubCounts::messages_held_back)).
+///   ends. A connection ends at the latest when the client renews the token.
+///
+///   On the next connection, the hub delivers all these messages again, including those that the program completed
+///   ([counted](HubCounts::messages_held_back)).
 ///
 /// If the program can never handle a message, record the message and complete it. Drop it only if the hub should
 /// deliver it again.
 ///
 /// # Memory and connections
-/// A program may hold at most 16 MiB of messages. A message counts until this value is dropped, even if the program has
-/// completed it or its connection has ended. To keep data longer, copy the data.
+/// A program may hold at most 16 MiB of messages. A message counts until the program drops this value, even if the
+/// message is completed or its connection has ended. To keep data longer, copy the data.
 ///
 /// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for the messages that
 /// the program holds.
 ///
 /// After the connection of a message has ended, the program can no longer complete the message
-/// ([`SettleError::Stale`]). The hub delivers the message again. So the program must be able to handle a message twice.
+/// ([`SettleError::Stale`]), and the hub delivers it again. So the program must be able to handle the same message
+/// twice.
 #[must_use = "the hub delivers a dropped message again; complete it"]
 pub struct CloudMessage {
     message: IncomingMessage,
@@ -195,9 +204,10 @@ impl CloudMessage {
     /// Acknowledges the message: tells the hub that the program has handled it. The hub does not answer. For a message
     /// that needs no acknowledgement (QoS 0), this method does nothing.
     ///
-    /// The method returns when the connection has accepted the acknowledgement. The connection may still hold back the
-    /// acknowledgement for [earlier messages](CloudMessage#in-which-order-to-complete). If the connection ends before
-    /// it has sent the acknowledgement, the hub delivers the message again.
+    /// The method returns when the connection has accepted the acknowledgement. The connection may still hold it back
+    /// for [earlier messages](CloudMessage#in-which-order-to-complete).
+    ///
+    /// If the connection ends before it has sent the acknowledgement, the hub delivers the message again.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
@@ -273,8 +283,8 @@ impl Drop for CloudMessage {
         incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
             incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
-            // Wakes the task, which tells the connection that the program has dropped the message. If a renewal waits
-            // for this message, the task can then continue the renewal.
+            // Wake the client's task. The task tells the connection that the program has dropped the message. If a
+            // token renewal waits for this message, the task can then continue the renewal.
             incoming.wake_task();
         }
     }

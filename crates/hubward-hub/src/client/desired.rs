@@ -14,29 +14,33 @@ impl HubClient {
     /// Returns a receiver of the desired properties. The receiver returns the current state as soon as the client knows
     /// it, and then each newer state. Each state is complete.
     ///
-    /// On the first call, the client subscribes to changes and reads the twin. From then on, the client follows the
-    /// changes until the client ends. After a reconnect, the client reads the changes that happened while it was not
-    /// connected.
+    /// On the first call, the client subscribes to changes and reads the twin. It then follows the changes until it
+    /// ends. After a reconnect, the client reads the changes that happened while it was not connected.
     ///
     /// The program can have any number of receivers. A slow receiver delays neither other receivers nor the client.
     ///
     /// Versions do not go backwards, with one exception: if a twin is deleted and created again, its version counts
     /// from the beginning.
     ///
-    /// The client accepts an older version only after the hub has returned an older version twice on the same
-    /// connection, at least five seconds apart. The reason is that a single response with an older version may come
-    /// from a copy that lags behind. The service documents no rule for this case, so the client uses its own rule.
+    /// The client accepts an older version only if the hub has returned an older version twice on the same connection,
+    /// at least five seconds apart. A single older response may come from a copy that lags behind.
+    ///
+    /// This is the client's own rule: the service documents no rule for this case.
     ///
     /// # Size limits
-    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub accepts.
-    /// As JSON, the properties may have at most 128 KiB. If a change makes the properties exceed a limit, the client
-    /// reads the twin once, to check whether the properties at the hub are really so large.
+    /// The client keeps at most 64 KiB of desired properties, counted as a hub counts them. This limit is twice the
+    /// size that a hub accepts. As JSON, the properties may have at most 128 KiB.
     ///
-    /// If this twin also exceeds a limit, or if a later change on the same connection exceeds a limit, the hub violates
-    /// the protocol. The client then ends the connection and connects again with growing waits.
-    /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
-    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). Until the client is connected again,
-    /// messages to the hub wait in the queue. Receivers keep the last state within the limits.
+    /// If a change makes the properties exceed a limit, the client reads the twin once to learn the real size.
+    ///
+    /// If this twin exceeds a limit too, or if a later change on the same connection exceeds a limit, the hub violates
+    /// the protocol:
+    ///
+    /// * The client then ends the connection and connects again with growing waits. Until then, messages to the hub
+    ///   wait in the queue.
+    /// * [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
+    ///   ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)).
+    /// * Receivers keep the last state within the limits.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support twins.
@@ -72,8 +76,8 @@ impl DesiredProperties {
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            // Marks the value as seen first, and reads the state second. If a new state arrives between the two steps,
-            // the next call still notices this state.
+            // First mark the value as seen, and then read the state. If a new state arrives between the two steps, it
+            // is not marked as seen, so the next call still notices it.
             let ended = *self.ended.borrow_and_update();
             if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
                 self.seen = number;

@@ -42,12 +42,13 @@ impl HubClient {
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
     /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// If the handler returned no response, the caller gets a body `{"error": "…"}`. The body contains the text of an
-    /// error only if the error was [made for the caller](MethodError::new). The text of any other error goes only to
-    /// the log.
+    /// If the handler returned no response, the caller gets a body `{"error": "…"}`.
     ///
-    /// The client answers a call only over the connection that delivered it. On another connection, the hub does not
-    /// know the call. The client counts the calls that it could not answer
+    /// If the handler returned an error that was [made for the caller](MethodError::new), the body contains the text of
+    /// the error. The text of any other error goes only to the log.
+    ///
+    /// The client answers a call only over the connection that delivered the call, because the hub does not know the
+    /// call on any other connection. The client counts the calls that it could not answer
     /// ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
     /// A handler must not block its thread; see [`tokio::task::spawn_blocking`].
@@ -55,12 +56,13 @@ impl HubClient {
     /// If the client reconnects to renew its token, it first waits for running calls, at most for
     /// [`renewal_drain`](crate::HubOptions::renewal_drain).
     ///
-    /// A handler may close the client, because [`HubClient::close`] does not wait for running calls. If the client
-    /// ends, a running handler continues, and the client discards the handler's response.
+    /// A handler may call [`HubClient::close`], because `close` does not wait for running calls. When the client has
+    /// ended, a running handler continues, but the client discards its response.
     ///
     /// The hub sends calls only to a device that has subscribed to them. A persistent session keeps the subscription
-    /// from an earlier connection, so calls may arrive as soon as the client has logged in. Register the handlers right
-    /// after [`HubClient::spawn`], without an `.await` in between.
+    /// of an earlier connection, so calls may arrive right after the login.
+    ///
+    /// Register the handlers right after [`HubClient::spawn`], without an `.await` in between.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol does not support methods.

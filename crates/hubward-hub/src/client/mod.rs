@@ -30,15 +30,17 @@ use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, H
 /// Capacity of the command channel for commands other than messages.
 const OTHER_COMMANDS: usize = 16;
 
-/// Capacity of the channel for subscriptions. The channel is never full: a client requests each feature at most once,
-/// and there are fewer than 16 features.
+/// Capacity of the channel that carries subscription requests to the task. Each request names one feature, such as
+/// direct methods. There are fewer than 16 features, and a client requests each feature at most once. So the channel is
+/// never full.
 const FEATURES: usize = 16;
 
 /// A handle of a client. A client connects one device or module to one hub. Clones of a handle share one connection.
 ///
-/// A background task owns the connection. The handle only sends commands to the task. Dropping the last handle ends the
-/// task without waiting, and the client does not send messages that are still queued. To send them first, call
-/// [`HubClient::close`].
+/// A background task owns the connection. The handle only sends commands to the task.
+///
+/// When the program drops the last handle, the client discards the messages that are still queued, and ends in the
+/// background. To send these messages first, call [`HubClient::close`].
 #[derive(Clone)]
 #[must_use]
 pub struct HubClient {
@@ -53,9 +55,8 @@ impl HubClient {
     /// Starts a client and returns at once. The client connects in the background. To wait for the connection, call
     /// [`HubClient::connected`].
     ///
-    /// If an attempt before the first successful login fails for a reason that a retry cannot change, the client ends
-    /// with this reason. Examples are a refused credential, an untrusted certificate and an unsupported feature. The
-    /// client retries network failures for ever.
+    /// Before the first successful login, a failure ends the client if a retry cannot succeed. Examples are a refused
+    /// credential, an untrusted certificate and an unsupported feature. The client retries network failures for ever.
     ///
     /// After the first successful login, the client retries every failure, with growing waits. There is one exception:
     /// if the hub refuses a token that the client cannot renew, the client ends.
@@ -135,18 +136,18 @@ impl HubClient {
         self.shared.state.subscribe()
     }
 
-    /// Returns why the last connection or attempt ended; `None` after a successful login. The value does not change
-    /// while the next attempt runs.
+    /// Returns why the most recent connection or connection attempt ended. The value stays the same while the next
+    /// attempt runs. After a successful login, it is `None`.
     #[must_use]
     pub fn last_error(&self) -> Option<DisconnectCause> {
         self.shared.last_cause()
     }
 
-    /// Closes the client. The client takes no more messages, and waits until the hub has acknowledged every queued
-    /// message, but at most for the duration `flush`. After that, the client disconnects from the hub and ends.
+    /// Closes the client. The client takes no more messages. It waits until the hub has acknowledged every queued
+    /// message, at most for the duration `flush`. It then disconnects from the hub and ends.
     ///
-    /// The program can call this method at any time, more than once and on any handle. If it is called more than once,
-    /// the earliest end time counts, and every caller gets the same result.
+    /// The program can call this method at any time, more than once and on any handle. Each call sets an end time: the
+    /// time of the call plus `flush`. The earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
     /// [`CloseError`] names the messages that the hub did not acknowledge. The receipts of these messages resolve with
@@ -176,9 +177,10 @@ impl HubClient {
 
     /// Returns the host and port that the client connects to. Use the text only in logs and error messages.
     ///
-    /// This value is a snapshot, like the values of [`HubClient::login`], [`HubClient::kind`] and
-    /// [`HubClient::abilities`]. In a later version of this crate, a client may move to another hub or transport. So
-    /// call the method again instead of keeping its result.
+    /// The value is a snapshot: in a later version of this crate, a client may move to another hub or transport. So
+    /// call this method again instead of keeping its result.
+    ///
+    /// The same applies to [`HubClient::login`], [`HubClient::kind`] and [`HubClient::abilities`].
     #[must_use]
     pub fn endpoint(&self) -> Arc<str> {
         self.shared.endpoint.clone()

@@ -49,8 +49,9 @@ impl HubClient {
             Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task returns the permits later. It returns the permit of `room` when the message leaves the queue. It
-        // returns the permits of `byte_room` when the message is resolved.
+        // `forget` drops the guards without returning their permits. The client's task returns the permits later: the
+        // permit of `room` when the message leaves the queue, and the permits of `byte_room` when the message is
+        // resolved.
         room.forget();
         byte_room.forget();
         let (pending, receipt) = PendingMessage::new(message, deadline);
@@ -58,8 +59,8 @@ impl HubClient {
         Ok(self.resolve_if_ended(receipt))
     }
 
-    /// Waits for permits, until the deadline at the latest. The time of the deadline is computed at the first wait for
-    /// this message, and counts from there.
+    /// Waits for permits, until the deadline at the latest. The first wait for a message computes the time of the
+    /// deadline: the current time plus `after`. A second wait for the same message uses the same time.
     async fn permits<'a>(
         &self,
         semaphore: &'a Semaphore,
@@ -123,8 +124,8 @@ impl HubClient {
         self.enqueue(message).await?.await
     }
 
-    /// Resolves the receipt if the client has ended. Otherwise the receipt might never resolve: a message may enter the
-    /// channel at the moment when the task ends, and the task then never takes this message.
+    /// Resolves the receipt if the client has ended. A message may enter the channel at the moment when the task ends.
+    /// The task then never takes this message, and without this check its receipt would never resolve.
     fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
             receipt.resolve_after_end(self.shared.reason());

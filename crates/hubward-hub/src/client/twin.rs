@@ -19,9 +19,10 @@ use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported};
 impl HubClient {
     /// Reads the twin: the desired properties and the reported properties.
     ///
-    /// The client sends twin requests and [reports](HubClient::report) of all handles one at a time, in the order in
-    /// which the program made them. If the hub is busy, the client sends the request again later. If the connection
-    /// ends, the client sends the request again on the next connection. Retries end at the
+    /// The client sends the twin requests and [reports](HubClient::report) of all handles one at a time, in the order
+    /// in which the program made them.
+    ///
+    /// If the hub is busy or the connection ends, the client sends the request again. Retries end at the
     /// [deadline](HubClient::twin_deadline).
     ///
     /// # Errors
@@ -37,16 +38,21 @@ impl HubClient {
         }
     }
 
-    /// Changes the reported properties. `patch` is any value that serializes to a JSON object. Objects are merged,
-    /// `null` removes a property, and every other value replaces the property. Properties that the patch does not
-    /// contain stay as they are.
+    /// Changes the reported properties. `patch` is any value that serializes to a JSON object.
+    ///
+    /// * An object in the patch is merged into the object in the twin.
+    /// * `null` removes a property.
+    /// * Every other value replaces the property.
+    /// * Properties that the patch does not contain stay as they are.
     ///
     /// A float that is not a number serializes to `null`, so it removes the property.
     ///
-    /// The client sends reports one at a time, in the order in which the program made them, even if the hub is busy.
+    /// The client sends reports one at a time, in the order in which the program made them. If the hub is busy, the
+    /// client repeats the current report later, and the reports after it wait.
     ///
-    /// If the connection ends before the response, the client sends the report again on the next connection. The
-    /// properties are then the same as after a single report, but their version may increase by two.
+    /// If the connection ends before the response, the client sends the report again on the next connection, so the hub
+    /// may apply it twice. In this case, the properties are the same as after a single report, but their version has
+    /// increased by two.
     ///
     /// # Errors
     /// [`TwinError::Invalid`] if the service would not accept the patch; the client then sends nothing. Other variants
@@ -54,8 +60,9 @@ impl HubClient {
     ///
     /// # Cancel safety
     /// If the future is dropped before the client has written the report to a connection, the client does not send the
-    /// report. If the future is dropped later, the hub may or may not receive the report. The client does not send it
-    /// again.
+    /// report.
+    ///
+    /// If the future is dropped later, the hub may or may not receive the report. The client does not repeat it.
     ///
     /// To report without waiting, spawn the future as a task.
     ///
@@ -145,9 +152,9 @@ pub enum TwinError {
     /// The hub refused the request. The refusal contains the status and, if the hub sent them, code, message and
     /// tracking id.
     ///
-    /// After some refusals, the client retries: the hub was busy (429, 5xx), or it refused the subscription to twin
-    /// responses. If the deadline then passes, and the hub certainly does not have the request, the client returns this
-    /// error with the refusal.
+    /// The client retries after some refusals: the hub was busy (429, 5xx), or it refused the subscription to twin
+    /// responses. If these retries last until the deadline, and the hub certainly does not have the request, the client
+    /// returns this error.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The hub certainly does not have the request.

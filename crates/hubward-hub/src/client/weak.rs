@@ -38,8 +38,9 @@ impl WeakHubClient {
 impl HubClient {
     /// Returns a handle that does not keep the client alive.
     ///
-    /// A client stores its method handlers. If a handler captures a [`HubClient`], the client does not end when the
-    /// program drops all other handles. So capture a weak handle, or use [`MethodCall::hub`](crate::MethodCall::hub).
+    /// A client stores its method handlers. If a handler captures a [`HubClient`], the client keeps itself alive: it
+    /// does not end when the program drops all other handles. So capture a weak handle, or use
+    /// [`MethodCall::hub`](crate::MethodCall::hub).
     #[must_use]
     pub fn downgrade(&self) -> WeakHubClient {
         WeakHubClient {

@@ -10,8 +10,8 @@ use crate::{Backoff, DisconnectCause, HubOptions};
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Counts the failures in a row, separately for two kinds. A transient failure passes by itself. A refusal stays until
-/// an operator acts.
+/// Counts the failures since the last reset: transient failures and refusals separately. A transient failure, such as a
+/// lost network, passes by itself. A refusal stays until an operator acts.
 #[derive(Debug, Default)]
 pub(crate) struct FailureCounts {
     transient: u32,
@@ -41,8 +41,9 @@ impl FailureCounts {
             bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // The client waits at least as long as the service requests. A request for more than an hour counts as an
-            // hour. The client adds a random time, so that devices do not connect at the same moment.
+            // `requested` is the Retry-After of the service. The client waits at least this long, but a value of more
+            // than an hour counts as an hour. The client adds a random time, so that devices with the same Retry-After
+            // do not all connect at once.
             Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
@@ -54,8 +55,8 @@ fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }
 
-/// Returns the longest wait after this many failures. It is `first` after one failure and doubles with each further
-/// failure, up to `cap`.
+/// Returns the longest wait after this many failures. After one failure, the wait is `first`. Each further failure
+/// doubles it, up to `cap`.
 fn bound(backoff: Backoff, failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     backoff.first.saturating_mul(doubled).min(backoff.cap)

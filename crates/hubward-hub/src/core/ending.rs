@@ -8,8 +8,9 @@ use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState};
 
 impl<T> Core<T> {
-    /// Closes the client: it ends when every message is resolved, at `until` at the latest. If this method is called
-    /// more than once, the earliest `until` and the first `reason` count.
+    /// Starts to close the client. The client ends when every message is resolved and [`Core::hold`] requires no wait,
+    /// or at `until`, whichever is earlier. If this method is called more than once, the earliest `until` and the first
+    /// `reason` count.
     pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
         match &mut self.closing {
             Some(closing) => closing.until = closing.until.min(until),
@@ -37,8 +38,8 @@ impl<T> Core<T> {
         self.end();
     }
 
-    /// Continues a renewal or a close that was waiting. The caller calls this method when a message is resolved, or
-    /// when [`Core::hold`] no longer requires a wait.
+    /// Continues a renewal or a close, if nothing is left for which it must wait. The caller calls this method when a
+    /// message is resolved, or when [`Core::hold`] no longer requires a wait.
     pub(crate) fn advance(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.start_disconnect(now);
@@ -66,8 +67,9 @@ impl<T> Core<T> {
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
         // Only a caller of `close` sets a time limit for the end of the client. If the client ends for another reason,
-        // such as the drop of the last handle, `DISCONNECT_LIMIT` is the limit. In both cases, the orderly disconnect
-        // takes at most `DISCONNECT_LIMIT`.
+        // such as the drop of the last handle, the limit is `DISCONNECT_LIMIT`.
+        //
+        // In both cases, the orderly disconnect takes at most `DISCONNECT_LIMIT`.
         let limit = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + DISCONNECT_LIMIT,

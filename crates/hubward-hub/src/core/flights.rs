@@ -10,8 +10,8 @@ use tokio::time::Instant;
 /// A message in flight.
 #[derive(Debug)]
 struct Flight<T> {
-    /// The message. `None` if its receipt was resolved without an acknowledgement. The tag then stays in use, because
-    /// this connection may still acknowledge it.
+    /// The message. `None` if its receipt was resolved without an acknowledgement, for example at its deadline. The tag
+    /// then stays in use, because the hub may still acknowledge it on this connection.
     message: Option<T>,
     deadline: Option<Instant>,
     /// The message's position in the order of first transmissions.
@@ -24,8 +24,9 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Free slots. The slot that was freed first is used first, so each tag is reused as late as possible. A repeated
-    /// acknowledgement of an old message therefore rarely has the tag of a newer message.
+    /// Free slots. The slot that was freed first is used first, so each tag is reused as late as possible.
+    ///
+    /// A repeated acknowledgement of an old message therefore rarely has the tag of a newer message.
     free: VecDeque<u16>,
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
@@ -70,8 +71,8 @@ impl<T> Flights<T> {
         self.taken >= self.window as usize
     }
 
-    /// Adds a message that is sent for the first time, and returns the tag for it. A slot that was never used is taken
-    /// before a freed slot.
+    /// Adds a message that is sent for the first time, and returns the tag for it. The message takes a slot that was
+    /// never used. If there is none, it takes the slot that was freed first.
     pub(crate) fn insert(&mut self, message: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
         let flight = Flight { message: Some(message), deadline, order: self.sent, sent_at: Some(now) };
@@ -91,8 +92,8 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Returns the tag of the next message to send again: an earlier connection sent the message, and this connection
-    /// has not sent it yet.
+    /// Returns the tag of the next message to send again. An earlier connection sent this message, and the current
+    /// connection has not sent it yet.
     pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
         while let Some(at) = self.again.pop_front() {
             if let Some(flight) = &mut self.slots[usize::from(at)] {
@@ -109,7 +110,9 @@ impl<T> Flights<T> {
     }
 
     /// Frees a tag that the hub has acknowledged. Returns the message, if its receipt is unresolved, and the time at
-    /// which this connection sent it. Returns `None` if this connection sent no message under the tag.
+    /// which this connection sent the message.
+    ///
+    /// Returns `None` if this connection sent no message under the tag.
     pub(crate) fn acknowledged(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
@@ -120,8 +123,8 @@ impl<T> Flights<T> {
         Some((flight.message, sent_at))
     }
 
-    /// Handles the end of the connection. Marks the messages with an unresolved receipt to be sent again, in order.
-    /// Frees all other tags.
+    /// Handles the end of the connection. Messages whose receipts are unresolved keep their tags. The next connection
+    /// sends these messages again, in the order of their first transmissions. All other tags are freed.
     pub(crate) fn lost(&mut self) {
         self.again.clear();
         let mut order = Vec::with_capacity(self.unresolved);
@@ -240,8 +243,8 @@ mod tests {
         assert!(flights.is_full(), "the tag may still be answered");
         assert_eq!(flights.acknowledged(expired).map(|it| it.0), Some(None));
         flights.lost();
-        // After the loss, the message waits to be sent again. Until then its tag is not in use,
-        // so the message can expire.
+        // After the loss, the message waits to be sent again. Meanwhile no acknowledgement can arrive for its tag, so
+        // the expiry resolves the message and also frees the tag.
         assert_eq!(flights.expire(later, |it| gone.push(it)), None);
         assert_eq!((gone, flights.len()), (vec![0, 1], 0));
         assert!(tags(&mut flights).is_empty());

@@ -1,6 +1,7 @@
-//! Makes every decision of the client: what it sends and when, what a failure means, and how long it waits. The core
-//! has no socket, no task and no clock. The driver reports what happened and when. The driver also holds the connection
-//! that [`Core::link`] requires.
+//! Makes every decision of the client: what it sends and when, what a failure means, and how long it waits.
+//!
+//! The core has no socket, no task and no clock. These belong to the driver, which reports to the core what happened
+//! and when.
 //!
 //! The driver must:
 //!
@@ -71,8 +72,8 @@ pub(crate) struct Core<T> {
     setup: Setup,
     rng: Rng,
     phase: Phase,
-    /// The number of attempts to connect up to now. It is also the number of the current attempt, and distinguishes
-    /// this attempt from earlier ones.
+    /// How many times the client has tried to connect. The count is also the number of the current attempt. The driver
+    /// uses it to distinguish this attempt from earlier ones.
     attempts: u64,
     waiting: VecDeque<Waiting<T>>,
     flights: Flights<T>,
@@ -85,8 +86,8 @@ pub(crate) struct Core<T> {
     ack_timeout: Duration,
     failures: FailureCounts,
     takeovers: Takeovers,
-    /// The time at which the hub first accepted the client after the last failure. A planned reconnect does not count
-    /// as a failure.
+    /// The time at which the hub first accepted the client after the last failure. A planned reconnect is no failure,
+    /// so it does not change this time.
     accepted_since: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
@@ -140,8 +141,8 @@ impl<T> Core<T> {
 
     // Commands of the program.
 
-    /// Queues a message. If the client has ended or is already disconnecting for the last time, resolves the message as
-    /// not sent instead.
+    /// Queues a message. If the client has ended, or has started its last disconnect, does not queue the message but
+    /// resolves it as not sent.
     pub(crate) fn enqueue(&mut self, message: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
@@ -154,8 +155,10 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { message, deadline });
     }
 
-    /// Tells the core whether other parts of the client have unfinished work. If `renewal` is true, a planned reconnect
-    /// waits for this work. If `close` is true, an orderly close waits for it. Both waits still have their time limits.
+    /// Tells the core whether other parts of the client have unfinished work.
+    ///
+    /// If `renewal` is true, a planned reconnect waits for this work. If `close` is true, an orderly close waits for
+    /// it. Both waits still have their time limits.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
@@ -197,8 +200,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// The driver calls this when the connection could not send the message that [`Core::next_send`] returned. The
-    /// connection stays usable. Resolves the message with `problem`.
+    /// The driver calls this when the connection cannot send the message that [`Core::next_send`] returned, for example
+    /// because the message is too large. Resolves the message with `problem`. The connection stays usable.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
         if let Some((Some(message), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
@@ -234,8 +237,9 @@ impl<T> Core<T> {
     }
 
     /// The driver calls this when the token of the connection or attempt is too old. Normally, a timer renews the token
-    /// earlier. The token becomes too old if the machine slept or its clock was set. Returns `true` if the core
-    /// replaces the token now.
+    /// earlier. A token becomes too old only if the machine slept, its clock was set, or connecting took very long.
+    ///
+    /// Returns `true` if the core replaces the token now.
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
@@ -318,10 +322,12 @@ impl<T> Core<T> {
 
     /// Returns `true` if messages and new requests may go to the hub; otherwise only replies may.
     ///
-    /// While a renewal waits for unfinished work in other parts, messages and requests may still go to the hub. For
-    /// example, the renewal may wait for a running method, and the method may wait for a message that it sends. In the
-    /// last eighth of the renewal's time limit, only replies may go to the hub. This time is for the responses to
-    /// earlier requests and for the responses of methods.
+    /// While a renewal waits for other parts of the client, messages and requests may still go to the hub.
+    ///
+    /// For example, a running method may wait for a message that it sends, while the renewal waits for the method.
+    ///
+    /// In the last eighth of the renewal's time limit, the client sends no more messages and requests, only replies.
+    /// This time is left for the hub's answers to earlier requests.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,

@@ -28,7 +28,8 @@ pub(super) enum Phase {
         until: Instant,
     },
     /// A renewal waits for acknowledgements. The client sends new messages only if the renewal also waits for
-    /// unfinished work of other parts; see [`Core::may_request`](super::Core::may_request).
+    /// unfinished work of other parts of the client, such as a running method; see
+    /// [`Core::may_request`](super::Core::may_request).
     Draining {
         until: Instant,
     },

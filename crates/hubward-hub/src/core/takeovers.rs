@@ -1,8 +1,10 @@
 //! Detects that another client uses the same identity.
 //!
-//! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection
-//! without giving a reason. So two clients take over each other's connection again and again. A client can detect the
-//! other client only by this pattern.
+//! A hub keeps one connection for each identity. If a second client connects, the hub closes the older connection and
+//! gives no reason.
+//!
+//! The older client then reconnects, so the hub closes the connection of the second client, and so on: each client
+//! takes over the connection from the other again and again. A client can detect the other client only by this pattern.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -17,8 +19,8 @@ use tokio::time::Instant;
 /// The number of takeovers that make a pattern.
 const PATTERN: usize = 5;
 
-/// The time within which [`PATTERN`] takeovers make a pattern. Two clients of this crate make a pattern sooner, because
-/// each of them waits at most a minute before it connects again.
+/// The time within which [`PATTERN`] takeovers make a pattern. If both clients use this crate, they make a pattern
+/// sooner, because each of them waits at most a minute before it connects again.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// After a connection has lasted this long, the client assumes that no other client uses the identity.
@@ -33,8 +35,8 @@ pub(super) struct Takeovers {
 }
 
 impl Takeovers {
-    /// Records that the hub accepted the client for the duration `lasted`, which has now ended. If this duration is at
-    /// least [`SETTLED`], forgets all takeovers.
+    /// Records the end of a time during which the hub accepted the client without a failure. `lasted` is the length of
+    /// this time. If it is at least [`SETTLED`], forgets all takeovers.
     pub(super) fn lasted(&mut self, lasted: Duration) {
         if lasted >= SETTLED {
             *self = Self::default();
@@ -62,8 +64,8 @@ impl Takeovers {
         self.suspected
     }
 
-    /// Returns the minimum wait before the next attempt; zero while there is no pattern. The wait is `min` plus a
-    /// random part, so that two clients of this crate do not connect at the same moments.
+    /// Returns the minimum wait before the next attempt. It is zero while there is no pattern, and otherwise `min`
+    /// plus a random part. The random part keeps two clients of this crate from connecting at the same moments.
     pub(super) fn min_wait(&self, min: Duration, rng: &mut Rng) -> Duration {
         if self.suspected.is_some() { min.saturating_add(min.mul_f64(rng.f64())) } else { Duration::ZERO }
     }

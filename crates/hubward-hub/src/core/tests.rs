@@ -201,8 +201,8 @@ fn a_hub_that_accepts_and_closes_is_retried_slowly_and_reported_as_a_duplicate()
         }
         now = at;
     }
-    // A connection that ends before the login is not a takeover. The core reports the transport error as the cause, but
-    // still waits at least 60 s, because the suspicion remains.
+    // A connection that ends before the login is not a takeover. So the core reports the transport error as the cause.
+    // It still waits at least 60 s, because it still suspects that another client uses the identity.
     open(&mut core, now);
     let at = lose(&mut core, now);
     assert!(matches!(core.last_cause(), Some(DisconnectCause::Transport(_))) && at - now >= seconds(60));

@@ -88,8 +88,8 @@ impl ResponseGuard {
 impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let (status, body) = self.response.take().unwrap_or_else(|| {
-            // A task without a response has panicked or was aborted. It is aborted only when the runtime shuts down. In
-            // this case, the guard logs nothing.
+            // The task returned no response, so it panicked or was aborted. The runtime aborts it only when the runtime
+            // itself shuts down; the guard then logs nothing.
             if std::thread::panicking() {
                 let method = Excerpt(&self.method);
                 self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method handler panicked"));

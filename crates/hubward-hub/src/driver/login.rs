@@ -21,8 +21,8 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The age of a token.
 ///
-/// The monotonic clock stops while the machine sleeps, and the wall clock can be set back. So the age is updated from
-/// both clocks: it grows by the time of the clock that advanced further.
+/// The monotonic clock stops while the machine sleeps, and the wall clock can be set back. So each update reads both
+/// clocks, and the age grows by the larger of their two advances.
 pub(super) struct Age {
     span: Duration,
     age: Duration,
@@ -38,8 +38,8 @@ impl Age {
     /// Updates the age to the times `now` and `wall`. Returns `true` if the token is old: its age is at least 92 % of
     /// its life.
     ///
-    /// Normally, a token does not become old, because the core's timer renews it at 90 % at the latest. It becomes old
-    /// if a clock jumped or stopped, or if connecting took most of the token's life.
+    /// Normally, no token becomes old: the core's timer renews it when its age is at most 90 % of its life. A token
+    /// becomes old only if a clock jumped or stopped, or if connecting took most of the token's life.
     pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_token_ages_by_the_clock_that_advanced_further() {
-        // Each pair is one reading of the clocks: the seconds by which the monotonic clock and the wall clock advanced
-        // since the last reading. The token lives 100 s, so it is old after 92 s.
+        // Each pair is one reading: the seconds by which the monotonic clock and the wall clock advanced since the
+        // last reading. The token lives 100 s, so it is old after 92 s.
         for (readings, old, what) in [
             (&[(91, 91)][..], false, "both run"),
             (&[(92, 92)], true, "both run"),

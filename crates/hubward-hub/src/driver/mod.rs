@@ -38,7 +38,7 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 32;
 
 /// Maximum time between two readings of the wall clock while the task has a renewable token. No event tells the task
-/// that the machine has slept, so the task must read the clock again and again.
+/// that the machine has slept, so it must read the clock repeatedly.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
@@ -281,9 +281,10 @@ impl Driver {
             moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
-            // The core must not act until all events of this poll are handled. For example, one poll may return the
-            // last acknowledgement and a method call. If the core acted after the acknowledgement, it could end the
-            // connection, and the call would get no response.
+            // The core must not act until all events of this poll are handled.
+            //
+            // For example, one poll may return the last acknowledgement and a method call. If the core acted after the
+            // acknowledgement, it could end the connection, and the call would get no response.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
@@ -351,8 +352,8 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // If the renewal took long, the new token may be old already. The core gets the age of the new token,
-                // and renews an old token soon.
+                // If the renewal took long, the new token may be old already. So the client tells the core the age of
+                // the new token, and the core soon renews the token again.
                 age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
@@ -489,8 +490,9 @@ impl Drop for Driver {
     }
 }
 
-/// Gives replies to the connection. Also gives requests to the connection, while the core allows requests and the
-/// connection has room. Returns `true` if there was a reply or request.
+/// Gives the connection the replies of the features, such as method responses. While the core allows requests and the
+/// connection has room, also gives it the requests of the features, such as subscriptions. Returns `true` if there was
+/// a reply or request.
 fn put_requests(
     features: &mut Features,
     core: &Core<PendingMessage>,

@@ -1,5 +1,5 @@
-//! Calls of direct methods. Chooses the handler of each call, limits how many handlers run at a time, and keeps the
-//! responses that can still be sent.
+//! Calls of direct methods. Chooses the handler of each call, limits how many handlers run at a time, and keeps each
+//! response until the client sends it or the connection of the call ends.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,9 +1,10 @@
-//! All features besides telemetry: subscriptions, the twin, direct methods, and messages from the cloud. Like the core,
-//! this module has no I/O and no clock. The driver reports what happened and when. It also passes the items of
-//! [`Features::next`] to the connection.
+//! All features besides telemetry: subscriptions, the twin, direct methods, and messages from the cloud.
 //!
-//! A feature keeps its requests when a connection ends, and sends them again on the next connection. Method calls and
-//! message locks belong to one connection and end with it.
+//! Like the core, this module has no I/O and no clock. The driver reports what happened and when, and passes the items
+//! of [`Features::next`] to the connection.
+//!
+//! When a connection ends, the client keeps unanswered requests, such as twin requests, and sends them again on the
+//! next connection. Method calls and message locks belong to one connection and end with it.
 
 mod calls;
 mod desired;
@@ -71,8 +72,8 @@ impl Features {
         self.twins.request(request);
     }
 
-    /// Handles a change of the connection that is up. The driver calls this method after every step that may change the
-    /// connection. `None` means that no connection is up.
+    /// Updates which connection is up. `up` is the number of this connection, or `None` if no connection is up. The
+    /// driver calls this method after every step that may change the connection.
     pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
         if self.up == up {
             return;
@@ -185,8 +186,8 @@ impl Features {
         self.incoming.latest.newer_than(0).filter(|_| self.twins.has_changed()).map(|(_, latest)| latest)
     }
 
-    /// Returns how the hub violated the protocol on the current connection. The driver must then end the connection. A
-    /// second call returns `None`.
+    /// Returns how the hub violated the protocol on the current connection; `None` if it did not. After a violation,
+    /// the driver must end the connection. This method returns each violation only once.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.twins.broken()
     }
@@ -196,8 +197,8 @@ impl Features {
         &self.incoming.warnings
     }
 
-    /// Returns `true` if a planned reconnect is possible now: the hub owes no response, no call is running, and the
-    /// program holds no message.
+    /// Returns `true` if a planned reconnect is possible now: the client waits for no response to a twin request, no
+    /// method call is running, and the program holds no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.twins.is_idle() && self.calls.is_idle() && self.incoming.inbox().is_idle()
     }

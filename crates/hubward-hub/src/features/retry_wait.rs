@@ -14,8 +14,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Returns how long to wait after this number of failures in a row. The random part spreads the requests of devices
-/// that failed together. The wait is at least as long as the hub requests with Retry-After (at most one hour).
+/// Returns how long to wait after this number of failures in a row. The wait is at least as long as the hub requests
+/// with Retry-After (at most one hour).
+///
+/// The random part spreads the requests of devices that failed together.
 pub(super) fn retry_wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
     let bound = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(WAIT_MAX);
     let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());

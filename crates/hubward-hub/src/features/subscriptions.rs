@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
-/// How long the client waits before it requests a subscription again, after the hub did not respond or refused the
-/// subscription. The client repeats a refused request, because it cannot know whether the refusal is temporary or the
+/// How long the client waits before it requests a subscription again, after a refusal or no response.
+///
+/// The client repeats the request even after a refusal, because it cannot know whether the refusal is temporary or the
 /// hub does not offer the feature.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 

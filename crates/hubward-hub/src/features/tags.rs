@@ -12,8 +12,8 @@ const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX)
 /// The last tag of a request. An MQTT session uses the packet ids above this tag for its own packets.
 const LAST: u16 = 0xfeff;
 
-/// Gives out the tags one after the other. So a tag is used again only after all other tags were used. A late response
-/// to an earlier request therefore does not match the current request.
+/// Gives out the tags one after the other, so it uses a tag again only after all other tags. A late response to an
+/// earlier request therefore does not match the current request.
 #[derive(Debug)]
 pub(crate) struct RequestTags {
     next: NonZeroU16,

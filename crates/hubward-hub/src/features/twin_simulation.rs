@@ -1,11 +1,14 @@
 //! Tests twins against a random service, in virtual time.
 //!
-//! The service has a document with versions. Connections break. Requests are lost, refused or answered late. Notices of
-//! changes are lost, late, repeated or garbled. Responses come from copies that lag behind, and twins are created
-//! again.
+//! The service has a document with versions. The simulation covers these events:
 //!
-//! If a seed fails, the test prints it. `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs this seed
-//! alone. `HUBWARD_SEEDS=<count>` runs more seeds.
+//! * Connections break.
+//! * Requests are lost, refused or answered late.
+//! * Notices of changes are lost, late, repeated or garbled.
+//! * Responses come from copies that lag behind, and twins are created again.
+//!
+//! Each run has a seed for its random generator. If a run fails, the test prints the seed. `HUBWARD_SEED=<seed> cargo
+//! test -p hubward-hub twin_simulation` repeats only this run. `HUBWARD_SEEDS=<count>` runs more seeds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -27,7 +30,8 @@ const SEEDS: u64 = 2_000;
 /// Number of deliberate actions in one run.
 const ACTIONS: usize = 60;
 
-/// Maximum lag of a copy of the twin. If the lag were greater, the client would assume that the twin was created again.
+/// Maximum lag of a copy of the twin. The limit is just under 5 s, the time after which the client fetches an older
+/// twin again. With a greater lag, the second twin could be older too, and the client would accept it as a new twin.
 const LAG_MS: u64 = 4_900;
 
 /// Events that must happen at least 50 times over all seeds. If an event happens less often, the test fails, because it
@@ -99,7 +103,7 @@ enum Sent {
     Report(u64),
 }
 
-/// A planned event on a connection. In the ordering of events, the earliest event is the greatest, because a
+/// A planned event on a connection. The order of events is reversed, so that the earliest event is the greatest: a
 /// `BinaryHeap` returns the greatest item first.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
@@ -198,8 +202,9 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // From here on, nothing fails, so the client must reach the newest state. In half of the runs, it uses a new
-        // connection. In the other runs, it uses the old connection, which may have missed changes.
+        // From here on, the simulation causes no more failures, so the client must reach the newest state. In half of
+        // the runs, the connection is cut first, and the client uses a new one. In the other half, the client uses the
+        // old connection, which may have missed changes.
         self.calm = true;
         if self.rng.bool() {
             self.cut();

@@ -27,8 +27,8 @@ use crate::session::{Acknowledge, Session};
 /// * Twin requests and subscriptions use tags from the same range, but these tags are not packet ids on the wire.
 /// * The transport sets no time limit for the login. The caller must limit the time until
 ///   [`Downstream::Ready`](hubward_transport::Downstream::Ready).
-/// * After the login, the hub may be silent for [`SessionOptions::silence`] while a message, a subscription or a twin
-///   request is unanswered. If nothing is unanswered, the hub may be silent for 1.5 times the keep-alive.
+/// * After the login, the time that the hub may be silent is limited. It is [`SessionOptions::silence`] while a
+///   message, a subscription or a twin request is unanswered, and otherwise 1.5 times the keep-alive.
 /// * Messages that the program has not settled do not count as unanswered. Method calls that the program has not
 ///   answered do not count either.
 /// * A twin request under a tag replaces an unanswered twin request under the same tag. The client then ignores a
@@ -36,19 +36,20 @@ use crate::session::{Acknowledge, Session};
 /// * A subscription or twin request counts as unanswered for at most twice [`SessionOptions::silence`]. A telemetry
 ///   message counts as unanswered until the connection ends.
 /// * Telemetry and messages to the device use QoS 1. Twins and methods use QoS 0.
-/// * The client acknowledges a received message with PUBACK, and the hub then deletes the message. The client sends
-///   PUBACKs in the order in which the messages arrived (MQTT-4.6.0-2). The PUBACK of a message waits until the program
-///   has completed this message and every earlier message.
+/// * The client acknowledges a received message with PUBACK, and the hub then deletes the message.
+/// * PUBACKs must have the order in which the messages arrived (MQTT-4.6.0-2). A PUBACK therefore waits until the
+///   program has completed the message and every earlier one.
 /// * Over MQTT, a device can neither abandon nor reject a message. If the program never completes a message, this
 ///   message blocks every later acknowledgement, and the hub redelivers the message on another connection.
 /// * If the program [releases](hubward_transport::Reply::Release) a message, the hub can redeliver it on the same
-///   connection. The client then returns the message to the program again, and the message keeps its position in the
-///   order. The client ignores every other redelivery of a message that is not acknowledged yet.
+///   connection. The program then gets the message again, at the same position in the order.
+/// * The client ignores every other redelivery of an unacknowledged message.
 /// * If some properties of a message are invalid, the client returns the message with the valid properties.
-/// * If a message has a topic that this device does not use, the client acknowledges and discards the message. Without
-///   the acknowledgement, the hub would redeliver the message for ever. The client also logs a warning and returns
-///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). If the topic is a method call with an
-///   unreadable name, this event lets the caller refuse the call.
+/// * If a message has a topic that this device does not use, the client logs a warning, acknowledges and discards the
+///   message. Without the acknowledgement, the hub would redeliver the message for ever.
+///
+///   The client also returns [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable). With this event,
+///   the caller can refuse a method call whose name is unreadable.
 /// * A peer cannot fill the log. A connection logs the first few warnings of each kind, and after that only their
 ///   number ([`WarningLimit`](hubward_transport::WarningLimit)). The log shortens names from the peer.
 /// * At most 4096 messages wait for their acknowledgement. Later messages stay with the hub until the next connection.
@@ -57,9 +58,11 @@ use crate::session::{Acknowledge, Session};
 ///   connection. Telemetry continues.
 /// * All queues and buffers have a maximum size. One poll reads about 256 KiB at most. The caller must limit the bytes
 ///   of unsettled messages: it [releases](hubward_transport::Reply::Release) messages that it cannot keep.
-/// * The client accepts every reply, even if it has no room for messages. Each reply answers a message of the hub. So
-///   the client limits what it reads instead: if 512 KiB are unwritten because the hub does not read, the client stops
-///   reading.
+/// * The client accepts every reply, even if it has no room for messages, because each reply answers a message of the
+///   hub.
+///
+///   So the client limits what it reads instead. If the hub does not read and 512 KiB are unwritten, the client stops
+///   reading too.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,

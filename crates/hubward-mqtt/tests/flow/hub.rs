@@ -125,8 +125,12 @@ async fn unexpected_acknowledgements_are_ignored() {
     for id in [1, 2, 3] {
         connection.start_send(tag(id), &telemetry(Message::new("x")), false).expect("room");
     }
-    // The client must ignore four packets: a PUBACK of message 9, which was never sent; a PUBACK of 0xff00, which is
-    // not a tag; the second PUBACK of message 3; and a SUBACK, because the client made no subscription.
+    // The client must ignore four packets:
+    //
+    // * a PUBACK of message 9, which was never sent;
+    // * a PUBACK of 0xff00, which is not a tag;
+    // * the second PUBACK of message 3;
+    // * a SUBACK, because the client made no subscription.
     peer.send(b"\x40\x02\x00\x09\x40\x02\xff\x00\x40\x02\x00\x03\x40\x02\x00\x03\x90\x03\xff\x00\x01").await;
     assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(3))]);
     peer.send(b"\x40\x02\x00\x03\x40\x02\x00\x01").await;

@@ -1,5 +1,7 @@
-//! Tests the DPS transport and the hub transport against a scripted server. The bytes of the script are copied by hand
-//! from the MQTT 3.1.1 specification; the tested codec does not encode them. The clock is virtual.
+//! Tests the DPS transport and the hub transport against a scripted server. The clock is virtual.
+//!
+//! The bytes of the script are copied by hand from the MQTT 3.1.1 specification. The tested codec does not encode
+//! them.
 
 mod dps;
 mod dps_answers;

@@ -109,8 +109,10 @@ async fn neither_trace_nor_debug_contains_the_token() {
         dps.close().await;
     }
 
-    // Captures the `Debug` output of a connection to a hub: before the login is written, after an accepted login and
-    // after a refused login. The pipe is smaller than the login, so the client writes the login in several parts.
+    // Captures the `Debug` output of a connection to a hub: before the login, after an accepted login and after a
+    // refused login.
+    //
+    // The pipe is smaller than the login, so the client writes the login in several parts.
     let (dialer, mut listener) = network(64);
     let hub = MqttHub::new(TransportKind::Mqtt, dialer, 8883);
     captured.print(&hub);

@@ -6,8 +6,9 @@ use std::collections::hash_map::Entry;
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
-/// The properties of a topic, in the order in which the topic contains them. A name without `=` has no value, and a
-/// name with `=` at its end has an empty value. The two are different.
+/// The properties of a topic, in the order in which the topic contains them.
+///
+/// A name without `=` has no value. A name with `=` at its end has an empty value, which is different.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
 /// `decode-*`.
@@ -55,14 +56,19 @@ impl PropertyBag {
         text
     }
 
-    /// Parses a bag at the end of a topic. The bag ends at the first `/`. The parser ignores one leading `?`, and does
-    /// not change `+`. If a name occurs twice, the parser uses the last value.
+    /// Parses a bag at the end of a topic.
+    ///
+    /// * The bag ends at the first `/`.
+    /// * The parser ignores one leading `?`, and does not change `+`.
+    /// * If a name occurs twice, the parser uses the last value.
     ///
     /// # Errors
     /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.
     ///
-    /// Source: as for [`PropertyBag`]; that a leading `?` is ignored is a `[guess]`, because only examples in `[doc]`
-    /// iot/iot-mqtt-connect-to-iot-hub.md show a leading `?`.
+    /// Source: as for [`PropertyBag`].
+    ///
+    /// `[guess]`: the parser ignores a leading `?`. Only examples in `[doc]` iot/iot-mqtt-connect-to-iot-hub.md show
+    /// one.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::PropertyBag { rule };
         let text = text.split('/').next().unwrap_or_default();

@@ -24,6 +24,7 @@ impl TelemetryTopic {
     ///
     /// # Errors
     /// [`ProtoError::TooLarge`] if the properties make the topic longer than MQTT allows.
+    ///
     /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`. The services allow these characters in
     /// ids, but MQTT does not allow them in the topic of a message.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {

@@ -105,8 +105,8 @@ impl Properties {
 /// Applies a patch to `target`. `null` removes a property, an object is merged into the old object, and any other value
 /// replaces the old value.
 ///
-/// An object in the patch can also set a property that does not exist, or whose old value is not an object. The new
-/// value of the property is then the object from the patch, without its `null` members.
+/// If the patch contains an object and the target has no object at this place, the object from the patch becomes the
+/// new value, without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -171,9 +171,10 @@ fn size_of_value(value: &Value) -> usize {
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; that a name must not contain
-/// `#`: `[seen]` Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631; that an array counts as a
-/// level of depth is a `[guess]`, because the documentation counts objects and does not mention arrays.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format". A name must not contain
+/// `#`: `[seen]` Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631.
+///
+/// `[guess]`: an array counts as a level of depth. The documentation counts objects and does not mention arrays.
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 0)?;
     at_most(size(values), limit)
@@ -255,9 +256,10 @@ mod tests {
         }
     }
 
-    /// The cases are the examples of RFC 7396, appendix A, in which target and patch are objects. One of these examples
-    /// is left out: its target contains `null`. In the last case, which is not from the RFC, an object replaces a
-    /// number.
+    /// The cases are examples of RFC 7396, appendix A: all examples whose target and patch are objects, without the one
+    /// whose target contains `null`.
+    ///
+    /// The last case is not from the RFC: an object replaces a number.
     #[test]
     fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [

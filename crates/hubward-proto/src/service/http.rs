@@ -18,8 +18,10 @@ pub const HUB_API_VERSION: &str = "2021-04-12";
 /// Header of a query: the maximum number of items per page.
 pub const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
 
-/// Header with the continuation token. The answer to a query contains the token of the next page, and the request for
-/// the next page repeats it. The answer with the last page does not contain this header.
+/// Header with the continuation token of a query. An answer contains the token of the next page, and the request for
+/// the next page repeats this token.
+///
+/// The answer with the last page does not contain this header.
 pub const CONTINUATION: &str = "x-ms-continuation";
 
 /// Header of an answer to a query: the type of its items.

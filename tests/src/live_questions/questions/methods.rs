@@ -82,8 +82,8 @@ async fn answered(
     if state == "lives" { Ok(connection) } else { listening(asker, device).await }
 }
 
-/// Makes many calls at the same time. The device answers no call before every call has arrived or was refused. So the
-/// number of calls that reach the device does not depend on timing.
+/// Makes many calls at the same time. The device answers the first call only when every call has arrived at the device
+/// or the hub has refused it. So timing does not influence how many calls reach the device.
 async fn many(asker: &Arc<Asker>, device: &Device, mut connection: Connection) -> Result<(), String> {
     let mut calls = JoinSet::new();
     for _ in 0..MANY {

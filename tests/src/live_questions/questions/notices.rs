@@ -33,9 +33,11 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the change to test, and then a change that serves as a marker. Collects the notices that arrive before the
-/// marker's notice. If the change to test causes no notice, the marker's notice shows this, so the question does not
-/// have to wait for a timeout.
+/// Makes two changes: first the change to test, and then a change that serves as a marker. Collects the notices that
+/// arrive before the notice of the marker.
+///
+/// If the change to test causes no notice, the notice of the marker arrives first. The question then knows that no
+/// other notice will come, and does not have to wait for a timeout.
 async fn change(
     asker: &Asker,
     device: &Device,
@@ -94,8 +96,8 @@ fn desired_version(twin: &Value) -> i64 {
     twin["properties"]["desired"]["$version"].as_i64().unwrap_or_default()
 }
 
-/// Returns a notice as text. Its versions are relative to `base`, the version of the desired properties before the
-/// change. Returns `None` if the notice belongs to an earlier change.
+/// Returns a notice as text. The text contains each version as a difference, such as `+1`, from `base`, the version of
+/// the desired properties before the change. Returns `None` if the notice belongs to an earlier change.
 fn relative(topic: &str, mut body: Value, base: i64) -> Option<String> {
     let topic = match topic.split_once("$version=") {
         Some((start, version)) => match version.parse::<i64>() {

@@ -32,8 +32,8 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     Ok(())
 }
 
-/// Records the number of rows of a reply. If there are more than 100 rows, records only `more than 100`, because other
-/// enrollments and devices may exist.
+/// Records the number of rows of a reply. The question creates 101 entries, but other enrollments and devices may
+/// exist, too. So for more than 100 rows, the function records only `more than 100`.
 fn observe(asker: &Asker, name: &str, reply: &Reply) {
     asker.observe_reply(name, reply);
     if let Some(rows) = reply.json().as_array().filter(|_| reply.is_success()) {

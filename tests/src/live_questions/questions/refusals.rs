@@ -1,5 +1,5 @@
-//! Question 6: how do the two service APIs answer a request without Authorization? How do they answer a request without
-//! an api-version, or with an unknown one?
+//! Question 6: how do the two service APIs answer a request with an unknown api-version, without an api-version,
+//! without Authorization, or with a malformed token?
 
 use std::sync::Arc;
 

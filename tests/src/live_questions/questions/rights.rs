@@ -1,4 +1,5 @@
-//! Question 20: which requests may each built-in policy of a hub send, and which requests may a token for a path send?
+//! Question 20: which requests does a hub accept with a token of each built-in policy? Which requests does it accept
+//! with a token that is valid for only one path of the hub?
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The configuration of the image: what a container engine starts, and how.
+//! The configuration of the image: it says which program a container engine starts, as which user, and with which
+//! variables.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ pub(super) const PROGRAM: &str = "/usr/bin/hubward";
 /// The data directory in the image.
 pub(super) const DATA: &str = "/data";
 
-/// The user and the group of the emulator in the image. They have no name.
+/// The numeric id of the user and of the group of the emulator in the image. The image has no names for them.
 pub(super) const USER: &str = "65532";
 
 /// The variables of the emulator, as in `dist/Dockerfile`.
@@ -26,7 +27,7 @@ const PORTS: [&str; 3] = ["443", "8883", "8480"];
 /// Nanoseconds per second: the unit of Docker's health check.
 const SECOND: u64 = 1_000_000_000;
 
-/// The configuration of the image. `layer` is the digest of the uncompressed layer.
+/// Returns the configuration of the image. `layer` is the digest of the layer before its compression.
 pub(super) fn config(version: &str, created: &str, layer: &str) -> Value {
     let variables = VARIABLES.iter().map(|(name, value)| format!("{name}={value}"));
     let ports: serde_json::Map<String, Value> = PORTS.iter().map(|it| (format!("{it}/tcp"), json!({}))).collect();
@@ -42,7 +43,7 @@ pub(super) fn config(version: &str, created: &str, layer: &str) -> Value {
             "Volumes": {DATA: {}},
             "WorkingDir": "/",
             "StopSignal": "SIGTERM",
-            // Docker and podman read this field, although OCI does not define it.
+            // The OCI specification does not define this field, but Docker and podman read it.
             "Healthcheck": {
                 "Test": ["CMD", PROGRAM, "emulator", "status", "--output", "text"],
                 "Interval": 2 * SECOND,

@@ -1,4 +1,4 @@
-//! The test of the image: umoci unpacks it, and bubblewrap starts it in namespaces as a container engine does.
+//! Tests the image without a container engine: umoci unpacks it, and bubblewrap starts it in its own namespaces.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,8 @@ use super::super::{Inputs, tools};
 /// The script that uses the running image.
 const SCRIPT: &str = "xtask/src/dist/image/use_image.sh";
 
-/// Unpacks the image, starts its entry point as its user, checks its health, registers a device, and stops it.
+/// Unpacks the image, and starts its entry point as the user of the image. Then checks the health of the emulator,
+/// registers a device, and stops the emulator.
 ///
 /// If this machine does not permit user namespaces, only checks that the program starts with the libraries of the
 /// image.
@@ -19,7 +20,7 @@ pub(super) fn test(inputs: &Inputs<'_>, packages: &[PathBuf]) -> Result<(), Stri
     let layout = inputs.scratch.join("layout");
     tools::make_folder(&layout)?;
     tools::run(Command::new("tar").arg("--extract").arg("--file").arg(archive).arg("--directory").arg(&layout))?;
-    // umoci is an independent program: it checks the digests, and that the files follow the OCI specification.
+    // umoci is a program of another project. It checks the digests, and that the files follow the OCI specification.
     let bundle = inputs.scratch.join("bundle");
     let image = format!("{}:{}", layout.display(), inputs.version);
     tools::run(Command::new("umoci").args(["unpack", "--rootless", "--image", &image]).arg(&bundle))?;
@@ -74,7 +75,8 @@ fn namespaces_are_refused() -> Result<Option<String>, String> {
     Ok((!ended.status.success()).then_some(reason))
 }
 
-/// A command with a network and processes of its own. The processes end with this command.
+/// Returns a bubblewrap command without a program. The program that the caller adds has its own network and its own
+/// process ids. When the command ends, all its processes end.
 fn network() -> Command {
     let mut bwrap = Command::new("bwrap");
     bwrap.args(["--unshare-user", "--uid", "0", "--gid", "0", "--unshare-net", "--unshare-pid", "--cap-add", "ALL"]);
@@ -90,7 +92,7 @@ fn start_in_namespaces(scratch: &Path, root: &Path, process: &Process) -> Result
     command.env_clear().envs(process.variables.iter().map(|(name, value)| (name, value)));
     command.env("ENTRYPOINT", process.entrypoint.join(" "));
     command.args(["--", "/bin/sh"]).arg(script).arg(scratch).args([path.as_str(), "TERM"]);
-    // The program in the image: it sees only the files of the image.
+    // The script adds the program of the image to this command. The program sees only the files of the image.
     command.args(["bwrap", "--unshare-user", "--uid", &user, "--gid", &user, "--unsetenv", "ENTRYPOINT"]);
     command.arg("--bind").arg(root).arg("/").args(["--ro-bind", "/proc", "/proc", "--dev", "/dev", "--chdir", "/"]);
     let printed = tools::text(&mut command)?;
@@ -101,7 +103,8 @@ fn start_in_namespaces(scratch: &Path, root: &Path, process: &Process) -> Result
     Err(format!("the device did not send three messages:\n{printed}"))
 }
 
-/// Starts the program with the loader and the libraries of the image, without a namespace.
+/// Starts the program with the loader and the libraries of the image, without namespaces. If the image contains no
+/// loader, starts the program alone.
 fn start_with_own_libraries(root: &Path, process: &Process) -> Result<(), String> {
     let library = |file: &Path| file.file_name().is_some_and(|it| it.to_string_lossy().contains(".so"));
     let found = tools::text(Command::new("find").arg(root).args(["-type", "f", "-name", "*.so*"]))?;

@@ -1,7 +1,9 @@
-//! The OCI image of the emulator: from scratch, with the program, its libraries, and the certificate authorities.
+//! Builds the OCI image of the emulator. The image has no base image: it contains only the program, its libraries, and
+//! the certificate authorities.
 //!
-//! tar, gzip and sha256sum write the image, so no container engine is needed. The archive is an OCI layout. It also
-//! contains the file `manifest.json`, so that every version of `docker load` accepts it.
+//! tar, gzip and sha256sum write the image, so the build needs no container engine. The result is a tar archive with an
+//! OCI layout. Not every version of `docker load` reads an OCI layout, so the archive also contains the file
+//! `manifest.json`, which every version reads.
 
 mod config;
 mod container;
@@ -19,8 +21,8 @@ pub(super) const KIND: Kind = Kind { name: "image", build, test: container::test
 /// The name of the image in the archive.
 const NAME: &str = "hubward-emulator";
 
-/// The authorities of Debian's package ca-certificates. This folder does not contain the authorities that a user has
-/// added to this machine.
+/// The folder with the certificate authorities of Debian's package ca-certificates. It does not contain authorities
+/// that a user of this machine has added.
 const AUTHORITIES: &str = "/usr/share/ca-certificates/mozilla";
 
 /// The folder of the layout in the scratch folder.
@@ -32,7 +34,8 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     root_file_system(inputs.binary, &tree)?;
     let layer = inputs.scratch.join("layer.tar");
     write_layer(inputs.scratch, &tree, &layer, &epoch)?;
-    // The image names the digest of the layer before the compression, and the manifest the digest after it.
+    // The image needs two digests of the layer: its configuration names the digest before the compression, and its
+    // manifest names the digest after the compression.
     let difference = digest(&layer)?;
     tools::run(Command::new("gzip").args(["-9", "-n", "--"]).arg(&layer))?;
     let layer = add_blob(&layout, &inputs.scratch.join("layer.tar.gz"))?;
@@ -71,7 +74,8 @@ fn root_file_system(binary: &Path, tree: &Path) -> Result<(), String> {
     tools::run(Command::new("chmod").arg("-R").arg("u=rwX,go=rX").arg(tree))
 }
 
-/// Returns the paths of the libraries that the program loads, and of the loader. A static program has none.
+/// Returns the paths of the libraries that the program loads, and the path of the loader. A statically linked program
+/// needs no libraries and no loader, so the list is then empty.
 fn libraries(binary: &Path) -> Result<Vec<String>, String> {
     let ended = tools::outcome(Command::new("ldd").arg(binary))?;
     let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
@@ -82,8 +86,8 @@ fn libraries(binary: &Path) -> Result<Vec<String>, String> {
     if problem.contains("not a dynamic executable") { Ok(Vec::new()) } else { Err(format!("ldd: {problem}{printed}")) }
 }
 
-/// Reads the output of ldd, with lines such as `libc.so.6 => /lib/libc.so.6 (0x7f…)` and `/lib64/ld.so.2 (0x7f…)`. The
-/// kernel provides `linux-vdso`, which has no path.
+/// Reads the paths in the output of ldd, from lines such as `libc.so.6 => /lib/libc.so.6 (0x7f…)` and
+/// `/lib64/ld.so.2 (0x7f…)`. Skips the line of `linux-vdso`: the kernel provides this library, and it has no path.
 fn library_paths(printed: &str) -> Result<Vec<String>, String> {
     let mut paths = Vec::new();
     for line in printed.lines().map(str::trim).filter(|it| !it.starts_with("linux-vdso")) {
@@ -97,7 +101,8 @@ fn library_paths(printed: &str) -> Result<Vec<String>, String> {
     Ok(paths)
 }
 
-/// Writes the layer. The files belong to root; the data directory belongs to the user of the emulator.
+/// Writes the layer: the files of the image in one tar archive. The files belong to root, except the data directory,
+/// which belongs to the user of the emulator.
 fn write_layer(scratch: &Path, tree: &Path, layer: &Path, epoch: &str) -> Result<(), String> {
     let tar = |operation: &str, folder: &Path, owner: &str, more: &[&str]| {
         let mut tar = Command::new("tar");
@@ -116,7 +121,7 @@ fn write_layer(scratch: &Path, tree: &Path, layer: &Path, epoch: &str) -> Result
     tools::run(tar("--append", &temporary, "0", &["--mode=1777"]).arg("tmp"))
 }
 
-/// A file of the layout: its digest and its size in bytes.
+/// A file of the OCI layout, by its digest and its size in bytes.
 #[derive(Debug)]
 struct Blob {
     digest: String,

@@ -11,8 +11,8 @@ use crate::failure::Failure;
 use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
-/// Maximum number of messages that a device has received but not completed. At this number, the hub sends the next
-/// message only after the device has completed one.
+/// Maximum number of uncompleted messages: messages that the hub has sent to the device, and that the device has not
+/// completed. At this number, the hub sends the next message only after the device has completed one.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;
@@ -83,8 +83,8 @@ async fn show(
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // The messages that are not completed. Keep them until the command ends: if the command dropped a message earlier,
-    // the hub would deliver it again, and the command would print it twice.
+    // The messages that the command has received, but not completed. Keep each message until the command ends. If the
+    // command dropped a message earlier, the hub would deliver it again, and the command would print it twice.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {

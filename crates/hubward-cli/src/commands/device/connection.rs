@@ -117,8 +117,8 @@ impl ConnectionArgs {
 
     /// Returns the connection string, or `None` if the device connects through DPS.
     ///
-    /// A flag takes precedence over a variable. Without flags, the variable of the connection string takes precedence
-    /// over the variables of DPS.
+    /// A flag takes precedence over a variable: a flag for DPS, such as `--dps-host`, selects DPS even if the variable
+    /// of the connection string is set. Without flags, this variable takes precedence over the variables of DPS.
     fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.connection_string_file {
             return read_secret_file("connection string", file).map(Some);
@@ -143,8 +143,8 @@ impl ConnectionArgs {
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
             name => crate::environment::variable(name),
         };
-        // `from_vars` parses the string too, but its error names the variable, even if the string comes from a file.
-        // Parse the string here first, so that the error is about the string itself.
+        // Check the string itself first. `from_vars` checks it too, but its errors name the variable, even if the
+        // string comes from a file.
         HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
@@ -246,7 +246,8 @@ impl Connection {
 }
 
 impl Online {
-    /// Converts an error of the client. If the error does not name the hub, adds the hub's address.
+    /// Converts an error of the client. If a step with the hub failed, and the error does not name the hub, adds the
+    /// hub's address. The stage of such a step begins with `hub-`.
     pub(super) fn failed(&self, error: impl Into<Failure>) -> Failure {
         let mut failure = error.into();
         if failure.stage.starts_with("hub-") {

@@ -1,5 +1,5 @@
-//! Answers a direct method by running a program. The program gets JSON on its standard input, and writes JSON to its
-//! standard output.
+//! Answers a direct method by running a program. The program reads the payload of the call as JSON from its standard
+//! input, and writes the payload of the answer as JSON to its standard output.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -59,8 +59,10 @@ impl Program {
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs the program for one call. Kills the program at its time limit, or when the future is dropped. Also kills
-    /// the processes that the program has started.
+    /// Runs the program for one method call.
+    ///
+    /// If the program reaches its time limit, or if the caller drops the future, kills the program and all processes
+    /// that the program has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
         // The cloud chooses the method name. Refuse a name that begins with `-`, because the program would read it as
         // an option.
@@ -151,9 +153,9 @@ async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
             }
             ended = child.wait() => {
                 group.release();
-                // Do not wait until the output is closed, because a background process of the program may keep it open.
-                // An example is a process that reboots the machine after the answer is sent. A short limit is enough
-                // here: the pipe already contains all output of the program itself.
+                // The program has ended. A process that it left in the background may keep the output open, for example
+                // a process that reboots the machine after the answer is sent. So do not wait until the output is
+                // closed. A short limit is enough, because the pipe already contains all output of the program itself.
                 if let Ok(done) = timeout(READ_AFTER_EXIT, transfer).await {
                     done?;
                 }
@@ -265,8 +267,8 @@ mod tests {
         let (started, program) = ids.split_once('\n').expect("two ids");
         // `call` has killed the program and has waited for its end, so `/proc` no longer contains the process.
         assert!(!Path::new("/proc").join(program.trim()).exists());
-        // The program had started `sleep`, which must be killed too. After the kill, `sleep` stays a zombie (`Z`) until
-        // its new parent waits for it. For this reason, a zombie counts as killed.
+        // The program has started `sleep`. `call` must have killed `sleep` too. A killed process stays a zombie (`Z`)
+        // until its parent waits for it, so the test also accepts a zombie.
         let ended = async {
             while std::fs::read_to_string(format!("/proc/{started}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

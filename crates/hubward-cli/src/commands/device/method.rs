@@ -61,8 +61,8 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let program = Program::find(&args.exec, &args.arguments, args.call_timeout)?;
     let mut connection = args.connection.read()?;
-    // Make the client's limit longer, so that the program's limit ends first. The answer to the method call then says
-    // that the program took too long.
+    // Give the client a longer limit for a call than the program. The program's limit then ends first, and the answer
+    // to the call says that the program took too long.
     connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
     let mut stop = Stop::listen()?;
     let server = Arc::new(Server { program, output: output.clone(), calls: AtomicU64::new(0) });

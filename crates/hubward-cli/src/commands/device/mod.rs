@@ -59,7 +59,7 @@ pub(crate) enum DeviceCommand {
 }
 
 /// The arguments of a command of `az iot device` that has another name in `hubward`. The parser accepts any arguments,
-/// so that the error can name the `hubward` command.
+/// so that the program can print an error with the name of the `hubward` command.
 #[derive(Debug, Args)]
 pub(crate) struct AzCommand {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -112,8 +112,8 @@ struct EndArgs {
 }
 
 impl EndArgs {
-    /// Waits for Ctrl-C, or until the duration `--for` has passed since `since`. Then marks the output as ended, so a
-    /// reader that has stopped reading delays the exit only for a limited time.
+    /// Waits for Ctrl-C, or until the duration `--for` has passed since `since`. Then marks the output as ended. From
+    /// then on, a reader that has stopped reading the output delays the exit only for a limited time.
     async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {

@@ -116,8 +116,9 @@ impl ScriptedDevice {
         })
     }
 
-    /// Runs the device until `end` completes. Then closes the client, which takes at most `flush`. The counts include
-    /// messages that the hub acknowledges during the close.
+    /// Runs the device until `end` completes. Then closes the client, which takes at most `flush`.
+    ///
+    /// If the hub acknowledges messages during the close, the counts of the device include them.
     pub(crate) async fn run(
         &self,
         hub: &HubClient,

@@ -19,8 +19,10 @@ use crate::session::FLUSH;
 use crate::stop::Stop;
 use crate::tally::{FEED, Tally};
 
-/// Maximum number of bytes to read for one line: the longest message, its line end, and one more byte. If a line is
-/// longer, the program cuts it at this length. The client then refuses the message as too large.
+/// Maximum number of bytes to read for one line: the longest message, its line end, and one more byte.
+///
+/// The program cuts a longer line at this length. Because of the extra byte, the cut line is still too large for a
+/// message, so the client refuses it.
 const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
 
 #[derive(Debug, Args)]

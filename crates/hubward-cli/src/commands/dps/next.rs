@@ -13,10 +13,11 @@ use crate::shell::Shell;
 /// The primary key in the output of `enrollment show`, for `--query`.
 const PRIMARY_KEY: &str = "attestation.symmetricKey.primaryKey";
 
-/// Returns the lines that text mode prints after the enrollment. The lines work in a shell that has none of hubward's
-/// variables.
+/// Returns the lines that `create` prints in text mode after the enrollment. They set the variables for a device. The
+/// lines work in a shell that has none of hubward's variables.
 ///
-/// If the lines need a secret login, they do not contain it. A comment tells the user which variable to set first.
+/// A line may contain a `hubward` command that reads the device's key, and this command needs a login to DPS. If the
+/// login is secret, the line does not contain it. A comment then tells the user which variable to set first.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -76,8 +77,8 @@ fn key(made: &str) -> String {
     made["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Returns a line that sets the variable of the device's key. The line contains a `hubward` command that reads the key,
-/// not the key itself. `login` contains the login arguments of this command.
+/// Returns a line that sets the variable of the device's key. The line does not contain the key. It contains a
+/// `hubward` command that reads the key. `login` contains the login arguments for that command.
 fn export_key(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
     let command = match kind {
         Kind::Group => format!(

@@ -36,7 +36,7 @@ async fn found(call: Call<Attestation>) -> Result<Option<Attestation>, Failure> 
     }
 }
 
-/// Returns the name of the enrollment group if there is exactly one.
+/// Returns the name of the only enrollment group. Returns an error if there is no group or more than one.
 async fn only_group(dps: &DpsService, id: &RegistrationId) -> Result<String, Failure> {
     let groups = dps.groups().all().await.map_err(|error| AdminArgs::absent(error.into()))?;
     match &groups[..] {

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use crate::output::visible;
 
-/// Returns a line such as `03:04:05Z dps refused dev-1: bad signature, 401002`. The line contains no control
-/// characters, although a client chooses some texts of the event.
+/// Returns a line such as `03:04:05Z dps refused dev-1: bad signature, 401002`.
+///
+/// Some texts of the event come from a client. So the function replaces control characters with spaces.
 pub(super) fn event_line(time: &str, event: &Event) -> String {
     visible(&format!("{time} {event}"))
 }

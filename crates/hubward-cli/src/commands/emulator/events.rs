@@ -52,7 +52,8 @@ pub(super) async fn run(args: &EventsArgs, output: &Output) -> Result<ExitCode, 
 async fn list(args: &EventsArgs, admin: &AdminPort, output: &Output) -> Result<ExitCode, Failure> {
     let status: Value =
         admin.call(Method::GET, "/api/status").await.map_err(|error| AdminArgs::absent(error.into()))?;
-    // New events can happen while this command reads. Stop at this number, so that the command ends.
+    // The emulator may record new events while this command reads. Stop at the current number of events, so that the
+    // command ends.
     let end = status["events"].as_u64().unwrap_or_default();
     let mut from = args.from.clone();
     loop {
@@ -85,8 +86,8 @@ async fn follow(args: &EventsArgs, admin: &AdminPort, output: &Output) -> Result
                 tell_streamed(&event, output).await;
                 last = event.id.or(last);
             }
-            // The emulator has closed the stream, because it has ended or restarted. Open the stream again; this fails
-            // if the emulator has ended.
+            // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
+            // emulator has ended, this fails, and the command ends.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(open(args, admin, last.as_deref())).await?;
             }
@@ -121,9 +122,11 @@ async fn tell(data: &str, output: &Output) {
 
 fn text(data: &str) -> String {
     match serde_json::from_str::<Event>(data) {
-        // Seconds are enough for people. The time ends with the fraction and `Z`.
+        // Show the time without the fraction of a second, because people do not need it. Cut the fraction and the `Z`
+        // after it, then add the `Z` again.
         Ok(event) => event_line(&format!("{}Z", event.time.split('.').next().unwrap_or_default()), &event),
-        // An emulator of a later version can have kinds that this version does not know.
+        // Print the JSON. An emulator of a later version can send kinds of events that this version does not
+        // know.
         Err(_) => visible(data),
     }
 }

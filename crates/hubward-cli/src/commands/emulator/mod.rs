@@ -1,5 +1,5 @@
-//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. This module also contains the subcommands, which use
-//! a running emulator or a data directory.
+//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C. Its subcommands, such as `events` and `export`, use a
+//! running emulator or a data directory.
 
 mod device_key;
 mod env;

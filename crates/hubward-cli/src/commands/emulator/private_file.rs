@@ -6,8 +6,8 @@ use std::path::Path;
 /// Writes a file that contains keys. Only this user can read the file. An existing file is replaced only after the new
 /// file is completely on disk.
 ///
-/// If `path` is a symbolic link to a file, returns an error, because another user may have chosen its target. Writes
-/// directly to a pipe or a device, such as `/dev/stdout`.
+/// If `path` is a pipe or a device, such as `/dev/stdout`, writes directly to it. If `path` is a symbolic link to a
+/// file, returns an error: another user may have created the link, to get the keys.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|it| !it.is_file()) {
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);

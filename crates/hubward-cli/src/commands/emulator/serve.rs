@@ -23,7 +23,8 @@ use crate::stop::Stop;
 
 const DEVICE: &str = "dev-1";
 
-/// The Retry-After with `--dev-keys`. The service sends [`SERVICE_RETRY_AFTER`], so a registration takes longer there.
+/// The Retry-After that the emulator's DPS sends with `--dev-keys`. DPS in Azure sends [`SERVICE_RETRY_AFTER`], which
+/// is longer, so a registration takes longer there.
 const DEV_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The warning to print after an admin address that is not on loopback.
@@ -150,7 +151,8 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
 }
 
-/// Shows what happens in the emulator, until the future is dropped. Without a terminal, shows nothing.
+/// Prints the events of the emulator on the terminal, until the future is dropped. If `terminal` is `None`, prints
+/// nothing.
 async fn show(terminal: Option<&mut Terminal>) -> Infallible {
     match terminal {
         Some(terminal) => terminal.run().await,
@@ -158,7 +160,8 @@ async fn show(terminal: Option<&mut Terminal>) -> Infallible {
     }
 }
 
-/// Says how a device with another registration id registers. `folder` is the data directory.
+/// Returns a line that tells the user how to get the variables of a device with another registration ID. `folder` is
+/// the data directory.
 fn other_devices(folder: &Path) -> String {
     format!("  any registration ID works; for its variables: {}\n", env_command(folder, "ID"))
 }
@@ -224,15 +227,15 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
 
 /// Returns the settings of a device that can register: the device of the seed's first enrollment.
 ///
-/// If the seed has no enrollment, the device is [`DEVICE`]. Its key then comes from the only group of the seed or from
-/// the group of `--dev-keys`. If neither group exists, the function creates an enrollment for [`DEVICE`].
+/// If the seed has no enrollment, the device is [`DEVICE`]. The function then derives the key from the only group of
+/// the seed, or from the group of `--dev-keys`. If neither group exists, it creates an enrollment for [`DEVICE`].
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // The state may contain further groups from an earlier run. With several groups, `vars` uses only the group of
-        // `--dev-keys`. If this group does not exist, `vars` fails, and the code below creates an enrollment.
+        // The state may also contain groups from an earlier run. If there are several groups, `vars` uses the group of
+        // `--dev-keys`. If this group is not among them, `vars` fails, and the code below creates an enrollment.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };

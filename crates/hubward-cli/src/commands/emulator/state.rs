@@ -80,8 +80,8 @@ enum StateSource {
 }
 
 impl StateArgs {
-    /// Selects the emulator that an argument or the variable names. If no emulator is named, selects the emulator that
-    /// runs with the data directory.
+    /// Selects the emulator that `--admin` or `HUBWARD_EMULATOR_ADMIN` names. If neither is given, selects the emulator
+    /// that runs with the data directory.
     ///
     /// If no emulator runs with the data directory, starts one with it. Returns an error if the directory contains no
     /// state.
@@ -116,8 +116,8 @@ impl StateArgs {
 
 /// Returns whether the emulator at this port uses this data directory.
 ///
-/// The port comes from `ready.json` and may be out of date: a killed emulator leaves this file, and another emulator
-/// may now use the port.
+/// The port comes from `ready.json`, which may be out of date. If an emulator is killed, this file stays. Another
+/// emulator may use the port later.
 async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);

@@ -1,7 +1,8 @@
 //! Ends the emulator together with the program that started it.
 //!
-//! A program that starts the emulator keeps the other end of the emulator's standard input. When that program ends,
-//! even after SIGKILL, the operating system closes this end. A thread that reads standard input then sees the end.
+//! The program connects a pipe to the standard input of the emulator, and keeps the other end of the pipe. When the
+//! program ends, the operating system closes the program's end, even after SIGKILL. In the emulator, a thread that
+//! reads standard input then reaches the end of the input.
 
 use std::io::{ErrorKind, Read};
 
@@ -9,15 +10,15 @@ use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
-/// Size of the buffer for the bytes that the thread reads and drops.
+/// Size in bytes of the buffer into which the thread reads. The thread drops what it has read.
 const BUFFER: usize = 4096;
 
 /// The end of standard input.
 pub(super) struct StdinClose(Option<oneshot::Receiver<()>>);
 
 impl StdinClose {
-    /// If `enabled`, starts a thread that reads standard input until its end. The thread blocks, so the process does
-    /// not wait for it.
+    /// If `enabled`, starts a thread that reads standard input until its end. The read may block forever, so the
+    /// process does not wait for this thread when it exits.
     ///
     /// # Errors
     /// If the operating system refuses to start the thread.
@@ -37,7 +38,8 @@ impl StdinClose {
         Ok(Self(Some(heard)))
     }
 
-    /// Waits until standard input is closed. If `listen` was not enabled, waits forever.
+    /// Waits until standard input is closed. If [`listen`](Self::listen) was called with `enabled: false`, waits
+    /// forever.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing, because the value stays closed.
@@ -68,7 +70,7 @@ fn read_to_end(mut input: impl Read) {
 mod tests {
     use super::*;
 
-    /// Returns data, an interruption, more data, and then the end or an error.
+    /// A reader that follows a script. Each call of `read` returns the next entry: a number of bytes or an error.
     struct Script(Vec<std::io::Result<usize>>);
 
     impl Read for Script {

@@ -1,6 +1,7 @@
-//! Prints what happens in the emulator, on stderr: a line for each registration, connection and refusal.
+//! Prints the events of the emulator on stderr: a line for each registration, connection and refusal.
 //!
-//! Stderr is for people. Stdout contains only the lines that the emulator prints at its start, for scripts.
+//! The lines go to stderr, because they are for people. Stdout is for scripts: it contains only the lines that the
+//! emulator prints at its start.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,19 +31,21 @@ const LINES_MAX: u32 = 50;
 /// Length of a period.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Position of the time of day in the time of an event.
+/// The bytes of the time of day, such as `03:04:05`, in the time of an event.
 const TIME_OF_DAY: std::ops::Range<usize> = "2024-01-02T".len().."2024-01-02T03:04:05".len();
 
 /// Shows the events of an emulator.
 ///
-/// A line has at most 1.5 KB, because the journal shortens the texts of an event. If stderr is not read, the writer
-/// drops lines and counts them. If stderr is closed, nothing is shown. In both cases the emulator continues.
+/// A line has at most 1.5 KB, because the journal shortens the texts of an event. If the reader of stderr stops
+/// reading, the writer drops lines and counts them. If stderr is closed, no line is printed. In both cases, the
+/// emulator continues.
 pub(super) struct Terminal {
     log: EventLog,
     reader: EventReader,
     /// Number of the next event.
     next: u64,
-    /// Number of events that the journal dropped before they were shown, and that a line has reported.
+    /// Number of dropped events that a printed line has already reported. The journal has dropped these events before
+    /// they were shown.
     skipped: u64,
     limits: BTreeMap<EventKind, Limit>,
     stderr: Writer,
@@ -80,7 +83,7 @@ impl Terminal {
         }
     }
 
-    /// Shows the events that [`run`](Self::run) has not shown yet, and how many lines were suppressed.
+    /// Prints the events that [`run`](Self::run) has not printed yet. Then prints how many lines were suppressed.
     pub(super) fn finish(mut self) {
         for event in self.log.from(self.next) {
             self.show(&event, Instant::now());
@@ -101,7 +104,8 @@ impl Terminal {
         }
     }
 
-    /// Prints the numbers of suppressed lines of the kinds that `is_due` selects.
+    /// Prints how many lines of an event kind were suppressed, for each kind that `is_due` selects. Then counts this
+    /// kind from zero again.
     fn report(&mut self, is_due: impl Fn(&Limit) -> bool) {
         let due: Vec<EventKind> = self.limits.iter().filter(|(_, it)| is_due(it)).map(|(kind, _)| *kind).collect();
         for kind in due {
@@ -133,8 +137,10 @@ impl Terminal {
 }
 
 impl Limit {
-    /// Counts an event that occurs at `now`. Returns the number of suppressed lines, which the caller must print first,
-    /// and `true` if the caller must then print the event.
+    /// Counts an event that occurs at `now`.
+    ///
+    /// Returns two values. The first is the number of lines that were suppressed in the previous period. The caller
+    /// must print this number first. The second is `true` if the caller must then print the event.
     fn admit(&mut self, now: Instant) -> (u64, bool) {
         let mut before = 0;
         if self.began.is_none_or(|it| now.saturating_duration_since(it) >= PERIOD) {
@@ -149,7 +155,8 @@ impl Limit {
         (before, false)
     }
 
-    /// When to print the number of suppressed lines. `None` if there are none.
+    /// Returns the time at which the number of suppressed lines must be printed. Returns `None` if no line was
+    /// suppressed.
     fn due(&self) -> Option<Instant> {
         self.began.filter(|_| self.suppressed > 0).map(|it| it + PERIOD)
     }

@@ -55,8 +55,8 @@ pub(super) struct AuthArgs {
 }
 
 impl AuthArgs {
-    /// Writes the given arguments into the JSON of an identity. If the identity then has only one of its two keys,
-    /// generates the other.
+    /// Writes the given arguments into the JSON of an identity. If this leaves the identity with only one of its two
+    /// keys, generates the other key.
     ///
     /// If the identity has no authentication, sets the type `sas`. All other members stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {

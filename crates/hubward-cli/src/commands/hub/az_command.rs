@@ -1,5 +1,7 @@
-//! Builds the equivalent `az` command. Error messages show this command for an operation that a hub in Azure offers
-//! over AMQP only.
+//! Builds an `az` command that has the same effect as a `hubward` command.
+//!
+//! A hub in Azure offers some operations over AMQP only, and hubward does not support AMQP. For such an operation, the
+//! error message shows the `az` command to use instead.
 
 use crate::failure::Failure;
 use crate::shell::Shell;

@@ -146,7 +146,8 @@ impl SendArgs {
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
             // The status 404 has two possible reasons: the hub does not support this request, or the device does not
-            // exist. Only in the second case, the answer contains an error code.
+            // exist. If the device does not exist, the answer contains an error code. So show the `az` command only if
+            // there is no code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }
@@ -268,8 +269,10 @@ fn from_now(time: Duration) -> String {
     iso(u64::try_from(now.saturating_add(time).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Formats a time as ISO 8601. `milliseconds` counts from 1970. The calculation uses years that begin in March, and
-/// eras of 400 years.
+/// Formats a time as ISO 8601. `milliseconds` is the time since the beginning of 1970.
+///
+/// The calculation uses eras of 400 years, after which the calendar repeats. Its years begin in March, so that a leap
+/// day is the last day of a year.
 fn iso(milliseconds: u64) -> String {
     let (days, rest) = (milliseconds / 86_400_000 + 719_468, milliseconds % 86_400_000);
     let (era, day) = (days / 146_097, days % 146_097);

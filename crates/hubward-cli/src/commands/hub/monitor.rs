@@ -80,8 +80,8 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The emulator has closed the stream, because it has ended or restarted. Open the stream again; this fails
-            // if the emulator has ended.
+            // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
+            // emulator has ended, this fails, and the command ends.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }
@@ -98,8 +98,8 @@ async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, Strin
     Ok((admin, reached.host))
 }
 
-/// A stream of telemetry. `open` can be called again after the connection is closed. The new stream continues after the
-/// last event.
+/// The telemetry of a hub. The command calls `open` at its start, and again if the emulator closes the stream. The new
+/// stream then continues after the event `last`.
 struct Feed {
     admin: AdminPort,
     path: String,

@@ -9,14 +9,15 @@ use crate::service_login::{LoginArgs, Service};
 use crate::service_reach::Reached;
 use crate::shell::Shell;
 
-/// Returns the lines that text mode prints after the device. The lines work in a shell that has none of hubward's
-/// variables.
+/// Returns the lines that `create` prints in text mode after the device. They set the variables for the device. The
+/// lines work in a shell that has none of hubward's variables.
 ///
-/// Without `show_keys`, the lines contain no secret: a `hubward` command in them reads the connection string. If this
-/// command needs a secret login, a comment tells the user which variable to set first.
+/// With `show_keys`, a line contains the connection string. Otherwise, this line contains a `hubward` command that
+/// reads the connection string. This command needs a login. If the login is secret, the line does not contain it, and a
+/// comment tells the user which variable to set first.
 ///
-/// Returns an empty text if the device cannot connect with a connection string of `hubward`: it is disabled, or it has
-/// no symmetric key.
+/// Returns an empty text if the device is disabled, or if it has no symmetric key. Such a device cannot connect with a
+/// connection string of `hubward`.
 pub(super) fn steps(
     made: &str,
     reached: &Reached<HubService>,
@@ -47,9 +48,11 @@ pub(super) fn steps(
     Ok(lines.join("\n"))
 }
 
-/// Returns the command that prints the connection string of the device. `login` contains its login arguments.
+/// Returns the command that prints the connection string of the device. `login` contains the login arguments of the
+/// command.
 fn read_command(shell: Shell, id: &str, login: &str) -> String {
-    // An ID can begin with a hyphen, so it must be in the same word as the option.
+    // Write `--device-id=ID` as one word. An ID can begin with a hyphen, and as a separate word it would look like an
+    // option.
     let id = shell.word(&format!("--device-id={id}"));
     format!("hubward hub device-identity connection-string show {id}{login} --output text")
 }

@@ -60,13 +60,14 @@ impl Blocked {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A web page cannot use an address as its own host name. A request with an address in `Host` is therefore safe.
+        // An attacker can let a host name resolve to this machine, but cannot do this with an address. A request with
+        // one of the emulator's addresses in `Host` is therefore safe from DNS rebinding.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. Such a request is
-    /// allowed even if the user follows a link from another site.
+    /// Checks the headers of a request. `page` is true if the request is for a file of the portal. A browser may send
+    /// such a request because the user follows a link from another site, so that is allowed.
     pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
         let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
@@ -93,8 +94,8 @@ impl Guard {
 
 /// Checks that a request does not come from a page of another origin.
 ///
-/// Source: the WHATWG's Fetch standard (`Origin`; a page that hides its origin sends `null`), and the W3C's Fetch
-/// Metadata (`Sec-Fetch-Site`: another port of this machine is `same-site`).
+/// Source: the WHATWG's Fetch standard, for `Origin`: a page that hides its origin sends `null`. The W3C's Fetch
+/// Metadata, for `Sec-Fetch-Site`: a page from another port of this machine is `same-site`.
 fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();

@@ -32,8 +32,8 @@ use crate::doors::http::{Aborted, Pace, Paced, Reply, Timed, flushed, reply, val
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
-/// Headers of every response. They forbid frames, caches, and use by pages of other origins. The files of the portal
-/// have stricter values.
+/// Headers of every response. A browser must not show the response in a frame, cache it, or give it to a page of
+/// another origin. The files of the portal have their own values for some of these headers.
 const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -146,8 +146,8 @@ impl Admin {
 
     /// Answers one request, or refuses it if the [`Guard`] does not accept its headers.
     ///
-    /// A complete request holds a slot until its response is sent. The request of a stream holds a slot until the
-    /// stream ends.
+    /// A request acquires a connection slot when it is complete, and holds the slot until its response is sent. The
+    /// request of a stream holds its slot until the stream ends.
     async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Aborted> {
         let page = portal::File::at(request.uri().path());
         let (mut head, body) = request.into_parts();
@@ -171,8 +171,8 @@ impl Admin {
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        // Responses of the service APIs contain this header, which tells a browser to use only HTTPS. Remove the
-        // header, because the admin port does not support HTTPS.
+        // Remove the header that tells a browser to use only HTTPS. The service APIs add this header to their
+        // responses, but the admin port does not support HTTPS.
         headers.remove(STRICT_TRANSPORT_SECURITY);
         Ok(reply)
     }

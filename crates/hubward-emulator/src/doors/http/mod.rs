@@ -14,7 +14,9 @@ pub(super) use dps_response::to_http;
 pub(super) use timed::Timed;
 
 /// Waits until all changes are on disk, and then returns `reply`. A crash therefore cannot undo a change that a
-/// response has reported. If the changes cannot be written, returns a response with status 503 instead.
+/// response has reported.
+///
+/// If the changes cannot be written, returns a response with status 503 instead.
 pub(super) async fn flushed(cloud: &Cloud, reply: Result<Reply, Aborted>) -> Result<Reply, Aborted> {
     let reply = reply?;
     match cloud.store.flushed().await {

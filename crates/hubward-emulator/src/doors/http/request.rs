@@ -24,8 +24,8 @@ pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, Too
     in_time(read_within(body, max, true)).await
 }
 
-/// Reads a body and discards it, so that the client can read the refusal that the caller then sends. A client that is
-/// still sending its body might not read a response.
+/// Reads a body and discards it. Call this function before sending a refusal: a client that is still sending its body
+/// might not read the refusal.
 pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Aborted> {
     Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
@@ -41,8 +41,9 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> R
 /// Reads a body of at most `max` bytes. Returns [`TooLarge`] for a larger body.
 ///
 /// If the body is larger, first reads and discards up to [`READ_BEYOND`] further bytes. Otherwise a client that is
-/// still sending might not read the response. If `Content-Length` is larger than `max` plus [`READ_BEYOND`], reads
-/// nothing.
+/// still sending might not read the response.
+///
+/// If `Content-Length` is larger than `max` plus [`READ_BEYOND`], reads nothing.
 async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let max_read = max.saturating_add(READ_BEYOND);
     if body.size_hint().lower() > max_read as u64 {

@@ -58,8 +58,8 @@ where
     }
 }
 
-/// Answers one request. The connection holds a slot from the time when the request is complete and allowed until the
-/// response is ready.
+/// Answers one request. The connection acquires a slot when the request is complete and allowed, and releases the slot
+/// when the response is ready.
 async fn answer(
     cloud: &Arc<Cloud>,
     entry: &Arc<ConnectionEntry>,

@@ -24,8 +24,11 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
 
 /// Answers a WebSocket handshake with 101 or with an error, or applies the fault that is scripted for the handshake.
 ///
-/// Source: for the handshake, RFC 6455, section 4.2. For the paths, `[sdk]`: python, node and c ask for
-/// `/$iothub/websocket`, csharp and java ask for `/`. For the subprotocol, which must be `mqtt`, MQTT 3.1.1, section 6.
+/// Source:
+///
+/// * the handshake: RFC 6455, section 4.2;
+/// * the paths: `[sdk]`: python, node and c ask for `/$iothub/websocket`, csharp and java ask for `/`;
+/// * the subprotocol, which must be `mqtt`: MQTT 3.1.1, section 6.
 pub(super) async fn answer<B>(cloud: &Arc<Cloud>, request: &Request<B>) -> Result<Reply, Aborted> {
     let registrar = &cloud.registrar;
     match faults::take(cloud, Point::WebSocketUpgrade) {

@@ -1,4 +1,5 @@
-//! Code for the logins of DPS and of hubs: refuses a CONNECT, and applies the fault that is scripted for a CONNECT.
+//! Code that the logins to DPS and to hubs share: refuses a CONNECT, and applies the fault that a test has scripted for
+//! a CONNECT.
 
 use hubward_proto::dps::DpsUsername;
 use hubward_proto::hub::{HubIdentity, HubUsername};
@@ -61,8 +62,8 @@ pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
             });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
-        // Do not refuse the CONNECT here. After this function returns, the hub checks the login again, and refuses it
-        // because the device is disabled, deleted or moved.
+        // Apply the fault to the device, but do not refuse the CONNECT here. After this function returns, the hub
+        // checks the login again. It then finds that the device is disabled, deleted or moved, and refuses the CONNECT.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
                 faults::apply_to_device(cloud, &fault, identity.host.as_str(), &who);

@@ -137,14 +137,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.len() >= WRITE
     }
 
-    /// Waits until all changes are on disk, then sends the queued packets. Only the sending has a time limit. Not
-    /// cancel safe.
+    /// Waits until all changes are on disk, then sends the queued packets. The sending has a time limit, but the wait
+    /// for the disk has none. Not cancel safe.
     ///
     /// If no packets are queued, waits only until the store can take more changes.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
-            // A client may send packets that need no answer. This wait keeps such a client from sending faster than the
-            // disk writes.
+            // A client may send only packets that need no answer. Without this wait, such a client could send changes
+            // faster than the disk writes them.
             self.store.room().await;
             return Ok(());
         }
@@ -175,10 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Sends the queued packets and ends the output. Then reads and discards the client's input until the client closes
-    /// the connection or a limit is reached. Finally closes the connection.
+    /// Sends the queued packets and shuts down the sending direction. Then reads and discards the client's input until
+    /// the client closes the connection or a limit is reached. Finally closes the connection.
     ///
-    /// If a socket with unread input is closed, the system may discard packets that the client has not received yet.
+    /// The input must be read first: if a socket with unread input is closed, the system may discard packets that the
+    /// client has not received yet.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {
             self.flush().await.ok()?;

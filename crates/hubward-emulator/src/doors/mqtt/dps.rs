@@ -25,11 +25,11 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::Key;
 use crate::state::wire_id;
 
-/// Maximum size of a packet from a device that may register, in bytes. For other devices, the limit for a CONNECT
-/// applies.
+/// Maximum size of a packet, in bytes, from a device that is allowed to register. For other devices, the limit of a
+/// CONNECT continues to apply.
 ///
-/// `REQUEST_MAX` is larger than the largest valid request. If a body is only a little too large, DPS can therefore
-/// still read the request and answer with an error.
+/// This limit is larger than the largest valid request. If the body of a request is only a little too large, DPS can
+/// therefore still read the request and answer with an error.
 const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// Serves a connection whose user name is one for DPS.
@@ -51,8 +51,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // DPS accepts the CONNECT of a device that may not register, and refuses the registration request later. The
-    // connection of such a device never gets a slot, and it does not end an older connection of the same device.
+    // DPS accepts the CONNECT even if the device is not allowed to register, and refuses the registration request
+    // later. The connection of such a device gets no slot and does not end an older connection of the device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
     if let Some(end) = apply_connect_fault(cloud, connection, Point::DpsConnect, &connect, known).await {
         return end;

@@ -40,8 +40,8 @@ pub(crate) trait Session<S> {
 pub(crate) struct Bounds<F> {
     /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
-    /// Receives the reason when this connection must end. Possible causes are another connection of the same device, an
-    /// operator, and a change of the device.
+    /// The store sends the reason here when this connection must end. For example, the same device has connected again,
+    /// an operator has closed this connection, or the device has been disabled or deleted.
     pub(crate) ended: oneshot::Receiver<EndReason>,
     /// Resolves when the token has expired.
     pub(crate) expired: F,

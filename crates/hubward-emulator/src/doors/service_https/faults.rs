@@ -12,8 +12,8 @@ use crate::services::faults;
 use crate::services::hub::Code;
 use crate::state::fault::{Fault, Point};
 
-/// A service API. The variant for a hub contains the format of the error bodies, because a hub has two formats and the
-/// path decides which one applies.
+/// A service API. A hub has two formats of error bodies, and the path of the request decides which one applies. The
+/// variant for a hub therefore contains the format.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Api {
     Dps,

@@ -33,7 +33,7 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // Discard the body, and give the request no connection slot: the request may belong to the device API, and the
+        // Discard the body, and give the request no connection slot. The request may belong to the device API, and the
         // emulator does not check the token of such a request.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MAX).await? {
             Ok(()) => Err(Problem::not_emulated(what)),

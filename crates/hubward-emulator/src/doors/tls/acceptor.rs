@@ -1,4 +1,5 @@
-//! TLS handshakes. A client that asks for a name of another server gets the alert `unrecognized_name`.
+//! TLS handshakes. If a client asks for a name that does not belong to the emulator, the emulator refuses the handshake
+//! with the alert `unrecognized_name`.
 
 use std::io;
 use std::sync::Arc;
@@ -30,10 +31,12 @@ pub(crate) enum HandshakeError {
     /// The client asked for a name of the emulator, and then the handshake failed.
     #[error("the client asked for `{asked}`: {source}")]
     Named { asked: String, source: io::Error },
-    /// The handshake failed, and the client sent no name. In most cases, the client does not speak TLS.
+    /// The handshake failed, and the client sent no name. For example, the client does not speak TLS, or it connected
+    /// to an IP address.
     #[error("{0}")]
     Nameless(io::Error),
-    /// The client closed the connection before it asked for anything, as a program does that only checks the port.
+    /// The client closed the connection before it sent a complete ClientHello, the first message of a handshake. For
+    /// example, a program connects only to check whether the port is open.
     #[error("the client closed the connection before the handshake")]
     NotStarted,
 }
@@ -70,7 +73,7 @@ impl Acceptor {
     }
 }
 
-/// Replaces the text of an error that does not say what happened.
+/// Replaces the message of an `UnexpectedEof`, which does not say that the client closed the connection.
 fn explained(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return io::Error::new(error.kind(), "the client closed the connection during the handshake");

@@ -101,8 +101,10 @@ pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// Returns the parameters of the CA's certificate. Their subject contains a part of the key's hash, so different CAs
-/// have different subjects. With equal subjects, a client that trusts several CAs could choose the wrong one.
+/// Returns the parameters of the CA's certificate.
+///
+/// The subject contains a part of the key's hash, so different CAs have different subjects. With equal subjects, a
+/// client that trusts several CAs could choose the wrong one.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();

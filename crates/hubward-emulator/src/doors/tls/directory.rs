@@ -68,8 +68,8 @@ impl Ca {
         Ok(ca)
     }
 
-    /// Checks that key and certificate of this CA match: signs a leaf with the key, and verifies the leaf with the
-    /// certificate.
+    /// Checks that key and certificate of this CA match: signs a leaf certificate with the key, and verifies it with
+    /// the certificate of the CA.
     fn check(&self) -> Result<(), ()> {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier as _;

@@ -29,7 +29,7 @@ pub enum BadCertificate {
     UntrustedCa,
 }
 
-/// The names that certificates may be issued for. Displayed as a list, separated by commas.
+/// The names that the emulator may issue certificates for. `Display` prints the names, separated by commas.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     /// In lower case; DNS names and IP addresses.

@@ -1,5 +1,5 @@
-//! Selects the certificate for a client by the name that the client requests. For an unknown name, there is no
-//! certificate. The acceptor refuses such a client before it asks the resolver.
+//! Selects the certificate for a client by the name that the client asks for (SNI). If the name does not belong to the
+//! emulator, there is no certificate: the acceptor has then already refused the client, before it uses the resolver.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

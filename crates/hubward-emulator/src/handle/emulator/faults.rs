@@ -5,8 +5,10 @@ use crate::services::faults;
 use crate::state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 
 impl Emulator {
-    /// Applies a fault to the next event at `point`. If this method is called several times, the first event gets the
-    /// fault of the first call, the second event gets the fault of the second call, and so on.
+    /// Applies a fault to the next event at `point`.
+    ///
+    /// Several calls for the same point form a queue: the first event gets the fault of the first call, the second
+    /// event that of the second call.
     ///
     /// # Errors
     /// [`UnfitFault`] if the fault cannot happen at `point`.

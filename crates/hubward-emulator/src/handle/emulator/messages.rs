@@ -17,8 +17,10 @@ impl Emulator {
         services::hub::send(&self.cloud, hub, device_id, None, message)
     }
 
-    /// Sends a message to an input of a module and returns the message id. In the real service, the output of another
-    /// module sends such messages. The queue of the module has the same rules as the queue of a device.
+    /// Sends a message to an input of a module and returns the message id. The queue of the module has the same rules
+    /// as the queue of a device.
+    ///
+    /// In the real service, such messages come from the output of another module.
     ///
     /// # Errors
     /// [`SendProblem`] with the code that the service would return.
@@ -50,8 +52,9 @@ impl Emulator {
         purged.unwrap_or_default()
     }
 
-    /// Returns the outcomes of messages to devices, oldest first. The list contains only messages whose senders
-    /// requested feedback. A hub keeps the newest 10,000 outcomes.
+    /// Returns what happened to messages to devices, oldest first: for example, the device completed the message, or it
+    /// expired. The list contains only messages whose senders requested feedback. A hub keeps the newest 10,000
+    /// outcomes.
     #[must_use]
     pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
         services::hub::feedback(&self.cloud, hub).unwrap_or_default()

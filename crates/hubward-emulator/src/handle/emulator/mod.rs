@@ -139,8 +139,8 @@ impl Emulator {
 
     /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years).
     ///
-    /// The new time applies at once. Tokens may expire, even those of open connections. Messages to devices may expire,
-    /// and their locks may end.
+    /// The new time applies at once: a token may have expired, even the token of an open connection. Messages to
+    /// devices may also have expired, and their locks may have ended.
     pub fn clock_ahead(&self, ahead: Duration) {
         maintenance::move_clock(&self.cloud, ahead);
     }

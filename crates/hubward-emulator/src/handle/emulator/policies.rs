@@ -8,7 +8,8 @@ impl Emulator {
     /// Returns the service connection string of DPS.
     ///
     /// The connection string contains the name of DPS, the policy `provisioningserviceowner`, and the key of this
-    /// policy, which is a secret. A connection string cannot contain a port.
+    /// policy, which is a secret. It does not contain the port of the emulator, because the format has no field for a
+    /// port.
     #[must_use]
     pub fn dps_connection_string(&self) -> String {
         let policies = policies::all(&self.cloud);
@@ -18,7 +19,7 @@ impl Emulator {
     /// Returns the service connection string of a hub. Returns `None` if no hub has this name.
     ///
     /// The connection string contains the name of the hub, the policy `iothubowner`, and the key of this policy, which
-    /// is a secret. A connection string cannot contain a port.
+    /// is a secret. It does not contain the port of the emulator, because the format has no field for a port.
     #[must_use]
     pub fn hub_connection_string(&self, hub: &str) -> Option<String> {
         let policies = policies::all(&self.cloud);

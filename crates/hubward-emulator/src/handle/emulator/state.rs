@@ -8,8 +8,8 @@ use crate::state::model::{self, Seed, SeedError, SeedReport};
 impl Emulator {
     /// Waits until every earlier change is on disk. If there is no data directory, returns at once.
     ///
-    /// A client gets the response to its request only after the change is on disk. A method of [`Emulator`] may return
-    /// before its change is on disk. To wait for such a change, call `flush` after the method.
+    /// A client gets the response to its request only after its change is on disk. A method of [`Emulator`] may return
+    /// before its change is on disk. To wait for the disk, call `flush` after the method.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.
@@ -48,8 +48,8 @@ impl Emulator {
 
     /// Imports an export. If one object is not valid, imports nothing.
     ///
-    /// If a twin, status or record exists and differs from the export, the import replaces it. Objects that the export
-    /// does not contain do not change.
+    /// If a twin, status or record exists and differs from the export, the import replaces it. Objects that are not in
+    /// the export stay unchanged.
     ///
     /// The seed of [`Builder::seed`](crate::Builder::seed) has another rule: it does not replace existing twins,
     /// statuses and records.
@@ -64,13 +64,14 @@ impl Emulator {
     }
 
     /// Deletes the state and closes every device connection. Keeps the certificate authority and the keys of policies.
-    /// If the emulator was started with development keys or a seed, applies the development keys or the seed again.
+    ///
+    /// If the emulator was started with development keys or a seed, applies them again.
     ///
     /// Telemetry offsets continue. Scripted faults and the clock do not change.
     ///
     /// # Errors
-    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. The reset itself is still done,
-    /// but no part of the seed is applied.
+    /// [`SeedError`] if the system provides no random numbers for the keys of the seed. The state is then deleted all
+    /// the same, but no part of the seed is applied.
     pub fn reset(&self) -> Result<(), SeedError> {
         maintenance::reset(&self.cloud)
     }

@@ -41,8 +41,9 @@ impl PageRequest {
     /// Parses the headers.
     ///
     /// Source: `[doc]` azure-rest-api-specs, query routes; `[seen]` Azure/azure-iot-sdk-node, issue 813, and
-    /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default. `[guess]`: at most 1,000 objects. The
-    /// sources contradict each other about the maximum: they say 1,000 and 10,000.
+    /// Azure/azure-iot-sdk-java, pull request 1279: 100 objects by default.
+    ///
+    /// `[guess]`: at most 1,000 objects. Some sources say 1,000, others 10,000.
     ///
     /// # Errors
     /// The invalid header and the reason.

@@ -60,8 +60,9 @@ impl From<Refusal> for Denial {
 /// Authenticates a device and finds its enrollment.
 ///
 /// If the registration id has an individual enrollment, only the keys of this enrollment are valid. Otherwise, the
-/// device needs a key that is derived from the key of an enrollment group. If the enrollment is disabled, the device is
-/// still authenticated; see [`Admitted::enabled`].
+/// device needs a key that is derived from the key of an enrollment group.
+///
+/// A disabled enrollment still authenticates the device; see [`Admitted::enabled`].
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. `[guess]`, from
 /// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404.

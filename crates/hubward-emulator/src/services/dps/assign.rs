@@ -19,9 +19,11 @@ use crate::state::wire_id;
 /// a device that moves to another hub is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
 /// registration has its own creation date.
 ///
-/// `[guess]`: an existing identity with the same id gets the new keys and keeps its status. `[guess]`: if a
-/// registration fails, the device stays at its hub. `[guess]`: if the old hub no longer has the device, the device
-/// gets a new twin.
+/// `[guess]`:
+///
+/// * An existing identity with the same id gets the new keys and keeps its status.
+/// * If a registration fails, the device stays at its hub.
+/// * If the old hub no longer has the device, the device gets a new twin.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
@@ -38,7 +40,8 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
     // With custom allocation, the real DPS calls the webhook at every registration, even if the reprovisioning policy
-    // is `never`. The code below therefore calls `allocate` again.
+    // is `never`. So with custom allocation, a device does not keep its hub here, and the code below calls `allocate`
+    // again.
     let is_custom =
         settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
     let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
@@ -108,11 +111,11 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Creates or updates the identity of the device at its hub. The caller uses this function for the first assignment,
-/// and when DPS assigns the device to the same hub again.
+/// Creates or updates the identity of the device at its hub. The caller uses this function in two cases: DPS assigns
+/// the device to a hub for the first time, or assigns it to the same hub again.
 ///
-/// If the hub already has the identity, this function replaces only its keys with the keys of the enrollment. The twin
-/// stays.
+/// If the hub already has the identity, this function replaces its keys with the keys of the enrollment. It does not
+/// change the twin.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension, integration
 /// tests: if the hub already has the device, the substatus is `reprovisionedToInitialAssignment`.

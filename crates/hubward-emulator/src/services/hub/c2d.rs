@@ -50,8 +50,10 @@ pub struct CloudToDevice {
     pub ack: Option<Ack>,
     /// The time at which the message expires. With `None`, the hub's default time to live applies.
     pub expiry: Option<Expiry>,
-    /// The sender of the message: a device, or a module of a device. Used only if the message goes to the input of a
-    /// module. With `None`, the sender is the device of the receiving module.
+    /// The sender of the message: a device, or a module of a device. With `None`, the sender is the device of the
+    /// receiving module.
+    ///
+    /// Used only if the message goes to the input of a module.
     pub sender: Option<(String, Option<String>)>,
 }
 
@@ -140,8 +142,10 @@ impl CloudToDevice {
     /// The publish for this message, and when the message expires.
     ///
     /// Source: for the order of the properties, the test vectors `decode-c2d-full` and `decode-input`. For the limits,
-    /// `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md. `[seen]` Azure/azure-iot-explorer, issue 530, and traces of
-    /// four other projects: a message without an id has no `$.mid`.
+    /// `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md.
+    ///
+    /// A message without an id has no `$.mid`: `[seen]` Azure/azure-iot-explorer, issue 530, and traces of four other
+    /// projects.
     pub(crate) fn prepare(
         self,
         identity: &HubIdentity,
@@ -155,8 +159,10 @@ impl CloudToDevice {
         if let Some(seed) = rules.shuffle {
             bag = shuffled(&bag, seed);
         }
-        // If the sender sets no id, the emulator generates an id. Only the emulator's own API and the feedback contain
-        // this id, not the message to the device. No source says which id a hub uses in feedback.
+        // If the sender sets no id, the emulator generates one. The message to the device does not contain this id, but
+        // the emulator's own API and the feedback do.
+        //
+        // No source says which id a hub uses in feedback.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),

@@ -110,8 +110,8 @@ impl Code {
     }
 }
 
-/// Returns the body of an error response to a device. If a method call fails, the service client gets JSON with the
-/// same members, as text in the member `Message`.
+/// Returns the body of an error response to a device. The error of a failed method call also contains this JSON: the
+/// service client gets it as a string in the member `Message`.
 ///
 /// Source: `[sdk]` azure-iot-sdk-node, which reads `errorCode` and `message`.
 pub(crate) fn error_body(code: u32, message: &str, now: SystemTime) -> Value {

@@ -52,9 +52,10 @@ impl<'a> DeviceConnection<'a> {
     ///
     /// The login and the addition are one step: the device cannot be deleted between them.
     ///
-    /// Calls `resume` with the session that an earlier connection kept. If there is no such session, or the client
-    /// starts a new one, calls `resume` with `None`. `resume` returns the session of the new connection and the
-    /// subscriptions of this session.
+    /// Calls `resume` with the session that an earlier connection kept. The argument is `None` if no session was kept,
+    /// or if the client asks for a new session.
+    ///
+    /// `resume` returns the session of the new connection and its subscriptions.
     ///
     /// `resume` runs under the lock of the store, so it must not do I/O and must not call the store.
     pub(crate) fn begin(
@@ -145,7 +146,7 @@ impl<'a> DeviceConnection<'a> {
     }
 
     /// Stores the subscriptions and the session. If the connection must end, stores nothing and returns `false`. The
-    /// door must then not acknowledge the subscription.
+    /// door (the MQTT front end) must then not acknowledge the SUBSCRIBE or UNSUBSCRIBE.
     pub(crate) fn subscribed(&self, subscriptions: Subscriptions, session: &Session) -> bool {
         self.cloud.store.change(|state| {
             if self.activity.is_over() {
@@ -161,8 +162,8 @@ impl<'a> DeviceConnection<'a> {
         })
     }
 
-    /// Takes the next message for the client from the queue. Returns `None` if no message can be delivered now. `qos`
-    /// is the QoS with which the door delivers the message.
+    /// Takes the next message for the client from the queue. `qos` is the QoS with which the door (the MQTT front end)
+    /// delivers the message. Returns `None` if no message can be delivered now.
     pub(crate) fn next_message(&self, qos: u8) -> Option<Delivery> {
         let now = self.cloud.clock.now();
         self.queue(now, |queue, rules| queue.take(self.number, qos, now, rules))

@@ -23,8 +23,8 @@ const NAME_MAX: usize = 1024;
 pub struct Invocation {
     /// The method's name.
     pub name: String,
-    /// The payload for the device. `None` means an empty body. (For an absent payload, the service clients in
-    /// Microsoft's SDKs send `null`.)
+    /// The payload for the device. `None` means an empty body. Microsoft's service SDKs do not send an empty body: if a
+    /// call has no payload, they send `null`.
     pub payload: Option<Value>,
     /// How long the caller waits for the response. The service allows 5 to 300 seconds.
     pub response_timeout: Duration,
@@ -188,8 +188,8 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::hub(hub, client_id);
-    // If the end of the connect timeout is beyond the range of `Instant`, `latest` is `None`. The caller then waits for
-    // the device without a limit.
+    // `latest` is the time when the connect timeout ends. If that time is too late for an `Instant`, `latest` is
+    // `None`, and the caller waits for the device without a limit.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = cloud.store.revision();
     let (sender, outcome) = oneshot::channel();

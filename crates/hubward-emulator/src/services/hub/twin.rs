@@ -110,8 +110,9 @@ pub(crate) fn note_update(cloud: &Cloud, hub: &str, client_id: &str, version: u6
 /// Changes a twin for the service side, if `fits` accepts the current ETag. Returns the version of the desired
 /// properties.
 ///
-/// If the desired properties change, the hub notifies a device that is connected and subscribed. If the queue of the
-/// connection is full, the hub sends no notice. The device can still read the changed twin later.
+/// If the desired properties change, the hub notifies the device, provided that the device is connected and has
+/// subscribed. If the queue of the connection is full, the hub sends no notice; the device can still read the twin
+/// later.
 pub(crate) fn change<E: From<TwinProblem>>(
     state: &mut State,
     hub: &str,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// A device that the emulator asks its program to run; see
+/// A simulated device. The emulator passes it to the program that embeds the emulator, and this program runs it; see
 /// [`Builder::simulated_device`](crate::Builder::simulated_device).
 pub struct SimulatedDevice {
     pub(super) registration_id: String,
@@ -28,8 +28,10 @@ impl SimulatedDevice {
         &self.vars
     }
 
-    /// Returns when the device has to stop: a user has stopped it, or the emulator shuts down. The emulator drops the
-    /// device's future two seconds later.
+    /// Returns when the device has to stop, because a user stops it or the emulator shuts down.
+    ///
+    /// The future that runs the device then has two seconds to end. After that time, the emulator drops it. A reset of
+    /// the emulator drops it immediately.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -1,5 +1,5 @@
-//! Simulated devices. The program that embeds the emulator runs them with a client of its own, because the emulator
-//! contains no client. This module starts, lists and stops them.
+//! Starts, lists and stops simulated devices. The emulator contains no device client, so the program that embeds the
+//! emulator runs each device with its own client.
 
 mod device;
 
@@ -60,7 +60,7 @@ pub(crate) struct View {
 
 #[derive(Debug, Default)]
 struct Devices {
-    /// The key is the registration id in lower case. Contains devices that run, and devices that ended by themselves.
+    /// The devices that run, and those that ended by themselves. The key is the registration id in lower case.
     listed: BTreeMap<String, Entry>,
     is_closed: bool,
 }
@@ -90,8 +90,8 @@ impl Simulated {
         self.devices().listed.values().map(Entry::view).collect()
     }
 
-    /// Starts a device and returns its registration id. Without an id, uses the first of `sim-1`, `sim-2`, … that does
-    /// not run. `enroll` gets the id and returns the enrollment.
+    /// Starts a device and returns its registration id. If `registration_id` is `None`, uses the first of the ids
+    /// `sim-1`, `sim-2`, … that no running device has. Passes the id to `enroll`, which returns the enrollment.
     pub(crate) fn start(
         &self,
         registration_id: Option<&str>,
@@ -178,7 +178,8 @@ impl Devices {
         self.listed.get(key).is_some_and(Entry::is_running)
     }
 
-    /// Returns a name that no running device has. Returns `None` if all of them run, so that no slot is free.
+    /// Returns the first of the names `sim-1`, `sim-2`, … that no running device has. There are [`MAX`] such names.
+    /// Returns `None` if running devices have all of them: then [`MAX`] devices run, and no other can start.
     fn free_name(&self) -> Option<String> {
         (1..=MAX).map(|number| format!("sim-{number}")).find(|it| !self.is_running(it))
     }
@@ -195,7 +196,7 @@ impl Entry {
         View { registration_id: self.registration_id.clone(), since: self.since, ended }
     }
 
-    /// Asks the device to stop, and aborts it if it does not stop in time.
+    /// Asks the device to stop. If it still runs after [`STOP`], aborts it.
     async fn stopped(mut self) {
         self.stop.send_replace(true);
         if timeout(STOP, &mut self.task).await.is_err() {

@@ -34,9 +34,10 @@ pub(super) fn survey(path: &Path) -> String {
         return NOTHING.to_owned();
     }
     let mut found = Found::default();
-    // The first round reads the rows before the damage. The second round reads backwards from the end of the table, and
-    // finds the rows after the damage. Each call opens the database again, because a database that has panicked may
-    // panic again.
+    // Reading stops at damage. The first round therefore finds the rows before the damage. The second round reads
+    // backwards from the end of the table, and finds the rows after the damage.
+    //
+    // Each call opens the database again, because a database that has panicked may panic again.
     for _ in 0..2 {
         opened(path, &mut |database| found.read_rows(database).unwrap_or_default());
         opened(path, &mut |database| found.read_telemetry(database).unwrap_or_default());
@@ -157,9 +158,10 @@ impl Found {
 
     /// Compares the rows with the sums.
     ///
-    /// The result quotes only two things from the file: the kinds of rows and the hubs in `sums`, whose text has a
-    /// correct checksum, and ids that look valid. Any other text may come from a damaged page, and may contain a secret
-    /// key.
+    /// The result quotes only text that cannot be a secret: ids that look valid, and the kinds of rows and the names of
+    /// hubs in `sums`. The checksum of `sums` is correct, so its text is not damaged.
+    ///
+    /// Other text may come from a damaged page, and may contain a secret key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -220,9 +222,12 @@ fn label(kind: &str) -> String {
 
 /// Returns the id in the key of a row. Returns `None` if the key contains no valid id.
 ///
-/// In a damaged page, the id may run directly into the bytes of a value. Even then, this function returns no secret of
-/// the value. A value begins with a checksum of four bytes, and continues with a bracket, NUL or a digit. A bracket
-/// makes the id invalid. NUL ends the id. A digit begins a telemetry offset, which is not secret.
+/// In a damaged page, the bytes of a value may directly follow the id. Even then, this function returns no secret. A
+/// value begins with a checksum of four bytes. The next byte is one of three:
+///
+/// * A bracket makes the id invalid.
+/// * NUL ends the id.
+/// * A digit begins a telemetry offset, which is not secret.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');
     let name = match parts.next()? {

@@ -115,8 +115,8 @@ fn examine(
     let format = read_about(database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Either the file has another format, or its format number is damaged. Check all pages to distinguish these
-        // cases. A check of the row checksums is not possible, because a file of the old format has none.
+        // Either the file has another format, or its format number is damaged. The check of all pages distinguishes
+        // the two cases. Row checksums cannot do this, because a file of the old format has none.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(LoadError::DamagedBefore),

@@ -1,8 +1,9 @@
 //! The storage layer below redb, which can hold back writes.
 //!
-//! redb writes to a file as soon as it opens the file. But a damaged file must not change, because the operator needs
-//! it for analysis and recovery. The emulator therefore keeps all writes of redb in memory until the emulator has
-//! checked that the file is intact.
+//! redb writes to a file as soon as it opens the file. But a damaged file must not change: the operator needs it for
+//! analysis and recovery.
+//!
+//! The emulator therefore keeps all writes of redb in memory until it has checked that the file is intact.
 
 use std::fmt;
 use std::io;
@@ -15,8 +16,8 @@ use redb::{BackendError, StorageBackend};
 /// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
-/// The storage of a database. A clone is cheap. redb owns one clone. The emulator owns another clone, to hold back
-/// writes and to release them.
+/// The storage of a database. redb and the emulator each own a clone of it. With its clone, the emulator holds back
+/// writes and later releases them. A clone is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -24,8 +25,8 @@ pub(super) struct Storage {
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Whether `held` is `Some`. Each read and each write of a page checks this flag first. If it is `false`, the read
-    /// or write does not lock `held`.
+    /// Whether `held` is `Some`. Each read and each write of a page checks this flag first, so that it locks `held`
+    /// only if writes are held back.
     is_held: AtomicBool,
     held: Mutex<Option<Held>>,
 }
@@ -43,8 +44,8 @@ struct Held {
     patches: Vec<(u64, Vec<u8>)>,
     /// The length of the file after these writes.
     length: u64,
-    /// Number of bytes at the start of the file that are still valid. redb has removed the remaining bytes by a
-    /// truncation, which is also held back.
+    /// Number of bytes at the start of the file that are still valid. If redb has truncated the file, the bytes after
+    /// them are no longer valid. The truncation is held back too, so the file on disk still contains those bytes.
     own: u64,
 }
 

@@ -20,8 +20,10 @@ use crate::state::telemetry::{Telemetry, TelemetryLog};
 /// A thread reads at least this many messages.
 const A_PART: u64 = 2_000;
 
-/// Reads the file into an empty state and empty logs. Compares all rows with the checksums. The file may contain rows
-/// of hubs that this emulator does not have. Such rows are also compared, and stay in the file.
+/// Reads the file into an empty state and empty logs. Compares all rows with the checksums.
+///
+/// The file may contain rows of hubs that this emulator does not have. The emulator compares these rows too, and
+/// leaves them in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
@@ -29,8 +31,8 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
-    // Do not report an unknown row at once. A row may be unknown only because another row is missing, such as the row
-    // of its device. In this case, report the missing row.
+    // Do not report an unknown row at once. A row may be unknown only because another row is missing: for example, a
+    // message is unknown if the row of its device is missing. In that case, report the missing row.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -74,9 +76,10 @@ pub(super) fn load(
     Ok(())
 }
 
-/// Reads the telemetry of a hub in the order of the offsets. Returns the messages, and the sum of the checksums of all
-/// messages. If `is_wanted` is `false`, the list of messages is empty. Uses several threads, because there may be
-/// 100,000 messages.
+/// Reads the telemetry of a hub in the order of the offsets, with several threads, because there may be 100,000
+/// messages.
+///
+/// Returns the messages and the sum of their checksums. If `is_wanted` is `false`, the list of messages is empty.
 fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -111,8 +114,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // There are at most as many parts as threads, whatever the offsets are. A damaged offset therefore cannot cause a
-    // huge number of parts.
+    // Divide the offsets into at most as many parts as there are threads. A damaged offset can make the range huge, but
+    // not the number of parts.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {

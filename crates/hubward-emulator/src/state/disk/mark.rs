@@ -1,10 +1,11 @@
 //! The number of the last acknowledged commit, in a separate file.
 //!
-//! If the header of the state file is damaged, the header may select an earlier commit. This commit is intact but out
-//! of date. The state file itself does not show that the commit is out of date.
+//! A damaged header of the state file may select an earlier commit. This commit is intact but out of date, and the
+//! state file itself does not show this.
 //!
 //! The emulator therefore writes the number of each commit to this file, without a sync. After a power failure, this
-//! number may be smaller than the number in the state file, but not larger.
+//! number may be smaller than the number in the state file, but not larger. If it is larger, the state file is out of
+//! date.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -47,8 +48,8 @@ impl Mark {
         &self.path
     }
 
-    /// Returns the number of the last acknowledged commit of `file`. Returns `None` if there is no valid mark, or if
-    /// the mark belongs to another file.
+    /// Returns the number of the last acknowledged commit of the state file with the id `file`. Returns `None` if the
+    /// number could not be read, or if it belongs to another state file.
     pub(super) fn acknowledged(&self, file: u64) -> Option<u64> {
         self.read.filter(|it| it.file == file).map(|it| it.commit)
     }

@@ -32,8 +32,8 @@ pub use error::StateError;
 pub(crate) use file::open;
 pub(crate) use telemetry::DiskLog;
 
-/// If the queue has this size in bytes or more, requests that get no response must wait (see `Disk::room`). Other
-/// requests may exceed this size.
+/// Size of the queue in bytes at which requests that get no response must wait (see `Disk::room`). Requests that get a
+/// response do not wait here, so the queue may become larger.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// The handle of the state file. Cloning it is cheap. After [`Disk::close`], the emulator neither writes nor
@@ -188,8 +188,7 @@ impl Disk {
         let mut progress = self.queue.progress.subscribe();
         loop {
             // Release the lock of `progress` before `pending` takes the lock of the queue. `enqueue` takes the two
-            // locks in the opposite order. If this function also held both locks, the two functions could wait for each
-            // other forever.
+            // locks in the opposite order, so a function that holds both could cause a deadlock.
             let ended = progress.borrow_and_update().end.is_some();
             if ended || self.queue.pending().size < MAX_WAITING || progress.changed().await.is_err() {
                 return;

@@ -15,8 +15,8 @@ pub(super) struct Panicked;
 ///
 /// After a panic, the values that `act` borrows may be inconsistent. The caller must not use these values again.
 pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
-    // The whole process shares one panic hook. This function sets its hook once and never removes it. If another part
-    // of the program has set its own hook in the meantime, the removal could remove that other hook.
+    // The whole process shares one panic hook. This function sets its hook once and never removes it. Another part of
+    // the program may set its own hook later, and removing a hook could then remove that one.
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {

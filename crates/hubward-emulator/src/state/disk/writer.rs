@@ -126,11 +126,11 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum. The thread calls this function before the first write, because at its
-    /// start the emulator has checked the rows but no other contents of the pages.
+    /// Compares every page with its checksum. The thread calls this function before its first write. When the emulator
+    /// started, it checked only the rows, and not the other contents of the pages.
     ///
-    /// Some pages contain the list of free pages. If this list is damaged, it may contain a page with rows. A write to
-    /// that page would destroy the rows.
+    /// The list of free pages is such other content. If this list is damaged, it may contain a page with rows, and redb
+    /// could overwrite these rows.
     fn check(&mut self) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         self.storage.hold().map_err(told)?;
@@ -211,8 +211,8 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    // A row is queued after every mutable borrow, even if its value is still the same. Do not write
-                    // such a row.
+                    // A row that has not changed may be in the queue, because the table marks a row as changed whenever
+                    // code borrows it mutably. Do not write such a row.
                     let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
                         let stored = sealed(key, value);

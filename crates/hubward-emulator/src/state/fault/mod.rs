@@ -182,8 +182,10 @@ pub enum Fault {
     /// notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
     /// requests over HTTPS.
     Duplicate,
-    /// A response with an unknown request id is sent before the correct response. Possible at the DPS requests, the
-    /// twin requests and [`Point::HubMethod`] (a call that no caller made). No effect at the DPS requests over HTTPS.
+    /// A response with an unknown request id is sent before the correct response.
+    ///
+    /// Possible at the DPS requests, the twin requests and [`Point::HubMethod`] (a call that no caller made). No
+    /// effect at the DPS requests over HTTPS.
     Stray,
     /// The response is sent before the PUBACK of the request. Possible at the DPS requests and the twin requests. No
     /// effect at the DPS requests over HTTPS.
@@ -205,16 +207,18 @@ pub enum Fault {
     ///
     /// Only the token of this event counts as expired. The clock does not change.
     TokenExpired,
-    /// An operator disables the device when the event happens. The hub refuses the CONNECT or closes the connection.
-    /// The device stays disabled. Possible at the points of a hub.
+    /// The device becomes disabled when the event happens, as if an operator had disabled it at that moment. The hub
+    /// refuses the CONNECT or closes the connection. The device stays disabled. Possible at the points of a hub.
     DeviceDisabled,
-    /// An operator deletes the device from its hub when the event happens. The hub refuses the CONNECT or closes the
-    /// connection. The device cannot connect until a registration or an operator creates it again. Possible at the
-    /// points of a hub.
+    /// The device is deleted from its hub when the event happens, as if an operator had deleted it at that moment. The
+    /// hub refuses the CONNECT or closes the connection. Possible at the points of a hub.
+    ///
+    /// The device cannot connect until a registration or an operator creates it again.
     DeviceDeleted,
-    /// An operator moves the device and its twin to another hub when the event happens. The old hub no longer has the
-    /// device. DPS assigns the new hub until the faults are cleared. Possible at the points of a hub and at
-    /// [`Point::DpsRegister`].
+    /// The device moves to another hub with its twin when the event happens, as if an operator had moved it at that
+    /// moment. Possible at the points of a hub and at [`Point::DpsRegister`].
+    ///
+    /// The old hub no longer has the device. DPS assigns the new hub until the faults are cleared.
     ///
     /// If there is only one hub, this fault has the effect of [`Fault::DeviceDeleted`].
     HubMoved,
@@ -325,8 +329,8 @@ hubward_proto::debug_as_error_report!(UnfitFault);
 mod tests {
     use super::*;
 
-    /// Each row is a fault. Each character of the row is a point. `x` means that the fault is possible at this point.
-    /// The rows must agree with the table of points in `docs/emulator.md`.
+    /// Each row has a fault and a string with one character for each point, in the order of the points. `x` means that
+    /// the fault is possible at the point. The rows must agree with the table of points in `docs/emulator.md`.
     #[test]
     fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);

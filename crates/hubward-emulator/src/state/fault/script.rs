@@ -1,6 +1,7 @@
-//! Scripts that define which fault happens at which event. If several scripts apply to an event, a script with a
-//! limited number of times has priority over a script without a limit. Among scripts of equal priority, the script that
-//! was added first has priority.
+//! Scripts that define which fault happens at which event.
+//!
+//! If several scripts apply to an event, a script with a limited number of times has priority over a script without a
+//! limit. Among scripts of equal priority, the earliest script has priority.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -60,12 +61,11 @@ impl FaultScript {
 
     /// Makes the fault happen only at some events, with a probability from 0 to 1.
     ///
-    /// The seed and the device determine at which events the fault happens. With the same seed, the fault happens at
-    /// the same events of a device, counted from the start of the script. Events of other devices and other scripts do
-    /// not change the result.
+    /// The seed and the device determine at which events the fault happens. If you run a test again with the same seed,
+    /// the fault happens at the same events of this device, counted from the start of the script.
     ///
-    /// There are two exceptions. If the number of times is limited, all devices of the script share this number. All
-    /// clients without a proven identity count as one device.
+    /// Events of other devices and other scripts do not change this, with two exceptions. If the number of times is
+    /// limited, all devices of the script share this number. All clients without a proven identity count as one device.
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
         self
@@ -251,8 +251,8 @@ impl Faults {
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Let each script draw a random number, even if an earlier script applies. Otherwise, the numbers of one script
-        // would depend on other scripts.
+        // Let every script draw its random number, even if an earlier script applies already. A script that did not
+        // draw would get other random numbers at later events.
         let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
             let mut all = list.iter().zip(&applying);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. It never shortens an id that a
-/// service accepts, because no such id exceeds this length.
+/// Maximum length of a text in an event, in bytes. The emulator shortens a longer text. The limit is longer than every
+/// id that a service accepts, so the emulator never shortens such an id.
 const LONGEST: usize = 400;
 
 /// Something that happened in the emulator.

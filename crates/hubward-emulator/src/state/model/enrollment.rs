@@ -152,8 +152,8 @@ pub(crate) fn complete<M: Model>(
     Ok((Entry { model, keys, answer_payload }, put))
 }
 
-/// Removes the keys from the settings and returns the keys, so the keys are in one place only. Returns `None` if the
-/// settings contain no keys.
+/// Moves the keys out of the settings and returns them, so that the keys are stored in only one place. Returns `None`
+/// if the settings contain no keys.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
     read_keys(id, attestation.symmetric_key.take())
@@ -161,8 +161,7 @@ fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPa
 
 /// Parses two keys. If only one of the two texts is empty, generates the missing key.
 ///
-/// Returns `None` if both texts are empty. If the result is `None`, the caller must keep the existing keys or generate
-/// both keys.
+/// Returns `None` if both texts are empty. The caller must then keep the existing keys, or generate both keys.
 pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {

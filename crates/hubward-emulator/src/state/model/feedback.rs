@@ -111,8 +111,8 @@ impl Feedback {
         Some((token, records))
     }
 
-    /// Completes or abandons the batch of a token. A completed batch loses its records. The records of an abandoned
-    /// batch are available to the next request. Returns whether the token was valid.
+    /// Completes or abandons the batch that has this token. If the batch is completed, its records are deleted. If it
+    /// is abandoned, the next request can get its records. Returns whether the token was valid.
     pub(crate) fn complete_or_abandon(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
         if complete {

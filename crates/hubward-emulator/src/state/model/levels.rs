@@ -8,9 +8,10 @@ use super::enroll_error::EnrollError;
 /// Maximum number of levels.
 const MAX: usize = 64;
 
-/// Refuses JSON with more than [`MAX`] levels. The limit is lower than the 127 levels that the JSON parser accepts. The
-/// reason is that a row of the state file and an export add levels around the JSON, and the parser must be able to read
-/// the result.
+/// Refuses JSON with more than [`MAX`] levels.
+///
+/// The JSON parser accepts 127 levels. The limit is lower, because the JSON is later stored inside a row of the state
+/// file and inside an export. Both add levels, and the parser must accept the result.
 pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());

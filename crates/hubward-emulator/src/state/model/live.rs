@@ -1,5 +1,5 @@
-//! The open connections and the channels to these connections. Other parts of the emulator use the channels to publish
-//! something through a connection, or to end it.
+//! The open connections, with a channel to each of them. Through this channel, other parts of the emulator can send
+//! something to the client, or end the connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;

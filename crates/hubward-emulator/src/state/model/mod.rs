@@ -1,5 +1,7 @@
-//! The objects of DPS and of the hubs, in memory. The objects do no I/O and use no locks. The store has a lock for all
-//! objects. `live` also contains the channels to the open connections.
+//! The objects of DPS and of the hubs, in memory. The objects do no I/O and use no locks: the store has one lock for
+//! all of them.
+//!
+//! `live` also contains the channels to the open connections.
 
 mod c2d;
 mod changes;

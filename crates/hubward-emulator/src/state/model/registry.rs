@@ -18,8 +18,8 @@ pub(crate) struct Hub {
     pub(crate) host: String,
     /// Devices by `{device}` and modules by `{device}/{module}`. These keys equal the MQTT client ids.
     ///
-    /// The id of a device never contains `/`. In the order of the keys, the modules of a device are therefore next to
-    /// each other and after the device. A module cannot exist without its device.
+    /// The id of a device never contains `/`. In the order of the keys, the modules of a device therefore follow each
+    /// other, somewhere after the device. A module cannot exist without its device.
     pub(crate) devices: Table<Device>,
     /// The rules for messages to devices and modules.
     pub(crate) rules: Rules,
@@ -44,8 +44,8 @@ impl Hub {
         Some(result)
     }
 
-    /// Updates the queue of one identity to the time `now`. If `client_id` is `None`, updates all queues. Call this
-    /// function before you count messages, because it removes expired messages.
+    /// Updates the queue of one identity to the time `now`. If `client_id` is `None`, updates all queues. An update
+    /// removes expired messages, so call this function before you count messages.
     ///
     /// If the update does not change a queue, the queue is not marked as changed.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {

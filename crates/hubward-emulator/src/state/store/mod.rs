@@ -60,8 +60,8 @@ impl Store {
         result
     }
 
-    /// Changes the state and does not notify the watchers. Some requests return a part of the state, but first remove
-    /// expired messages. This removal is a change, so these requests call this function too.
+    /// Changes the state without notifying the watchers. Some requests only return a part of the state. They call this
+    /// function too, because they first remove expired messages, which changes the state.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);

@@ -1,5 +1,7 @@
-//! A table of failures, and of the client states in which each failure happened. An empty entry means that the run did
-//! not test this failure in this state. If the entry is required, the test fails.
+//! A table of failures, and of the client states in which each failure happened.
+//!
+//! An empty entry means that the run did not test this failure in this state. If `TABLE` requires the entry, the test
+//! fails.
 
 use std::fmt::Write as _;
 
@@ -60,8 +62,8 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Abort, NOT_ENDED, "a driver that has ended does nothing when it is dropped"),
 ];
 
-/// The states of a client. They are finer than the phases of the core. For example, an attempt during a renewal and an
-/// attempt after a failure are different states.
+/// The states of a client. They distinguish more cases than the phases of the core. For example, an attempt during a
+/// renewal and an attempt after a failure are different states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Waiting,

@@ -1,11 +1,15 @@
 //! Tests the core and its subscriptions against a random peer, in virtual time.
 //!
-//! Connections break at every step, are slow, or stay half-open. Acknowledgements are lost, late, repeated or
-//! reordered. Logins are refused, and attempts hang. Tokens are renewed, and deadlines pass. The program closes the
-//! client at any moment.
+//! The simulation covers these events:
 //!
-//! If a seed fails, the test prints it with the command that runs this seed alone. To run more seeds, set
-//! `HUBWARD_SEEDS=<count>`.
+//! * Connections break at every step, are slow, or stay half-open.
+//! * Acknowledgements are lost, late, repeated or reordered.
+//! * The hub refuses logins, and attempts hang.
+//! * Tokens are renewed, and deadlines pass.
+//! * The program closes the client at any moment.
+//!
+//! Each run has a seed for its random generator. If a run fails, the test prints the seed, with a command that repeats
+//! only this run. To run more seeds, set `HUBWARD_SEEDS=<count>`.
 
 mod coverage;
 mod model;

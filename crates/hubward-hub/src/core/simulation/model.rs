@@ -68,8 +68,8 @@ impl Hub {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) open: bool,
-    /// When the client's last message arrives at the hub. A stream keeps its order, so the next message arrives no
-    /// earlier. `last_event` is the same for events from the hub.
+    /// The time at which the message that the client sent last arrives at the hub. A stream keeps its order, so the
+    /// next message arrives no earlier. `last_event` is the same for events from the hub.
     pub(super) last_arrival: Option<Instant>,
     pub(super) last_event: Option<Instant>,
     /// Number of messages sent and not yet arrived.

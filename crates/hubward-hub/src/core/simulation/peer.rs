@@ -1,5 +1,5 @@
 //! Simulates the hub, the network, and the driver that connects them with the client. The random generator decides what
-//! the hub and the network do. Checks compare the behaviour of the client with its promises.
+//! the hub and the network do. Assertions check that the client keeps its guarantees.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
@@ -39,8 +39,8 @@ impl World<'_> {
                 self.core.on_opened(self.now, life);
             }
             Happening::Ready => {
-                // The hub may keep the session or lose it. The core does not know this, and sends unacknowledged
-                // messages again in both cases.
+                // The hub may have kept the client's session since the last connection, or lost it. The core does not
+                // know which, and sends unacknowledged messages again in both cases.
                 if self.hub.was_connected && self.rng.bool() {
                     self.note(Kind::SessionLost);
                 }
@@ -96,8 +96,10 @@ impl World<'_> {
     fn fail(&mut self, failure: Failure) {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
-        // Ignore two failures that cannot happen in this state. A transport reports a silent peer only between the
-        // login and the disconnect. During the last disconnect, the client waits for no token, so signing cannot fail.
+        // Ignore two failures that cannot happen in this state:
+        //
+        // * A transport reports a silent peer only between the login and the disconnect.
+        // * During the last disconnect, the client waits for no token, so signing cannot fail.
         if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }

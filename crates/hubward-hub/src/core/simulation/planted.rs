@@ -1,6 +1,7 @@
-//! Planted bugs, to check that the simulation finds them. The core itself contains no planted bug. A planted bug is in
-//! [`Subject`], between the core and the simulation. It changes what the simulation passes to the core, or what the
-//! core returns.
+//! Planted bugs, to check that the simulation finds them.
+//!
+//! A planted bug is not in the core itself. It is in [`Subject`], a layer between the core and the simulation, and
+//! changes what the simulation passes to the core, or what the core returns.
 
 use std::ops::{Deref, DerefMut};
 
@@ -23,8 +24,8 @@ pub(super) enum Bug {
     ForgottenTimer,
 }
 
-/// Contains the core that the simulation runs, and at most one planted bug. It dereferences to the core. Only the
-/// methods that a bug changes are defined here.
+/// The core that the simulation runs, and at most one planted bug. The methods below are those that a bug changes. All
+/// other methods are the core's own, reached through `Deref`.
 #[derive(Debug)]
 pub(super) struct Subject {
     core: Core<usize>,

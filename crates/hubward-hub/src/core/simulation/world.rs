@@ -275,8 +275,8 @@ impl<'a> World<'a> {
                 _ => {
                     let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
                     self.now = self.now.max(at);
-                    // A driver may find that a timer is due and an event has arrived at the same moment. So, at random,
-                    // handle the timers before the event.
+                    // If a timer is due and an event has arrived, a driver may handle either of them first. So choose
+                    // at random whether to handle the timers before the event.
                     if self.rng.bool() {
                         self.time();
                         self.drive();

@@ -90,8 +90,8 @@ async fn a_clock_that_was_set_back_does_not_delay_the_renewal() {
     wall.jump(-2 * 3600);
     sleep(seconds(3300)).await;
     assert_eq!(hub.opened(), 2, "at 90 % at the latest");
-    // The clock is set back by two hours, then the machine sleeps for one hour. The token is then an hour old and must
-    // be renewed, although the wall clock shows an earlier time than before.
+    // The clock is set back by two hours, then the machine sleeps for one hour. The client must renew the token, which
+    // is then an hour old, although the wall clock shows an earlier time.
     wall.jump(-2 * 3600);
     sleep(seconds(61)).await;
     wall.jump(3600);

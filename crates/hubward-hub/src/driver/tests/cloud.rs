@@ -146,8 +146,9 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
-    // The program completes message 4, but still holds an earlier message. So the connection ends before it can
-    // acknowledge message 4. The hub delivers this message again, and the client counts it as held back.
+    // The program completes message 4, but still holds an earlier message. A connection acknowledges messages in the
+    // order of arrival, so this connection ends before it can acknowledge message 4. The hub delivers message 4 again,
+    // and the client counts it as held back.
     hub.deliver(4);
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
@@ -224,8 +225,8 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
     assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
-    // The program may complete messages in any order. The client passes the settlements to the connection in this
-    // order. A real connection then sends the acknowledgements in the order of arrival.
+    // The program may complete messages in any order. The client passes the settlements to the connection in the order
+    // of completion. A real connection then sends the acknowledgements in the order in which the messages arrived.
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
@@ -388,8 +389,8 @@ async fn the_receiver_learns_of_the_end_of_its_client() {
     });
     until_idle().await;
     hub.deliver(3);
-    // A receiver does not keep the client alive. The receiver may still get the third message before the client ends.
-    // The spawned task then panics, and the test ends early.
+    // The receiver does not keep the client alive, so this drop ends the client. If the receiver gets the third message
+    // first, `expect_err` panics in the spawned task, and the test returns early.
     drop(client);
     let (reason, mut receiver, second) = match poll_times(50, waiting).await {
         Some(Ok(ended)) => ended,
@@ -478,8 +479,8 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // The task of a handler may run longer than the client. If the client has ended, the task counts its response
-        // as unanswered just before the task ends. So wait for all tasks before reading the counts.
+        // The task of a handler may end after the client, and then counts its response as unanswered. So wait for all
+        // tasks before reading the counts.
         while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }

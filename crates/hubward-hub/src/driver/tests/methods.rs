@@ -320,8 +320,8 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
-    // A renewal waits up to 5 s for a slow handler. The client continues to send messages, but not in the last eighth
-    // of this time. So the handler delays messages only briefly. The client sends no message twice.
+    // A renewal waits up to 5 s for a slow handler. The client continues to send messages, except in the last eighth
+    // of this time, and sends no message twice.
     hub.call("report", "2", "");
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();

@@ -74,8 +74,8 @@ async fn a_queue_of_few_bytes_still_takes_each_message_alone() {
     }
 }
 
-/// A patch may remove properties. A hub does not count removed properties against the size limit of the twin, but their
-/// names take space in the message. So the message can be too large although the twin is not.
+/// A hub does not count removed properties against the size limit of the twin. But the names of these properties take
+/// space in the message. So the message can be too large although the twin is not.
 #[tokio::test(start_paused = true)]
 async fn a_patch_that_no_message_can_carry_is_refused_before_it_waits() {
     let hub = FakeHub::new([AttemptOutcome::HangOpening]);

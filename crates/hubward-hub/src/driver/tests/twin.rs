@@ -66,8 +66,8 @@ impl Document {
 }
 
 impl FakeHub {
-    /// Changes a desired property on behalf of the cloud. If the connection has subscribed to changes, the hub sends it
-    /// the change.
+    /// Changes desired properties, as a cloud application does. If the current connection has subscribed to changes,
+    /// the hub sends the change over it.
     fn desire(&self, patch: Value) -> u64 {
         let mut hub = self.lock();
         let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);

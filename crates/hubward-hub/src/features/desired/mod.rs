@@ -3,15 +3,16 @@
 //! On every connection, the client first subscribes to changes and then fetches the twin. In this order, it misses no
 //! change. If changes arrive before the twin, the client keeps them until the twin arrives.
 //!
-//! From then on, the version of each change must be one greater than the version of the state. If a version is missing,
-//! the client fetches the twin again.
+//! After the twin has arrived, the version of each change must be one greater than the version of the state. If a
+//! version is missing, the client fetches the twin again.
 //!
 //! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
 //! the waiting changes.
 //!
-//! If a change would make the state too large, the client fetches the twin to learn the real size. If this twin is too
-//! large, the hub violates the protocol, and the connection ends. The same holds if a second change on the same
-//! connection would make the state too large.
+//! If a change would make the state too large, the client fetches the twin to learn the real size.
+//!
+//! The hub violates the protocol if this twin is too large, or if a second change on the same connection would make the
+//! state too large. The client then ends the connection.
 
 #[cfg(test)]
 mod tests;
@@ -39,9 +40,11 @@ const WAITING_BYTES_MAX: usize = JSON_MAX;
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// A fetched twin may be older than the known state, because it comes from a copy that lags behind, or because the twin
-/// was created again. After the first older twin, the client waits for this time and fetches the twin again. If this
-/// twin is older too, the client assumes that the twin was created again, and accepts it.
+/// How long the client waits before it confirms an older twin.
+///
+/// A fetched twin may be older than the known state. Either the hub read it from a copy that lags behind, or the twin
+/// was deleted and created again. So the client waits for this time and fetches the twin again. If this twin is older
+/// too, the client accepts it as a new twin.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
@@ -64,8 +67,8 @@ pub(crate) struct Desired {
     /// When the hub first returned a twin older than the known state, on this connection. `None` again after the client
     /// has accepted a twin.
     older_since: Option<Instant>,
-    /// `true` after a change on this connection exceeded a limit for the first time. The client then fetches the twin.
-    /// The next such change ends the connection.
+    /// `true` after the first change on this connection that exceeded a limit. After this change, the client fetches
+    /// the twin. A second such change ends the connection.
     was_too_large: bool,
     /// How the hub violated the protocol on this connection. The driver takes this value.
     broken: Option<ProtoError>,
@@ -163,8 +166,8 @@ impl Desired {
         std::mem::replace(&mut self.announced, number) != number
     }
 
-    /// Returns how the hub violated the protocol on this connection. The driver must then end the connection. A second
-    /// call returns `None`.
+    /// Returns how the hub violated the protocol on this connection; `None` if it did not. After a violation, the
+    /// driver must end the connection. This method returns each violation only once.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.broken.take()
     }
@@ -256,7 +259,8 @@ impl Desired {
     /// sooner than planned.
     ///
     /// The client does not merge this change into the known state. The older twin may mean that the twin was created
-    /// again. The result of the merge would then be a state that never existed.
+    /// again. The change then belongs to the new twin, and merging it into the old state would give a state that never
+    /// existed.
     fn fetch_sooner(&mut self, now: Instant) {
         let known = self.incoming.latest.version();
         let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
@@ -316,8 +320,9 @@ impl Desired {
     }
 
     /// Handles a change that would make the state too large. The first time on a connection, the client fetches the
-    /// twin to learn the real size. The second time, the client ends the connection. Set `idle` to `true` if no fetch
-    /// is planned or running.
+    /// twin to learn the real size. The second time, the client ends the connection.
+    ///
+    /// Set `idle` to `true` if no fetch is planned or running.
     fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
         if std::mem::replace(&mut self.was_too_large, true) {
             return self.fail_connection(problem);

@@ -381,8 +381,8 @@ fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
     assert_eq!(it.take_newest().map(|it| it.0), Some(last - 1));
 
-    // A too large twin that the program requested does not end the connection. The receivers of desired properties do
-    // not get this twin.
+    // If the program itself requests the twin, a too large twin does not end the connection. But the receivers of
+    // desired properties do not get this twin.
     let mut it = Bench::live(1, json!({}));
     it.desired.on_seen(&properties(9, everything));
     assert_eq!((it.take_newest(), it.desired.broken()), (None, None));

@@ -1,8 +1,10 @@
 //! Twin requests. The client sends them one at a time, in the order in which they were made.
 //!
-//! The hub merges a report into the twin. So the client may send the same report twice, but must keep the order of the
-//! reports: an older report after a newer one would bring back old values. Each request therefore waits until the
-//! earlier request is answered or has ended, even if the hub throttles the earlier request.
+//! The hub merges a report into the twin, so the same report twice in a row has the same result as once. The client may
+//! therefore repeat a report, but must keep the order: an older report after a newer one would bring back old values.
+//!
+//! Each request therefore waits until the earlier request is answered or has ended, even if the hub throttles the
+//! earlier request.
 //!
 //! If the connection is lost, the client sends the same request again on the next connection.
 
@@ -110,8 +112,9 @@ impl TwinRequest {
 #[derive(Debug)]
 struct Caller {
     sender: Option<oneshot::Sender<TwinOutcome>>,
-    /// `true` if the hub may have applied the request. An attempt that a busy hub refuses changes nothing. After such a
-    /// refusal, the value is `false` again, except if an earlier attempt got no response.
+    /// `true` if the hub may have applied the request. The client sets the value to `true` when it sends the request.
+    /// If a busy hub refuses the request, this attempt changed nothing, and the client sets the value back to `false`,
+    /// except if an earlier attempt got no response.
     written: bool,
 }
 
@@ -189,8 +192,8 @@ impl TwinRequests {
             request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Remove requests whose callers stopped waiting. These callers have returned their permits. If their requests
-        // stayed, the queue could contain more requests than there are permits.
+        // A caller that stops waiting returns its permit at once, but its request stays in the queue. Remove such
+        // requests. Otherwise, the queue could contain more requests than there are permits.
         self.remove_cancelled();
         self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
         self.queue.push_back(request);
@@ -250,9 +253,10 @@ impl TwinRequests {
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
-    /// Handles the timers that are due. The caller may call this function earlier than the time that
-    /// [`TwinRequests::next_deadline`] returns. If the hub did not answer the request in flight in time, returns who
-    /// made this request.
+    /// Handles the timers that are due. If the time limit of the request in flight has passed without a response,
+    /// returns who made this request.
+    ///
+    /// The caller may call this function earlier than [`TwinRequests::next_deadline`] says.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Requester> {
         let silent = self.in_flight.take_if(|it| it.until <= now).map(|it| it.requester);
         if silent == Some(Requester::Program)
@@ -288,8 +292,8 @@ impl TwinRequests {
         [self.next_expiry, not_before, self.in_flight.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// Returns the next request, and who made it. `own` is true if the client itself needs the twin. If both the
-    /// program and the client need a request, they take turns.
+    /// Returns the next request to send, and who made it. Set `own` to `true` if the client itself needs the twin. If
+    /// the program also has a request, the two take turns.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -314,8 +318,8 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // The time limit for the response doubles with each timeout. A hub that throttles may be slow, and more
-        // requests would make it slower.
+        // The time limit for the response doubles with each timeout. A hub that throttles may respond slowly, and
+        // frequent repetitions would make it slower still.
         let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
         self.last = requester;
@@ -353,8 +357,8 @@ impl TwinRequests {
                 continue;
             }
             if at == 0 {
-                // The next request need not wait for the response to this one. Each request has its own tag, so a late
-                // response does not match the next request.
+                // The deadline of the request in flight has passed. The next request need not wait for its response:
+                // each request has its own tag, so a late response does not match the next request.
                 self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
             let written = request.caller.written;

@@ -222,8 +222,11 @@ fn the_next_connection_gets_the_same_requests_in_the_same_order() {
 #[test]
 fn a_deadline_says_whether_the_hub_may_have_the_request() {
     // `refused`, `written` and `lost` each simulate one event before the deadline of the request. `check` lets the
-    // deadline pass and compares the error with `expected`. `Some(true)` is a deadline error that says that the hub may
-    // have the request; `Some(false)` says that the hub certainly does not have it. `None` is the hub's refusal.
+    // deadline pass and compares the error with `expected`:
+    //
+    // * `Some(true)`: a deadline error, which says that the hub may have the request.
+    // * `Some(false)`: a deadline error, which says that the hub certainly does not have the request.
+    // * `None`: the hub's refusal.
     let refused = |it: &mut Bench| {
         let tag = it.sends("1");
         it.refuses(tag, 429, Some(seconds(3600)));
@@ -299,8 +302,8 @@ fn a_cancelled_request_is_not_sent() {
     it.answers(tag, 1);
     assert!(second.try_recv().is_ok());
 
-    // A request that is cancelled while it is in flight stays in the queue until the hub answers or the time limit
-    // passes. The client then does not send it again, but continues with the next request.
+    // If the caller cancels a request that is in flight, the request stays in the queue until the hub answers or the
+    // time limit passes. The client then sends the next request, and does not repeat the cancelled one.
     for silent in [false, true] {
         let (first, second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");

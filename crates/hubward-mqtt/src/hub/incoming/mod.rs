@@ -49,8 +49,8 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event of the session for the program. If the program does not get a message, this function marks
-    /// the message as handled.
+    /// Translates an event of the session into an event for the program. If the event is a message that the program
+    /// does not settle, such as a twin response, this function marks the message as handled.
     pub(super) fn route(
         &mut self,
         event: Event,
@@ -85,8 +85,8 @@ impl IncomingRouter {
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
-        // The program settles only messages that the code above returns. Mark every other message as handled. The
-        // PUBACK of a message that is marked in this way still waits for earlier messages.
+        // The program settles only messages that the code above returns. Mark every other message as handled. Its
+        // PUBACK still waits for the PUBACKs of earlier messages.
         if let AckNeed::OnSettlement(lock) = ack {
             core.consume(lock);
         }
@@ -108,8 +108,8 @@ impl IncomingRouter {
                 "discarded a message that the hub sent on a topic that this device does not use"
             );
         });
-        // If this is a method call, its caller waits for an answer. With the id of the call, the client can at least
-        // refuse it.
+        // The message may be a method call with an unreadable name. Its caller waits for an answer. So return the id of
+        // the call, with which the client can refuse the call.
         let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
         Some(Downstream::Unreadable(call))
     }

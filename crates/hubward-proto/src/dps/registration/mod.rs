@@ -18,11 +18,13 @@ const REREGISTRATIONS_MAX: u32 = 3;
 /// Maximum number of consecutive logins that the service refuses as unavailable.
 const UNAVAILABLE_MAX: u32 = 3;
 
-/// Maximum number of consecutive connections that this machine itself refuses, before the service has answered. A retry
-/// seldom helps, because a person has to start the emulator. But a few retries help if the emulator is just starting.
+/// Maximum number of consecutive connections that a loopback address refuses before the service has answered.
+///
+/// In most cases, a person first has to start the emulator, so many retries do not help. A few retries help if the
+/// emulator is just starting.
 const NOT_LISTENING_MAX: u32 = 3;
 
-/// Upper limit of the wait after such a failure. So the flow gives up within two seconds.
+/// Upper limit of the wait after each of these refused connections. So the flow gives up within two seconds.
 const NOT_LISTENING_WAIT: Duration = Duration::from_secs(1);
 
 /// The only connection profile that hubward supports. An answer without a profile means this profile.
@@ -139,9 +141,11 @@ impl Failure {
 pub enum FailureKind {
     /// No answer: the connection was refused or closed, or timed out. The operation may still run.
     Network,
-    /// No program listens at the address, and the address is on this machine. Before the first answer of the service,
-    /// the flow retries only twice, with waits of at most one second. Later, the kind is the same as
-    /// [`FailureKind::Network`], because the emulator may be restarting.
+    /// No program listens at the address, and the address is on this machine.
+    ///
+    /// Before the first successful answer of the service, the flow retries only twice, and waits at most one second
+    /// before each retry. After that answer, the flow treats this kind like [`FailureKind::Network`], because the
+    /// emulator may be restarting.
     NotListening,
     /// The service throttles the client.
     Throttled,
@@ -167,8 +171,9 @@ pub struct RetryPolicy {
     pub max_failures: u32,
     /// Upper limit of the random wait after the first failure. The limit doubles with each further failure.
     ///
-    /// The wait before a retry has two parts: the wait that the service asks for, and then a random time up to this
-    /// limit. The first part is at least `limits::SERVER_ERROR_WAIT` if the service failed, refused the login as
+    /// Before a retry, the client waits as long as the service asks for, and then for a random time up to this limit.
+    ///
+    /// The first of these two waits is at least `limits::SERVER_ERROR_WAIT` if the service failed, refused the login as
     /// unavailable, or throttled the client without a Retry-After.
     pub first_wait: Duration,
     /// Upper limit of the random wait after any number of failures.
@@ -289,9 +294,10 @@ impl Registration {
                 let state = Box::new(operation.registration_state.clone().unwrap_or_default());
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
-            // No recorded exchange contains `unassigned`; the C# and Java SDKs treat this status like `assigning`. A
-            // status word that this crate does not know may be a new status of a running operation, so the flow polls
-            // if it knows the operation id.
+            // No recorded exchange contains `unassigned`; the C# and Java SDKs treat this status like `assigning`.
+            //
+            // An unknown status word may be a new status of a running operation. So the flow polls if it knows the
+            // operation id.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
                 // If the service allows a poll without a wait, the first poll follows the registration immediately.
                 // Later polls wait nevertheless, because the flow would otherwise poll without pause.

@@ -302,7 +302,8 @@ fn a_connection_that_this_machine_refuses_is_repeated_twice_before_the_first_ans
     }
     it.fail(FailureKind::NotListening, None);
     assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: NOT_LISTENING_MAX, out_of_time: false }));
-    // If the emulator restarts while it assigns a hub, the device has the retries of any other network failure.
+    // After the first answer, the emulator may be restarting. So the flow retries as often as after any other network
+    // failure.
     let mut it = Flow::new(None);
     it.answer(assigning(), None);
     it.wait();

@@ -23,10 +23,11 @@ const NAME: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
 
 /// A cloud-to-device message: its body, and the properties that HTTP sends as headers.
 ///
-/// No specification describes this request. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for the path, the
-/// API version and the headers of application properties; azure-iot-device-http (Node), http.ts, and
-/// azure-iot-sdk-java, HttpsSingleMessage, for the names of the other headers, because devices use the same names over
-/// HTTP.
+/// No specification describes this request.
+///
+/// Source: for the path, the API version and the headers of application properties, `[sdk]` azure-iot-explorer,
+/// devicesService.ts. For the names of the other headers, `[sdk]` azure-iot-device-http (Node), http.ts, and
+/// azure-iot-sdk-java, HttpsSingleMessage: devices use the same names over HTTP.
 ///
 /// ```
 /// use hubward_proto::service::{CloudMessage, DeliveryAck};

@@ -98,11 +98,11 @@ struct Ca {
 }
 
 impl Ca {
-    /// Finds the certificate authority. If an argument or the variable names an emulator, asks this emulator. Otherwise
-    /// reads the file in the data directory, even if no emulator runs.
+    /// Finds the certificate authority. If `--admin` or `HUBWARD_EMULATOR_ADMIN` names an emulator, asks this emulator.
+    /// Otherwise reads `ca.pem` in the data directory. This works even if no emulator runs.
     ///
-    /// If the file does not exist, asks the emulator that runs with the data directory. If none runs and `--data-dir`
-    /// is not given, asks the emulator at the default port.
+    /// If `ca.pem` does not exist, asks the emulator that runs with the data directory. If no emulator runs with it,
+    /// and `--data-dir` is not given, asks the emulator at the default port.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
             return Self::of_running(at, &url).await;
@@ -133,8 +133,8 @@ impl Ca {
         if let Ok(pem) = std::fs::read_to_string(&file) {
             return Self::read(file, &pem, None);
         }
-        // This user cannot read the emulator's file, because the emulator runs in a container or as another user.
-        // Download the certificate from the admin port.
+        // This user cannot read the emulator's file. The emulator probably runs in a container or as another user. So
+        // print a command that downloads the certificate from the admin port.
         let here = std::path::absolute("hubward-ca.pem")
             .map_err(|error| Failure::local(format!("the current directory cannot be determined: {error}")))?;
         let url = url.trim().trim_end_matches('/');

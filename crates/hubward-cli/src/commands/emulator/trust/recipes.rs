@@ -134,8 +134,8 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    // Remove an existing store first, because `keytool` refuses an alias that the store already contains. The existing
-    // entry may be for another authority.
+    // Remove an existing store first. It may contain the alias already, with the certificate of another authority.
+    // `keytool` refuses to import a certificate under an alias that exists.
     let fresh = shell.remove(&path);
     let recipe =
         Recipe::new(Program::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])

@@ -33,8 +33,10 @@ impl Filter {
 
     fn takes(&self, event: &Event) -> bool {
         let has_kind = || json!(event.kind).as_str().is_some_and(|kind| self.kinds.iter().any(|it| it == kind));
-        // Ignore letter case, because DPS ignores it in registration ids. The id of a device also selects the events of
-        // its modules, which have the id `device/module`.
+        // Ignore letter case, because DPS ignores the letter case of registration ids.
+        //
+        // If the wanted id is the id of a device, also select the events of its modules, which have the id
+        // `device/module`.
         let has_id = |wanted: &String| {
             event.id.as_deref().is_some_and(|id| {
                 id.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted))

@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::doors::http::Chunks;
 
-/// Time between two comments on an idle stream. A comment tells the client, and proxies between client and emulator,
-/// that the connection is alive.
+/// Time between two comments (`: still here`) on an idle stream. A comment shows the client, and the proxies before the
+/// emulator, that the connection is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Approximate size of a chunk, in bytes.
@@ -32,8 +32,8 @@ const AT_ONCE: u32 = 256;
 
 /// A reader of a log.
 pub(in crate::doors::admin) trait Feed: Send + 'static {
-    /// Waits for the next entry. Returns its number, and the entry as a line of JSON. If the filter does not select the
-    /// entry, returns `None` instead of the line. Cancel safe.
+    /// Waits for the next entry. Returns the number of the entry, and the entry as a line of JSON. If the client's
+    /// filter does not select the entry, returns `None` in place of the line. Cancel safe.
     fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
     /// Number of entries that the log dropped before this feed read them.
@@ -77,8 +77,8 @@ pub(in crate::doors::admin) enum Shape {
 }
 
 impl<F: Feed> Stream<F> {
-    /// Creates a stream. `restarted` is true if the client has read entries of a log from before the emulator
-    /// restarted. The stream then reports the restart to the client.
+    /// Creates a stream. `restarted` is true if the emulator has restarted since the client last read the log. The
+    /// stream then reports the restart to the client.
     pub(in crate::doors::admin) fn new(
         feed: F,
         shape: Shape,
@@ -124,8 +124,8 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.preamble.take().unwrap_or_default();
         let mut read = 0;
-        // Set the time of the next comment once, before the loop. Entries that the filter does not select therefore do
-        // not delay the comment.
+        // Set the time of the next comment before the loop. If the loop set it, each entry that the filter does not
+        // select would delay the comment.
         let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {

@@ -29,8 +29,8 @@ use crate::doors::http::request::{self, TooLarge};
 use crate::doors::http::{Aborted, Pace, Paced, Reply, is_json, reply, value};
 use crate::services::cloud::Cloud;
 
-/// Maximum size of a body, in bytes. A body can contain a scripted fault, and the fault can contain the body of a
-/// response.
+/// Maximum size of a body, in bytes. The body of a request can be a scripted fault, which can itself contain the body
+/// of a response.
 const BODY_MAX: usize = 1024 * 1024;
 
 /// Maximum size of an import, in bytes: about ten thousand devices.

@@ -12,8 +12,10 @@ const PAGE_MAX: usize = 1000;
 /// Maximum size of a page, in bytes. A page with a single message may be larger.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Returns a page of the messages that `wanted` selects. The page starts at the offset `from`. The member `next` is the
-/// offset of the next page. If the log has no message at or after `from`, the page is empty and `next` equals `from`.
+/// Returns a page of the messages that `wanted` selects. The page starts at the offset `from`. The member `next` is
+/// the offset of the next page.
+///
+/// If the log has no message at or after `from`, the page is empty and `next` equals `from`.
 ///
 /// The page does not contain messages that the log has dropped or that `wanted` does not select. The offsets of the
 /// page can therefore have gaps.

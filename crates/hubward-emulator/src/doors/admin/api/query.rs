@@ -71,7 +71,7 @@ impl Query {
     /// Returns the number of the first entry to send, and whether the emulator has restarted since the client read the
     /// log. `total` is the number of entries that the log has ever had.
     ///
-    /// If `Last-Event-ID` names an entry that this log has never had, the client has read the log of an earlier run of
+    /// `Last-Event-ID` may name an entry that this log has never had. The client then read the log of an earlier run of
     /// the emulator. The second value is then `true`, and the stream starts at entry 0.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {

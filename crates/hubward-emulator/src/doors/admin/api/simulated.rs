@@ -43,7 +43,8 @@ pub(super) async fn stop(cloud: &Cloud, id: &str) -> Result<Value, Failure> {
     Err(Failure::new(404, format!("There is no simulated device `{id}`.")))
 }
 
-/// `hub` is the hub that DPS has assigned to the device; it is absent before the first registration.
+/// Returns a simulated device as JSON. The member `hub` is the hub that DPS has assigned to the device. Before the
+/// first registration, this member is absent.
 fn device(cloud: &Cloud, view: &View) -> Value {
     let View { registration_id, since, ended } = view;
     let hub = cloud.store.read(|state| {

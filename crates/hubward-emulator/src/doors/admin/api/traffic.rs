@@ -7,7 +7,8 @@ use crate::services::cloud::Cloud;
 use crate::state::clock::{system_now, timestamp};
 use crate::state::traffic::INTERVAL;
 
-/// Each value belongs to one interval. The last interval ends at `end`, by the clock of the system.
+/// The lists `messages` and `connections` have one value for each interval, oldest first. `end` is the time at which
+/// the last interval ended, by the system's clock.
 pub(super) fn show(cloud: &Cloud) -> Value {
     let complete = cloud.traffic.complete();
     json!({

@@ -39,7 +39,8 @@ struct Body {
     sender_module_id: Option<String>,
 }
 
-/// Parses the JSON of a message. Returns the message, and the name of the input if the message is for a module.
+/// Parses the JSON of a message. Returns the message. If the message is for an input of a module, also returns the name
+/// of the input.
 pub(super) fn read(body: Value) -> Result<(CloudToDevice, Option<String>), Problem> {
     let body: Body =
         serde_json::from_value(body).map_err(|problem| wrong(&format!("The body is not valid: {problem}.")))?;

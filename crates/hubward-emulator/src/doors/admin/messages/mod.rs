@@ -100,8 +100,10 @@ fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
     Ok(json!({ "messageId": sent? }))
 }
 
-/// Reads the JSON body of a request. Refuses the request if its content type is not JSON. This check stops web pages of
-/// other origins: they can send a POST request to this port, but not with the content type of JSON.
+/// Reads the JSON body of a request. Refuses a request whose content type is not JSON.
+///
+/// This check stops requests from web pages of other origins. A browser lets such a page send a POST request to this
+/// port, but not with the content type of JSON.
 async fn read_json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Aborted> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {

@@ -142,8 +142,8 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x10\x12\x00\x04MQTT\x04\x06\x00\x00\x00\x02d1\x00\x01#\x00\x00", Malformed::Topic),
         (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d\x00", Malformed::Nul),
     ] {
-        // Append zero bytes, so that the input is never shorter than the length in the header. The decoder must
-        // therefore report the error of the packet instead of waiting for more bytes.
+        // Append zero bytes, so that the input contains at least as many bytes as the header announces. The decoder
+        // must then report the error of the packet, and must not wait for more bytes.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
         assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");

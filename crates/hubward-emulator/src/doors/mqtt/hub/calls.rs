@@ -18,8 +18,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Adds a call and returns the request id of the call. If too many calls are waiting, returns `outcome` as an
-    /// error.
+    /// Adds a call and returns its request id. If too many calls are waiting, adds nothing and gives `outcome` back as
+    /// the error.
     pub(super) fn begin(&mut self, outcome: MethodOutcomeSender) -> Result<String, MethodOutcomeSender> {
         // Removes calls whose callers no longer wait.
         self.by_id.retain(|_, it| !it.is_closed());

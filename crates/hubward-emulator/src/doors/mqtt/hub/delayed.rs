@@ -46,8 +46,8 @@ impl Delayed {
     /// Holds an acknowledgement for `time`, and until all earlier acknowledgements are sent. The order of
     /// acknowledgements must not change.
     ///
-    /// If the acknowledgement can be sent at once, or if too many acknowledgements are held, returns the packet id as
-    /// an error. The caller then sends the acknowledgement.
+    /// Returns the packet id as an error in two cases: the acknowledgement can be sent at once, or too many
+    /// acknowledgements are held. The caller must then send the acknowledgement.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2).
     pub(super) fn hold(&mut self, packet_id: u16, time: Option<Duration>) -> Result<(), u16> {

@@ -18,8 +18,8 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // Forget when the next lock ends. That time may be in the past now. If it stayed in `release`, the main loop
-        // would call this function again and again.
+        // Clear `release`, the time when the next message lock ends. This time may be in the past now, and the main
+        // loop would then call this function again and again.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
@@ -68,8 +68,8 @@ impl HubSession<'_> {
     /// The highest QoS of the client's subscriptions to messages; `None` if the client has not subscribed.
     fn messages_qos(&self) -> Option<u8> {
         let identity = &self.device.login().identity;
-        // The id of a device may contain `#` and `+`, but a topic may not. A device with one of these characters in its
-        // id gets no messages.
+        // The id of a device may contain `#` and `+`, but a topic name may not. The hub therefore sends no messages to
+        // a device with one of these characters in its id.
         if identity.client_id().contains(['#', '+']) {
             return None;
         }

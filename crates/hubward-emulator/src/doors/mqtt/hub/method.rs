@@ -54,11 +54,11 @@ impl HubSession<'_> {
         self.send(connection, own)
     }
 
-    /// Passes a device's response to the caller of the method. Does not check that the response is JSON. Drops a
-    /// response for which no call waits.
+    /// Passes a device's response to the caller of the method. Does not check that the response is JSON. Drops the
+    /// response if no caller is waiting for it.
     ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That the hub ends the
-    /// connection after a response larger than 128 KB is a `[guess]`.
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". `[guess]`: the hub ends the
+    /// connection after a response larger than 128 KB.
     pub(super) fn method_answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,

@@ -11,20 +11,20 @@ use crate::doors::mqtt::{Closed, Connection};
 
 /// Maximum number of unacknowledged publishes with QoS 1.
 ///
-/// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 set the limit to 16 for publishes from
-/// a device to a hub.
+/// Source: `[guess]`, from the limit for the other direction: Edge Hub's configuration and Microsoft's page about MQTT
+/// 5 limit publishes from a device to a hub to 16.
 const WINDOW: usize = 16;
 
 /// The first packet id of the publishes in an [`Outbox`]. Lower packet ids belong to cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Maximum number of waiting publishes. If this number of publishes waits and the hub sends a further response with QoS
-/// 1, the connection ends. [`ANSWER_BYTES`] limits the total size of the waiting publishes in the same way.
+/// Maximum number of publishes that wait in the outbox. If it is full and the hub has another response with QoS 1, the
+/// connection ends. [`ANSWER_BYTES`] limits the total size of the waiting publishes in the same way.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// If this number of publishes waits, the outbox drops a further notice with QoS 1. Method calls have QoS 0 and never
-/// wait.
+/// If this number of publishes waits, the outbox drops each new notice (a change of the desired properties) with QoS 1.
+/// Method calls have QoS 0 and never wait.
 const NOTICES: usize = 128;
 
 /// The publishes to one client.
@@ -57,8 +57,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes a notice or a method call. If its QoS is 1 and too many publishes wait, publishes nothing and returns
-    /// false.
+    /// Publishes a notice (a change of the desired properties) or a method call. If its QoS is 1 and too many publishes
+    /// wait, publishes nothing and returns false.
     pub(super) fn notify<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,

@@ -44,8 +44,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Ok(checked) => checked,
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
-    // Only a device that may connect acquires a slot. This code first ends an older connection of the same device,
-    // because the older connection may hold the last slot.
+    // A device acquires a slot only after the hub has checked that the device may connect. Before that, end an older
+    // connection of the same device: the older connection may hold the last slot.
     cloud.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
     let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
     let (device, started) = match DeviceConnection::begin(cloud, &request, !connect.clean_session, resume) {
@@ -77,8 +77,8 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // Wake the main loop once, so that it delivers messages that are already in the queue. The kept session may already
-    // be subscribed to them.
+    // Wake the main loop once. The device's queue may already contain messages, and the session that an earlier
+    // connection kept may already be subscribed to them.
     session.queue_changed.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
@@ -272,8 +272,10 @@ impl HubSession<'_> {
     /// Subscribes to a filter. Returns the granted QoS or a refusal.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five; QoS 1 if the
-    /// client requests QoS 2. That the hub refuses a filter with 0x80 and does not end the connection is a `[guess]`;
-    /// see [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
+    /// client requests QoS 2.
+    ///
+    /// `[guess]`: the hub refuses a filter with 0x80 and keeps the connection; see
+    /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         let identity = &self.device.login().identity;
         if TopicFilter::parse(identity, filter).is_err() {

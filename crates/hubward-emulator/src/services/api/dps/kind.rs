@@ -34,8 +34,8 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
 
 /// Creates the enrollment if the request has no If-Match. Otherwise, updates the enrollment.
 ///
-/// Source: for 409, if the enrollment exists already, `[sdk]` azure-iot-sdk-csharp, issue 3076, and
-/// azure-sdk-for-python, issue 35187. `[guess]`: the update of a missing enrollment gets 404.
+/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187: creating an enrollment that
+/// exists already gets 409. `[guess]`: the update of a missing enrollment gets 404.
 pub(super) fn put<K: Kind>(
     state: &mut State,
     model: K,

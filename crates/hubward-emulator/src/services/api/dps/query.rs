@@ -57,7 +57,7 @@ impl Page {
 /// Accepts a query for all objects, and refuses every other query.
 ///
 /// Some sources say that the real service ignores the text of a query. The emulator refuses a text that it does not
-/// support. Otherwise, a caller could believe that the emulator has filtered the response.
+/// support, so that a caller does not believe that the emulator has filtered the response.
 ///
 /// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends the same in lower case.
 pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {

@@ -36,8 +36,8 @@ const API_VERSIONS: [&str; 17] = [
 /// If `hub` is `Some`, the caller of this function has already authorized the request. This function then checks
 /// neither the host nor the token of the request.
 ///
-/// A device signs a request of the device API with its own token. This function does not check that token. It returns
-/// an empty hub name and the operation.
+/// For a request of the device API, this function returns an empty hub name and the operation. It does not check the
+/// token of such a request, because a device signs it with its own token.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
 /// 401003.
@@ -108,9 +108,9 @@ fn refuse(denied: Denied) -> Problem {
     }
 }
 
-/// Source: `[doc]` azure-rest-api-specs, iothub data plane; `[sdk]` the service SDKs of all years. For 400001:
-/// `[seen]` MicrosoftDocs/azure-docs, issues 11156 and 58500, and Azure/Industrial-IoT, issue 708. `[guess]`: unknown
-/// versions are refused like retired versions.
+/// Source for the accepted versions: `[doc]` azure-rest-api-specs, iothub data plane; `[sdk]` the service SDKs of all
+/// years. For 400001: `[seen]` MicrosoftDocs/azure-docs, issues 11156 and 58500, and Azure/Industrial-IoT, issue 708.
+/// `[guess]`: unknown versions are refused like retired versions.
 fn check_version(query: Option<&str>) -> Result<(), Problem> {
     let version = api_version(query);
     if API_VERSIONS.contains(&version) {

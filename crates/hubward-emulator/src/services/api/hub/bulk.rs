@@ -93,8 +93,8 @@ fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Parses the identities of a request. Accepts `etag` in place of `eTag`, because some clients send an identity back as
-/// they received it, with `etag`.
+/// Parses the identities of a request. The member is called `eTag` in requests, but `etag` in responses. Some clients
+/// send an identity back as they received it, so this function accepts both names.
 ///
 /// Source: `[sdk]` azure-iothub (Node), registry.js, which sends identities back as it received them.
 fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
@@ -116,16 +116,19 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
     known.unwrap_or(word).clone()
 }
 
-/// Applies one operation. Returns the kind of the event that the caller must write to the journal. Returns `None` if
-/// the operation creates or deletes an identity, because the store writes the events for these changes. If the hub
-/// refuses the operation, the identity does not change.
+/// Applies one operation. If the hub refuses the operation, the identity does not change.
+///
+/// Returns the kind of the event that the caller must write to the journal. Returns `None` if the operation creates or
+/// deletes an identity, because the store itself then writes the event.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
-/// `DevicesClient_BulkCreation_DeviceWithTwin`. The recordings show that the twin of a new identity starts with the
-/// tags and desired properties of the request.
+/// `DevicesClient_BulkCreation_DeviceWithTwin`: the twin of a new identity starts with the tags and desired properties
+/// of the request.
 ///
-/// `[guess]`: if the identity exists, the hub merges the tags and desired properties into its twin in every mode that
-/// does not delete. `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain `managedBy`.
+/// `[guess]`: if the identity exists, the hub merges the tags and desired properties into its twin, except in the
+/// modes that delete.
+///
+/// `[guess]`: the hub keeps `managedBy`, because bulk requests do not contain it.
 fn apply(
     state: &mut State,
     hub: &str,

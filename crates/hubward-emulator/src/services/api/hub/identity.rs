@@ -57,8 +57,9 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
 /// The keys in the authentication part of a request.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`. `[seen]` by mwalser/terraform-provider-iothub,
-/// CONCEPT.md: a request with only one key is refused. Our choice: a known type that the emulator does not support
-/// gets 501. `[guess]`: a request with both thumbprints and keys is refused.
+/// CONCEPT.md: a request with only one key is refused. `[guess]`: a request with both thumbprints and keys is refused.
+///
+/// Our choice: a known type that the emulator does not support gets 501.
 pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
     let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
     match kind {

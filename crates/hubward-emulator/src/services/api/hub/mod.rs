@@ -139,8 +139,8 @@ fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<()
 /// Parses a body that must start with the byte `first`. An error contains only the position, because the body may
 /// contain keys.
 fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
-    // For a struct, `serde` also accepts an array and reads its items as the fields in order. Check the first byte
-    // here.
+    // Check the first byte. Without this check, `serde` would also accept an array in place of a struct, and would read
+    // the items of the array as the fields in order.
     if body.trim_ascii_start().first() != Some(&first) {
         let kind = if first == b'[' { "array" } else { "object" };
         return Err(Problem::new(Code::IotHubFormatError, format!("The body must be a JSON {kind}.")));

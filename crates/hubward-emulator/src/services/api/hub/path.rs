@@ -132,7 +132,7 @@ impl Action {
     }
 
     /// Returns the rights that allow this operation. A caller needs one of these rights. For an operation that the
-    /// emulator does not support, the list is empty, and every policy is sufficient.
+    /// emulator does not support, the list is empty, and the caller needs none.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities; ServiceConnect for
     /// twins, methods, messages and queries. iot-hub/how-to-device-twins.md requires RegistryRead for queries. For
@@ -171,8 +171,8 @@ pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     is_device_side(&segments) && !is_send(method, &segments)
 }
 
-/// Returns whether this request sends a message to a device. With another HTTP method, the same path belongs to the
-/// device API.
+/// Returns whether this request sends a message to a device. With another HTTP method, a request for the same path
+/// belongs to the device API.
 fn is_send(method: &str, segments: &[&str]) -> bool {
     method == "POST" && matches!(segments, ["devices", _, "messages", "devicebound"])
 }

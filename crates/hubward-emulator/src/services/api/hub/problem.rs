@@ -22,9 +22,14 @@ pub(crate) struct Problem {
 
 /// The two formats of a hub's error bodies.
 ///
-/// Source: for both formats, `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. For the first
-/// format at twins and queries, `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941.
-/// For the first format at the registry, `[seen]` many traces. The second format has been seen for methods only.
+/// Source:
+///
+/// * both formats: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests;
+/// * the first format at twins and queries: `[seen]` Azure/azure-iot-cli-extension, issue 693, and
+///   Azure/azure-iot-sdks, issue 941;
+/// * the first format at the registry: `[seen]` many traces.
+///
+/// The second format has been seen for methods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `ErrorCode:{name};{message}`.

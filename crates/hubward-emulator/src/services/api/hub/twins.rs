@@ -70,9 +70,9 @@ impl Changes {
     ///
     /// In a replacement (PUT), if the tags or the desired properties are absent or `null`, the twin loses all of them.
     ///
-    /// In a patch (PATCH), if the tags or the desired properties are absent, they do not change. If
-    /// `properties.desired` is `null`, the patch removes all desired properties. If `tags` is `null`, the tags do not
-    /// change.
+    /// In a patch (PATCH), if the tags or the desired properties are absent, they do not change. A `null` has a
+    /// different effect on the two: `"desired": null` removes all desired properties, but `"tags": null` changes
+    /// nothing.
     ///
     /// Source: for `properties.desired`, `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired
     /// properties". `[guess]`: the rule for `tags`.

@@ -32,9 +32,11 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Registers a device. If DPS accepts the request, the status of the response is 202, even if the device is already
-    /// assigned. If the enrollment is disabled, DPS assigns no hub, and the response has status 200 and says
-    /// `disabled`. If DPS refuses the request, the response contains an error.
+    /// Registers a device.
+    ///
+    /// * If DPS accepts the request, the status is 202, even if the device is already assigned.
+    /// * If the enrollment is disabled, DPS assigns no hub. The status is 200, and the response says `disabled`.
+    /// * If DPS refuses the request, the response contains an error.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         let now = self.clock.now();
         let registered = self.store.change(|state| {
@@ -165,8 +167,8 @@ fn outcome(state: &State, caller: &Caller) -> Note {
     Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
-/// Converts the registration to the API version of the device. Older versions do not have the substatus
-/// `reprovisionedToInitialAssignment`, which says that the hub already has the device.
+/// Adapts a registration to the API version that the device uses. The substatus `reprovisionedToInitialAssignment` says
+/// that the hub already had the device. Older versions do not know this substatus.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: this substatus exists from version 2019-04-15 on.
 /// Older versions get `initialAssignment`.

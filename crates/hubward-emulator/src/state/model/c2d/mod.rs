@@ -31,8 +31,8 @@ pub(crate) struct Rules {
     pub(crate) lock: Duration,
     /// After this number of expired locks, the hub dead-letters a message.
     ///
-    /// With `None`, the hub never dead-letters a message because of expired locks. This is the behaviour of the current
-    /// service: only an explicit abandon counts as a delivery there, and MQTT has no abandon.
+    /// With `None`, the hub never dead-letters a message because of expired locks. The current service also behaves
+    /// like this: it counts only an explicit abandon as a delivery, and a device cannot abandon a message over MQTT.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count behavior".
     /// In earlier revisions of the page, every lock counts. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: the count
@@ -232,10 +232,12 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // The acknowledgement is late: the lock has ended, so the hub will deliver the message again. The client
-            // has finished the earlier delivery. It will acknowledge the next delivery after all messages that it has
-            // received by then. The message therefore loses its place, and the next delivery gives it a new place at
-            // the end.
+            // The acknowledgement is late: the lock has ended, so the hub will deliver the message again.
+            //
+            // For the client, the earlier delivery is finished. The client will acknowledge the next delivery later,
+            // after all messages that it has received before that delivery.
+            //
+            // The message therefore loses its place in the order. The next delivery gives it a new place at the end.
             entry.place = None;
             return Acknowledged::Unknown;
         }
@@ -300,8 +302,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// Returns the messages to write to disk. Each item also contains the sequence number of the message. If `all` is
-    /// `false`, omits the messages that are already on disk. Marks the returned messages as written.
+    /// Returns the messages to write to disk, each with its sequence number, and marks them as written. If `all` is
+    /// `false`, omits the messages that are already on disk.
     pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {

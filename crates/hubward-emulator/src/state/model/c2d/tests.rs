@@ -227,7 +227,9 @@ fn no_message_is_lost_redelivered_after_completion_or_reordered() {
         let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
         // `received` contains the packet ids and numbers of the messages in the order of their first receipt. The
-        // client must acknowledge in this order. `ended` contains the outcome of each message that has left the queue.
+        // client must acknowledge in this order.
+        //
+        // `ended` contains the outcome of each message that has left the queue.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
         queue.begin(owner);

@@ -15,8 +15,9 @@ const LONGEST: u64 = 86_400_000;
 /// Maximum size of a fault, in bytes. The limit exists because the emulator keeps all fault scripts in memory.
 const FAULT_MAX: usize = 64 * 1024;
 
-/// Maximum size of a header's name, and also of its value, in bytes. The limit also applies to Retry-After over MQTT,
-/// where the value is a part of a topic and must fit into the topic.
+/// Maximum size in bytes of a header's name, and also of its value.
+///
+/// The limit also applies to Retry-After over MQTT: there, the value is part of a topic, whose length is limited.
 const HEADER_MAX: usize = 1024;
 
 /// The JSON form of a [`Fault`]. The member `kind` contains the name of the variant.
@@ -244,8 +245,8 @@ pub(super) fn kinds(point: Point) -> Vec<&'static str> {
     all.into_iter().filter(|(_, fault)| fault.fits(point)).map(|(name, _)| name).collect()
 }
 
-/// Returns an error if the status is not from 200 to 599. A 1xx status is valid in HTTP, but another response has to
-/// follow it.
+/// Returns an error if the status is not from 200 to 599. A scripted response must be final, and a 1xx status is not:
+/// HTTP requires another response after it.
 fn answer(status: u16) -> Result<u16, String> {
     if (200..600).contains(&status) { Ok(status) } else { Err("status must be 200 to 599.".to_owned()) }
 }

@@ -21,8 +21,8 @@ pub(super) struct Checked<'a> {
     pub(super) will: Option<(Message, u8)>,
 }
 
-/// Checks a CONNECT. Returns the reason as an error if the hub refuses the CONNECT. The reason is only for the log: the
-/// client gets CONNACK 5.
+/// Checks a CONNECT. If the hub refuses the CONNECT, returns the reason as an error. The client gets only CONNACK 5:
+/// the reason is for the log.
 pub(super) fn check<'a>(state: &State, connect: &'a Connect, now: UnixSeconds) -> Result<Checked<'a>, &'static str> {
     let request = request(connect)?;
     let login = check_login(state, &request, now)?;

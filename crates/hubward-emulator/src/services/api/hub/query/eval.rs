@@ -71,8 +71,8 @@ pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> O
 
 /// Evaluates `AND` (`decides` is `false`) or `OR` (`decides` is `true`).
 ///
-/// The result of `AND` is `false` if an operand is `false`. The result of `OR` is `true` if an operand is `true`.
-/// Otherwise, the result is undefined if an operand is undefined or not a boolean.
+/// * `AND` is `false` if an operand is `false`. `OR` is `true` if an operand is `true`.
+/// * Otherwise, the result is undefined if an operand is undefined or not a boolean.
 fn junction<'a>(all: &'a [Expression], document: &'a Value, decides: bool) -> Operand<'a> {
     let mut known = true;
     for it in all {

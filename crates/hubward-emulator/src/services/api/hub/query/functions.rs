@@ -54,8 +54,8 @@ impl Function {
 
     /// Calls the function with these arguments. If an argument has the wrong type, returns `None` (undefined).
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions". Only for `AS_NUMBER`, the page says
-    /// what the result is if an argument has the wrong type. For the other functions, this result is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions". For an argument of the wrong type, the
+    /// page gives the result of `AS_NUMBER` only. For the other functions, the result is a `[guess]`.
     pub(super) fn call<'a>(self, arguments: &[Operand<'a>]) -> Operand<'a> {
         let [first, rest @ ..] = arguments else { return None };
         let is = |fits: fn(&Value) -> bool| bool(first.as_deref().is_some_and(fits));

@@ -71,8 +71,9 @@ fn batch(cloud: &Cloud, hub: &str, modules: bool, after: Option<&str>) -> Batch 
     })
 }
 
-/// Source: for the code, `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md. The text of our message is
-/// different. Clients of the real service have seen this message: "The query is invalid. Please check the format of the
+/// Source: for the code, `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md.
+///
+/// Our text is different. Clients of the real service have seen: "The query is invalid. Please check the format of the
 /// query and try again."
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {

@@ -33,7 +33,7 @@ impl Query {
         skip_to_from(cursor);
         if !cursor.keyword("FROM") {
             cursor.go(columns);
-            // `FROM` is missing. If the columns contain an error too, report the error of the columns, because it comes
+            // `FROM` is missing. If the columns contain an error too, report that error instead, because it comes
             // earlier in the text.
             select(cursor)?;
             return Err(cursor.expected("FROM").into());

@@ -18,8 +18,9 @@ pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 /// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The next batch begins after this key, the key of the last identity that was read. Some identities have no
-    /// matching document, so `documents` may not contain this identity. `None` if this is the last batch.
+    /// The key of the last identity that was read; the next batch begins after it. `None` if this is the last batch.
+    ///
+    /// `documents` may not contain this identity, because some identities have no matching document.
     pub(super) last: Option<String>,
 }
 
