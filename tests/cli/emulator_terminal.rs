@@ -149,9 +149,9 @@ async fn events_prints_the_journal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn development_keys_shorten_the_waits_of_a_registration() {
     for (more, expected) in [
-        (&["--dev-keys"][..], "retry_after=Some(1s)"),
-        (&["--dev-keys", "--retry-after", "2s"], "retry_after=Some(2s)"),
-        (&[], "retry_after=Some(3s)"),
+        (&["--dev-keys"][..], "next_wait=1s"),
+        (&["--dev-keys", "--retry-after", "2s"], "next_wait=2s"),
+        (&[], "next_wait=3s"),
     ] {
         let (_folder, data_dir) = folder();
         let fixed = ["emulator", "--output", "json", "--data-dir", &data_dir];

@@ -111,7 +111,11 @@ async fn run<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn(
     let due = if matches!(end, End::For) { start + DURATION } else { Instant::now() };
     let code = wait(&mut child).await;
     let delay = Instant::now().saturating_duration_since(due);
-    let (logged, log) = log.await.expect("no panic");
+    let (logged, mut log) = log.await.expect("no panic");
+    // The command also prints a line about the variable `HUBWARD_CONNECT_TO`. This line is not part of the log.
+    let notes: Vec<_> = log.extract_if(.., |it| it.starts_with("connecting to ")).collect();
+    assert_eq!(notes.len(), 1, "one line about the address of the hub: {notes:?}");
+    let logged = logged - notes.iter().map(|it| it.len() as u64 + 1).sum::<u64>();
     let (_, output) = output.await.expect("no panic");
     let memory = memory.await.expect("no panic");
     Run { code, delay, memory, logged, log, output, sent: hub.sent() }

@@ -130,9 +130,29 @@ fn pages() -> Vec<PathBuf> {
 fn shown_arguments(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let rest = ["hubward ", "cargo run -- "].iter().find_map(|it| line.strip_prefix(it))?;
-    let command = rest.split([';', '#', '|', '<', '>', '\\']).next().unwrap_or_default();
     // A line such as `hubward = …` is an entry of a manifest, not a command.
-    (!command.starts_with('=')).then(|| command.split_whitespace().map(str::to_owned).collect())
+    (!rest.starts_with('=')).then(|| shell_words(rest))
+}
+
+/// Splits a command into words, as a shell does: at spaces outside quotes.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None;
+    let mut quote = None;
+    for character in command.chars() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, ';' | '#' | '|' | '<' | '>' | '\\') => break,
+            (None, ' ') => words.extend(word.take()),
+            (_, _) => word.get_or_insert_with(String::new).push(character),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,8 +75,17 @@ fn portal(arguments: &[String]) -> ExitCode {
 }
 
 /// Builds `hubward` with optimisation, and returns its path.
+///
+/// The program can write its man pages, so that `dist` can pack the same program.
 fn release_binary() -> Result<PathBuf, ExitCode> {
-    let built = show_and_run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
+    let built = show_and_run(&mut Cargo::command([
+        "build",
+        "--release",
+        "--package",
+        "hubward-cli",
+        "--features",
+        "man-pages",
+    ]));
     if !built.is_success() {
         return Err(built.into());
     }

@@ -29,7 +29,7 @@ const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "mqtt"),
     ("hubward", "ws"),
     ("hubward-emulator", ""),
-    ("hubward-cli", "https"),
+    ("hubward-cli", "https,man-pages"),
     ("hubward-cli", "mqtt"),
     ("hubward-cli", "emulator,ws"),
     ("hubward-cli", "https,service"),

@@ -108,6 +108,7 @@ enum Command {
         shell: Shell,
     },
     /// Write the man page of every command to a folder.
+    #[cfg(feature = "man-pages")]
     #[command(hide = true, after_help = "Example:\n  hubward man-pages ~/.local/share/man/man1")]
     ManPages(commands::man_pages::ManPagesArgs),
 }
@@ -286,6 +287,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
             output.exact(String::from_utf8_lossy(&text).trim_end().to_owned()).await;
             Ok(ExitCode::Ok)
         }
+        #[cfg(feature = "man-pages")]
         Command::ManPages(args) => commands::man_pages::run(args, Cli::command(), output).await,
     }
 }

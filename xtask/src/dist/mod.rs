@@ -118,7 +118,7 @@ fn program(program: &Program, target: &Path) -> Result<PathBuf, String> {
         Program::File(path) => return Err(format!("--binary: there is no file {}", path.display())),
         Program::Profile(profile) => profile,
     };
-    let arguments = ["build", "--locked", "--profile", profile, "--package", "hubward-cli"];
+    let arguments = ["build", "--locked", "--profile", profile, "--package", "hubward-cli", "--features", "man-pages"];
     if !show_and_run(&mut Cargo::command(arguments)).is_success() {
         return Err("cargo could not build hubward; see above".to_owned());
     }

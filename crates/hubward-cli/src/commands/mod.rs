@@ -7,6 +7,7 @@ pub(crate) mod dps;
 pub(crate) mod emulator;
 #[cfg(feature = "service")]
 pub(crate) mod hub;
+#[cfg(feature = "man-pages")]
 pub(crate) mod man_pages;
 pub(crate) mod provision;
 #[cfg(feature = "emulator")]

@@ -66,7 +66,7 @@ async fn events_cover_a_device_from_its_enrollment_to_its_deletion() {
             "dps registered Dev-1 at localhost: initialAssignment",
             "hub connected Dev-1 at localhost",
             "hub disconnected Dev-1 at localhost: a scripted fault ended the connection",
-            "hub refused Dev-1 at localhost: bad signature, 5",
+            "hub refused Dev-1 at localhost: bad signature, CONNACK 5",
             "hub deleted Dev-1 at localhost",
             "dps deleted the enrollment dev-1",
             "dps deleted the registration of dev-1",

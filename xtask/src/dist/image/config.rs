@@ -13,11 +13,12 @@ pub(super) const DATA: &str = "/data";
 pub(super) const USER: &str = "65532";
 
 /// The variables of the emulator, as in `dist/Dockerfile`.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("HUBWARD_DATA_DIR", DATA),
     ("HUBWARD_BIND", "0.0.0.0"),
     ("HUBWARD_STANDARD_PORTS", "true"),
     ("HUBWARD_ADMIN_ADDRESS", "0.0.0.0"),
+    ("HUBWARD_RETRY_AFTER", "1s"),
     ("HUBWARD_OUTPUT", "json"),
 ];
 

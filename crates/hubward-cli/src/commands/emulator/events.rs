@@ -171,7 +171,7 @@ mod tests {
             "hub": "localhost", "id": "dev\u{1b}[2J\n-1", "code": 5, "message": "bad signature"});
         assert_eq!(
             text(&event.to_string()),
-            "2024-01-02T03:04:05Z hub refused dev [2J -1 at localhost: bad signature, 5"
+            "2024-01-02T03:04:05Z hub refused dev [2J -1 at localhost: bad signature, CONNACK 5"
         );
         event["kind"] = "later".into();
         assert!(text(&event.to_string()).contains(r#""kind":"later""#));

@@ -98,7 +98,7 @@ pub(super) struct StartArgs {
     /// End when standard input is closed; for programs that start the emulator.
     ///
     /// The program keeps the other end of a pipe. When the program ends for any reason, the emulator also ends.
-    #[arg(long)]
+    #[arg(long, env = "HUBWARD_EXIT_ON_STDIN_CLOSE", value_parser = BoolishValueParser::new())]
     exit_on_stdin_close: bool,
 }
 

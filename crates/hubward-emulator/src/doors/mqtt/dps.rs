@@ -59,7 +59,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     }
     let caller = match checked {
         Ok(caller) if !cloud.registrar.is_own_scope(&caller) => {
-            return reject_connect(cloud, connection, &connect, UNAVAILABLE, "the id scope is another DPS's");
+            return reject_connect(cloud, connection, &connect, UNAVAILABLE, "the id scope belongs to another DPS");
         }
         Ok(caller) => caller,
         Err(why) => return reject_connect(cloud, connection, &connect, NOT_AUTHORIZED, why),

@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 /// id that a service accepts, so the emulator never shortens such an id.
 const LONGEST: usize = 400;
 
+/// Highest return code of CONNACK in MQTT 3.1.1. Greater codes are codes of the service.
+///
+/// Source: MQTT 3.1.1, table 3.1.
+const CONNACK_MAX: u32 = 5;
+
 /// Something that happened in the emulator.
 ///
-/// Displayed as one line: `dps refused dev-1: bad signature, 401002`.
+/// Displayed as one line: `dps refused dev-1: bad signature, 401002`, or `…, CONNACK 5` for a return code of CONNACK.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -50,7 +55,11 @@ impl fmt::Display for Event {
         if !message.is_empty() {
             write!(f, ": {message}")?;
         }
-        code.map_or(Ok(()), |code| write!(f, ", {code}"))
+        match code {
+            None => Ok(()),
+            Some(code @ ..=CONNACK_MAX) => write!(f, ", CONNACK {code}"),
+            Some(code) => write!(f, ", {code}"),
+        }
     }
 }
 
@@ -248,5 +257,6 @@ mod tests {
         let event = note.into_event(0, String::new());
         assert_eq!(event.id.as_deref().map(str::len), Some(LONGEST + "…".len()));
         assert_eq!(event.code, Some(5));
+        assert!(event.to_string().ends_with(" at h, CONNACK 5"), "{event}");
     }
 }
