@@ -54,8 +54,9 @@ impl fmt::Debug for Message {
 ///
 /// Returns an error if the specification requires a client to close the connection.
 ///
-/// Accepts packets with harmless flaws: wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK. If a
-/// client closed the connection because of such a packet, it would get the same packet again on the next connection.
+/// Accepts packets with harmless flaws: wildcards in a topic name, DUP at QoS 0, and a CONNACK whose reserved bits are
+/// not 0. If the client closed the connection, a server with this flaw would send such a packet on the next connection
+/// too, and the client could never stay connected.
 pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
     // Fast path for PUBACK, because the client receives one for each message that it sends.
     if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {

@@ -116,8 +116,8 @@ impl<T> Call<T> {
 
     /// Sets the name of the device or module whose response is a part of the answer.
     ///
-    /// The service forwards this response unchecked. If the answer is therefore not JSON, the call fails with an error
-    /// that names the device or module.
+    /// The service does not check the device's response before it forwards it. So the answer of the service may not be
+    /// JSON. The call then fails with an error that names the device or module.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|spec| {
             spec.answered_by = Some(device);

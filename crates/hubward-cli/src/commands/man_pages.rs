@@ -67,8 +67,8 @@ fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Returns the section with the examples of a help text. An example is an indented line, and keeps its line breaks in
-/// the man page. If clap_mangen formatted the section, it would break a long command at any space.
+/// Returns the section with the examples of a help text. Indented lines are examples, and the man page
+/// shows them line by line. If clap_mangen formatted the section, it would break a long command at any space.
 fn examples(text: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXAMPLES"]);

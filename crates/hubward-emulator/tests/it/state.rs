@@ -273,8 +273,9 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import sets the objects that the seed contains, and changes no other object. Here it creates the deleted
-    // registration record, and updates the device `pump` and the enrollment `off`.
+    // An import sets the objects that the seed contains, and changes no other object. The next lines change three of
+    // these objects: they change the device `pump` and the enrollment `off`, and delete a registration record. The
+    // import then restores all three.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");

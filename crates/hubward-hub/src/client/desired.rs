@@ -31,7 +31,8 @@ impl HubClient {
     /// The client keeps at most 64 KiB of desired properties, counted as a hub counts them. This limit is twice the
     /// size that a hub accepts. As JSON, the properties may have at most 128 KiB.
     ///
-    /// If a change makes the properties exceed a limit, the client reads the twin once to learn the real size.
+    /// If a change makes the properties exceed a limit, the client's copy may be wrong. The client therefore reads the
+    /// whole twin once.
     ///
     /// If this twin exceeds a limit too, or if a later change on the same connection exceeds a limit, the hub violates
     /// the protocol:

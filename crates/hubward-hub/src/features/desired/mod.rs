@@ -9,7 +9,8 @@
 //! Memory has two limits in bytes: [`Latest`](crate::latest::Latest) limits the state, and [`WAITING_BYTES_MAX`] limits
 //! the waiting changes.
 //!
-//! If a change would make the state too large, the client fetches the twin to learn the real size.
+//! If a change would make the state too large, its copy may be wrong. The client therefore fetches
+//! the whole twin.
 //!
 //! The hub violates the protocol if this twin is too large, or if a second change on the same connection would make the
 //! state too large. The client then ends the connection.
@@ -319,8 +320,8 @@ impl Desired {
         self.phase = if next > now { Phase::FetchAt(next) } else { Phase::FetchNow };
     }
 
-    /// Handles a change that would make the state too large. The first time on a connection, the client fetches the
-    /// twin to learn the real size. The second time, the client ends the connection.
+    /// Handles a change that would make the state too large. The first time on a connection, the client's copy may be
+    /// wrong, so the client fetches the whole twin. The second time, the client ends the connection.
     ///
     /// Set `idle` to `true` if no fetch is planned or running.
     fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
