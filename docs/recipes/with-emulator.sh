@@ -1,27 +1,28 @@
 #!/bin/sh
-# Runs a command with a local DPS and IoT Hub, and ends with its exit code:
+# Runs a command with a local DPS and IoT Hub, and ends with the exit code of the command:
 #   sh with-emulator.sh python -m pytest
-# The command finds the device dev-1, the operators' logins and the CA in its environment. Any other
-# registration id works with a key derived from that of the development keys.
-# Options of the emulator come by their variables: HUBWARD_STANDARD_PORTS=true, HUBWARD_SEED=FILE, …
+# The environment of the command contains the variables of the device dev-1, the operators' logins and the CA file. Any
+# other registration id can register with a key that is derived from the group key of the development keys.
+# Set the options of the emulator with variables, such as HUBWARD_STANDARD_PORTS=true or HUBWARD_SEED=FILE.
 set -eu
 
 emulator='' command=''
-# The data directory is a temporary one: nothing outlives this. Without one `env` would find no emulator.
+# The data directory is temporary; the script deletes it at its end. `emulator env` finds the emulator through it, so
+# the emulator must not run in memory.
 unset HUBWARD_IN_MEMORY
 HUBWARD_DATA_DIR=$(mktemp -d)
 export HUBWARD_DATA_DIR
 log=$HUBWARD_DATA_DIR/emulator.log
 
-# A shell's background command ignores SIGINT; only GNU's env undoes that. At a terminal the command has
-# heard it already.
+# The shell makes a background command ignore SIGINT; only GNU's env can reset this. A terminal sends SIGINT to the
+# command itself, so the script does not send it again (signal 0 only checks that the command runs).
 direct='' interrupt=TERM
 if env --default-signal=INT true 2> /dev/null; then
     direct='env --default-signal=INT' interrupt='INT TERM'
     [ ! -t 0 ] || interrupt='0 TERM'
 fi
 
-# Ends a process by the first of these signals that it heeds within ten seconds, at last by SIGKILL.
+# Sends a process these signals in order, and waits up to ten seconds after each one. Sends SIGKILL last.
 stop() {
     for signal in $2 KILL; do
         kill "-$signal" "$1" 2> /dev/null || break
@@ -34,7 +35,8 @@ stop() {
     wait "$1" 2> /dev/null || true
 }
 
-# Not every shell runs the trap of EXIT when a signal ends it. SIGTERM ends the emulator well.
+# Some shells do not run the trap of EXIT if a signal ends them, so each signal has its own trap. After SIGTERM, the
+# emulator ends with exit code 0.
 end() {
     trap '' TERM INT HUP
     trap - EXIT
@@ -51,7 +53,7 @@ trap 'end 143 TERM' TERM
 hubward emulator --dev-keys > "$log" 2>&1 &
 emulator=$!
 
-# It is ready in well under a second; `env` answers from then on.
+# `emulator env` succeeds as soon as the emulator is ready, usually within a second.
 tries=300
 until lines=$(hubward emulator env --shell sh --output text 2> /dev/null); do
     tries=$((tries - 1))
@@ -63,7 +65,7 @@ until lines=$(hubward emulator env --shell sh --output text 2> /dev/null); do
 done
 eval "$lines"
 
-# In the background, so that a signal is heard while it runs; with the standard input that is ours.
+# The command runs in the background, so that the shell runs the traps at once. It reads the script's standard input.
 exec 3<&0
 $direct "$@" <&3 3<&- &
 command=$!
