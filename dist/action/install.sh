@@ -9,11 +9,15 @@ if [ -n "${INPUT_PROGRAM:-}" ]; then
         echo "::error::the input \`program\` names no program: $INPUT_PROGRAM" >&2
         exit 1
     fi
-    mkdir -p "$folder/bin"
-    ln -sf "$(realpath "$INPUT_PROGRAM")" "$folder/bin/hubward"
+    program=$(realpath "$INPUT_PROGRAM")
 else
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --only-binary :all: "hubward-emulator${INPUT_VERSION:+==$INPUT_VERSION}"
+    python3 -m venv "$folder/venv"
+    "$folder/venv/bin/pip" install --quiet --only-binary :all: "hubward-emulator${INPUT_VERSION:+==$INPUT_VERSION}"
+    program=$folder/venv/bin/hubward
 fi
+# The folder of the virtual environment also contains python and pip, which would replace those of the job. So the next
+# steps get a folder that contains only hubward.
+mkdir -p "$folder/bin"
+ln -sf "$program" "$folder/bin/hubward"
 echo "$folder/bin" >> "$GITHUB_PATH"
 "$folder/bin/hubward" --version

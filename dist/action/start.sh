@@ -4,6 +4,8 @@
 # The runner ends the emulator at the end of the job.
 set -euo pipefail
 
+# The data folder and the log contain keys. Only the user of the job may read them.
+umask 077
 export HUBWARD_DATA_DIR=${HUBWARD_DATA_DIR:-$RUNNER_TEMP/hubward-data}
 mkdir -p "$HUBWARD_DATA_DIR"
 log=$HUBWARD_DATA_DIR/emulator.log
@@ -31,6 +33,13 @@ until lines=$(hubward emulator env --shell sh --output text 2> /dev/null); do
     sleep 0.1
 done
 
+# If a variable contains a key, makes the runner replace this key by `***` in the log of the job.
+mask_key() {
+    local key=";$2"
+    case $1 in *_KEY) echo "::add-mask::$2" ;; esac
+    case $key in *';SharedAccessKey='*) key=${key##*;SharedAccessKey=}; echo "::add-mask::${key%%;*}" ;; esac
+}
+
 # A value may contain several lines, so each value gets an end mark that it does not contain.
 set_variable() {
     local mark=END_OF_VALUE
@@ -40,7 +49,9 @@ set_variable() {
 while IFS= read -r -d '' entry; do
     name=${entry%%=*}
     # bash sets these itself.
-    case $name in PWD | OLDPWD | SHLVL | _) ;; *) set_variable "$name" "${entry#*=}" ;; esac
+    case $name in PWD | OLDPWD | SHLVL | _) continue ;; esac
+    mask_key "$name" "${entry#*=}"
+    set_variable "$name" "${entry#*=}"
 done < <(env -i "$BASH" -c "$lines"$'\n'"$(command -v env) -0")
 set_variable HUBWARD_DATA_DIR "$HUBWARD_DATA_DIR"
 set_variable HUBWARD_EMULATOR_PID "$emulator"

@@ -1,6 +1,7 @@
 //! Runs the steps of the GitHub action in `dist`, as a runner of GitHub Actions does.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hubward_tests::binary;
@@ -142,11 +143,60 @@ async fn the_steps_after_the_action_have_an_emulator() {
     for name in ["PROVISIONING_IDSCOPE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "IOTHUB_CONNECTION_STRING"] {
         assert!(job.variables.get(name).is_some_and(|it| !it.is_empty()), "{name}: {:?}", job.variables.keys());
     }
+    expect_hidden_keys(&job, &ran.stdout_text());
     let ran = job.step("hubward provision --messages 2 && hubward hub device-identity list -o tsv", &[]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
     assert!(ran.stdout_text().contains("2 of 2 messages acknowledged"), "{}", ran.stdout_text());
     let ran = job.step("hubward emulator reset --yes", &[]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+}
+
+/// Checks that other users cannot read the data of the emulator, and that the output of the action gives the keys only to
+/// the runner, as masks.
+fn expect_hidden_keys(job: &Job, stdout: &str) {
+    let data = PathBuf::from(&job.variables["HUBWARD_DATA_DIR"]);
+    for path in [data.clone(), data.join("emulator.log")] {
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+    let logins = ["PROVISIONING_CONNECTION_STRING", "IOTHUB_CONNECTION_STRING"];
+    let logins = logins.map(|it| job.variables[it].split_once(";SharedAccessKey=").expect("a key").1);
+    for key in [job.variables["PROVISIONING_SYMMETRIC_KEY"].as_str(), logins[0], logins[1]] {
+        let lines: Vec<&str> = stdout.lines().filter(|it| it.contains(key)).collect();
+        assert_eq!(lines, [format!("::add-mask::{key}")]);
+    }
+}
+
+/// A step that puts a `python3` on the path. Its virtual environments contain python, and a pip that installs hubward.
+const FAKE_PYTHON: &str = r#"
+mkdir "$RUNNER_TEMP/fake"
+cat > "$RUNNER_TEMP/fake/python3" <<'END'
+#!/bin/sh
+[ "$1 $2" = "-m venv" ] && mkdir -p "$3/bin" && cd "$3/bin" || exit 1
+touch python python3
+printf '#!/bin/sh\necho "pip $*"; ln -s "$PROGRAM" "${0%%/*}/hubward"\n' > pip
+chmod +x python python3 pip
+END
+chmod +x "$RUNNER_TEMP/fake/python3"
+echo "$RUNNER_TEMP/fake" >> "$GITHUB_PATH"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_installation_adds_only_hubward_to_the_path() {
+    let mut job = Job::new(&[]);
+    let ran = job.step(FAKE_PYTHON, &[]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    let variables = [("PROGRAM", binary::hubward().display().to_string()), ("INPUT_VERSION", "1.2.3".to_owned())];
+    let ran = job.step(steps()[0].run, &variables).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout_text(), ran.stderr_text());
+    let pip = "pip install --quiet --only-binary :all: hubward-emulator==1.2.3\n";
+    assert!(ran.stdout_text().starts_with(pip), "{}", ran.stdout_text());
+
+    let published = std::fs::read_to_string(job.file("path")).expect("a file");
+    let folders: Vec<&str> = published.lines().skip(1).collect();
+    let [folder] = folders[..] else { panic!("the step published {folders:?}") };
+    let files = std::fs::read_dir(folder).expect("a folder").map(|it| it.expect("a file").file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["hubward"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ fn release_binary() -> Result<PathBuf, ExitCode> {
         "--package",
         "hubward-cli",
         "--features",
-        "man-pages",
+        dist::FEATURES,
     ]));
     if !built.is_success() {
         return Err(built.into());

@@ -120,11 +120,11 @@ impl Command {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
 
-    /// Returns whether the dial rules come from the user. This is not the case for `quickstart`, which connects to the
-    /// local cloud that it has started, with rules of its own.
+    /// Returns whether the dial rules come from the user. `quickstart` and the simulated devices of `emulator` connect to
+    /// the emulator in the same process, with rules of their own.
     const fn uses_rules_of_the_user(&self) -> bool {
         #[cfg(feature = "emulator")]
-        return !matches!(self, Self::Quickstart(_));
+        return !matches!(self, Self::Quickstart(_) | Self::Emulator(_));
         #[cfg(not(feature = "emulator"))]
         true
     }

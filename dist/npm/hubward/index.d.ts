@@ -8,7 +8,7 @@ export interface EmulatorOptions {
   ports?: 'standard' | 'free';
   /**
    * Whether Microsoft's SDKs must reach port 443 (HTTPS and MQTT over WebSocket). On Linux, this port often needs root.
-   * By default, the emulator uses the port if it is allowed to; see `Emulator.webSockets`.
+   * By default, the emulator uses the port if it is allowed to and the port is free; see `Emulator.webSockets`.
    */
   webSockets?: boolean;
   /**

@@ -22,6 +22,7 @@ const { EmulatorError, TelemetryTimeoutError, binaryPath, startEmulator } = requ
 
 // Milliseconds after which a test gives up. Far longer than a slow machine needs.
 const LIMIT = 90_000;
+const NO_PORT_443 = 'this user may not listen on port 443, or the port is in use';
 
 let shared;
 before(async () => { shared = await startEmulator(); });
@@ -54,7 +55,7 @@ async function all(messages) {
 for (const [name, Dps, Hub] of [['MQTT', DpsMqtt, Mqtt], ['WebSockets', DpsMqttWs, MqttWs]]) {
   test(`registration and telemetry over ${name}`, { timeout: LIMIT }, async (t) => {
     if (Hub === MqttWs && !shared.webSockets) {
-      t.skip('this user may not listen on port 443');
+      t.skip(NO_PORT_443);
       return;
     }
     const device = await shared.enroll(`sends-${name}`);
@@ -118,7 +119,7 @@ test('two emulators at the same time, each with its own address', { timeout: LIM
 
 test('the login of an operator, and the end of the trust', { timeout: LIMIT }, async (t) => {
   if (!shared.webSockets) {
-    t.skip('this user may not listen on port 443');
+    t.skip(NO_PORT_443);
     return;
   }
   const emulator = await startEmulator();
@@ -142,6 +143,95 @@ test('the login of an operator, and the end of the trust', { timeout: LIMIT }, a
     await untrusted.stop();
     fs.rmSync(data, { recursive: true });
   }
+});
+
+test('emulators stop in any order, and the last one restores the trust', { timeout: LIMIT }, async () => {
+  // A process without other emulators, once without and once with certificates of the user.
+  const program = `
+    const fs = require('node:fs');
+    const tls = require('node:tls');
+    const { startEmulator } = require('hubward');
+    const secure = (it) => new Promise((resolve) => {
+      const socket = tls.connect({ host: it.host, port: it.mqttPort });
+      socket.on('secureConnect', () => { socket.destroy(); resolve(true); });
+      socket.on('error', () => resolve(false));
+    });
+    (async () => {
+      const seen = [];
+      const see = () => {
+        const file = process.env.NODE_EXTRA_CA_CERTS;
+        seen.push([file ?? null, file ? fs.readFileSync(file, 'utf8') : '']);
+      };
+      const start = (dataDir) => startEmulator({ ports: 'free', dataDir });
+      see();
+      const a = await start(process.argv[1]);
+      const b = await start(process.argv[2]);
+      const cas = [a, b].map((it) => fs.readFileSync(it.caFile, 'utf8'));
+      see();
+      await a.stop();
+      see();
+      const c = await startEmulator({ ports: 'free', trust: false });
+      const trusted = [await secure(b), await secure(c)];
+      const separate = c.environment.NODE_EXTRA_CA_CERTS;
+      const own = [fs.readFileSync(c.caFile, 'utf8'), fs.readFileSync(separate, 'utf8')];
+      await c.stop();
+      const b2 = b.environment.NODE_EXTRA_CA_CERTS === process.env.NODE_EXTRA_CA_CERTS;
+      await b.stop();
+      await b.stop();
+      see();
+      console.log(JSON.stringify({ seen, cas, trusted, own, separate, b2 }));
+    })();`;
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'hubward-test-'));
+  const folders = ['a', 'b', 'tmp'].map((it) => path.join(root, it));
+  const user = path.join(root, 'user.pem');
+  fs.copyFileSync(shared.caFile, user);
+  const pem = fs.readFileSync(user, 'utf8');
+  for (const folder of folders) fs.mkdirSync(folder);
+  for (const before of [undefined, user]) {
+    const env = { ...process.env, TMPDIR: folders[2], NODE_EXTRA_CA_CERTS: before };
+    const options = { cwd: __dirname, encoding: 'utf8', env, timeout: LIMIT };
+    const ran = spawnSync(process.execPath, ['-e', program, ...folders.slice(0, 2)], options);
+    assert.strictEqual(ran.status, 0, ran.stderr);
+    const { seen: [first, both, one, last], cas, trusted, own, separate, b2 } = JSON.parse(ran.stdout);
+    assert.deepStrictEqual([first[0], last[0]], [before ?? null, before ?? null]);
+    assert.deepStrictEqual([cas[0], cas[1], pem].map((it) => both[1].includes(it)), [true, true, before === user]);
+    assert.deepStrictEqual([cas[0], cas[1], pem].map((it) => one[1].includes(it)), [false, true, before === user]);
+    assert.deepStrictEqual([trusted, b2], [[true, false], true]);
+    assert.deepStrictEqual([own[0], cas[1]].map((it) => own[1].includes(it)), [true, true]);
+    // The files with several certificates are gone, and none was written beside the CA of a `dataDir`.
+    for (const file of [both[0], one[0], separate]) assert.ok(!fs.existsSync(file), file);
+    assert.deepStrictEqual(fs.readdirSync(folders[2]), []);
+    for (const folder of folders.slice(0, 2)) {
+      assert.deepStrictEqual(fs.readdirSync(folder, { recursive: true }).filter((it) => /extra/.test(it)), []);
+    }
+  }
+  fs.rmSync(root, { recursive: true });
+});
+
+test('port 443 in use on all addresses', { timeout: LIMIT }, async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hubward-test-'));
+  // Plays the program on a machine with a web server: each start with port 443 fails as the program reports it.
+  const binary = path.join(folder, 'hubward');
+  const refused = JSON.stringify({
+    type: 'error',
+    message: 'cannot listen on 127.0.0.1:443 for HTTPS',
+    causes: [`Address already in use (os error ${os.constants.errno.EADDRINUSE})`],
+  });
+  fs.writeFileSync(binary, `#!/bin/sh
+case "$*" in *'--https-port 443 '*) echo '${refused}'; exit 1;; esac
+exec '${binaryPath()}' "$@"
+`, { mode: 0o755 });
+  const emulator = await startEmulator({ binary });
+  try {
+    assert.deepStrictEqual([emulator.mqttPort, emulator.webSockets], [8883, false]);
+    const device = await emulator.enroll('web-1');
+    await send(await register(device, DpsMqtt, Mqtt), '1');
+    assert.strictEqual((await all(device.telemetry({ count: 1, timeoutMs: LIMIT }))).length, 1);
+  } finally {
+    await emulator.stop();
+  }
+  await assert.rejects(startEmulator({ binary, webSockets: true }), /need the ports 8883 and 443.*for HTTPS/);
+  fs.rmSync(folder, { recursive: true });
 });
 
 test('free ports, a seed, and further options', { timeout: LIMIT }, async () => {
@@ -176,7 +266,9 @@ test('a failed start says why', async () => {
 test('the emulator ends with a killed process', { timeout: LIMIT }, async () => {
   const program = "require('hubward').startEmulator({ ports: 'free' })"
     + '.then((it) => { console.log(it.caFile); process.stdin.resume(); })';
-  const child = spawn(process.execPath, ['-e', program], { cwd: __dirname, stdio: ['pipe', 'pipe', 'inherit'] });
+  // With certificates of a user, the killed process would leave a temporary file.
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
+  const child = spawn(process.execPath, ['-e', program], { cwd: __dirname, env, stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(child.stdout.setEncoding('utf8'), 'data');
   // The emulator deletes this file when it ends.
   const file = line.trim();

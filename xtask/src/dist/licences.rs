@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Inputs, Kind, tools};
+use super::{FEATURES, Inputs, Kind, tools};
 use crate::spawn::Cargo;
 
 pub(super) const KIND: Kind = Kind { name: "licences", build, test };
@@ -62,7 +62,7 @@ pub(super) fn text() -> Result<String, String> {
 /// repository.
 pub(super) fn linked_crates() -> Result<BTreeSet<String>, String> {
     let arguments = "tree --locked --package hubward-cli --edges normal,no-proc-macro --prefix none --no-dedupe";
-    let lines = tools::text(&mut Cargo::command(arguments.split(' ')))?;
+    let lines = tools::text(Cargo::command(arguments.split(' ')).args(["--features", FEATURES]))?;
     // The crates of this repository have a path after their version.
     let others = lines.lines().filter(|it| !it.contains(" ("));
     Ok(others.map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect())
@@ -108,6 +108,13 @@ fn render(crates: &[Crate]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The program contains clap_mangen only because of its features.
+    #[test]
+    fn the_crates_of_the_features_are_linked() {
+        let crates = linked_crates().expect("the crates");
+        assert!(crates.iter().any(|it| it.starts_with("clap_mangen v")), "{crates:?}");
+    }
 
     #[test]
     fn crates_with_the_same_text_share_it() {

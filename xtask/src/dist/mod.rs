@@ -23,6 +23,9 @@ use report::Report;
 /// All kinds, in the order of the output.
 pub(crate) const KINDS: &[Kind] = &[wheel::KIND, npm::KIND, deb::KIND, image::KIND, sbom::KIND, licences::KIND];
 
+/// The features of the program in the packages. The lists of its crates and licences must use the same features.
+pub(crate) const FEATURES: &str = "hubward-cli/man-pages";
+
 /// What a package is built from.
 pub(crate) struct Inputs<'a> {
     /// The program `hubward`, built for this machine, without symbols.
@@ -118,7 +121,7 @@ fn program(program: &Program, target: &Path) -> Result<PathBuf, String> {
         Program::File(path) => return Err(format!("--binary: there is no file {}", path.display())),
         Program::Profile(profile) => profile,
     };
-    let arguments = ["build", "--locked", "--profile", profile, "--package", "hubward-cli", "--features", "man-pages"];
+    let arguments = ["build", "--locked", "--profile", profile, "--package", "hubward-cli", "--features", FEATURES];
     if !show_and_run(&mut Cargo::command(arguments)).is_success() {
         return Err("cargo could not build hubward; see above".to_owned());
     }

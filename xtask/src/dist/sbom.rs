@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Inputs, Kind, licences, tools};
+use super::{FEATURES, Inputs, Kind, licences, tools};
 use crate::spawn::{Cargo, root};
 
 pub(super) const KIND: Kind = Kind { name: "sbom", build, test };
@@ -28,6 +28,7 @@ fn build(inputs: &Inputs<'_>) -> Result<Vec<PathBuf>, String> {
     tools::run(Command::new("cp").args(["-R", "--"]).args(sources).arg(&copy))?;
     let mut cyclonedx = Cargo::command("cyclonedx --quiet --format json --spec-version 1.5".split(' '));
     cyclonedx.args(["--describe", "binaries", "--no-build-deps", "--manifest-path", "crates/hubward-cli/Cargo.toml"]);
+    cyclonedx.args(["--features", FEATURES]);
     tools::run(cyclonedx.current_dir(&copy).env("SOURCE_DATE_EPOCH", tools::source_date()?))?;
     let file = inputs.out.join(format!("hubward_{}.cdx.json", inputs.version));
     tools::write(&file, without_folder(&tools::read(&copy.join(OUTPUT))?, &copy))?;

@@ -73,12 +73,18 @@ fn set_manylinux_tag(python: &Path, wheel: &Path) -> Result<(), String> {
     let shown = tools::output(show.args(["-m", "auditwheel", "show", "--json"]).arg(wheel))?;
     let shown: Value = serde_json::from_slice(&shown).map_err(|error| format!("auditwheel: no JSON: {error}"))?;
     let tag = shown["overall_tag"].as_str().ok_or("auditwheel names no tag")?;
-    if !tag.starts_with("manylinux") {
-        // PyPI refuses a wheel with this tag. Users can still install the wheel from the file.
-        println!("the wheel has the tag {tag}: auditwheel found no manylinux tag");
+    if let Some(line) = without_manylinux_tag(tag) {
+        println!("{line}");
         return Ok(());
     }
     tools::run(command(python).args(["-m", "wheel", "tags", "--remove", "--platform-tag", tag]).arg(wheel))
+}
+
+/// If auditwheel has found no manylinux tag, returns the line to print. PyPI refuses a wheel with another tag. Users can
+/// still install such a wheel from the file.
+fn without_manylinux_tag(tag: &str) -> Option<String> {
+    let line = || format!("skipped: the wheel gets no manylinux tag, because auditwheel found only the tag {tag}");
+    (!tag.starts_with("manylinux")).then(line)
 }
 
 /// Makes a virtual environment, and returns its Python.
@@ -114,5 +120,18 @@ fn only_file(folder: &Path) -> Result<PathBuf, String> {
     match tools::file_names(folder)?.as_slice() {
         [name] => fs::canonicalize(folder.join(name)).map_err(|error| format!("{}: {error}", name.display())),
         names => Err(format!("{} contains {} files instead of one", folder.display(), names.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `RELEASING.md` asks the reader to look for lines that begin with `skipped`.
+    #[test]
+    fn a_missing_manylinux_tag_is_a_skipped_step() {
+        assert_eq!(without_manylinux_tag("manylinux_2_34_x86_64"), None);
+        let line = without_manylinux_tag("linux_x86_64").expect("a line");
+        assert!(line.starts_with("skipped: ") && line.contains(" linux_x86_64"), "{line}");
     }
 }

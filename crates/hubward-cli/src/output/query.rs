@@ -21,6 +21,10 @@ const RESULT_MAX: usize = 64 << 20;
 /// this stack.
 const STACK: usize = 64 << 20;
 
+/// Limit of the numbers of a slice, such as `[1:10:2]`. The library adds them without a check, and panics if a sum does
+/// not fit into 32 bits.
+const SLICE_MAX: u32 = 1_000_000;
+
 /// Maximum number of characters that an error quotes from an expression.
 const QUOTED: usize = 20;
 
@@ -72,7 +76,8 @@ impl Query {
     /// the program ends.
     pub(super) async fn apply(&self, body: &str) -> Result<Selection, Failure> {
         let (expression, body) = (self.text.clone(), body.to_owned());
-        let json = on_own_stack(move || selected(&expression, &body, RESULT_MAX)).await?;
+        let json = on_own_stack(move || selected(&expression, &body, RESULT_MAX)).await;
+        let json = json.unwrap_or_else(|failure| Err(failure.messages.join(": ")));
         json.and_then(|json| Selection::new(json, self.shapes.clone())).map_err(|problem| {
             // The service has carried out the request, and may have changed something. So the message must not sound as
             // if the service had refused the request.
@@ -133,6 +138,13 @@ fn inspect(part: &Ast, context: &mut Context<'_>, shapes: &mut Vec<Vec<String>>)
         Ast::Slice { offset, step: 0, .. } => {
             context.offset = *offset;
             Err(JmespathError::from_ctx(context, ErrorReason::Runtime(RuntimeError::InvalidSlice)))
+        }
+        Ast::Slice { offset, start, stop, step }
+            if [*start, *stop, Some(*step)].into_iter().flatten().any(|it| it.unsigned_abs() > SLICE_MAX) =>
+        {
+            context.offset = *offset;
+            let problem = format!("the numbers of a slice must be at most {SLICE_MAX}");
+            Err(JmespathError::from_ctx(context, ErrorReason::Parse(problem)))
         }
         Ast::Slice { .. } | Ast::Identity { .. } | Ast::Field { .. } | Ast::Index { .. } | Ast::Literal { .. } => {
             Ok(())
@@ -276,6 +288,8 @@ mod tests {
             ("[0] | lenght(@)", "at character 7 (`lenght(@)`): there is no function `lenght`"),
             ("[].[length(a, b)]", "at character 11 (`(a, b)]`): Too many arguments: expected 1, found 2"),
             ("[::0]", ": the step of a slice must not be 0"),
+            ("[1::2147483647]", ": the numbers of a slice must be at most 1000000"),
+            ("[-2147483648:]", ": the numbers of a slice must be at most 1000000"),
             ("", "at its end: "),
         ] {
             let failure = Query::parse(expression).await.expect_err(expression);

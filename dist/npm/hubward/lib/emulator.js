@@ -78,17 +78,21 @@ class Emulator {
   }
 
   async stop() {
-    this.#endTrust();
-    this.#endTrust = () => {};
-    await this.#process.stop();
+    try {
+      this.#endTrust();
+    } finally {
+      this.#endTrust = () => {};
+      await this.#process.stop();
+    }
   }
 
   /** Completes the start: an empty state or the seed, and the trust. */
   async prepare(isEmpty, isTrusted) {
     if (isEmpty) await this.reset();
     else if (this.#seed) await this.#admin.request('POST', 'api/import', this.#seed);
-    this.environment = variables(this.caFile);
-    if (isTrusted) this.#endTrust = trust(this.caFile);
+    const { variables: environment, end } = isTrusted ? trust(this.caFile) : variables(this.caFile);
+    this.environment = environment;
+    this.#endTrust = end;
   }
 
   #login(name) {
