@@ -5,6 +5,7 @@
 
 import asyncio
 import base64
+import errno
 import hashlib
 import hmac
 import json
@@ -18,13 +19,15 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
 from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse, ProvisioningDeviceClient
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 
 from hubward_emulator import AdminError, Device, Emulator, EmulatorError, StartError, TelemetryTimeout
+from hubward_emulator import __main__ as command
+from hubward_emulator import _start, _trust
 
 pytest_plugins = ["pytester"]
 
@@ -157,6 +160,37 @@ def test_two_emulators_at_the_same_time() -> None:
     assert os.environ.get("SSL_CERT_FILE") == trusted
 
 
+def test_the_trust_variables_follow_the_active_emulators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Without the active emulator of the fixture `iothub_emulator`.
+    monkeypatch.setattr(_trust, "_active", [])
+    monkeypatch.setattr(_trust, "_originals", {})
+    mine = tmp_path / "mine.pem"
+    mine.write_text("my certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(mine))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(mine))
+    one, two = Emulator(ports="free"), Emulator(ports="free")
+    try:
+        one.start()
+        first = one.ca_file.read_text()
+        two.start()
+        second = two.ca_file.read_text()
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
+            trusted = Path(os.environ[name]).read_text()
+            assert first in trusted and second in trusted and "my certificate" in trusted
+        one.stop()
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+            trusted = Path(os.environ[name]).read_text()
+            assert first not in trusted and second in trusted and "my certificate" in trusted
+        assert os.environ["NODE_EXTRA_CA_CERTS"] == str(two.ca_file)
+        two.stop()
+    finally:
+        one.stop()
+        two.stop()
+    assert os.environ["SSL_CERT_FILE"] == os.environ["NODE_EXTRA_CA_CERTS"] == str(mine)
+    assert "REQUESTS_CA_BUNDLE" not in os.environ
+
+
 def test_the_login_of_an_operator(iothub_emulator: Emulator, iothub_device: Device) -> None:
     if not iothub_emulator.websockets:
         pytest.skip("this user may not listen on port 443")
@@ -207,6 +241,72 @@ def test_a_failed_start_says_why(tmp_path: Path) -> None:
         Emulator(binary="missing-program").start()
     with pytest.raises(StartError, match="unexpected argument '--no-such-option'"):
         Emulator(options=["--no-such-option"]).start()
+
+
+class Started:
+    """Stands for an emulator on a machine on which other programs use some of the ports."""
+
+    def __init__(self, in_use: Callable[[str, str, str], str], arguments: Sequence[str]) -> None:
+        options = dict(zip(arguments[::2], arguments[1::2]))
+        self.https = options["--https-port"]
+        taken = in_use(options.get("--bind", "localhost"), options["--mqtt-port"], self.https)
+        if taken:
+            raise StartError("refused", listening=taken, errno=errno.EADDRINUSE)
+
+
+@pytest.mark.parametrize("emulators", [[], ["localhost"]], ids=["first", "second"])
+def test_another_program_uses_port_443_on_all_addresses(
+    monkeypatch: pytest.MonkeyPatch, emulators: List[str]
+) -> None:
+    def in_use(host: str, mqtt: str, https: str) -> str:
+        return "MQTT" if host in emulators else "HTTPS" if https == "443" else ""
+
+    def start(binary: str, arguments: Sequence[str], timeout: float) -> Started:
+        return Started(in_use, arguments)
+
+    monkeypatch.setattr(_start, "EmulatorProcess", start)
+    process, host = _start.on_standard_ports("hubward", [], LIMIT, None)
+    assert isinstance(process, Started) and process.https == "0"
+    assert host == ("127.0.0.2" if emulators else "localhost")
+    # A caller that needs port 443 gets the reason.
+    with pytest.raises(StartError, match="other programs use them"):
+        _start.on_standard_ports("hubward", [], LIMIT, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_the_command_passes_signals_to_the_emulator(number: str) -> None:
+    options = ["--in-memory", "--output", "json", "--exit-on-stdin-close"]
+    ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hubward_emulator", "emulator", *options, *ports],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:
+        try:
+            assert child.stdout is not None
+            ready = json.loads(child.stdout.readline())
+            assert answers(ready["admin"]) and Path(ready["caFile"]).exists()
+            child.send_signal(getattr(signal, number))
+            child.stdout.read()
+            child.wait(LIMIT)
+        finally:
+            child.kill()
+    # The emulator shut down by itself, and deleted its files.
+    assert child.returncode == 0 and not Path(ready["caFile"]).exists() and not answers(ready["admin"])
+
+
+def test_the_command_waits_for_the_program_after_ctrl_c() -> None:
+    class Child:
+        outcomes: List[Any] = [KeyboardInterrupt(), KeyboardInterrupt(), 3]
+
+        def wait(self) -> int:
+            outcome = self.outcomes.pop(0)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return int(outcome)
+
+    child: Any = Child()
+    assert command._wait(child) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")

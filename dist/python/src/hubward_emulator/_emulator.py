@@ -33,9 +33,11 @@ class Emulator:
             them, this emulator uses another loopback address (127.0.0.2 and so on). `"free"` lets the system choose
             the ports. Microsoft's SDKs cannot use such ports; hubward's clients can.
         websockets: whether Microsoft's SDKs must reach port 443 (HTTPS and MQTT over WebSocket). On Linux, this port
-            often needs root. With `None`, the emulator uses the port if it is allowed to; see `websockets` below.
+            often needs root. With `None`, the emulator uses the port if it is free and allowed; see `websockets`
+            below.
         trust: makes this process trust the emulator: sets SSL_CERT_FILE, REQUESTS_CA_BUNDLE and NODE_EXTRA_CA_CERTS,
-            also for programs that this process starts. `stop` restores the earlier values.
+            also for programs that this process starts. The `stop` of the last such emulator restores the earlier
+            values.
         seed: enrollments, groups and devices to start with: a JSON file, or the content of one.
         data_dir: a folder that keeps the state and the CA after the end.
         dev_keys: adds an enrollment group whose key is published.
@@ -77,8 +79,7 @@ class Emulator:
         self._process: Optional[EmulatorProcess] = None
         self._admin: Optional[AdminPort] = None
         self._environment: Dict[str, str] = {}
-        self._changed: Optional[_trust.Environment] = None
-        self._trusted: Optional[Path] = None
+        self._trusted: Optional[_trust.Trust] = None
         #: The host name of DPS and of the hub, for example `localhost` or `127.0.0.2`. Empty before the start.
         self.host = ""
 
@@ -114,15 +115,18 @@ class Emulator:
             raise
 
     def stop(self) -> None:
-        """Ends the emulator, and restores the variables of this process. A second call has no effect."""
-        if self._changed is not None:
-            self._changed.restore()
-        if self._trusted is not None:
-            self._trusted.unlink(missing_ok=True)
+        """Ends the emulator. A second call has no effect.
+
+        If no other emulator needs the changed variables of this process, restores their earlier values.
+        """
+        trusted, self._trusted, self._environment = self._trusted, None, {}
         process, self._process, self._admin = self._process, None, None
-        self._changed, self._trusted, self._environment = None, None, {}
-        if process is not None:
-            process.stop()
+        try:
+            if trusted is not None:
+                trusted.release()
+        finally:
+            if process is not None:
+                process.stop()
 
     @property
     def hub(self) -> str:
@@ -234,10 +238,8 @@ class Emulator:
         if self._starts_empty:
             self.admin("POST", "api/reset", {})
         self._apply_seed()
-        self._trusted = _trust.bundle(self.ca_file)
-        self._environment = _trust.variables(self._trusted, self.ca_file)
-        if self._trust:
-            self._changed = _trust.Environment(self._environment)
+        self._trusted = _trust.Trust(self.ca_file, self._trust)
+        self._environment = self._trusted.variables()
 
     def _apply_seed(self) -> None:
         if isinstance(self._seed, Mapping):

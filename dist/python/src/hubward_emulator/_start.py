@@ -40,6 +40,7 @@ def on_standard_ports(
     """
     https = 0 if websockets is False else HTTPS_PORT
     problem: Optional[StartError] = None
+    https_in_use = False
     for host, address in _addresses():
         try:
             return EmulatorProcess(binary, [*_ports(MQTT_PORT, https), *address, *arguments], timeout), host
@@ -55,7 +56,12 @@ def on_standard_ports(
                     error = without
             if error.errno not in _IN_USE:
                 raise error
+            # The emulator opens the MQTT port first. So this address has a free MQTT port.
+            https_in_use = https_in_use or error.listening.startswith("HTTPS")
             problem = error
+    if https_in_use and websockets is None:
+        # Another program uses port 443 on all addresses, for example a web server. MQTT works without this port.
+        return on_standard_ports(binary, arguments, timeout, websockets=False)
     raise StartError(
         f"Microsoft's SDKs need the ports {MQTT_PORT} and {HTTPS_PORT}, and other programs use them on every loopback "
         "address; stop these programs, or use ports=\"free\" with a client that can choose its ports; "
