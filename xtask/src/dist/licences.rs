@@ -50,7 +50,8 @@ fn test(_inputs: &Inputs<'_>, files: &[PathBuf]) -> Result<(), String> {
 /// this text only once.
 pub(super) fn text() -> Result<String, String> {
     let linked = linked_crates()?;
-    let metadata = tools::output(&mut Cargo::command(["metadata", "--format-version", "1", "--locked"]))?;
+    let metadata =
+        tools::output(&mut Cargo::command(["metadata", "--format-version", "1", "--locked", "--features", FEATURES]))?;
     let metadata: Value =
         serde_json::from_slice(&metadata).map_err(|error| format!("cargo metadata is not JSON: {error}"))?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
