@@ -289,7 +289,7 @@ mod tests {
             ("[].[length(a, b)]", "at character 11 (`(a, b)]`): Too many arguments: expected 1, found 2"),
             ("[::0]", ": the step of a slice must not be 0"),
             ("[1::2147483647]", ": the numbers of a slice must be at most 1000000"),
-            ("[-2147483648:]", ": the numbers of a slice must be at most 1000000"),
+            ("[-2147483647:]", ": the numbers of a slice must be at most 1000000"),
             ("", "at its end: "),
         ] {
             let failure = Query::parse(expression).await.expect_err(expression);
