@@ -9,6 +9,20 @@ use hubward_tests::command::{Invocation, Ran};
 
 const ACTION: &str = include_str!("../../dist/action.yml");
 
+/// A step that puts a `python3` on the path. Its virtual environments contain python, and a pip that installs hubward.
+const FAKE_PYTHON: &str = r#"
+mkdir "$RUNNER_TEMP/fake"
+cat > "$RUNNER_TEMP/fake/python3" <<'END'
+#!/bin/sh
+[ "$1 $2" = "-m venv" ] && mkdir -p "$3/bin" && cd "$3/bin" || exit 1
+touch python python3
+printf '#!/bin/sh\necho "pip $*"; ln -s "$PROGRAM" "${0%%/*}/hubward"\n' > pip
+chmod +x python python3 pip
+END
+chmod +x "$RUNNER_TEMP/fake/python3"
+echo "$RUNNER_TEMP/fake" >> "$GITHUB_PATH"
+"#;
+
 /// A job: the folder with the files that a runner provides, the inputs of the action, and the variables that earlier
 /// steps have set.
 struct Job {
@@ -151,8 +165,8 @@ async fn the_steps_after_the_action_have_an_emulator() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
 }
 
-/// Checks that other users cannot read the data of the emulator, and that the output of the action gives the keys only to
-/// the runner, as masks.
+/// Checks that other users cannot read the data of the emulator, and that the output of the action gives the keys only
+/// to the runner, as masks.
 fn expect_hidden_keys(job: &Job, stdout: &str) {
     let data = PathBuf::from(&job.variables["HUBWARD_DATA_DIR"]);
     for path in [data.clone(), data.join("emulator.log")] {
@@ -166,20 +180,6 @@ fn expect_hidden_keys(job: &Job, stdout: &str) {
         assert_eq!(lines, [format!("::add-mask::{key}")]);
     }
 }
-
-/// A step that puts a `python3` on the path. Its virtual environments contain python, and a pip that installs hubward.
-const FAKE_PYTHON: &str = r#"
-mkdir "$RUNNER_TEMP/fake"
-cat > "$RUNNER_TEMP/fake/python3" <<'END'
-#!/bin/sh
-[ "$1 $2" = "-m venv" ] && mkdir -p "$3/bin" && cd "$3/bin" || exit 1
-touch python python3
-printf '#!/bin/sh\necho "pip $*"; ln -s "$PROGRAM" "${0%%/*}/hubward"\n' > pip
-chmod +x python python3 pip
-END
-chmod +x "$RUNNER_TEMP/fake/python3"
-echo "$RUNNER_TEMP/fake" >> "$GITHUB_PATH"
-"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_installation_adds_only_hubward_to_the_path() {

@@ -1,4 +1,5 @@
-//! A client must still work after the test has dropped thousands of futures of the client. The test drops them at random moments.
+//! A client must still work after the test has dropped thousands of futures of the client. The test drops them at
+//! random moments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

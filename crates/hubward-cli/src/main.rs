@@ -120,8 +120,8 @@ impl Command {
         matches!(self, Self::Device(command) if command.is_az_command())
     }
 
-    /// Returns whether the dial rules come from the user. `quickstart` and the simulated devices of `emulator` connect to
-    /// the emulator in the same process, with rules of their own.
+    /// Returns whether the dial rules come from the user. `quickstart` and the simulated devices of `emulator` connect
+    /// to the emulator in the same process, with rules of their own.
     const fn uses_rules_of_the_user(&self) -> bool {
         #[cfg(feature = "emulator")]
         return !matches!(self, Self::Quickstart(_) | Self::Emulator(_));

@@ -80,8 +80,8 @@ fn set_manylinux_tag(python: &Path, wheel: &Path) -> Result<(), String> {
     tools::run(command(python).args(["-m", "wheel", "tags", "--remove", "--platform-tag", tag]).arg(wheel))
 }
 
-/// If auditwheel has found no manylinux tag, returns the line to print. PyPI refuses a wheel with another tag. Users can
-/// still install such a wheel from the file.
+/// If auditwheel has found no manylinux tag, returns the line to print. PyPI refuses a wheel with another tag. Users
+/// can still install such a wheel from the file.
 fn without_manylinux_tag(tag: &str) -> Option<String> {
     let line = || format!("skipped: the wheel gets no manylinux tag, because auditwheel found only the tag {tag}");
     (!tag.starts_with("manylinux")).then(line)

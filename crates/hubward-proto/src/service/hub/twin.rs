@@ -106,7 +106,8 @@ impl TwinSections {
 /// A patch is merged into the twin: `null` removes a property. A replacement replaces the tags and the desired
 /// properties. The operator chooses with the HTTP method: PATCH for a patch, PUT for a replacement.
 ///
-/// The parser ignores all members except the tags and the desired properties, so an operator can read a twin, change it and send it back.
+/// The parser ignores all members except the tags and the desired properties, so an operator can read a twin, change it
+/// and send it back.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
