@@ -74,23 +74,9 @@ fn portal(arguments: &[String]) -> ExitCode {
     show_and_run(node.arg("tests/portal/run.mjs").arg("--hubward").arg(binary).args(arguments)).into()
 }
 
-/// Builds `hubward` with optimisation, and returns its path.
-///
-/// The program can write its man pages, so that `dist` can pack the same program.
+/// Builds `hubward` with optimisation, and returns its path. `dist` can pack the same program.
 fn release_binary() -> Result<PathBuf, ExitCode> {
-    let built = show_and_run(&mut Cargo::command([
-        "build",
-        "--release",
-        "--package",
-        "hubward-cli",
-        "--features",
-        dist::FEATURES,
-    ]));
-    if !built.is_success() {
-        return Err(built.into());
-    }
-    let target = Cargo::target_directory().map_err(|problem| failed(&problem))?;
-    Ok(target.join("release").join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
+    dist::build_program("release").map_err(|problem| failed(&problem))
 }
 
 /// Runs the measurements on an optimised build.

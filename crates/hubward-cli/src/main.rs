@@ -1,5 +1,7 @@
 //! The command `hubward`: parses the arguments, calls the façade, prints text or JSON, and sets the exit code.
 
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod admin_feed;
 #[cfg(feature = "service")]
 mod az_args;
 #[cfg(feature = "emulator")]

@@ -24,7 +24,7 @@ use report::Report;
 pub(crate) const KINDS: &[Kind] = &[wheel::KIND, npm::KIND, deb::KIND, image::KIND, sbom::KIND, licences::KIND];
 
 /// The features of the program in the packages. The lists of its crates and licences must use the same features.
-pub(crate) const FEATURES: &str = "hubward-cli/man-pages";
+const FEATURES: &str = "hubward-cli/man-pages";
 
 /// What a package is built from.
 pub(crate) struct Inputs<'a> {
@@ -75,7 +75,7 @@ fn build_all(arguments: &Arguments) -> Result<Report, String> {
         tools::empty_folder(folder)?;
     }
     let binary = scratch.join("hubward");
-    without_symbols(&program(&arguments.program, &target)?, &binary)?;
+    without_symbols(&program(&arguments.program)?, &binary)?;
 
     let mut report = Report::default();
     for kind in KINDS.iter().filter(|it| arguments.includes(it.name)) {
@@ -114,18 +114,22 @@ fn build_one(
     Ok(())
 }
 
-/// Returns the path of the program to pack. If the user has given no path, builds the program first.
-fn program(program: &Program, target: &Path) -> Result<PathBuf, String> {
-    let profile = match program {
-        Program::File(path) if path.is_file() => return Ok(path.clone()),
-        Program::File(path) => return Err(format!("--binary: there is no file {}", path.display())),
-        Program::Profile(profile) => profile,
-    };
+/// Builds `hubward` with this profile and the features of the packages, and returns its path.
+pub(crate) fn build_program(profile: &str) -> Result<PathBuf, String> {
     let arguments = ["build", "--locked", "--profile", profile, "--package", "hubward-cli", "--features", FEATURES];
     if !show_and_run(&mut Cargo::command(arguments)).is_success() {
         return Err("cargo could not build hubward; see above".to_owned());
     }
-    Ok(target.join(profile).join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
+    Ok(Cargo::target_directory()?.join(profile).join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Returns the path of the program to pack. If the user has given no path, builds the program first.
+fn program(program: &Program) -> Result<PathBuf, String> {
+    match program {
+        Program::File(path) if path.is_file() => Ok(path.clone()),
+        Program::File(path) => Err(format!("--binary: there is no file {}", path.display())),
+        Program::Profile(profile) => build_program(profile),
+    }
 }
 
 /// Copies the program without its symbols. A program built with the profile `dist` has none, but a test may use another

@@ -3,11 +3,12 @@
 use clap::Args;
 use hubward_emulator::{Event, EventKind};
 use hubward_service::model::http::segment;
-use hubward_service::{AdminPort, EventStream, Method, RawValue, ServerEvent, ServiceError};
+use hubward_service::{AdminPort, Method, RawValue, ServerEvent, ServiceError};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::event_line::{event_line, name};
+use crate::admin_feed::{AdminFeed, position};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::local_emulator::AdminArgs;
@@ -16,6 +17,9 @@ use crate::stop::Stop;
 
 /// The path of the journal in the admin API.
 const PATH: &str = "/api/events";
+
+/// What `--from` names, in an error.
+const WHAT: &str = "the number of an event";
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
@@ -29,7 +33,7 @@ pub(super) struct EventsArgs {
     #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
     /// Number of the first event, or `latest` for new events only.
-    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = from)]
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = |it: &str| position(it, WHAT))]
     from: String,
     #[command(flatten)]
     at: AdminArgs,
@@ -45,7 +49,7 @@ struct Page {
 
 pub(super) async fn run(args: &EventsArgs, output: &Output) -> Result<ExitCode, Failure> {
     let admin = args.at.port()?;
-    if args.follow { follow(args, &admin, output).await } else { list(args, &admin, output).await }
+    if args.follow { follow(args, admin, output).await } else { list(args, &admin, output).await }
 }
 
 /// Prints the events that the journal contains now.
@@ -70,10 +74,11 @@ async fn list(args: &EventsArgs, admin: &AdminPort, output: &Output) -> Result<E
 }
 
 /// Prints the events that the journal contains now, then each new event.
-async fn follow(args: &EventsArgs, admin: &AdminPort, output: &Output) -> Result<ExitCode, Failure> {
+async fn follow(args: &EventsArgs, admin: AdminPort, output: &Output) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
-    let mut last = None;
-    let mut stream = stop.or_interrupt(open(args, admin, None)).await?;
+    let mut feed = AdminFeed { admin, path: PATH.to_owned(), query: args.query(&args.from), last: None };
+    let open = async |feed: &AdminFeed| feed.open().await.map_err(|error| AdminArgs::absent(error.into()));
+    let mut stream = stop.or_interrupt(open(&feed)).await?;
     loop {
         let event = tokio::select! {
             biased;
@@ -84,20 +89,16 @@ async fn follow(args: &EventsArgs, admin: &AdminPort, output: &Output) -> Result
         match event {
             Ok(Some(event)) => {
                 tell_streamed(&event, output).await;
-                last = event.id.or(last);
+                feed.last = event.id.or(feed.last);
             }
             // The emulator has closed the stream, because it has ended or restarted. Open the stream again. If the
             // emulator has ended, this fails, and the command ends.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
-                stream = stop.or_interrupt(open(args, admin, last.as_deref())).await?;
+                stream = stop.or_interrupt(open(&feed)).await?;
             }
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-async fn open(args: &EventsArgs, admin: &AdminPort, last: Option<&str>) -> Result<EventStream, Failure> {
-    admin.events(PATH, args.query(&args.from), last).await.map_err(|error| AdminArgs::absent(error.into()))
 }
 
 async fn tell_streamed(event: &ServerEvent, output: &Output) {
@@ -150,15 +151,6 @@ fn kind(text: &str) -> Result<String, String> {
     found.ok_or_else(|| format!("this is not a kind of event; the kinds are: {}", names.join(", ")))
 }
 
-fn from(text: &str) -> Result<String, String> {
-    let fits = text == "latest" || text.parse::<u64>().is_ok();
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("this is not the number of an event; write a number, such as 0, or `latest`".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -182,6 +174,6 @@ mod tests {
         assert_eq!(kind("HandshakeFailed").as_deref(), Ok("handshakeFailed"));
         let error = kind("refusal").expect_err("no such kind");
         assert!(error.contains("registered, registrationFailed, refused"), "{error}");
-        assert!(from("latest").is_ok() && from("7").is_ok() && from("-1").is_err());
+        assert!(position("latest", WHAT).is_ok() && position("7", WHAT).is_ok() && position("-1", WHAT).is_err());
     }
 }

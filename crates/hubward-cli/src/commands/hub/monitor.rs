@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use hubward_service::model::http::segment;
-use hubward_service::{AdminPort, EventStream, ServerEvent, ServiceError};
+use hubward_service::{AdminPort, ServerEvent, ServiceError};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::az_command::AzCommand;
+use crate::admin_feed::{AdminFeed, position};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Output, visible};
@@ -46,7 +47,7 @@ pub(super) struct MonitorArgs {
     /// Where to begin: an offset, or `latest` for new messages only.
     ///
     /// Offset 0 shows all messages that the emulator has kept.
-    #[arg(long, value_name = "OFFSET", default_value = "latest", value_parser = offset)]
+    #[arg(long, value_name = "OFFSET", default_value = "latest", value_parser = |it: &str| position(it, "an offset"))]
     from: String,
     /// Number of messages after which the command ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -63,7 +64,8 @@ pub(super) struct MonitorArgs {
 pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
     let (admin, host) = stop.or_interrupt(find(args, login)).await?;
-    let mut feed = Feed { admin, path: format!("/api/telemetry/{}", segment(&host)), query: args.query(), last: None };
+    let mut feed =
+        AdminFeed { admin, path: format!("/api/telemetry/{}", segment(&host)), query: args.query(), last: None };
     let mut stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
     let mut seen = 0;
     while args.count.is_none_or(|it| seen < it) {
@@ -96,21 +98,6 @@ async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, Strin
     let reached = login.reach_hub().await?;
     let admin = reached.admin(login).await?.ok_or_else(|| args.az_command(&reached.host).instead_of(&reached.host))?;
     Ok((admin, reached.host))
-}
-
-/// The telemetry of a hub. The command calls `open` at its start, and again if the emulator closes the stream. The new
-/// stream then continues after the event `last`.
-struct Feed {
-    admin: AdminPort,
-    path: String,
-    query: String,
-    last: Option<String>,
-}
-
-impl Feed {
-    async fn open(&self) -> Result<EventStream, ServiceError> {
-        self.admin.events(self.path.as_str(), self.query.as_str(), self.last.as_deref()).await
-    }
 }
 
 async fn idle(seconds: u64) {
@@ -181,15 +168,6 @@ fn to_milliseconds(time: &str) -> String {
             format!("{seconds}.{}{}", &fraction[..digits.min(3)], &fraction[digits..])
         }
         _ => time.to_owned(),
-    }
-}
-
-fn offset(text: &str) -> Result<String, String> {
-    let fits = text == "latest" || text.parse::<u64>().is_ok();
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("this is not an offset; write a number, such as 0, or `latest`".to_owned())
     }
 }
 
