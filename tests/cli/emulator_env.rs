@@ -45,7 +45,7 @@ async fn with_development_keys_any_registration_id_works() {
     let stderr = ran.stderr_text();
     assert_eq!(ran.code, Some(0), "{stderr}");
     assert!(ran.stdout_text().ends_with("1 of 1 messages acknowledged\n"), "{}", ran.stdout_text());
-    let hint = "of this device: hubward emulator env --registration-id sensor-42";
+    let hint = "with this device's own key: hubward emulator env --registration-id sensor-42";
     assert!(stderr.lines().any(|it| it.ends_with(hint)), "{stderr}");
 
     // This command has no `HUBWARD_DATA_DIR`, so the command in the hint names the directory.

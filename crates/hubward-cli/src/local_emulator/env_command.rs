@@ -28,7 +28,7 @@ pub(crate) fn with_env_command(failure: Failure, settings: &Settings) -> Failure
         return failure;
     };
     failure.hint(format!(
-        "read the emulator's reason: {}; or print the variables with the own key of this device: {}",
+        "read the emulator's reason: {}; or print the variables with this device's own key: {}",
         command(folder, "events --kind refused"),
         env_command(folder, settings.registration_id.as_str())
     ))
