@@ -3,11 +3,11 @@
 
 use super::packages::Package;
 
-const ARROWS: [Arrow; 13] = [
+const ARROWS: [Arrow; 15] = [
     Arrow {
-        text: "cli → façade, emulator, service, fleet",
+        text: "cli → façade, emulator, service, fleet, x509",
         from: &["hubward-cli"],
-        to: To::Only(&["hubward", "hubward-emulator", "hubward-service", "hubward-fleet"]),
+        to: To::Only(&["hubward", "hubward-emulator", "hubward-service", "hubward-fleet", "hubward-x509"]),
     },
     Arrow {
         text: "façade → everything below it but the emulator and service",
@@ -23,6 +23,7 @@ const ARROWS: [Arrow; 13] = [
             "hubward-dial",
             "hubward-proto",
             "hubward-sas",
+            "hubward-x509",
         ]),
     },
     Arrow {
@@ -38,9 +39,9 @@ const ARROWS: [Arrow; 13] = [
     },
     Arrow { text: "ws → dial", from: &["hubward-ws"], to: To::Only(&["hubward-dial"]) },
     Arrow {
-        text: "emulator → proto, sas, ws, dial",
+        text: "emulator → proto, sas, x509, ws, dial",
         from: &["hubward-emulator"],
-        to: To::Only(&["hubward-proto", "hubward-sas", "hubward-ws", "hubward-dial"]),
+        to: To::Only(&["hubward-proto", "hubward-sas", "hubward-x509", "hubward-ws", "hubward-dial"]),
     },
     Arrow {
         text: "service → dial, proto, sas",
@@ -49,14 +50,20 @@ const ARROWS: [Arrow; 13] = [
     },
     Arrow { text: "fleet → façade", from: &["hubward-fleet"], to: To::Only(&["hubward"]) },
     Arrow {
-        text: "transport → proto, sas",
+        text: "transport → proto, sas, x509",
         from: &["hubward-transport"],
-        to: To::Only(&["hubward-proto", "hubward-sas"]),
+        to: To::Only(&["hubward-proto", "hubward-sas", "hubward-x509"]),
     },
     Arrow { text: "tests, bench → all", from: &["hubward-tests", "hubward-bench"], to: To::All },
     Arrow {
-        text: "dial, proto, sas → nothing of ours",
-        from: &["hubward-dial", "hubward-proto", "hubward-sas"],
+        text: "pkcs11 → transport, x509",
+        from: &["hubward-pkcs11"],
+        to: To::Only(&["hubward-transport", "hubward-x509"]),
+    },
+    Arrow { text: "dial → x509", from: &["hubward-dial"], to: To::Only(&["hubward-x509"]) },
+    Arrow {
+        text: "proto, sas, x509 → nothing of ours",
+        from: &["hubward-proto", "hubward-sas", "hubward-x509"],
         to: To::Only(&[]),
     },
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },

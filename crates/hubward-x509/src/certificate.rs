@@ -1,0 +1,262 @@
+//! One certificate: its names, dates and thumbprints, and who issued it.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use const_oid::db::rfc4519::CN;
+use der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
+use der::{Decode as _, Encode as _};
+use ring::digest;
+use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::name::Name;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::time::Time;
+
+use crate::signature::Signed;
+use crate::{CertificateError, chain};
+
+/// An X.509 certificate of any version.
+///
+/// Two certificates are equal if their DER is equal.
+#[derive(Clone)]
+pub struct Certificate {
+    der: Vec<u8>,
+    subject: Name,
+    issuer: Name,
+    subject_name: String,
+    issuer_name: String,
+    common_name: Option<String>,
+    serial_number: String,
+    not_before: Time,
+    not_after: Time,
+    version: u8,
+    is_authority: bool,
+    public_key: SubjectPublicKeyInfoOwned,
+}
+
+impl Certificate {
+    /// Reads a certificate from DER.
+    ///
+    /// # Errors
+    /// [`CertificateError::Malformed`]
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        Self::read(der, "the DER data")
+    }
+
+    /// Reads the first certificate of a PEM text.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if the text is not PEM, contains no certificate or more than [`CHAIN_MAX`](crate::CHAIN_MAX),
+    /// or if a certificate is malformed.
+    pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
+        Self::chain_from_pem(text).map(|mut it| it.swap_remove(0))
+    }
+
+    /// Reads all certificates of a PEM text, in the order of the text. The result is never empty. Ignores other blocks.
+    ///
+    /// # Errors
+    /// As for [`Certificate::from_pem`].
+    pub fn chain_from_pem(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        chain::from_pem(text, "the PEM text")
+    }
+
+    /// Reads a certificate in a form that the service APIs accept: PEM, or the base64 of DER or PEM. Line breaks and
+    /// spaces in the base64 text are ignored.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, `X509CertificateWithInfo`; `[sdk]` azure-iot-cli-extension, which sends
+    /// the text of the file.
+    ///
+    /// # Errors
+    /// As for [`Certificate::from_pem`].
+    pub fn from_service_text(text: &str) -> Result<Self, CertificateError> {
+        if text.contains("-----BEGIN") {
+            return Self::from_pem(text.as_bytes());
+        }
+        let from = "the text";
+        if text.len() > crate::FILE_MAX {
+            return Err(CertificateError::TooLarge { from: from.into(), limit: crate::FILE_MAX });
+        }
+        let compact: String = text.split_ascii_whitespace().collect();
+        let Ok(bytes) = STANDARD.decode(&compact) else { return Err(CertificateError::NotPem { from: from.into() }) };
+        if bytes.starts_with(b"-----BEGIN") { Self::from_pem(&bytes) } else { Self::read(&bytes, from) }
+    }
+
+    /// Reads a certificate from DER. `from` names the file or text in errors.
+    pub(crate) fn read(der: &[u8], from: &str) -> Result<Self, CertificateError> {
+        let parsed = x509_cert::Certificate::from_der(der)
+            .map_err(|error| CertificateError::Malformed { from: from.to_owned(), problem: error.to_string() })?;
+        let body = parsed.tbs_certificate();
+        let (subject, issuer) = (body.subject().clone(), body.issuer().clone());
+        let basic = body.get_extension::<BasicConstraints>().ok().flatten();
+        Ok(Self {
+            der: der.to_owned(),
+            subject_name: text_of(&subject),
+            issuer_name: text_of(&issuer),
+            common_name: common_name(&subject),
+            serial_number: hex(body.serial_number().as_bytes()),
+            not_before: body.validity().not_before,
+            not_after: body.validity().not_after,
+            version: body.version() as u8 + 1,
+            is_authority: basic.is_some_and(|(_, it)| it.ca),
+            public_key: body.subject_public_key_info().clone(),
+            subject,
+            issuer,
+        })
+    }
+
+    /// The certificate as DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate as PEM, with `\n` as line break.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let block = pem::Pem::new("CERTIFICATE", self.der.clone());
+        pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+    }
+
+    /// The common name (CN) of the subject. If there are several, the first.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// The subject in the order and form that Azure shows, such as `CN=dev-1, OU=Azure IoT, O=MSFT, C=US`.
+    #[must_use]
+    pub fn subject_name(&self) -> &str {
+        &self.subject_name
+    }
+
+    /// The issuer, in the form of [`Certificate::subject_name`].
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        &self.issuer_name
+    }
+
+    /// The serial number as upper-case hexadecimal digits, without a leading zero byte.
+    #[must_use]
+    pub fn serial_number(&self) -> &str {
+        &self.serial_number
+    }
+
+    /// The start of the validity.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before.to_system_time()
+    }
+
+    /// The end of the validity. The certificate is still valid at this second.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after.to_system_time()
+    }
+
+    /// The X.509 version: 1, 2 or 3.
+    #[must_use]
+    pub const fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Whether the certificate may issue others: its extension *basic constraints* says so.
+    #[must_use]
+    pub const fn is_authority(&self) -> bool {
+        self.is_authority
+    }
+
+    /// Whether the subject is the issuer, and the certificate's own key has signed it.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_issued_by(self)
+    }
+
+    /// Whether `issuer` has issued this certificate: the issuer's name fits, and the issuer's key has made the signature.
+    /// Does not look at dates and extensions.
+    #[must_use]
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.names_issuer(issuer) && Signed::from_der(&self.der).is_ok_and(|it| it.is_by(&issuer.public_key))
+    }
+
+    pub(crate) fn names_issuer(&self, issuer: &Self) -> bool {
+        self.issuer == issuer.subject
+    }
+
+    /// SHA-1 of the DER, as 40 upper-case hexadecimal digits. Azure identifies certificates by it.
+    #[must_use]
+    pub fn sha1_thumbprint(&self) -> String {
+        hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der).as_ref())
+    }
+
+    /// SHA-256 of the DER, as 64 upper-case hexadecimal digits.
+    #[must_use]
+    pub fn sha256_thumbprint(&self) -> String {
+        hex(digest::digest(&digest::SHA256, &self.der).as_ref())
+    }
+
+    /// The public key as DER (`SubjectPublicKeyInfo`).
+    #[must_use]
+    pub fn public_key(&self) -> Vec<u8> {
+        // The key was read from DER, so it can be written.
+        self.public_key.to_der().unwrap_or_default()
+    }
+
+    /// Checks that `now` is in the validity.
+    ///
+    /// # Errors
+    /// [`CertificateError::Expired`] and [`CertificateError::NotYetValid`].
+    pub fn check_dates(&self, now: SystemTime) -> Result<(), CertificateError> {
+        let subject = self.subject_name.clone();
+        // The validity has whole seconds and includes its last second.
+        let last = self.not_after() + std::time::Duration::from_secs(1);
+        if now >= last {
+            return Err(CertificateError::Expired { subject, not_after: self.not_after.to_string() });
+        }
+        if now < self.not_before() {
+            return Err(CertificateError::NotYetValid { subject, not_before: self.not_before.to_string() });
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    /// Writes the subject and the SHA-256 thumbprint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({}, {})", self.subject_name, self.sha256_thumbprint())
+    }
+}
+
+/// The name in Azure's form: the last part first, with a comma and a space between the parts.
+fn text_of(name: &Name) -> String {
+    let mut parts: Vec<String> = name.iter_rdn().map(ToString::to_string).collect();
+    parts.reverse();
+    parts.join(", ")
+}
+
+/// The text of the first common name, whatever string type it has.
+fn common_name(name: &Name) -> Option<String> {
+    let value = &name.iter().find(|it| it.oid == CN)?.value;
+    let text = value.decode_as::<Utf8StringRef<'_>>().map(|it| it.as_str().to_owned());
+    let text = text.or_else(|_| value.decode_as::<PrintableStringRef<'_>>().map(|it| it.as_str().to_owned()));
+    let text = text.or_else(|_| value.decode_as::<Ia5StringRef<'_>>().map(|it| it.as_str().to_owned()));
+    text.or_else(|_| value.decode_as::<TeletexStringRef<'_>>().map(|it| it.as_str().to_owned())).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}

@@ -1,0 +1,40 @@
+//! A chain of certificates in PEM, and whether its certificates belong together.
+
+use crate::{Certificate, CertificateError, input};
+
+/// Maximum number of certificates in a chain. Chains of devices have two to four.
+pub const CHAIN_MAX: usize = 10;
+
+/// Reads the certificates of a PEM text, in the order of the text. Ignores other blocks, for example a private key.
+pub(crate) fn from_pem(text: &[u8], from: &str) -> Result<Vec<Certificate>, CertificateError> {
+    let blocks = input::blocks(text, from)?;
+    let certificates: Vec<_> = blocks.iter().filter(|it| it.tag() == "CERTIFICATE").collect();
+    if certificates.is_empty() {
+        return Err(CertificateError::NoCertificate { from: from.to_owned() });
+    }
+    if certificates.len() > CHAIN_MAX {
+        return Err(CertificateError::TooManyCertificates { from: from.to_owned(), limit: CHAIN_MAX });
+    }
+    certificates.into_iter().map(|it| Certificate::read(it.contents(), from)).collect()
+}
+
+/// Checks that each certificate is issued by the next one.
+pub(crate) fn check_links(chain: &[Certificate]) -> Result<(), CertificateError> {
+    for pair in chain.windows(2) {
+        let [issued, next] = pair else { continue };
+        let detail = if !issued.names_issuer(next) {
+            ""
+        } else if !issued.is_issued_by(next) {
+            ", whose key did not sign it"
+        } else {
+            continue;
+        };
+        return Err(CertificateError::BrokenChain {
+            subject: issued.subject_name().to_owned(),
+            issuer: issued.issuer_name().to_owned(),
+            next: next.subject_name().to_owned(),
+            detail,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The certificates and private keys of devices for Azure IoT Hub and its Device Provisioning Service (DPS): load,
+//! check, compare, and verify who issued them.
+//!
+//! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
+//! [`Certificate`] is one certificate, of a device or of an authority.
+//!
+//! ```no_run
+//! use hubward_x509::ClientCertificate;
+//!
+//! let certificate = ClientCertificate::from_files("dev-1.pem", "dev-1.key", None)?;
+//! certificate.check(std::time::SystemTime::now())?;
+//! certificate.check_registration_id("dev-1")?;
+//! # Ok::<(), hubward_x509::CertificateError>(())
+//! ```
+//!
+//! # Behaviour
+//!
+//! * The crate uses neither a clock nor the network: the caller passes the time as an argument.
+//! * A chain begins with the device's certificate, the *leaf*. Each following certificate has issued the one before it.
+//!   The last one may be a root, but need not be.
+//! * Files and texts have at most 1 MiB ([`FILE_MAX`]), and a chain has at most 10 certificates ([`CHAIN_MAX`]).
+//! * A private key is wiped from memory after it has been loaded into the TLS library (ring), which keeps its own copy.
+//!   No type of this crate prints a private key or a passphrase.
+//! * Encrypted private keys are decrypted by the crate `pkcs8`, because ring has no AES-CBC. All other cryptography is
+//!   done by ring.
+
+mod certificate;
+mod chain;
+mod client_certificate;
+mod error;
+mod input;
+mod private_key;
+mod signature;
+
+pub use certificate::Certificate;
+pub use chain::CHAIN_MAX;
+pub use client_certificate::{COMMON_NAME_MAX, ClientCertificate};
+pub use error::CertificateError;
+pub use input::FILE_MAX;
+/// The key of a client certificate, as TLS uses it. Implement this trait for a key outside the program.
+pub use rustls::sign::SigningKey;
