@@ -197,9 +197,9 @@ pub struct Attestation {
     /// The keys. The service generates them if they are absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
-    /// The certificates; not interpreted.
+    /// The certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub x509: Option<Value>,
+    pub x509: Option<X509Attestation>,
     /// The keys of a TPM; not interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Value>,
@@ -211,6 +211,125 @@ impl Attestation {
     pub const fn symmetric_key(keys: Option<SymmetricKeys>) -> Self {
         Self { kind: AttestationType::SymmetricKey, symmetric_key: keys, x509: None, tpm: None }
     }
+
+    /// Attestation with certificates.
+    #[must_use]
+    pub const fn x509(certificates: X509Attestation) -> Self {
+        Self { kind: AttestationType::X509, symmetric_key: None, x509: Some(certificates), tpm: None }
+    }
+}
+
+/// The certificates of an enrollment. Exactly one member is set.
+///
+/// Source: `[doc]` azure-rest-api-specs, `X509Attestation`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct X509Attestation {
+    /// The device's own certificates, for an individual enrollment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<X509Certificates>,
+    /// The certificates of the authority that issues the devices' certificates, for a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_certificates: Option<X509Certificates>,
+    /// The names of authorities whose certificates the service knows, for a group.
+    #[serde(rename = "caReferences", skip_serializing_if = "Option::is_none")]
+    pub ca_references: Option<X509CaReferences>,
+}
+
+impl X509Attestation {
+    /// The certificates of one device. A device can use either.
+    #[must_use]
+    pub fn client(primary: impl Into<String>, secondary: Option<String>) -> Self {
+        Self { client_certificates: Some(X509Certificates::new(primary, secondary)), ..Self::default() }
+    }
+
+    /// The certificates of an authority that issues the certificates of a group's devices.
+    #[must_use]
+    pub fn signing(primary: impl Into<String>, secondary: Option<String>) -> Self {
+        Self { signing_certificates: Some(X509Certificates::new(primary, secondary)), ..Self::default() }
+    }
+
+    /// The names of authorities that issue the certificates of a group's devices.
+    #[must_use]
+    pub fn authorities(primary: impl Into<String>, secondary: Option<String>) -> Self {
+        let references = X509CaReferences { primary: Some(primary.into()), secondary };
+        Self { ca_references: Some(references), ..Self::default() }
+    }
+}
+
+/// A primary and a secondary certificate.
+///
+/// Source: `[doc]` azure-rest-api-specs, `X509Certificates`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct X509Certificates {
+    /// The first certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary: Option<X509CertificateWithInfo>,
+    /// The second certificate, for example while certificates are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secondary: Option<X509CertificateWithInfo>,
+}
+
+impl X509Certificates {
+    fn new(primary: impl Into<String>, secondary: Option<String>) -> Self {
+        let with = |certificate| X509CertificateWithInfo { certificate: Some(certificate), info: None };
+        Self { primary: Some(with(primary.into())), secondary: secondary.map(with) }
+    }
+}
+
+/// A certificate, and what the service read from it.
+///
+/// Source: `[doc]` azure-rest-api-specs, `X509CertificateWithInfo`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct X509CertificateWithInfo {
+    /// The certificate: PEM, or base64 of DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The contents of the certificate; read-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<X509CertificateInfo>,
+}
+
+/// The contents of a certificate, as the service shows them. All members are always present.
+///
+/// Source: `[doc]` azure-rest-api-specs, `X509CertificateInfo`; `[sdk]` azure-iot-sdk-java, which fails if a member is
+/// absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct X509CertificateInfo {
+    /// The subject, such as `CN=dev-1, O=Contoso`.
+    pub subject_name: String,
+    /// SHA-1 of the certificate, 40 upper-case hexadecimal digits.
+    pub sha1_thumbprint: String,
+    /// SHA-256 of the certificate, 64 upper-case hexadecimal digits.
+    pub sha256_thumbprint: String,
+    /// The issuer.
+    pub issuer_name: String,
+    /// The start of the validity.
+    pub not_before_utc: String,
+    /// The end of the validity.
+    pub not_after_utc: String,
+    /// The serial number, hexadecimal.
+    pub serial_number: String,
+    /// The X.509 version: 1, 2 or 3.
+    pub version: i32,
+}
+
+/// The names of two authorities whose certificates the service knows.
+///
+/// Source: `[doc]` azure-rest-api-specs, `X509CAReferences`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct X509CaReferences {
+    /// The name of the first authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// The name of the second authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secondary: Option<String>,
 }
 
 /// Two keys as base64. A device may sign with either key. `Debug` output contains no key.

@@ -8,7 +8,8 @@ mod hub;
 pub use bulk::{BulkError, BulkMode, BulkResult, EnrollmentBulk, EnrollmentGroupBulk, QuerySpecification};
 pub use enrollment::{
     AllocationPolicy, Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment,
-    InitialTwin, ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, TwinProperties,
+    InitialTwin, ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, TwinProperties, X509Attestation,
+    X509CaReferences, X509CertificateInfo, X509CertificateWithInfo, X509Certificates,
 };
 pub use hub::{
     Authentication, AuthenticationType, Capabilities, CloudMessage, ConnectionState, DeliveryAck, DesiredPatch, Device,
