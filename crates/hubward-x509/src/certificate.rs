@@ -1,6 +1,7 @@
 //! One certificate: its names, dates and thumbprints, and who issued it.
 
 use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -9,13 +10,13 @@ use const_oid::db::rfc4519::CN;
 use der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use der::{Decode as _, Encode as _};
 use ring::digest;
-use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::time::Time;
 
 use crate::signature::Signed;
-use crate::{CertificateError, chain};
+use crate::{COMMON_NAME_MAX, CertificateError, chain, input};
 
 /// An X.509 certificate of any version.
 ///
@@ -33,6 +34,7 @@ pub struct Certificate {
     not_after: Time,
     version: u8,
     is_authority: bool,
+    key_identifier: Option<Vec<u8>>,
     public_key: SubjectPublicKeyInfoOwned,
 }
 
@@ -60,6 +62,23 @@ impl Certificate {
     /// As for [`Certificate::from_pem`].
     pub fn chain_from_pem(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
         chain::from_pem(text, "the PEM text")
+    }
+
+    /// Reads all certificates of a PEM file. The result is never empty. Ignores other blocks.
+    ///
+    /// # Errors
+    /// As for [`Certificate::from_pem`], and [`CertificateError::File`]; the error names the file.
+    pub fn chain_from_file(file: impl AsRef<Path>) -> Result<Vec<Self>, CertificateError> {
+        let file = file.as_ref();
+        chain::from_pem(&input::read(file)?, &input::name_of(file))
+    }
+
+    /// Checks that each certificate of the chain is issued by the next one. Does not look at dates and extensions.
+    ///
+    /// # Errors
+    /// [`CertificateError::BrokenChain`], for the first certificate that is not issued by the next one.
+    pub fn check_links(chain: &[Self]) -> Result<(), CertificateError> {
+        chain::check_links(chain)
     }
 
     /// Reads a certificate in a form that the service APIs accept: PEM, or the base64 of DER or PEM. Line breaks and
@@ -90,6 +109,7 @@ impl Certificate {
         let body = parsed.tbs_certificate();
         let (subject, issuer) = (body.subject().clone(), body.issuer().clone());
         let basic = body.get_extension::<BasicConstraints>().ok().flatten();
+        let key_identifier = body.get_extension::<SubjectKeyIdentifier>().ok().flatten();
         Ok(Self {
             der: der.to_owned(),
             subject_name: text_of(&subject),
@@ -100,6 +120,7 @@ impl Certificate {
             not_after: body.validity().not_after,
             version: body.version() as u8 + 1,
             is_authority: basic.is_some_and(|(_, it)| it.ca),
+            key_identifier: key_identifier.map(|(_, it)| it.0.as_bytes().to_vec()),
             public_key: body.subject_public_key_info().clone(),
             subject,
             issuer,
@@ -129,6 +150,13 @@ impl Certificate {
     #[must_use]
     pub fn subject_name(&self) -> &str {
         &self.subject_name
+    }
+
+    /// The subject as DER (`Name`). A certificate that this one issues must contain the same bytes as its issuer.
+    #[must_use]
+    pub fn subject_der(&self) -> Vec<u8> {
+        // The name was read from DER, so it can be written.
+        self.subject.to_der().unwrap_or_default()
     }
 
     /// The issuer, in the form of [`Certificate::subject_name`].
@@ -201,6 +229,35 @@ impl Certificate {
     pub fn public_key(&self) -> Vec<u8> {
         // The key was read from DER, so it can be written.
         self.public_key.to_der().unwrap_or_default()
+    }
+
+    /// The extension *subject key identifier*, if there is one. A certificate that this one issues repeats it.
+    #[must_use]
+    pub fn key_identifier(&self) -> Option<&[u8]> {
+        self.key_identifier.as_deref()
+    }
+
+    /// Checks that the common name is this registration id, without regard to upper and lower case, and has at most
+    /// [`COMMON_NAME_MAX`] characters.
+    ///
+    /// Source: `[doc]` iot-dps/concepts-x509-attestation.md.
+    ///
+    /// # Errors
+    /// [`CertificateError::NoCommonName`], [`CertificateError::OtherCommonName`] and
+    /// [`CertificateError::LongCommonName`].
+    pub fn check_registration_id(&self, id: &str) -> Result<(), CertificateError> {
+        let Some(common_name) = self.common_name() else {
+            return Err(CertificateError::NoCommonName { subject: self.subject_name.clone() });
+        };
+        let length = common_name.chars().count();
+        if length > COMMON_NAME_MAX {
+            return Err(CertificateError::LongCommonName { length, limit: COMMON_NAME_MAX });
+        }
+        if !common_name.eq_ignore_ascii_case(id) {
+            let (common_name, expected) = (common_name.to_owned(), id.to_owned());
+            return Err(CertificateError::OtherCommonName { common_name, expected });
+        }
+        Ok(())
     }
 
     /// Checks that `now` is in the validity.

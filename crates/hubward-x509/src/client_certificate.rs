@@ -42,10 +42,8 @@ impl ClientCertificate {
         key: impl AsRef<Path>,
         passphrase: Option<&str>,
     ) -> Result<Self, CertificateError> {
-        let (chain, key) = (chain.as_ref(), key.as_ref());
-        let name = |it: &Path| format!("`{}`", it.display());
-        let certificates = chain::from_pem(&input::read(chain)?, &name(chain))?;
-        let key = private_key::from_pem(&input::read(key)?, passphrase, &name(key))?;
+        let (certificates, key) = (Certificate::chain_from_file(chain)?, key.as_ref());
+        let key = private_key::from_pem(&input::read(key)?, passphrase, &input::name_of(key))?;
         Self::new(certificates, key, false)
     }
 
@@ -132,19 +130,7 @@ impl ClientCertificate {
     /// [`CertificateError::NoCommonName`], [`CertificateError::OtherCommonName`] and
     /// [`CertificateError::LongCommonName`].
     pub fn check_registration_id(&self, id: &str) -> Result<(), CertificateError> {
-        let leaf = self.leaf();
-        let Some(common_name) = leaf.common_name() else {
-            return Err(CertificateError::NoCommonName { subject: leaf.subject_name().to_owned() });
-        };
-        let length = common_name.chars().count();
-        if length > COMMON_NAME_MAX {
-            return Err(CertificateError::LongCommonName { length, limit: COMMON_NAME_MAX });
-        }
-        if !common_name.eq_ignore_ascii_case(id) {
-            let (common_name, expected) = (common_name.to_owned(), id.to_owned());
-            return Err(CertificateError::OtherCommonName { common_name, expected });
-        }
-        Ok(())
+        self.leaf().check_registration_id(id)
     }
 }
 

@@ -27,6 +27,11 @@ fn size_hint(file: &Path) -> usize {
     usize::try_from(size).map_or(FILE_MAX, |it| it.min(FILE_MAX)) + 1
 }
 
+/// The file's name in errors.
+pub(crate) fn name_of(file: &Path) -> String {
+    format!("`{}`", file.display())
+}
+
 /// Divides a PEM text into its blocks. `from` names the text in errors.
 pub(crate) fn blocks(text: &[u8], from: &str) -> Result<Vec<Pem>, CertificateError> {
     if text.len() > FILE_MAX {

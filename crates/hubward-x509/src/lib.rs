@@ -2,7 +2,8 @@
 //! check, compare, and verify who issued them.
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
-//! [`Certificate`] is one certificate, of a device or of an authority.
+//! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateSigner`] is a private key that signs other data,
+//! for example a certificate.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;
@@ -25,16 +26,20 @@
 //!   done by ring.
 
 mod certificate;
+mod certificate_signer;
 mod chain;
 mod client_certificate;
+mod encryption;
 mod error;
 mod input;
 mod private_key;
 mod signature;
 
 pub use certificate::Certificate;
+pub use certificate_signer::{CertificateSigner, KeyAlgorithm};
 pub use chain::CHAIN_MAX;
 pub use client_certificate::{COMMON_NAME_MAX, ClientCertificate};
+pub use encryption::encrypted_pem;
 pub use error::CertificateError;
 pub use input::FILE_MAX;
 /// The key of a client certificate, as TLS uses it. Implement this trait for a key outside the program.
