@@ -17,9 +17,13 @@ mod exit_code;
 mod failure;
 mod input;
 mod keys;
+#[cfg(feature = "x509")]
+mod lab;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod local_emulator;
 mod log;
+#[cfg(feature = "x509")]
+mod new_file;
 mod output;
 mod override_notes;
 mod process_group;
@@ -29,7 +33,7 @@ mod service_login;
 #[cfg(feature = "service")]
 mod service_reach;
 mod session;
-#[cfg(any(feature = "emulator", feature = "service"))]
+#[cfg(any(feature = "service", feature = "x509"))]
 mod shell;
 mod spinner;
 mod stop;
@@ -103,6 +107,15 @@ enum Command {
         after_help = "Example:\n  hubward sas derive-key --registration-id dev-1 --group-key-file group.key"
     )]
     Sas(commands::sas::SasCommand),
+    /// Create certificates for a lab, and check certificates.
+    #[cfg(feature = "x509")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward x509 new-ca --name lab-root\n  hubward x509 new-device --name dev-1 \
+                      --issuer-cert lab-root.pem --issuer-key lab-root.key\n  hubward x509 verify dev-1.pem \
+                      --key-file dev-1.key\n\nFor tests and labs. docs/certificates.md explains the certificates."
+    )]
+    X509(commands::x509::X509Command),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  hubward completions bash > ~/.local/share/bash-completion/completions/hubward")]
     Completions {
@@ -283,6 +296,8 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => commands::emulator::run(args, output).await,
         Command::Sas(command) => commands::sas::run(command, output).await,
+        #[cfg(feature = "x509")]
+        Command::X509(command) => commands::x509::run(command, output).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hubward", &mut text);

@@ -15,3 +15,5 @@ pub(crate) mod quickstart;
 pub(crate) mod sas;
 #[cfg(feature = "emulator")]
 mod simulated_device;
+#[cfg(feature = "x509")]
+pub(crate) mod x509;

@@ -30,7 +30,13 @@ pub(super) fn render(event: &Event<'_>) -> String {
             ("registry", json!({ "deviceId": device_id, "hub": hub, "status": status }))
         }
         Event::Value { name, value } => ("result", json!({ *name: value, "exitCode": ExitCode::Ok as u8 })),
-        #[cfg(feature = "emulator")]
+        #[cfg(feature = "x509")]
+        Event::Certificate { position, certificate } => {
+            ("certificate", json!({ "position": position, "certificate": certificate }))
+        }
+        #[cfg(feature = "x509")]
+        Event::Problem { message, advice } => ("problem", json!({ "message": message, "advice": advice })),
+        #[cfg(feature = "x509")]
         Event::Facts(facts) => {
             let mut body = (*facts).clone();
             body["exitCode"] = json!(ExitCode::Ok as u8);

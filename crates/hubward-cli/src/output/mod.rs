@@ -101,8 +101,14 @@ pub(crate) enum Event<'a> {
     Value { name: &'static str, value: &'a str },
     /// The result of a command as a JSON object. This event has no text: in text mode, the command prints lines of its
     /// own.
-    #[cfg(feature = "emulator")]
+    #[cfg(feature = "x509")]
     Facts(&'a serde_json::Value),
+    /// A certificate of a chain. This event has no text: in text mode, the command prints lines of its own.
+    #[cfg(feature = "x509")]
+    Certificate { position: usize, certificate: &'a serde_json::Value },
+    /// A problem of a certificate, and what to do. This event has no text, too.
+    #[cfg(feature = "x509")]
+    Problem { message: &'a str, advice: &'a str },
     /// An event of a device.
     FromDevice(&'a DeviceEvent<'a>),
     /// The result of a `device` command: its counts.
@@ -205,7 +211,7 @@ impl Output {
     }
 
     /// Writes text for people and scripts, without control characters.
-    #[cfg(any(feature = "emulator", feature = "service"))]
+    #[cfg(any(feature = "service", feature = "x509"))]
     pub(crate) async fn line(&self, text: &str) {
         self.queue(Some(shown(text))).await;
     }

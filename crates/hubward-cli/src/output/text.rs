@@ -34,7 +34,9 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Registry { device_id, hub, status } => format!("{device_id} is {status} in the registry of {hub}"),
         Event::Value { value, .. } => (*value).to_owned(),
         #[cfg(feature = "emulator")]
-        Event::Ready(_) | Event::Facts(_) => return None,
+        Event::Ready(_) => return None,
+        #[cfg(feature = "x509")]
+        Event::Facts(_) | Event::Certificate { .. } | Event::Problem { .. } => return None,
         Event::FromDevice(event) => device_event::text(event),
         Event::Finished { counts: [] } => return None,
         Event::Finished { counts } => {
