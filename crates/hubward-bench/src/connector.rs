@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use hubward_dial::{ClientConfig, DialOverride, Dialer, TcpDialer, TlsDialer, TlsSettings};
+use hubward_dial::{DialOverride, Dialer, TcpDialer, TlsConfig, TlsDialer, TlsSettings};
 use hubward_ws::WsDialer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// Opens connections to one sink.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    config: Arc<ClientConfig>,
+    config: TlsConfig,
     port: u16,
 }
 
@@ -42,7 +42,7 @@ impl Connector {
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(("127.0.0.1", self.port)).await?;
         socket.set_nodelay(true)?;
-        Ok(TlsConnector::from(self.config.clone()).connect(ServerName::try_from(HOST)?, socket).await?)
+        Ok(TlsConnector::from(self.config.rustls()).connect(ServerName::try_from(HOST)?, socket).await?)
     }
 
     /// Returns the dialer for hubward over MQTT.

@@ -1,6 +1,6 @@
 //! The failure of a command: the content of its `error` line.
 
-use hubward::error::{ReceiveError, SettingName, SettingsError, SetupError, TwinError, Unsupported};
+use hubward::error::{CertificateError, ReceiveError, SettingName, SettingsError, SetupError, TwinError, Unsupported};
 use hubward::text::error_messages as messages;
 use hubward::{ConnectError, Diagnosis, Fault, SendError};
 
@@ -125,6 +125,24 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Changes the failure of a certificate that this program refuses before it connects. The files are wrong, and not
+    /// the answer of a service. The hint names the flags.
+    fn of_certificate(mut self, error: &CertificateError) -> Self {
+        use CertificateError as E;
+
+        let flags = match error {
+            E::NoCommonName { .. } | E::OtherCommonName { .. } | E::LongCommonName { .. } => {
+                "--cert-file, --registration-id"
+            }
+            _ => "--cert-file",
+        };
+        self.0.exit_code = ExitCode::Usage;
+        self.0.fault = Fault::Request.to_string();
+        self.hint(format!("{} ({flags})", error.advice()))
+    }
+}
+
 impl std::ops::Deref for Failure {
     type Target = Report;
 
@@ -146,6 +164,7 @@ impl From<ConnectError> for Failure {
         match error {
             ConnectError::Setup(SetupError::NotForHubs { .. }) => failure
                 .hint("choose another transport for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport"),
+            ConnectError::Setup(SetupError::Certificate(error)) => failure.of_certificate(&error),
             _ => failure,
         }
     }
@@ -217,17 +236,23 @@ impl From<hubward_service::ServiceError> for Failure {
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let flags: Vec<&str> = error.problems().iter().filter_map(|it| flag_of(it.variable)).collect();
-        Self::usage(error.to_string())
-            .hint(format!("set the variables or use {}; `hubward quickstart` needs no settings", flags.join(", ")))
+        let flags = flags.join(", ");
+        let is_missing = error.problems().iter().any(|it| it.invalid.is_none());
+        Self::usage(error.to_string()).hint(if is_missing {
+            format!("set the variables or use {flags}; `hubward quickstart` needs no settings")
+        } else {
+            format!("correct the variables or the options: {flags}")
+        })
     }
 }
 
-/// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` replaces the name of the setting,
-/// and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no flag.
+/// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` and `--cert-file` replace the name
+/// of the setting, and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no flag.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {
         SettingName::CaFile => return untrusted(hint.replace(&setting.to_string(), "--ca-file")),
+        SettingName::Certificate => return hint.replace(&setting.to_string(), "--cert-file and --key-file"),
         SettingName::Timeout | SettingName::SendDeadline | SettingName::TwinDeadline => {
             format!("--timeout, {setting}")
         }
@@ -258,7 +283,10 @@ fn flag_of(variable: &str) -> Option<&'static str> {
         vars::HOST => "--dps-host",
         vars::ID_SCOPE => "--id-scope",
         vars::REGISTRATION_ID => "--registration-id",
-        vars::SYMMETRIC_KEY => "--symmetric-key-file",
+        vars::SYMMETRIC_KEY => "--symmetric-key-file (or --cert-file and --key-file)",
+        vars::CERT_FILE => "--cert-file",
+        vars::KEY_FILE => "--key-file",
+        vars::PASS_PHRASE => "--key-passphrase-file",
         vars::TRANSPORT => "--transport",
         vars::CA_FILE => "--ca-file",
         vars::CONNECT_TO => "--connect-to",

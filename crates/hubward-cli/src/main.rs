@@ -4,6 +4,7 @@
 mod admin_feed;
 #[cfg(feature = "service")]
 mod az_args;
+mod certificate_args;
 #[cfg(feature = "emulator")]
 mod cloud;
 mod commands;

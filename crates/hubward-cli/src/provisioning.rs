@@ -6,6 +6,7 @@ use clap::Args;
 use hubward::{DialOverride, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
 use zeroize::Zeroizing;
 
+use crate::certificate_args::{CertificateArgs, is_for_certificate};
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{KeySource, read_key_file};
@@ -33,6 +34,8 @@ pub(crate) struct DpsArgs {
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
     pub(crate) group_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) certificate: CertificateArgs,
     /// JSON payload for a custom allocation; `@FILE` reads a file.
     #[arg(long, value_name = "JSON")]
     pub(crate) payload: Option<String>,
@@ -60,16 +63,22 @@ impl DpsArgs {
         network: &NetworkArgs,
         transport: Option<TransportKind>,
     ) -> Result<Settings, Failure> {
-        let key = self.key()?;
+        let (key, certificate) = (self.key()?, self.certificate.read()?);
         let flag = |name: &str| match name {
             vars::HOST => self.dps_host.clone(),
             vars::ID_SCOPE => self.id_scope.as_ref().map(ToString::to_string),
             vars::REGISTRATION_ID => self.registration_id.as_ref().map(ToString::to_string),
             vars::SYMMETRIC_KEY => key.as_ref().map(|it| it.to_string()),
             vars::TRANSPORT => transport.map(|it| it.to_string()),
-            _ => None,
+            name => certificate.value(name),
         };
-        let mut settings = Settings::from_vars(|name| flag(name).or_else(|| std::env::var(name).ok()))?;
+        // A key or certificate of a flag replaces the certificate or key of a variable.
+        let is_replaced = |name: &str| match name {
+            vars::SYMMETRIC_KEY => self.certificate.is_given(),
+            name => key.is_some() && is_for_certificate(name),
+        };
+        let variable = |name: &str| std::env::var(name).ok().filter(|_| !is_replaced(name));
+        let mut settings = Settings::from_vars(|name| flag(name).or_else(|| variable(name)))?;
         settings.payload = self.payload.as_deref().map(|it| input::json("--payload", it)).transpose()?;
         settings.options.user_agent = USER_AGENT.to_owned();
         network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
@@ -91,7 +100,8 @@ impl DpsArgs {
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 
-    /// Returns whether a flag for DPS is given. The flag means that the command must register with DPS.
+    /// Returns whether a flag for DPS is given. The flag means that the command must register with DPS. The flags of a
+    /// certificate do not count, because a connection string can need a certificate too.
     pub(crate) fn is_given(&self) -> bool {
         self.dps_host.is_some()
             || self.id_scope.is_some()
@@ -103,7 +113,9 @@ impl DpsArgs {
 
     /// Whether standard input holds a key.
     pub(crate) fn reads_stdin(&self) -> bool {
-        self.key.reads_stdin() || self.group_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
+        self.key.reads_stdin()
+            || self.certificate.reads_stdin()
+            || self.group_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 }
 

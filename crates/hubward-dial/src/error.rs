@@ -114,6 +114,10 @@ pub enum TlsFault {
     UnknownName,
     /// The peer does not speak TLS, or speaks only versions of TLS that the client does not support.
     NotTls,
+    /// The server refused the certificate that the client presented, or required one.
+    ClientCertificate,
+    /// The private key of the client's certificate could not sign.
+    Signing,
     /// Another cause.
     Other,
 }
@@ -127,6 +131,8 @@ impl fmt::Display for TlsFault {
             Self::WrongName => "the server's certificate is for another name",
             Self::UnknownName => "the server has no certificate for this name",
             Self::NotTls => "the peer does not speak TLS 1.2 or 1.3",
+            Self::ClientCertificate => "the server refused the client's certificate",
+            Self::Signing => "the private key of the client's certificate could not sign",
             Self::Other => "the TLS handshake failed",
         })
     }

@@ -2,8 +2,10 @@
 //!
 //! # Behaviour
 //!
-//! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system has
+//! * All connections use the same TLS settings: TLS 1.2 and 1.3, and the system's root certificates. If the system has
 //!   no root certificates, a bundled set replaces them. A CA file replaces both sets.
+//! * A connection can present a certificate ([`TlsSettings::client_certificate`]). It sends the whole chain. If the
+//!   private key is outside the program, the TLS handshake runs on a thread for blocking work.
 //! * A [`DialOverride`] changes only the address that is dialed. The certificate must still match the original
 //!   host name. The dialer logs each address that an override changes ([`OVERRIDE_LOG_TARGET`]).
 //!
@@ -13,6 +15,7 @@
 //!   default feature.
 
 mod all_failed;
+mod blocking;
 mod dial_override;
 mod endpoint;
 mod error;
@@ -23,18 +26,21 @@ mod proxy;
 mod stream;
 mod tcp;
 mod tls;
+mod tls_config;
 mod trust;
 
+pub use blocking::on_blocking_thread;
 pub use dial_override::{DialOverride, DialOverrideError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};
+/// The certificate of a device, for [`TlsSettings::client_certificate`].
+pub use hubward_x509::ClientCertificate;
 #[cfg(feature = "hyper")]
 pub use hyper_connector::HyperConnector;
 pub use progress::{DialProgress, DialStep};
 pub use proxy::unused_proxy_variable;
-/// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.
-pub use rustls::ClientConfig;
 pub use stream::{ByteStream, Dialer, Opened};
 pub use tcp::{OVERRIDE_LOG_TARGET, TcpDialer};
 pub use tls::TlsDialer;
+pub use tls_config::TlsConfig;
 pub use trust::{TlsSettings, TrustError};

@@ -3,15 +3,16 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 use tokio_rustls::TlsConnector;
 
-use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, TcpDialer, TlsFault};
+use crate::{
+    ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, TcpDialer, TlsConfig, TlsFault, on_blocking_thread,
+};
 
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
@@ -20,11 +21,15 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 /// nothing, the dialer ends the attempt at the limit of the handshake.
 ///
 /// A caller with its own deadline can drop the future.
+///
+/// If the private key of the client's certificate is outside the program, the handshake runs on a thread for blocking
+/// work. The time limit includes the signature. A key cannot be interrupted: after the limit or after the future was
+/// dropped, the thread ends when the key has signed.
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {
     tcp: TcpDialer,
-    config: Arc<ClientConfig>,
+    config: TlsConfig,
     handshake_timeout: Duration,
 }
 
@@ -34,7 +39,7 @@ impl TlsDialer {
 
     /// Creates a dialer that opens TCP connections with `tcp`, and TLS on them with `config` (see
     /// [`TlsSettings`](crate::TlsSettings)).
-    pub const fn new(tcp: TcpDialer, config: Arc<ClientConfig>) -> Self {
+    pub const fn new(tcp: TcpDialer, config: TlsConfig) -> Self {
         Self { tcp, config, handshake_timeout: Self::HANDSHAKE_TIMEOUT }
     }
 
@@ -64,7 +69,10 @@ impl Dialer for TlsDialer {
         })?;
         let tcp = self.tcp.connect(to).await?;
         self.tcp.progress().enter(DialStep::Tls);
-        let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp);
+        let connecting = TlsConnector::from(self.config.rustls()).connect(name, tcp);
+        let handshake = async {
+            if self.config.signs_outside() { on_blocking_thread(connecting).await? } else { connecting.await }
+        };
         match tokio::time::timeout(self.handshake_timeout, handshake).await {
             Ok(Ok(stream)) => {
                 self.tcp.progress().enter(DialStep::Done);
@@ -124,6 +132,21 @@ impl TlsFault {
                 }
                 _ => Self::Other,
             },
+            // A server sends these alerts only about the certificate of the client, and about its signature.
+            // Source: RFC 8446, section 6.2.
+            E::AlertReceived(
+                AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+                | AlertDescription::DecryptError
+                | AlertDescription::CertificateRequired,
+            ) => Self::ClientCertificate,
+            // In a client's handshake, rustls and private keys return these errors only if the key cannot sign.
+            E::General(_) | E::Other(_) => Self::Signing,
             // Source: RFC 6066, section 3.
             E::AlertReceived(AlertDescription::UnrecognisedName) => Self::UnknownName,
             // rustls returns these errors when it parses HTTP, SSH or MQTT bytes as a TLS record.

@@ -1,22 +1,27 @@
-//! The certificate authorities to trust, and the TLS configuration that all protocols share.
+//! The certificate authorities to trust, the certificate to present, and the TLS configuration of all protocols.
 
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hubward_x509::ClientCertificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 
+use crate::TlsConfig;
 use crate::error::write_with_cause;
 
 /// Maximum size in bytes of a CA file: about 20 times the size of a browser's list of authorities.
 const CA_FILE_MAX: u64 = 4 << 20;
 
-/// The certificate authorities that TLS connections trust. The default is the system's authorities. If the system has
-/// none, as in an empty container, the default is a bundled set (Mozilla's).
+/// The certificate authorities that TLS connections trust, and the certificate that they present.
+///
+/// The default is the system's authorities. If the system has none, as in an empty container, the default is a bundled
+/// set (Mozilla's). By default, connections present no certificate.
 ///
 /// ```
 /// # fn main() -> Result<(), hubward_dial::TrustError> {
@@ -29,6 +34,7 @@ const CA_FILE_MAX: u64 = 4 << 20;
 #[must_use]
 pub struct TlsSettings {
     roots: Roots,
+    identity: Option<ClientCertificate>,
 }
 
 #[derive(Clone, Default)]
@@ -53,18 +59,27 @@ impl TlsSettings {
 
     /// Trusts only the certificates in this PEM text.
     pub fn from_pem(pem: &[u8]) -> Self {
-        Self { roots: Roots::Pem(pem.to_vec()) }
+        Self { roots: Roots::Pem(pem.to_vec()), identity: None }
     }
 
-    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. This function reads files and may take
-    /// a few milliseconds. Build one configuration and share it.
+    /// Presents this certificate with its whole chain, if the server asks for a certificate.
+    pub fn client_certificate(mut self, certificate: ClientCertificate) -> Self {
+        self.identity = Some(certificate);
+        self
+    }
+
+    /// Builds the configuration: TLS 1.2 and 1.3, with the certificate of [`TlsSettings::client_certificate`], if any.
+    /// This function reads files and may take a few milliseconds. Build one configuration for each device and share it
+    /// among the connections of the device.
+    ///
+    /// Each configuration has its own memory of TLS sessions. So a connection never resumes a session of another device.
     ///
     /// # Errors
     /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the given file or PEM text
     /// contains no valid certificate.
     ///
     /// The system's authorities never cause an error: if the system has none, the configuration uses the bundled set.
-    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub fn client_config(&self) -> Result<TlsConfig, TrustError> {
         let roots = match &self.roots {
             Roots::System => system_roots(rustls_native_certs::load_native_certs()),
             Roots::File(path) => {
@@ -76,9 +91,13 @@ impl TlsSettings {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+            .with_root_certificates(roots);
+        let Some(identity) = &self.identity else {
+            return Ok(TlsConfig::new(config.with_no_client_auth(), false));
+        };
+        // Present the certificate whatever authorities the server names: only the service judges it.
+        let resolver = Arc::new(SingleCertAndKey::from(identity.certified_key()));
+        Ok(TlsConfig::new(config.with_client_cert_resolver(resolver), identity.signs_outside()))
     }
 }
 
@@ -276,6 +295,6 @@ mod tests {
         let settings = TlsSettings::from_pem(ca().as_bytes());
         assert!(!format!("{settings:?}").contains("BEGIN"), "{settings:?}");
         let config = settings.client_config().expect("a configuration");
-        assert!(config.alpn_protocols.is_empty());
+        assert!(config.rustls().alpn_protocols.is_empty());
     }
 }

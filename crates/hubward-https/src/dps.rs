@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{ClientConfig, DialProgress, DialStep, Endpoint, HyperConnector, TcpDialer};
+use hubward_dial::{DialProgress, DialStep, Endpoint, HyperConnector, TcpDialer, TlsConfig};
 use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
 use hubward_proto::limits;
@@ -38,13 +38,14 @@ pub struct HttpsDps {
 
 impl HttpsDps {
     /// Creates a client of the DPS at `endpoint`. The client connects with `tcp`. The server's certificate must match
-    /// the host name. `tls` contains the authorities to trust (see [`TlsSettings`](hubward_dial::TlsSettings)).
+    /// the host name. `tls` contains the authorities to trust, and the certificate of the device, if it has one (see
+    /// [`TlsSettings`](hubward_dial::TlsSettings)).
     #[must_use]
-    pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
+    pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: TlsConfig) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
         let progress = tcp.progress().clone();
-        let inner = HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver);
-        let connector = Tracked { inner, progress: progress.clone() };
+        let inner = HttpsConnector::new(HyperConnector::new(tcp), tls.rustls(), true, resolver);
+        let connector = Tracked { inner, progress: progress.clone(), signs_outside: tls.signs_outside() };
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .pool_timer(TokioTimer::new())

@@ -64,6 +64,8 @@ const fn tls_fault(fault: DialFault) -> TlsFault {
         DialFault::WrongName => TlsFault::WrongName,
         DialFault::UnknownName => TlsFault::UnknownName,
         DialFault::NotTls => TlsFault::NotTls,
+        DialFault::ClientCertificate => TlsFault::ClientCertificate,
+        DialFault::Signing => TlsFault::Signing,
         _ => TlsFault::Other,
     }
 }

@@ -36,5 +36,5 @@ mod tracked;
 
 pub use dps::HttpsDps;
 // Types in this crate's public API.
-pub use hubward_dial::{ClientConfig, DialOverride, Endpoint, TcpDialer, TlsSettings, TrustError};
+pub use hubward_dial::{DialOverride, Endpoint, TcpDialer, TlsConfig, TlsSettings, TrustError};
 pub use hubward_transport::{DpsTransport, TransportError};

@@ -1,10 +1,12 @@
-//! A connector for hyper's client that records when it has opened a connection.
+//! A connector for hyper's client that records when it has opened a connection, and keeps slow private keys away from
+//! the threads of the runtime.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hubward_dial::{DialProgress, DialStep};
+use hubward_dial::{DialProgress, DialStep, on_blocking_thread};
 use hyper::Uri;
 use tower_service::Service;
 
@@ -13,11 +15,14 @@ use tower_service::Service;
 pub(crate) struct Tracked<C> {
     pub(crate) inner: C,
     pub(crate) progress: DialProgress,
+    /// Whether TLS waits for a private key outside the program. The connector then connects on a thread for blocking
+    /// work.
+    pub(crate) signs_outside: bool,
 }
 
 impl<C> Service<Uri> for Tracked<C>
 where
-    C: Service<Uri, Future: Send + 'static>,
+    C: Service<Uri, Response: Send, Error: From<io::Error> + Send, Future: Send + 'static>,
 {
     type Response = C::Response;
     type Error = C::Error;
@@ -28,9 +33,9 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, progress) = (self.inner.call(uri), self.progress.clone());
+        let (connecting, progress, signs_outside) = (self.inner.call(uri), self.progress.clone(), self.signs_outside);
         Box::pin(async move {
-            let connected = connecting.await?;
+            let connected = if signs_outside { on_blocking_thread(connecting).await?? } else { connecting.await? };
             progress.enter(DialStep::Done);
             Ok(connected)
         })

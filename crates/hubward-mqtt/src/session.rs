@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hubward_dial::Opened;
+use hubward_dial::{Opened, TlsFault as DialFault};
 use hubward_proto::ProtoError;
-use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, WarningLimit};
+use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, TlsFault, TransportError, WarningLimit};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::SessionOptions;
@@ -458,6 +458,15 @@ impl Session {
     }
 
     fn closed(&self, source: Option<std::io::Error>) -> TransportError {
+        // With TLS 1.3, the server can refuse the client's certificate after the client has finished the handshake. The
+        // session reads this refusal.
+        let source = match source {
+            Some(source) if DialFault::find(&source) == Some(DialFault::ClientCertificate) => {
+                let (endpoint, fault) = (self.endpoint.clone(), TlsFault::ClientCertificate);
+                return TransportError::Tls { endpoint, fault, source };
+            }
+            source => source,
+        };
         TransportError::Closed { endpoint: self.endpoint.clone(), stage: self.stage, source }
     }
 

@@ -99,7 +99,7 @@ impl Client {
         api_version: &'static str,
     ) -> Result<Self, TrustError> {
         Ok(Self {
-            http: Http::secure(options.tcp.clone(), options.tls.client_config()?),
+            http: Http::secure(options.tcp.clone(), &options.tls.client_config()?),
             secure: true,
             endpoint: login.endpoint.clone(),
             base: String::new(),

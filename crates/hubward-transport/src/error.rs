@@ -153,6 +153,10 @@ pub enum TlsFault {
     UnknownName,
     /// The peer does not speak TLS, or not a supported version.
     NotTls,
+    /// The server refused the certificate that the client presented, or required one.
+    ClientCertificate,
+    /// The private key of the client's certificate could not sign.
+    Signing,
     /// Anything else.
     Other,
 }
@@ -166,6 +170,8 @@ impl fmt::Display for TlsFault {
             Self::WrongName => "the server's certificate is for another name",
             Self::UnknownName => "the server has no certificate for this name",
             Self::NotTls => "the peer does not speak TLS, or not a version that hubward supports",
+            Self::ClientCertificate => "the server refused the client's certificate",
+            Self::Signing => "the private key of the client's certificate could not sign",
             Self::Other => "the TLS handshake failed",
         })
     }
@@ -191,6 +197,9 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The time of the service's clock, if the service sent it.
     pub server_time: Option<SystemTime>,
+    /// Whether the device logged in with a certificate instead of a token. The transport leaves this `false`; the client
+    /// of DPS or of the hub, which has the credential, sets it.
+    pub with_certificate: bool,
 }
 
 /// How a service refuses.
@@ -220,6 +229,7 @@ impl Refusal {
             tracking_id: None,
             retry_after: None,
             server_time: None,
+            with_certificate: false,
         }
     }
 
@@ -291,6 +301,7 @@ impl TransportError {
         match self {
             Self::Connect { .. } | Self::NotListening { .. } | Self::Closed { .. } => Fault::Network,
             Self::Timeout { .. } => Fault::Deadline,
+            Self::Tls { fault: TlsFault::ClientCertificate | TlsFault::Signing, .. } => Fault::Credential,
             Self::Tls { .. } => Fault::Tls,
             Self::Refused(refusal) => match refusal.cause() {
                 error_code::Cause::Credential => Fault::Credential,
@@ -322,6 +333,15 @@ impl TransportError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(|it| it.retry_after)
+    }
+
+    /// Sets [`Refusal::with_certificate`] to `true` if the service refused. Other errors stay as they are.
+    #[must_use]
+    pub fn with_certificate(mut self) -> Self {
+        if let Self::Refused(refusal) = &mut self {
+            refusal.with_certificate = true;
+        }
+        self
     }
 
     /// Returns the refusal, if the service refused.
@@ -421,6 +441,27 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_refused_certificate_is_a_wrong_credential() {
+        let tls = |fault| TransportError::Tls {
+            endpoint: "dps.example:443".into(),
+            fault,
+            source: io::ErrorKind::InvalidData.into(),
+        };
+        for (fault, expected) in [
+            (TlsFault::ClientCertificate, Fault::Credential),
+            (TlsFault::Signing, Fault::Credential),
+            (TlsFault::Untrusted, Fault::Tls),
+        ] {
+            let error = tls(fault);
+            assert_eq!((error.fault(), error.is_retryable()), (expected, false), "{error}");
+        }
+        let refused = refused(Stage::Login, RefusedBy::Connack(5), None);
+        assert!(refused.refusal().is_some_and(|it| !it.with_certificate));
+        assert!(refused.with_certificate().refusal().is_some_and(|it| it.with_certificate));
+        assert!(tls(TlsFault::Untrusted).with_certificate().refusal().is_none());
     }
 
     #[test]

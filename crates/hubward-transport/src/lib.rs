@@ -18,6 +18,7 @@
 //!   to wait. No error contains a secret.
 //! * A transport never signs tokens. The client gets a token from a [`Credential`] and passes the token to the
 //!   transport.
+//! * A device with a certificate has no token. TLS presents the certificate, so the program builds the transport with it.
 
 pub mod clock;
 mod credential;
@@ -43,3 +44,4 @@ pub use hubward_proto::{
     DeviceId, Excerpt, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId,
 };
 pub use hubward_sas::{KeyError, SasToken, SharedKey, UnixSeconds};
+pub use hubward_x509::{CertificateError, ClientCertificate};

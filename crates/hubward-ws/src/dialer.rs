@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened};
+use hubward_dial::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened, TlsFault};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_key};
@@ -132,7 +132,11 @@ fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
             retry_after: header(&response, &http::header::RETRY_AFTER).map(str::to_owned),
             server_time: date(&response),
         },
-        WsError::Io(error) => closed(Some(error)),
+        // With TLS 1.3, the server can refuse the client's certificate after the client has finished the handshake.
+        WsError::Io(source) => match TlsFault::find(&source) {
+            Some(fault) => DialError::Tls { endpoint: to.clone(), fault, source },
+            None => closed(Some(source)),
+        },
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
         // tungstenite returns this error for an answer that is very long, or arrives in very many small fragments.
         // Regular servers send no such answer.

@@ -7,7 +7,7 @@ use hubward_dial::TrustError;
 use hubward_dps::ProvisionError;
 use hubward_hub::{DisconnectCause, HubError, Unsupported};
 use hubward_proto::HubHost;
-use hubward_transport::{Fault, Stage, TransportKind};
+use hubward_transport::{CertificateError, Fault, Stage, TransportKind};
 
 use crate::advice::write_with_advice;
 use crate::connection_string::DeviceStringError;
@@ -25,6 +25,12 @@ pub enum SetupError {
     /// The certificate authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The certificate of the device cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The connection string contains `x509=true`, but the program has not set a certificate.
+    #[error("the device logs in with a certificate (x509=true), and no certificate is set")]
+    NoCertificate,
     /// hubward does not support this transport for connections to hubs.
     #[error("the transport {kind} does not reach hubs yet; use mqtt or mqtt-ws for the hub")]
     NotForHubs {
@@ -133,6 +139,13 @@ impl SetupError {
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         let (fault, hint) = match self {
+            Self::Certificate(error) => (Fault::Credential, Some(error.advice().to_owned())),
+            Self::NoCertificate => {
+                let setting = SettingName::Certificate;
+                let hint =
+                    format!("set the certificate and its private key: {setting}, or X509_CERT_FILE and X509_KEY_FILE");
+                return Diagnosis { setting: Some(setting), ..Diagnosis::of_settings(Fault::Request, Some(hint)) };
+            }
             Self::Trust(_) => (Fault::Tls, Some("give a PEM file with at least one certificate".to_owned())),
             Self::NotForHubs { .. } => (
                 Fault::Unsupported,

@@ -61,14 +61,11 @@ impl DeviceStringError {
 
 /// Returns the identity and the credential of the device or module.
 ///
-/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; for a signature instead of a key,
-/// azure-iot-common (Node); vectors `cs-*`.
+/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; for a signature instead of a key, and for
+/// `x509=true`, azure-iot-common (Node); vectors `cs-*`.
 pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credential), DeviceStringError> {
     if text.gateway_host_name().is_some() {
         return unsupported("GatewayHostName", "gateways are not supported yet");
-    }
-    if text.is_x509() {
-        return unsupported("x509", "certificates are not supported yet; use a symmetric key");
     }
     if text.shared_access_key_name().is_some() {
         return unsupported(
@@ -93,6 +90,13 @@ pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credent
 fn credential(text: &ConnectionString, identity: &HubIdentity) -> Result<Credential, DeviceStringError> {
     let broken = |part, rule: String| DeviceStringError::Invalid { part, rule };
     match (filled(text.expose_shared_access_key()), filled(text.expose_shared_access_signature())) {
+        (None, None) if text.is_x509() => Ok(Credential::MissingCertificate),
+        (Some(_), _) if text.is_x509() => {
+            Err(broken("x509", "there is also a SharedAccessKey; remove one of the two".into()))
+        }
+        (None, Some(_)) if text.is_x509() => {
+            Err(broken("x509", "there is also a SharedAccessSignature; remove one of the two".into()))
+        }
         (Some(key), None) => match SharedKey::from_base64(key) {
             Ok(key) => Ok(Credential::SharedKey(key)),
             Err(error) => Err(broken("SharedAccessKey", error.to_string())),
@@ -151,6 +155,19 @@ mod tests {
         assert_eq!(identity.client_id(), "device1/mod1");
     }
 
+    /// The first text is that of the vector `cs-x509`.
+    #[test]
+    fn a_device_with_a_certificate_has_no_key() {
+        for (text, client_id) in [
+            ("HostName=contoso.azure-devices.net;DeviceId=device1;x509=true", "device1"),
+            ("HostName=contoso.azure-devices.net;DeviceId=device1;ModuleId=mod1;x509=True", "device1/mod1"),
+        ] {
+            let (identity, credential) = read(text).expect(text);
+            assert_eq!(identity.client_id(), client_id);
+            assert!(matches!(credential, Credential::MissingCertificate), "{text}: {credential:?}");
+        }
+    }
+
     #[test]
     fn accepts_only_a_token_for_this_device() {
         let base = "HostName=h;DeviceId=d;SharedAccessSignature=SharedAccessSignature ";
@@ -185,7 +202,10 @@ mod tests {
                 "`GatewayHostName` in",
                 Fault::Unsupported,
             ),
-            ("HostName=h;DeviceId=d;x509=true", "`x509` in", Fault::Unsupported),
+            ("HostName=h;DeviceId=d;SharedAccessKey=hush;x509=true", "`x509` in", Fault::Request),
+            ("HostName=h;DeviceId=d;SharedAccessSignature=hush;x509=true", "`x509` in", Fault::Request),
+            ("HostName=h;x509=true", "no `DeviceId`", Fault::Request),
+            ("HostName=h;DeviceId=d;x509=false", "no `SharedAccessKey`", Fault::Request),
             (
                 "HostName=h;SharedAccessKeyName=hush;SharedAccessKey=hush",
                 "`SharedAccessKeyName` in",

@@ -11,7 +11,7 @@ use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportErr
 
 const SLOW: &str = "the hub is slow to acknowledge: allow messages more time (HubOptions::send_deadline)";
 
-const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
+const DUPLICATE: &str = "stop the other program that logs in as this device, or give each device an \
      identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
      connection has the same effect";
 
@@ -85,6 +85,8 @@ pub enum SettingName {
     CaFile,
     /// `ConnectOptions::timeout`.
     Timeout,
+    /// `HubSettings::credential`, for a certificate.
+    Certificate,
     /// `HubOptions::send_deadline`.
     SendDeadline,
     /// `HubOptions::twin_deadline`.
@@ -96,6 +98,7 @@ impl fmt::Display for SettingName {
         f.write_str(match self {
             Self::CaFile => "ConnectOptions::ca_file",
             Self::Timeout => "ConnectOptions::timeout",
+            Self::Certificate => "HubSettings::credential",
             Self::SendDeadline => "HubOptions::send_deadline",
             Self::TwinDeadline => "HubOptions::twin_deadline",
         })
@@ -298,6 +301,11 @@ fn tls_hint(fault: TlsFault) -> &'static str {
         TlsFault::WrongName => {
             "the certificate is for another host: check PROVISIONING_HOST, the hub's name and any connect-to rule"
         }
+        TlsFault::ClientCertificate => {
+            "check the dates of the device's certificate, that the whole chain is sent, and that the private key belongs to \
+             the certificate"
+        }
+        TlsFault::Signing => "is the TPM, HSM or token with the private key available, and is its PIN right?",
         TlsFault::NotTls => "is this the right port? it does not answer with TLS 1.2 or 1.3",
         _ => "the TLS settings of the server and of hubward have nothing in common",
     }
@@ -321,6 +329,7 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
              again later"
                 .into()
         }
+        (_, _, Cause::Credential) if refusal.with_certificate => certificate_hint(target, refusal, now),
         (Target::Dps, _, Cause::Credential) => with_clock(
             "check the key (a group's key must be derived for the device), the registration id (letter case matters \
              for derived keys) and the id scope",
@@ -349,7 +358,45 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
     })
 }
 
-/// Adds advice about this machine's clock to `hint`, because a wrong clock makes every token invalid.
+/// The hint for a device whose certificate the service does not accept. The message of DPS names the cause.
+///
+/// Source: `[issue]` azure-iot-sdk-java 203 and 573, azure-iot-sdk-c 1900 (unknown authority); azure-iot-sdk-node 547,
+/// azure-iot-sdk-c 2270 (another certificate); azure-iot-sdk-node 532 (the signing certificate itself);
+/// azure-iot-sdk-python 1195 (expired).
+fn certificate_hint(target: Target, refusal: &Refusal, now: SystemTime) -> String {
+    let message = refusal.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let hint = match target {
+        Target::Hub => {
+            "the hub does not accept the certificate: the device there must have its thumbprint, or the hub must know the \
+             CA certificate at the end of the chain, and the common name must be the device id; the device may also be \
+             disabled or deleted, or the certificate expired. register again to repair it"
+        }
+        Target::Dps if message.contains("ca certificate not found") => {
+            return "no enrollment knows this certificate: check the id scope; for an enrollment group, send the whole chain \
+                 up to the CA certificate of the group, which must be uploaded to DPS and verified; for an individual \
+                 enrollment, check that its registration id is that of the device"
+                .to_owned();
+        }
+        Target::Dps if message.contains("invalid certificate") => {
+            return "the individual enrollment of this device has another certificate: set this one as its primary or \
+                 secondary certificate, or use the certificate of the enrollment"
+                .to_owned();
+        }
+        Target::Dps if message.contains("did not match chain") => {
+            return "the device presents the signing certificate of the enrollment group itself: put a certificate of the \
+                 device first in the chain, issued by the signing certificate"
+                .to_owned();
+        }
+        Target::Dps => {
+            "check the certificate: it may have expired, its common name must be the registration id, and its chain must \
+             end at a CA certificate that DPS knows; also check the id scope"
+        }
+    };
+    with_clock(hint, refusal, now)
+}
+
+/// Adds advice about this machine's clock to `hint`, because a wrong clock makes every token invalid, and hides that a
+/// certificate has expired.
 ///
 /// The refusal may contain the service's time. If the local clock differs from this time by four minutes or more, the
 /// advice comes before `hint`. If the difference is smaller, there is no advice.
@@ -377,6 +424,7 @@ fn rejected_hint(error_code: Option<u32>) -> String {
 mod tests {
     use super::*;
     use crate::ConnectError;
+    use crate::error::SetupError;
     use hubward_hub::TwinError;
     use std::sync::Arc;
     use std::time::Duration;
@@ -414,6 +462,63 @@ mod tests {
         refusal.server_time = Some(now - Duration::from_secs(900));
         let hint = refusal_hint(Target::Hub, &refusal, now).expect("a hint");
         assert!(hint.starts_with("this machine's clock is 900 s ahead of the service's"), "{hint}");
+    }
+
+    #[test]
+    fn the_hint_for_a_refused_certificate_names_its_cause_and_no_key() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let (register, login) = ((Stage::Register, RefusedBy::Status(401)), (Stage::Login, RefusedBy::Connack(5)));
+        for (target, (stage, by), message, expected) in [
+            (Target::Dps, register, Some("CA certificate not found."), "no enrollment knows this certificate"),
+            (
+                Target::Dps,
+                register,
+                Some("Invalid certificate."),
+                "the individual enrollment of this device has another",
+            ),
+            (
+                Target::Dps,
+                register,
+                Some("Invalid certificate"),
+                "the individual enrollment of this device has another",
+            ),
+            (
+                Target::Dps,
+                register,
+                Some("Signing certificate info did not match chain elements"),
+                "the device presents the signing certificate",
+            ),
+            (Target::Dps, register, Some("Unauthorized"), "check the certificate: it may have expired"),
+            (Target::Dps, register, None, "check the certificate: it may have expired"),
+            (Target::Dps, login, None, "check the certificate: it may have expired"),
+            (Target::Hub, login, None, "the hub does not accept the certificate"),
+        ] {
+            let mut refusal = Refusal::new("h:8883".into(), stage, by);
+            refusal.message = message.map(str::to_owned);
+            let hint = |refusal: &Refusal| refusal_hint(target, refusal, now).expect("a hint");
+            assert!(!hint(&refusal).contains("ertificate"), "{message:?}: a token was refused");
+            refusal.with_certificate = true;
+            let text = hint(&refusal);
+            assert!(text.starts_with(expected), "{message:?}: {text}");
+            assert!(!text.contains("key"), "{text}");
+            let is_clock_named = text.ends_with("; also check that this machine's clock is right");
+            let is_unclear = message.is_none_or(|it| it == "Unauthorized");
+            assert_eq!(is_clock_named, is_unclear, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hint_for_a_failure_in_tls_names_the_certificate_of_the_device() {
+        for (fault, expected) in [
+            (TlsFault::ClientCertificate, "check the dates of the device's certificate"),
+            (TlsFault::Signing, "is the TPM, HSM or token"),
+        ] {
+            let endpoint = "h:8883".to_owned();
+            let error = TransportError::Tls { endpoint, fault, source: std::io::Error::other("x") };
+            let diagnosis = Diagnosis::of_transport(Target::Hub, &error);
+            assert_eq!((diagnosis.stage.to_string().as_str(), diagnosis.fault), ("hub-tls", Fault::Credential));
+            assert!(diagnosis.hint.as_ref().is_some_and(|it| it.starts_with(expected)), "{diagnosis:?}");
+        }
     }
 
     #[test]
@@ -468,6 +573,7 @@ mod tests {
         for (diagnosis, setting) in [
             (Diagnosis::of_transport(Target::Hub, &untrusted), SettingName::CaFile),
             (late_hub.diagnosis(), SettingName::Timeout),
+            (ConnectError::from(SetupError::NoCertificate).diagnosis(), SettingName::Certificate),
             (
                 Diagnosis::of_disconnect(&DisconnectCause::AckOverdue { after: Duration::from_secs(1) }),
                 SettingName::SendDeadline,

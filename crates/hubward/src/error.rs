@@ -19,7 +19,8 @@ pub use hubward_hub::{
 };
 pub use hubward_sas::ConnectionStringError;
 pub use hubward_transport::{
-    CredentialError, KeyError, ProtoError, Refusal, RefusedBy, TlsFault, TransportError, UnknownTransport,
+    CertificateError, CredentialError, KeyError, ProtoError, Refusal, RefusedBy, TlsFault, TransportError,
+    UnknownTransport,
 };
 
 pub use crate::connect_error::SetupError;

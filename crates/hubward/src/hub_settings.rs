@@ -10,6 +10,7 @@ use hubward_transport::{Credential, HubLogin, TransportKind};
 use zeroize::Zeroizing;
 
 use crate::ConnectOptions;
+use crate::certificate_vars::{self, CertificateVars};
 use crate::connection_string::interpret;
 use crate::error::{DeviceStringError, SettingsError};
 use crate::settings_error::Problems;
@@ -37,7 +38,7 @@ const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 pub struct HubSettings {
     /// The device, or a module of a device, and the hub.
     pub identity: HubIdentity,
-    /// The key, token or signer that proves the identity.
+    /// The key, token, signer or certificate that proves the identity.
     pub credential: Credential,
     /// Transport to the hub; MQTT by default.
     pub transport: TransportKind,
@@ -47,12 +48,16 @@ pub struct HubSettings {
 
 impl HubSettings {
     /// Creates the settings of a device or module, with MQTT and default options.
-    pub fn new(identity: HubIdentity, credential: Credential) -> Self {
+    pub fn new(identity: HubIdentity, credential: impl Into<Credential>) -> Self {
+        let credential = credential.into();
         Self { identity, credential, transport: TransportKind::Mqtt, options: ConnectOptions::new() }
     }
 
     /// Reads a connection string in the form that the Azure portal shows:
     /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…`, or with `SharedAccessSignature=…` instead of the key.
+    ///
+    /// With `x509=true` instead of the key, the device logs in with a certificate. Set it with
+    /// [`HubSettings::credential`](HubSettings::credential()).
     ///
     /// # Errors
     /// [`DeviceStringError`] names the invalid part, but never contains its value.
@@ -83,9 +88,15 @@ impl HubSettings {
     /// | variable | meaning |
     /// |---|---|
     /// | `IOTHUB_DEVICE_CONNECTION_STRING` | the device's connection string, required |
+    /// | `X509_CERT_FILE` | a PEM file: the device's certificate, followed by the certificates of its issuers |
+    /// | `X509_KEY_FILE` | a PEM file with the private key of the device's certificate |
+    /// | `X509_PASS_PHRASE` | the passphrase that decrypts the private key |
     /// | `HUBWARD_TRANSPORT` | `mqtt` (default) or `mqtt-ws` |
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
     /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
+    ///
+    /// The two files of a certificate are required if the connection string contains `x509=true`. Otherwise, they must not
+    /// be set.
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
@@ -102,6 +113,7 @@ impl HubSettings {
         let variable = |name: &str| non_blank(variable(name));
         let text = variable(vars::CONNECTION_STRING).map(Zeroizing::new);
         let settings = problems.required(vars::CONNECTION_STRING, text, Self::from_connection_string);
+        let settings = settings.and_then(|it| it.with_certificate(&mut problems, variable));
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
         let mut options = ConnectOptions::new();
         options.read(&mut problems, variable);
@@ -111,9 +123,40 @@ impl HubSettings {
         Ok(settings)
     }
 
+    /// Adds the certificate of the variables if the connection string says that the device has one.
+    fn with_certificate(mut self, problems: &mut Problems, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        if !matches!(self.credential, Credential::MissingCertificate) {
+            if certificate_vars::is_set(variable) {
+                let both = format!("{} has a key; write `x509=true` instead of the key", vars::CONNECTION_STRING);
+                problems.invalid(vars::CERT_FILE, both);
+                return None;
+            }
+            return Some(self);
+        }
+        match certificate_vars::read(problems, variable) {
+            CertificateVars::Read(certificate) => {
+                self.credential = certificate.into();
+                Some(self)
+            }
+            CertificateVars::Broken => None,
+            CertificateVars::Absent => {
+                problems.missing(vars::CERT_FILE);
+                problems.missing(vars::KEY_FILE);
+                None
+            }
+        }
+    }
+
     /// Sets [`HubSettings::transport`].
     pub const fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// Sets [`HubSettings::credential`](field@HubSettings::credential), for example the certificate of a device whose
+    /// connection string contains `x509=true`.
+    pub fn credential(mut self, credential: impl Into<Credential>) -> Self {
+        self.credential = credential.into();
         self
     }
 

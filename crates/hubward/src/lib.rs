@@ -137,6 +137,7 @@ compile_error!(
 );
 
 mod advice;
+mod certificate_vars;
 mod client_diagnosis;
 mod connect;
 mod connect_error;
@@ -164,8 +165,8 @@ pub use hubward_hub::{
 };
 pub use hubward_proto::limits;
 pub use hubward_transport::{
-    Credential, DeviceId, Fault, HubHost, HubIdentity, IdScope, Message, ModuleId, RegistrationId, SharedKey,
-    TransportKind,
+    ClientCertificate, Credential, DeviceId, Fault, HubHost, HubIdentity, IdScope, Message, ModuleId, RegistrationId,
+    SharedKey, TransportKind,
 };
 /// A JSON value for payloads and properties, and the macro that makes one. Both are from the crate `serde_json`.
 pub use serde_json::{Value, json};
@@ -199,6 +200,13 @@ pub mod text {
     //! Functions for programs that print errors, or print texts that devices, hubs or DPS have sent.
 
     pub use hubward_proto::{error_messages, is_hidden};
+}
+
+pub mod x509 {
+    //! Certificates and private keys of devices. [`ClientCertificate`](crate::ClientCertificate) at the root of the crate
+    //! is what a device presents.
+
+    pub use hubward_x509::{Certificate, SigningKey};
 }
 
 pub mod twin {

@@ -2,11 +2,11 @@
 
 use hubward_dps::Assignment;
 use hubward_proto::{IdScope, RegistrationId};
-use hubward_sas::SharedKey;
-use hubward_transport::{Credential, Register, TransportKind};
+use hubward_transport::{Credential, Register, SharedKey, TransportKind};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::certificate_vars::{self, CertificateVars};
 use crate::error::SettingsError;
 use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
@@ -35,7 +35,7 @@ pub struct Settings {
     pub id_scope: IdScope,
     /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// The key, token or signer that proves the identity to DPS and to the hub.
+    /// The key, token, signer or certificate that proves the identity to DPS and to the hub.
     pub credential: Credential,
     /// Transport to DPS; MQTT by default.
     pub transport: TransportKind,
@@ -48,18 +48,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Creates the settings of a device with a symmetric key of its own, with MQTT and default options.
+    /// Creates the settings of a device with a symmetric key of its own ([`SharedKey`]), with a certificate
+    /// ([`ClientCertificate`](crate::ClientCertificate)), or with another [`Credential`]. Uses MQTT and default options.
     pub fn new(
         dps_host: impl Into<String>,
         id_scope: IdScope,
         registration_id: RegistrationId,
-        key: SharedKey,
+        credential: impl Into<Credential>,
     ) -> Self {
         Self {
             dps_host: dps_host.into(),
             id_scope,
             registration_id,
-            credential: Credential::SharedKey(key),
+            credential: credential.into(),
             transport: TransportKind::Mqtt,
             hub_transport: None,
             payload: None,
@@ -75,11 +76,15 @@ impl Settings {
     /// | `PROVISIONING_IDSCOPE` | the id scope |
     /// | `PROVISIONING_REGISTRATION_ID` | the registration id of the device |
     /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64; in a group, the key derived from the group's key |
+    /// | `X509_CERT_FILE` | a PEM file: the device's certificate, followed by the certificates of its issuers |
+    /// | `X509_KEY_FILE` | a PEM file with the private key of the device's certificate |
+    /// | `X509_PASS_PHRASE` | the passphrase that decrypts the private key |
     /// | `HUBWARD_TRANSPORT` | `https`, `mqtt` (default) or `mqtt-ws` |
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
     /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
-    /// The first four variables are required. They have the same names as in Microsoft's samples.
+    /// The first three variables are required, and either the symmetric key or the two files of a certificate. These
+    /// variables have the same names as in Microsoft's samples.
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
@@ -98,12 +103,11 @@ impl Settings {
         let scope = problems.required(vars::ID_SCOPE, variable(vars::ID_SCOPE), |it| IdScope::new(it));
         let id =
             problems.required(vars::REGISTRATION_ID, variable(vars::REGISTRATION_ID), |it| RegistrationId::new(it));
-        let key = variable(vars::SYMMETRIC_KEY).map(Zeroizing::new);
-        let key = problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64);
+        let credential = read_credential(&mut problems, variable);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
         let mut options = ConnectOptions::new();
         options.read(&mut problems, variable);
-        let all = (|| Some(Self::new(host?, scope?, id?, key?)))();
+        let all = (|| Some(Self::new(host?, scope?, id?, credential?)))();
         let mut settings = problems.into_result(all)?;
         settings.transport = transport.unwrap_or(settings.transport);
         settings.options = options;
@@ -123,8 +127,8 @@ impl Settings {
     }
 
     /// Sets [`Settings::credential`].
-    pub fn credential(mut self, credential: Credential) -> Self {
-        self.credential = credential;
+    pub fn credential(mut self, credential: impl Into<Credential>) -> Self {
+        self.credential = credential.into();
         self
     }
 
@@ -170,6 +174,23 @@ impl Settings {
     }
 }
 
+/// Reads the symmetric key or the certificate. A device has one of the two.
+fn read_credential(problems: &mut Problems, variable: impl Fn(&str) -> Option<String>) -> Option<Credential> {
+    let key = variable(vars::SYMMETRIC_KEY).map(Zeroizing::new);
+    if key.is_some() && certificate_vars::is_set(&variable) {
+        let both = format!("{} is also set; a device has either a key or a certificate", vars::SYMMETRIC_KEY);
+        problems.invalid(vars::CERT_FILE, both);
+        return None;
+    }
+    match certificate_vars::read(problems, variable) {
+        CertificateVars::Read(certificate) => Some(certificate.into()),
+        CertificateVars::Broken => None,
+        CertificateVars::Absent => {
+            problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64).map(Credential::SharedKey)
+        }
+    }
+}
+
 fn parse_host(text: &str) -> Result<String, String> {
     // The host name of DPS must follow the same rule as the host name of a hub: a name or an address, without scheme
     // and port.
@@ -203,7 +224,8 @@ mod tests {
         let error = read(&[("PROVISIONING_IDSCOPE", "0ne1"), ("PROVISIONING_HOST", "")]).expect_err("incomplete");
         assert_eq!(
             error.to_string(),
-            "not set: PROVISIONING_HOST, PROVISIONING_REGISTRATION_ID, PROVISIONING_SYMMETRIC_KEY"
+            "not set: PROVISIONING_HOST, PROVISIONING_REGISTRATION_ID, PROVISIONING_SYMMETRIC_KEY (or X509_CERT_FILE and \
+             X509_KEY_FILE)"
         );
     }
 

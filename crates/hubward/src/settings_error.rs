@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::advice::write_with_advice;
+use crate::vars;
 
 const NOT_SET: &str = "set these environment variables, or build the settings with `new`";
 
@@ -32,7 +33,8 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: Vec<&str> = self.problems.iter().filter(|it| it.invalid.is_none()).map(|it| it.variable).collect();
+        let missing = self.problems.iter().filter(|it| it.invalid.is_none());
+        let missing: Vec<String> = missing.map(|it| it.variable.to_owned() + alternative(it.variable)).collect();
         if !missing.is_empty() {
             write!(f, "not set: {}", missing.join(", "))?;
         }
@@ -57,6 +59,11 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// What a device can have instead of a missing variable.
+fn alternative(variable: &str) -> &'static str {
+    if variable == vars::SYMMETRIC_KEY { " (or X509_CERT_FILE and X509_KEY_FILE)" } else { "" }
+}
+
 /// Collects the problems of all variables, so that one error can name all of them.
 #[derive(Default)]
 pub(crate) struct Problems(Vec<SettingsProblem>);
@@ -70,6 +77,14 @@ impl Problems {
         }
     }
 
+    pub(crate) fn missing(&mut self, variable: &'static str) {
+        self.0.push(SettingsProblem { variable, invalid: None });
+    }
+
+    pub(crate) fn invalid(&mut self, variable: &'static str, problem: String) {
+        self.0.push(SettingsProblem { variable, invalid: Some(problem) });
+    }
+
     pub(crate) fn required<S: AsRef<str>, T, E: fmt::Display>(
         &mut self,
         variable: &'static str,
@@ -77,7 +92,7 @@ impl Problems {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         if value.is_none() {
-            self.0.push(SettingsProblem { variable, invalid: None });
+            self.missing(variable);
         }
         self.optional(variable, value, parse)
     }
@@ -91,7 +106,7 @@ impl Problems {
         match parse(value?.as_ref().trim()) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.0.push(SettingsProblem { variable, invalid: Some(problem.to_string()) });
+                self.invalid(variable, problem.to_string());
                 None
             }
         }

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 pub use hubward_dial::OVERRIDE_LOG_TARGET;
-use hubward_dial::{TcpDialer, TlsSettings};
+use hubward_dial::{TcpDialer, TlsConfig, TlsSettings};
 pub use hubward_transport::{Abilities, DpsTransport, Feature, HubLogin, HubTransport, Register, Stage};
-use rustls::ClientConfig;
+use hubward_transport::{Credential, clock, one_line};
 
 use crate::error::SetupError;
 use crate::{ConnectOptions, HubSettings, Settings, TransportKind};
@@ -17,25 +17,33 @@ use crate::{ConnectOptions, HubSettings, Settings, TransportKind};
 impl Settings {
     /// Builds the transport to DPS, for a [`Provisioner`](crate::provisioning::Provisioner) of your own.
     ///
+    /// If the credential is a certificate, TLS presents it. This function first checks the certificate: its dates, and
+    /// that its common name is the registration id.
+    ///
     /// # Errors
-    /// [`SetupError`] if the certificate authorities cannot be read, or this build lacks the transport.
+    /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or the certificate of
+    /// the device cannot be used.
     pub fn build_dps_transport(&self) -> Result<Box<dyn DpsTransport>, SetupError> {
+        check_credential(&self.credential)?;
+        if let Some(certificate) = self.credential.certificate() {
+            certificate.check_registration_id(self.registration_id.as_str())?;
+        }
         let kind = self.transport;
         let endpoint = hubward_dial::Endpoint::new(self.dps_host.clone(), kind.default_port());
         match kind {
             #[cfg(feature = "https")]
             TransportKind::Https => {
-                let Network { tcp, tls } = Network::new(&self.options)?;
+                let Network { tcp, tls } = Network::new(&self.options, &self.credential)?;
                 Ok(Box::new(hubward_https::HttpsDps::new(endpoint, tcp, tls)))
             }
             #[cfg(feature = "mqtt")]
             TransportKind::Mqtt => {
-                let dialer = Network::new(&self.options)?.tls_dialer();
+                let dialer = Network::new(&self.options, &self.credential)?.tls_dialer();
                 Ok(Box::new(hubward_mqtt::MqttDps::new(kind, endpoint, dialer)))
             }
             #[cfg(feature = "ws")]
             TransportKind::MqttWs => {
-                let dialer = Network::new(&self.options)?.ws_dialer();
+                let dialer = Network::new(&self.options, &self.credential)?.ws_dialer();
                 Ok(Box::new(hubward_mqtt::MqttDps::new(kind, endpoint, dialer)))
             }
             kind => Err(SetupError::NotInThisBuild { kind }),
@@ -46,24 +54,54 @@ impl Settings {
 impl HubSettings {
     /// Builds the transport to the hub, for [`HubClient::spawn`](crate::HubClient::spawn).
     ///
+    /// If the credential is a certificate, TLS presents it. This function first checks the dates of the certificate. If
+    /// the common name is not the id of the device or module, the function logs a warning: a hub accepts such a
+    /// certificate only by its thumbprint.
+    ///
     /// # Errors
-    /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or
-    /// hubward does not support the transport for hubs (HTTPS).
+    /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, the certificate of
+    /// the device cannot be used, or hubward does not support the transport for hubs (HTTPS).
     pub fn build_hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
+        check_hub_transport(self.transport)?;
+        check_credential(&self.credential)?;
+        self.warn_about_common_name();
         match self.transport {
             kind @ TransportKind::Https => Err(SetupError::NotForHubs { kind }),
             #[cfg(feature = "mqtt")]
             kind @ TransportKind::Mqtt => {
-                let dialer = Network::new(&self.options)?.tls_dialer();
+                let dialer = Network::new(&self.options, &self.credential)?.tls_dialer();
                 Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
             }
             #[cfg(feature = "ws")]
             kind @ TransportKind::MqttWs => {
-                let dialer = Network::new(&self.options)?.ws_dialer();
+                let dialer = Network::new(&self.options, &self.credential)?.ws_dialer();
                 Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
             }
             kind => Err(SetupError::NotInThisBuild { kind }),
         }
+    }
+
+    /// Source: `[doc]` iot-hub/authenticate-authorize-x509.md: the hub compares the common name only for devices of the
+    /// type `certificateAuthority`.
+    fn warn_about_common_name(&self) {
+        let Some(certificate) = self.credential.certificate() else { return };
+        let (leaf, id) = (certificate.leaf(), self.identity.client_id());
+        if !leaf.common_name().is_some_and(|it| it.eq_ignore_ascii_case(&id)) {
+            let subject = one_line(leaf.subject_name());
+            tracing::warn!(
+                subject,
+                "the common name of the certificate is not `{id}`: the hub accepts it only if the device has its thumbprint"
+            );
+        }
+    }
+}
+
+/// Checks what does not depend on the service: a device that needs a certificate has one, and its chain is valid now.
+fn check_credential(credential: &Credential) -> Result<(), SetupError> {
+    match credential {
+        Credential::MissingCertificate => Err(SetupError::NoCertificate),
+        Credential::Certificate(certificate) => Ok(certificate.check(clock::now())?),
+        _ => Ok(()),
     }
 }
 
@@ -86,14 +124,17 @@ pub const fn check_hub_transport(kind: TransportKind) -> Result<(), SetupError> 
 /// The TCP and TLS settings that all transports share.
 struct Network {
     tcp: TcpDialer,
-    tls: Arc<ClientConfig>,
+    tls: TlsConfig,
 }
 
 impl Network {
-    fn new(options: &ConnectOptions) -> Result<Self, SetupError> {
+    fn new(options: &ConnectOptions, credential: &Credential) -> Result<Self, SetupError> {
         let mut trust = TlsSettings::new();
         if let Some(file) = &options.ca_file {
             trust = trust.ca_file(file);
+        }
+        if let Some(certificate) = credential.certificate() {
+            trust = trust.client_certificate(certificate.clone());
         }
         let tcp = TcpDialer::new().dial_overrides(options.dial_overrides.clone());
         Ok(Self { tcp, tls: trust.client_config()? })

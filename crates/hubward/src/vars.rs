@@ -11,6 +11,12 @@ pub const ID_SCOPE: &str = "PROVISIONING_IDSCOPE";
 pub const REGISTRATION_ID: &str = "PROVISIONING_REGISTRATION_ID";
 /// The device's key, base64.
 pub const SYMMETRIC_KEY: &str = "PROVISIONING_SYMMETRIC_KEY";
+/// A PEM file with the device's certificate, followed by the certificates of its issuers.
+pub const CERT_FILE: &str = "X509_CERT_FILE";
+/// A PEM file with the private key of the device's certificate.
+pub const KEY_FILE: &str = "X509_KEY_FILE";
+/// The passphrase that decrypts the private key.
+pub const PASS_PHRASE: &str = "X509_PASS_PHRASE";
 /// `https`, `mqtt` or `mqtt-ws`.
 pub const TRANSPORT: &str = "HUBWARD_TRANSPORT";
 /// A PEM file of certificate authorities to trust.

@@ -15,8 +15,8 @@ pub(crate) fn env_command(folder: &Path, registration_id: &str) -> String {
     command(folder, &format!("env --registration-id {registration_id}"))
 }
 
-/// If an emulator on this machine has refused the key of the device, replaces the hint of the failed registration. The
-/// new hint contains commands for this emulator.
+/// If an emulator on this machine has refused the key or certificate of the device, changes the hint of the failed
+/// registration. The new hint contains commands for this emulator.
 pub(crate) fn with_env_command(failure: Failure, settings: &Settings) -> Failure {
     if failure.exit_code != ExitCode::Credential {
         return failure;
@@ -27,9 +27,13 @@ pub(crate) fn with_env_command(failure: Failure, settings: &Settings) -> Failure
     let Some(folder) = folder.as_deref().and_then(Path::parent).filter(|it| Running::with(it).is_some()) else {
         return failure;
     };
+    let reason = format!("read the emulator's reason: {}", command(folder, "events --kind refused"));
+    if settings.credential.certificate().is_some() {
+        let hint = failure.hint.clone().map(|it| format!("; {it}")).unwrap_or_default();
+        return failure.hint(format!("{reason}{hint}"));
+    }
     failure.hint(format!(
-        "read the emulator's reason: {}; or print the variables with this device's own key: {}",
-        command(folder, "events --kind refused"),
+        "{reason}; or print the variables with this device's own key: {}",
         env_command(folder, settings.registration_id.as_str())
     ))
 }

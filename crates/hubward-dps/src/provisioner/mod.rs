@@ -207,10 +207,12 @@ impl Provisioner {
         let (request, transport) = (&self.request, &mut self.transport);
         let exchange = async {
             let token = self.credential.token(&request.sas_resource(), expiry, Some(SAS_POLICY)).await?;
-            Ok(match operation {
-                None => transport.register(request, Some(&token)).await,
-                Some(operation) => transport.operation_status(request, operation, Some(&token)).await,
-            })
+            let reply = match operation {
+                None => transport.register(request, token.as_ref()).await,
+                Some(operation) => transport.operation_status(request, operation, token.as_ref()).await,
+            };
+            let with_certificate = self.credential.certificate().is_some();
+            Ok(reply.map_err(|it| if with_certificate { it.with_certificate() } else { it }))
         };
         timeout_at(until, exchange).await.unwrap_or_else(|_| {
             let requested = if operation.is_some() { Stage::Poll } else { Stage::Register };

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hubward_proto::dps::DpsBody;
-use hubward_transport::{Fault, IdScope, Refusal, RefusedBy, RegistrationId, SasToken, SharedKey, TransportKind};
+use hubward_transport::{
+    ClientCertificate, Fault, IdScope, Refusal, RefusedBy, RegistrationId, SasToken, SharedKey, TransportKind,
+};
 use serde_json::json;
 
 use super::*;
@@ -22,6 +24,8 @@ enum Act {
 struct Service {
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<(u64, String)>>>,
+    /// Whether the device has a certificate, and so no token.
+    with_certificate: bool,
     started: Instant,
 }
 
@@ -34,7 +38,7 @@ impl fmt::Debug for Service {
 impl Service {
     fn new(script: Vec<Act>) -> Self {
         let script = Arc::new(Mutex::new(script.into()));
-        Self { script, seen: Arc::default(), started: Instant::now() }
+        Self { script, seen: Arc::default(), with_certificate: false, started: Instant::now() }
     }
 
     fn note(&self, what: String) {
@@ -42,9 +46,13 @@ impl Service {
     }
 
     async fn play(&self, what: String, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
-        let token = token.expect("a token");
-        assert!(token.is_for("0ne1/registrations/dev-1"));
-        assert_eq!(token.policy(), Some("registration"));
+        if self.with_certificate {
+            assert!(token.is_none(), "TLS presents the certificate");
+        } else {
+            let token = token.expect("a token");
+            assert!(token.is_for("0ne1/registrations/dev-1"));
+            assert_eq!(token.policy(), Some("registration"));
+        }
         self.note(what);
         let act = self.script.lock().expect("script").pop_front().expect("a request that the script expects");
         match act {
@@ -95,6 +103,18 @@ fn provisioner(service: &Service) -> Provisioner {
     let request = Register::new(IdScope::new("0ne1").expect("scope"), RegistrationId::new("dev-1").expect("id"));
     let key = SharedKey::generate().expect("a key");
     Provisioner::new(Box::new(service.clone()), request, Credential::SharedKey(key))
+}
+
+/// A provisioner of a device with a certificate.
+fn provisioner_with_certificate(service: &mut Service) -> Provisioner {
+    service.with_certificate = true;
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["dev-1".to_owned()]).expect("a name");
+    let chain = params.self_signed(&key).expect("a certificate").pem();
+    let certificate = ClientCertificate::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes(), None);
+    let mut provisioner = provisioner(service);
+    provisioner.credential = certificate.expect("a pair").into();
+    provisioner
 }
 
 fn assigning() -> Act {
@@ -243,4 +263,36 @@ async fn limits_beyond_the_range_of_a_clock_do_not_apply() {
         .run()
         .await;
     registered.expect("assigned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_with_a_certificate_sends_no_token_with_any_request() {
+    let mut service = Service::new(vec![assigning(), refused(429, Some(2)), assigned()]);
+    let assignment = provisioner_with_certificate(&mut service).run().await.expect("an assignment");
+    assert_eq!(assignment.hub.as_str(), "hub.example");
+    let requests: Vec<String> = service.seen().into_iter().map(|(_, what)| what).collect();
+    assert_eq!(requests, ["register", "poll 4.op", "poll 4.op", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_whether_the_device_has_a_certificate() {
+    for with_certificate in [false, true] {
+        let mut service = Service::new(vec![refused(401, None)]);
+        let provisioner =
+            if with_certificate { provisioner_with_certificate(&mut service) } else { provisioner(&service) };
+        let error = provisioner.run().await.expect_err("refused");
+        let ProvisionError::Transport { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.refusal().map(|it| it.with_certificate), Some(with_certificate));
+        assert_eq!(error.fault(), Fault::Credential);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_certificate_nothing_is_sent() {
+    let service = Service::new(Vec::new());
+    let mut provisioner = provisioner(&service);
+    provisioner.credential = Credential::MissingCertificate;
+    let error = provisioner.run().await.expect_err("no certificate");
+    assert!(matches!(error, ProvisionError::Credential(_)), "{error}");
+    assert_eq!(service.seen(), [(0, "close".to_owned())]);
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
+use hubward_transport::{Credential, Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
 use self::backoff::FailureCounts;
@@ -53,10 +53,30 @@ const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 pub(crate) struct Setup {
     pub(crate) options: HubOptions,
     pub(crate) endpoint: Arc<str>,
-    /// Whether the credential can sign another token.
-    pub(crate) renewable: bool,
+    pub(crate) token: TokenKind,
     /// Whether a token can be replaced without a new connection.
     pub(crate) renew_in_place: bool,
+}
+
+/// Whether the client logs in with a token, and whether it can get another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    /// The credential can sign another token.
+    Renewable,
+    /// A ready-made token.
+    Fixed,
+    /// No token: the client logs in with a certificate.
+    Absent,
+}
+
+impl TokenKind {
+    pub(crate) const fn of(credential: &Credential) -> Self {
+        match credential {
+            Credential::Certificate(_) => Self::Absent,
+            it if it.is_renewable() => Self::Renewable,
+            _ => Self::Fixed,
+        }
+    }
 }
 
 /// The lifetime of a token, and its age.
@@ -166,7 +186,7 @@ impl<T> Core<T> {
     // Events.
 
     /// The driver calls this when the current attempt has opened a connection. `life` is the life of the connection's
-    /// token; `None` if the token cannot be renewed.
+    /// token; `None` if there is no token, or the token cannot be renewed.
     pub(crate) fn on_opened(&mut self, now: Instant, life: Option<TokenLife>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));
@@ -442,10 +462,11 @@ impl<T> Core<T> {
     /// Returns `true` if the failure ends the client.
     ///
     /// Before the first successful login, a failure ends the client if a retry cannot succeed. After the first login, a
-    /// failure ends the client only if the hub refuses a token that cannot be renewed.
+    /// failure ends the client only if the hub refuses a token that cannot be renewed. If the hub refuses a certificate,
+    /// the client keeps trying, because an operator can enable the device again, or set its thumbprints.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
-            !self.setup.renewable && error.fault() == Fault::Credential
+            self.setup.token == TokenKind::Fixed && error.fault() == Fault::Credential
         } else {
             !error.is_retryable()
         }

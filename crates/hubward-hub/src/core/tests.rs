@@ -19,7 +19,8 @@ fn options() -> HubOptions {
 
 fn core(options: HubOptions) -> (Core<u32>, Instant) {
     let now = Instant::now();
-    let setup = Setup { options, endpoint: "hub.example:8883".into(), renewable: true, renew_in_place: false };
+    let setup =
+        Setup { options, endpoint: "hub.example:8883".into(), token: TokenKind::Renewable, renew_in_place: false };
     (Core::new(setup, now), now)
 }
 
@@ -119,7 +120,7 @@ fn after_a_first_success_a_refusal_is_retried_slowly() {
 #[test]
 fn a_ready_token_that_is_no_longer_accepted_ends_the_client() {
     let (mut core, now) = core(options());
-    core.setup.renewable = false;
+    core.setup.token = TokenKind::Fixed;
     open(&mut core, now);
     core.on_opened(now, None);
     core.on_ready(now);

@@ -1,4 +1,5 @@
-//! Makes one attempt to connect: signs a token with the credential, and opens a connection with this token.
+//! Makes one attempt to connect: signs a token with the credential, and opens a connection with this token. A device
+//! with a certificate has no token.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ impl Age {
     }
 }
 
-/// Signs a new token and opens a connection with it.
+/// Signs a new token and opens a connection with it. If the credential is a certificate, opens the connection without a
+/// token.
 pub(super) fn attempt(
     transport: Arc<dyn HubTransport>,
     shared: Arc<Shared>,
@@ -68,7 +70,7 @@ pub(super) fn attempt(
 ) -> Attempt {
     Box::pin(async move {
         let sas = sign(&shared.login, &credential, life, &wall).await?;
-        transport.open(&shared.login, Some(&sas)).await
+        transport.open(&shared.login, sas.as_ref()).await
     })
 }
 
@@ -77,7 +79,7 @@ async fn sign(
     credential: &Credential,
     life: Duration,
     wall: &WallClock,
-) -> Result<SasToken, TransportError> {
+) -> Result<Option<SasToken>, TransportError> {
     let expiry = UnixSeconds::from_system_time(wall()).saturating_add(life);
     Ok(credential.token(&login.identity.sas_resource(), expiry, None).await?)
 }
@@ -103,7 +105,11 @@ impl Renewal {
         now: Instant,
     ) -> Self {
         let age = Age::new(life, now, wall());
-        let signing = Box::pin(async move { sign(&shared.login, &credential, life, &wall).await });
+        let signing = Box::pin(async move {
+            // The core renews only a token that the credential can sign again.
+            let token = sign(&shared.login, &credential, life, &wall).await?;
+            token.ok_or(TransportError::Unsupported("the credential has no token to renew"))
+        });
         Self { age, step: Step::Signing(signing) }
     }
 

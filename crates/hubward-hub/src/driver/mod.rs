@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
-use crate::core::{Core, Link, Setup};
+use crate::core::{Core, Link, Setup, TokenKind};
 use crate::features::{CallResponse, Features, Outgoing, is_request};
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::receipt::PendingMessage;
@@ -135,7 +135,7 @@ impl Driver {
         let setup = Setup {
             options: options.clone(),
             endpoint: shared.endpoint.clone(),
-            renewable: credential.is_renewable(),
+            token: TokenKind::of(&credential),
             renew_in_place: shared.abilities.renew_in_place,
         };
         let (response_sender, responses) = mpsc::channel(options.method_calls);
@@ -335,6 +335,7 @@ impl Driver {
     /// Handles a failed attempt, or the end of the connection.
     fn on_lost(&mut self, now: Instant, error: TransportError) {
         self.drop_link();
+        let error = if self.credential.certificate().is_some() { error.with_certificate() } else { error };
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
         self.core.on_lost(now, error);
     }

@@ -3,6 +3,7 @@
 //! The bytes of the script are copied by hand from the MQTT 3.1.1 specification. The tested codec does not encode
 //! them.
 
+mod client_certificate;
 mod dps;
 mod dps_answers;
 mod dps_connection;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{ClientConfig, HyperConnector, TcpDialer};
+use hubward_dial::{HyperConnector, TcpDialer, TlsConfig};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
@@ -32,9 +32,9 @@ impl Http {
         Self::Plain(builder().build(HyperConnector::new(tcp)))
     }
 
-    pub(crate) fn secure(tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn secure(tcp: TcpDialer, tls: &TlsConfig) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
-        Self::Secure(builder().build(HttpsConnector::new(HyperConnector::new(tcp), tls, true, resolver)))
+        Self::Secure(builder().build(HttpsConnector::new(HyperConnector::new(tcp), tls.rustls(), true, resolver)))
     }
 
     /// Sends a request once. If an idle connection turns out to be closed before the client has written any byte, the

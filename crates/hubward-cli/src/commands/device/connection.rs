@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use hubward::error::{CloseReason, DeviceStringError, HubError, Unsupported};
 use hubward::{
-    Assignment, ConnectError, ConnectOptions, HubClient, HubOptions, HubSettings, Settings, TransportKind, limits, vars,
+    Assignment, ConnectError, ConnectOptions, Credential, HubClient, HubOptions, HubSettings, Settings, TransportKind,
+    limits, vars,
 };
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::certificate_args::is_for_certificate;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, read_secret_file};
@@ -137,15 +139,26 @@ impl ConnectionArgs {
         Ok(crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
     }
 
+    /// Whether an option gives a connection string.
+    const fn is_connection_string_given(&self) -> bool {
+        self.connection_string_file.is_some() || self.connection_string.is_some()
+    }
+
     fn hub_settings(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
+        // Check the string itself first. `from_vars` checks it too, but its errors name the variable, even if the
+        // string comes from a file.
+        let parsed = HubSettings::from_connection_string(text).map_err(refused_string)?;
+        // A string of a flag with a key replaces the certificate of the variables.
+        let has_key = !matches!(parsed.credential, Credential::MissingCertificate);
+        let is_replaced = |name: &str| has_key && self.is_connection_string_given() && is_for_certificate(name);
+        let certificate = self.dps.certificate.read()?;
         let variable = |name: &str| match name {
             vars::CONNECTION_STRING => Some(text.to_string()),
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
-            name => crate::environment::variable(name),
+            name => {
+                certificate.value(name).or_else(|| crate::environment::variable(name).filter(|_| !is_replaced(name)))
+            }
         };
-        // Check the string itself first. `from_vars` checks it too, but its errors name the variable, even if the
-        // string comes from a file.
-        HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
         self.network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
@@ -185,7 +198,8 @@ fn check_transport(kind: TransportKind) -> Result<(), Failure> {
 
 fn refused_string(error: DeviceStringError) -> Failure {
     let exit_code = ExitCode::from(error.fault());
-    let hint = "copy the device's connection string from the portal: HostName=…;DeviceId=…;SharedAccessKey=…";
+    let hint = "copy the device's connection string from the portal: HostName=…;DeviceId=…;SharedAccessKey=…, or with \
+                x509=true in place of the key";
     Failure::new(exit_code, "arguments", error.fault().to_string(), error.to_string()).hint(hint)
 }
 

@@ -108,7 +108,8 @@ impl Program {
 ///
 /// The program must not inherit a variable with a credential.
 fn holds_secret(name: &str, value: &str) -> bool {
-    const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
+    const NAMED: [&str; 6] =
+        ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN", "PASS_PHRASE"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
     let (name, value) = (name.to_ascii_uppercase(), value.to_ascii_lowercase());
     NAMED.iter().any(|it| name.contains(it)) || FORMS.iter().any(|it| value.contains(it))
@@ -285,6 +286,7 @@ mod tests {
             ("IOTHUB_CONNECTION_STRING", "x"),
             ("PROVISIONING_CONNECTION_STRING", "x"),
             ("PROVISIONING_MASTER_SYMMETRIC_KEY", "a2V5"),
+            ("X509_PASS_PHRASE", "correct horse"),
             ("OTHER", "Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=a2V5"),
             ("OTHER", "SharedAccessSignature sr=x&sig=y&se=1"),
         ] {

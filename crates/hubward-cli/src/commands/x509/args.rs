@@ -11,8 +11,8 @@ use rcgen::SanType;
 use x509_cert::der::DateTime;
 use zeroize::Zeroizing;
 
+use crate::certificate_args::passphrase;
 use crate::failure::Failure;
-use crate::keys::read_secret_file;
 use crate::lab::{COMMON_NAME_MAX, Curve, Issuer, Key, Validity, days_long};
 
 /// The longest validity in days: about 100 years.
@@ -180,13 +180,6 @@ fn issuer(certificate: &Path, key: &Path, passphrase_file: Option<&Path>) -> Res
         }
         error => refused("--issuer-cert", "", &error),
     })
-}
-
-/// Reads a passphrase from a file. A line end at the end of the file does not belong to the passphrase.
-pub(super) fn passphrase(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
-    let Some(file) = file else { return Ok(None) };
-    let text = read_secret_file("passphrase", file)?;
-    Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
 /// The failure for a file of a certificate or key that cannot be used. `flag` names the file. The hint for a missing or

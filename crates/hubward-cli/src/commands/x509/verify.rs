@@ -8,8 +8,9 @@ use hubward::RegistrationId;
 use hubward_x509::{Certificate, CertificateError, CertificateSigner};
 use serde_json::json;
 
-use super::args::{passphrase, refused};
+use super::args::refused;
 use super::describe::{aligned, lines, members};
+use crate::certificate_args::passphrase;
 use crate::commands::sas::now;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;

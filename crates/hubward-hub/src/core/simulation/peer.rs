@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::coverage::{At, Kind};
 use super::model::{Connection, Failure, Happening, Request};
 use super::world::World;
-use crate::core::{Link, TokenLife};
+use crate::core::{Link, TokenKind, TokenLife};
 use crate::features::{Outgoing, is_request};
 use crate::{ConnectionState, DisconnectCause};
 
@@ -78,7 +78,8 @@ impl World<'_> {
     /// A new token, if the credential can sign one.
     fn fresh(&self) -> Option<TokenLife> {
         let setup = &self.core.setup;
-        setup.renewable.then_some(TokenLife { span: setup.options.token_lifetime, age: Duration::ZERO })
+        (setup.token == TokenKind::Renewable)
+            .then_some(TokenLife { span: setup.options.token_lifetime, age: Duration::ZERO })
     }
 
     /// Whether the client waits for exactly this event.
@@ -137,10 +138,10 @@ impl World<'_> {
         };
         self.note(kind);
         self.hub.cuts += u32::from(kind == Kind::Cut && is_exchange);
-        let (is_first, renewable) = (!self.hub.was_connected, self.core.setup.renewable);
+        let (is_first, is_fixed) = (!self.hub.was_connected, self.core.setup.token == TokenKind::Fixed);
         let gives_up = match kind {
             Kind::Tls => is_first,
-            Kind::NoToken | Kind::RefusedPermanently => is_first || !renewable,
+            Kind::NoToken | Kind::RefusedPermanently => is_first || is_fixed,
             _ => false,
         };
         let was_ending = self.core.is_ending();

@@ -13,7 +13,7 @@ use super::coverage::{At, Kind, Seen};
 use super::model::{Connection, Happening, Hub};
 use super::planted::{Bug, Subject};
 use crate::core::phase::{AfterDisconnect, Phase};
-use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup};
+use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup, TokenKind};
 use crate::features::Features;
 use crate::incoming::Incoming;
 use crate::outcome::{SendFailure, SendOutcome};
@@ -103,7 +103,11 @@ impl<'a> World<'a> {
         let setup = Setup {
             options,
             endpoint: "hub.example:8883".into(),
-            renewable: rng.f64() < 0.9,
+            token: match rng.u8(..20) {
+                0 => TokenKind::Absent,
+                1 | 2 => TokenKind::Fixed,
+                _ => TokenKind::Renewable,
+            },
             renew_in_place: rng.bool(),
         };
         Self {
@@ -162,7 +166,7 @@ impl<'a> World<'a> {
                     self.enqueue(deadline);
                 }
             }
-            750..800 if self.core.setup.renewable && self.at() != At::Ended => {
+            750..800 if self.core.setup.token == TokenKind::Renewable && self.at() != At::Ended => {
                 self.note(Kind::ClockJump);
                 self.core.on_token_old(self.now);
                 self.core.on_time(self.now);

@@ -137,7 +137,7 @@ async fn a_ready_token_is_never_treated_as_old() {
     let resource = login().identity.sas_resource();
     let key = SharedKey::from_base64(KEY).expect("a key");
     let expiry = hubward_transport::UnixSeconds(START + LIFE);
-    let token = Credential::SharedKey(key).token(&resource, expiry, None).await.expect("a token");
+    let token = Credential::SharedKey(key).token(&resource, expiry, None).await.expect("no error").expect("a token");
     let client = wall.spawn(&hub, Credential::Token(token));
     client.connected().await.expect("a login");
     wall.jump(2 * 3600);

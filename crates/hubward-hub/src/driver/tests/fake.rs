@@ -49,6 +49,8 @@ pub(super) struct Hub {
     pub(super) outcomes: VecDeque<AttemptOutcome>,
     pub(super) ack_mode: AckMode,
     pub(super) renew_in_place: bool,
+    /// Whether the device has a certificate, and so no token.
+    pub(super) with_certificate: bool,
     /// The abilities of the transport; by default, those of MQTT.
     pub(super) abilities: Abilities,
     /// Number of messages that a connection buffers.
@@ -85,6 +87,7 @@ impl FakeHub {
             outcomes: outcomes.into_iter().collect(),
             ack_mode: AckMode::AtOnce,
             renew_in_place: false,
+            with_certificate: false,
             abilities: mqtt(),
             buffer: usize::MAX,
             opened: 0,
@@ -197,7 +200,11 @@ impl HubTransport for FakeHub {
     }
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
-        assert!(token.is_some_and(|it| it.covers(&login.identity.sas_resource())), "a token for this device");
+        if self.lock().with_certificate {
+            assert!(token.is_none(), "TLS presents the certificate");
+        } else {
+            assert!(token.is_some_and(|it| it.covers(&login.identity.sas_resource())), "a token for this device");
+        }
         let (number, outcome) = {
             let mut hub = self.lock();
             hub.opened += 1;

@@ -1,6 +1,7 @@
 //! Tests the driver and the handle, with a hub in memory and with paused time.
 
 mod cancel;
+mod certificate;
 mod clocks;
 mod cloud;
 mod ends;
