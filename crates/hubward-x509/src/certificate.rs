@@ -6,8 +6,6 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use const_oid::db::rfc4519::CN;
-use der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use der::{Decode as _, Encode as _};
 use ring::digest;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
@@ -15,8 +13,8 @@ use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::time::Time;
 
-use crate::signature::Signed;
-use crate::{COMMON_NAME_MAX, CertificateError, chain, input};
+use crate::signature::{Signature, Signed};
+use crate::{COMMON_NAME_MAX, CertificateError, chain, input, name};
 
 /// An X.509 certificate of any version.
 ///
@@ -98,7 +96,9 @@ impl Certificate {
             return Err(CertificateError::TooLarge { from: from.into(), limit: crate::FILE_MAX });
         }
         let compact: String = text.split_ascii_whitespace().collect();
-        let Ok(bytes) = STANDARD.decode(&compact) else { return Err(CertificateError::NotPem { from: from.into() }) };
+        let Ok(bytes) = STANDARD.decode(&compact) else {
+            return Err(CertificateError::NotPem { from: from.into(), problem: "it is neither PEM nor base64" });
+        };
         if bytes.starts_with(b"-----BEGIN") { Self::from_pem(&bytes) } else { Self::read(&bytes, from) }
     }
 
@@ -112,10 +112,10 @@ impl Certificate {
         let key_identifier = body.get_extension::<SubjectKeyIdentifier>().ok().flatten();
         Ok(Self {
             der: der.to_owned(),
-            subject_name: text_of(&subject),
-            issuer_name: text_of(&issuer),
-            common_name: common_name(&subject),
-            serial_number: hex(body.serial_number().as_bytes()),
+            subject_name: name::text_of(&subject),
+            issuer_name: name::text_of(&issuer),
+            common_name: name::common_name(&subject),
+            serial_number: hex(without_sign(body.serial_number().as_bytes())),
             not_before: body.validity().not_before,
             not_after: body.validity().not_after,
             version: body.version() as u8 + 1,
@@ -136,8 +136,7 @@ impl Certificate {
     /// The certificate as PEM, with `\n` as line break.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        let block = pem::Pem::new("CERTIFICATE", self.der.clone());
-        pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+        input::to_pem("CERTIFICATE", &self.der)
     }
 
     /// The common name (CN) of the subject. If there are several, the first.
@@ -205,11 +204,16 @@ impl Certificate {
     /// Does not look at dates and extensions.
     #[must_use]
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
-        self.names_issuer(issuer) && Signed::from_der(&self.der).is_ok_and(|it| it.is_by(&issuer.public_key))
+        self.names_issuer(issuer) && self.signature_by(issuer) == Signature::Valid
     }
 
     pub(crate) fn names_issuer(&self, issuer: &Self) -> bool {
-        self.issuer == issuer.subject
+        name::is_same(&self.issuer, &issuer.subject)
+    }
+
+    /// Whether the key of `issuer` has made the signature.
+    pub(crate) fn signature_by(&self, issuer: &Self) -> Signature {
+        Signed::from_der(&self.der).map_or(Signature::Invalid, |it| it.check(&issuer.public_key))
     }
 
     /// SHA-1 of the DER, as 40 upper-case hexadecimal digits. Azure identifies certificates by it.
@@ -293,20 +297,12 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The name in Azure's form: the last part first, with a comma and a space between the parts.
-fn text_of(name: &Name) -> String {
-    let mut parts: Vec<String> = name.iter_rdn().map(ToString::to_string).collect();
-    parts.reverse();
-    parts.join(", ")
-}
-
-/// The text of the first common name, whatever string type it has.
-fn common_name(name: &Name) -> Option<String> {
-    let value = &name.iter().find(|it| it.oid == CN)?.value;
-    let text = value.decode_as::<Utf8StringRef<'_>>().map(|it| it.as_str().to_owned());
-    let text = text.or_else(|_| value.decode_as::<PrintableStringRef<'_>>().map(|it| it.as_str().to_owned()));
-    let text = text.or_else(|_| value.decode_as::<Ia5StringRef<'_>>().map(|it| it.as_str().to_owned()));
-    text.or_else(|_| value.decode_as::<TeletexStringRef<'_>>().map(|it| it.as_str().to_owned())).ok()
+/// DER adds a zero byte in front of a positive number whose first bit is set.
+const fn without_sign(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        _ => bytes,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

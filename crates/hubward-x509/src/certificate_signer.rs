@@ -117,7 +117,7 @@ mod tests {
     fn key() -> (Vec<u8>, String) {
         let random = ring::rand::SystemRandom::new();
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).expect("a key");
-        (der.as_ref().to_vec(), pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
+        (der.as_ref().to_vec(), input::to_pem("PRIVATE KEY", der.as_ref()))
     }
 
     #[test]

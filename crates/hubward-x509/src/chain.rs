@@ -1,30 +1,43 @@
 //! A chain of certificates in PEM, and whether its certificates belong together.
 
+use crate::signature::Signature;
 use crate::{Certificate, CertificateError, input};
 
 /// Maximum number of certificates in a chain. Chains of devices have two to four.
 pub const CHAIN_MAX: usize = 10;
 
+/// The labels of a certificate. Source: `[doc]` RFC 7468, section 5.1; `[sdk]` OpenSSL, `pem.h`.
+const LABELS: [&str; 2] = ["CERTIFICATE", "X509 CERTIFICATE"];
+
+/// The label of a certificate with data that only OpenSSL can read.
+const TRUSTED: &str = "TRUSTED CERTIFICATE";
+
 /// Reads the certificates of a PEM text, in the order of the text. Ignores other blocks, for example a private key.
 pub(crate) fn from_pem(text: &[u8], from: &str) -> Result<Vec<Certificate>, CertificateError> {
     let blocks = input::blocks(text, from)?;
-    let certificates: Vec<_> = blocks.iter().filter(|it| it.tag() == "CERTIFICATE").collect();
+    let certificates: Vec<_> = blocks.iter().filter(|it| LABELS.contains(&it.label)).collect();
     if certificates.is_empty() {
+        if blocks.iter().any(|it| it.label == TRUSTED) {
+            let problem =
+                "`TRUSTED CERTIFICATE` is a format of OpenSSL only; `openssl x509 -in OLD -out NEW` converts it";
+            return Err(CertificateError::Malformed { from: from.to_owned(), problem: problem.to_owned() });
+        }
         return Err(CertificateError::NoCertificate { from: from.to_owned() });
     }
     if certificates.len() > CHAIN_MAX {
         return Err(CertificateError::TooManyCertificates { from: from.to_owned(), limit: CHAIN_MAX });
     }
-    certificates.into_iter().map(|it| Certificate::read(it.contents(), from)).collect()
+    certificates.into_iter().map(|it| Certificate::read(&it.decode(from)?, from)).collect()
 }
 
-/// Checks that each certificate is issued by the next one.
+/// Checks that each certificate is issued by the next one. Accepts a signature that ring cannot check: the service
+/// decides.
 pub(crate) fn check_links(chain: &[Certificate]) -> Result<(), CertificateError> {
     for pair in chain.windows(2) {
         let [issued, next] = pair else { continue };
         let detail = if !issued.names_issuer(next) {
             ""
-        } else if !issued.is_issued_by(next) {
+        } else if issued.signature_by(next) == Signature::Invalid {
             ", whose key did not sign it"
         } else {
             continue;

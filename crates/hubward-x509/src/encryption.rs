@@ -6,7 +6,7 @@ use pkcs8::pkcs5::pbes2::Parameters;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::CertificateError;
+use crate::{CertificateError, input};
 
 /// Number of rounds of PBKDF2. A device spends this time at each start: about 0.1 s on a small processor.
 const ROUNDS: u32 = 100_000;
@@ -29,6 +29,5 @@ pub fn encrypted_pem(pkcs8: &[u8], passphrase: &str) -> Result<Zeroizing<String>
     let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, &salt, start);
     let encrypted = parameters.map_err(pkcs8::Error::from).and_then(|it| key.encrypt_with_params(it, passphrase));
     let encrypted = encrypted.map_err(|error| failed(error.to_string()))?;
-    let block = pem::Pem::new("ENCRYPTED PRIVATE KEY", encrypted.as_bytes());
-    Ok(Zeroizing::new(pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))))
+    Ok(Zeroizing::new(input::to_pem("ENCRYPTED PRIVATE KEY", encrypted.as_bytes())))
 }

@@ -27,10 +27,12 @@ pub enum CertificateError {
         limit: usize,
     },
     /// The text is not PEM.
-    #[error("{from} is not valid PEM")]
+    #[error("{from} is not valid PEM: {problem}")]
     NotPem {
         /// The path of the file, or a name for the text.
         from: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// The text contains no certificate.
     #[error("{from} contains no certificate")]
@@ -166,7 +168,10 @@ impl CertificateError {
     pub const fn advice(&self) -> &'static str {
         match self {
             Self::File { .. } => "check the path, and whether this user may read the file",
-            Self::TooLarge { .. } | Self::NotPem { .. } | Self::Malformed { .. } | Self::NoCertificate { .. } => {
+            Self::TooLarge { .. } | Self::NotPem { .. } => {
+                "use a PEM file, which contains a line `-----BEGIN`; `openssl x509` and `openssl pkey` convert other formats"
+            }
+            Self::Malformed { .. } | Self::NoCertificate { .. } => {
                 "use a PEM file with `-----BEGIN CERTIFICATE-----`; `openssl x509 -in FILE -text` shows what it contains"
             }
             Self::TooManyCertificates { .. } => {

@@ -2,8 +2,8 @@
 //! check, compare, and verify who issued them.
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
-//! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateSigner`] is a private key that signs other data,
-//! for example a certificate.
+//! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateSigner`] is a private key that signs
+//! other data, for example a certificate.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;
@@ -23,15 +23,22 @@
 //! * A private key is wiped from memory after it has been loaded into the TLS library (ring), which keeps its own copy.
 //!   No type of this crate prints a private key or a passphrase.
 //! * Encrypted private keys are decrypted by the crate `pkcs8`, because ring has no AES-CBC. All other cryptography is
-//!   done by ring.
+//!   done by ring. A key whose encryption demands too much work is refused: PBKDF2 has at most 10 million iterations,
+//!   and scrypt at most 128 MiB.
+//! * If a file contains several private keys, the first one is used. Text outside the PEM blocks is ignored.
+//! * A chain may contain a signature that ring cannot check, for example with SHA-1 or P-521: the service decides. But
+//!   [`Certificate::is_issued_by`] returns `false` for it.
 
 mod certificate;
 mod certificate_signer;
 mod chain;
 mod client_certificate;
+mod decryption;
 mod encryption;
 mod error;
 mod input;
+mod key_kind;
+mod name;
 mod private_key;
 mod signature;
 
@@ -44,3 +51,6 @@ pub use error::CertificateError;
 pub use input::FILE_MAX;
 /// The key of a client certificate, as TLS uses it. Implement this trait for a key outside the program.
 pub use rustls::sign::SigningKey;
+
+#[cfg(test)]
+mod tests;
