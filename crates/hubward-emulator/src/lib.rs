@@ -40,8 +40,11 @@
 //!   of the portal can start simulated devices; see `Builder::simulated_device`.
 //! * Keeps its state in memory or in a data directory. State in a data directory survives a crash, because the emulator
 //!   writes each change to disk before it answers the request.
-//! * Emulates the device API of DPS, with symmetric keys.
-//! * Emulates these parts of the service API of DPS: enrollments with symmetric keys, and registration records.
+//! * Emulates the device API of DPS, with symmetric keys and with certificates (X.509).
+//! * Emulates these parts of the service API of DPS: enrollments with symmetric keys or certificates, and registration
+//!   records.
+//! * Asks each client for a certificate in the TLS handshake, and requires none. Accepts every certificate there; DPS
+//!   and the hubs judge the certificate when the device registers or connects.
 //! * Emulates these parts of a hub for devices: telemetry, twins, direct methods, cloud-to-device messages and modules.
 //! * Emulates these parts of a hub's service API: identities, twins, methods, queries, statistics, messages and
 //!   feedback.
@@ -70,9 +73,10 @@ pub use state::disk::{StateError, StateLost};
 pub use state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 pub use state::journal::{Event, EventKind, EventLog, EventReader, EventSource};
 pub use state::model::{
-    Ack, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, DeviceStatus,
-    DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
-    SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
+    Ack, AuthorityError, AuthorityView, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY,
+    DEV_ID_SCOPE, DeviceStatus, DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed,
+    SeedAssigned, SeedAuthentication, SeedAuthority, SeedDevice, SeedError, SeedModule, SeedProperties,
+    SeedRegistration, SeedReport, TwinView,
 };
 /// Writes a file atomically. Replaces the file if it exists. Only the owner can read the file. The program `hubward`
 /// uses this function.

@@ -17,6 +17,7 @@ use crate::services::api::api_version;
 use crate::services::cloud::Cloud;
 use crate::services::dps::{Caller, DpsResponse, Refusal};
 use crate::services::faults;
+use crate::services::presented::PresentedChain;
 use crate::state::fault::{Fault, Point};
 
 /// First segment of paths that the service API of DPS has and the emulator does not support.
@@ -43,7 +44,7 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     if has_body && !is_json(&head.headers) {
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
-    let caller = caller(&asked, uri.query(), &head.headers);
+    let caller = caller(&asked, uri.query(), &head.headers, head.extensions.get::<PresentedChain>());
     // If DPS refuses the request, discard the body instead of keeping it in memory. A refused request also gets no
     // connection slot.
     let denial = registrar.denial(&caller);
@@ -119,12 +120,19 @@ pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Re
     Ok(reply)
 }
 
-fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> Caller {
+fn caller(
+    asked: &DpsHttpRequest,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    certificates: Option<&PresentedChain>,
+) -> Caller {
     let token = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).and_then(|it| SasToken::parse(it).ok());
     Caller {
         id_scope: asked.id_scope.clone(),
         registration_id: asked.registration_id.clone(),
         token,
+        // A token that cannot be read is refused, even beside a certificate.
+        certificates: certificates.filter(|_| !headers.contains_key(AUTHORIZATION)).cloned(),
         api_version: api_version(query).to_owned(),
     }
 }

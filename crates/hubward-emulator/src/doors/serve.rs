@@ -15,6 +15,7 @@ use crate::doors::socket::Socket;
 use crate::doors::tls::{Acceptor, HandshakeError};
 use crate::services::cloud::Cloud;
 use crate::services::faults;
+use crate::services::presented::PresentedChain;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 
@@ -83,11 +84,13 @@ impl Server {
             }
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificates = PresentedChain::new(certificates.iter().map(|it| it.as_ref()));
         match protocol {
             // Box the futures: one of them is much larger than the other, and without a box, both would take the space
             // of the larger one.
-            Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, &entry)).await,
-            Protocol::Https => Box::pin(https::serve(self.cloud, stream, entry)).await,
+            Protocol::Mqtt => Box::pin(mqtt::serve(&self.cloud, stream, certificates, &entry)).await,
+            Protocol::Https => Box::pin(https::serve(self.cloud, stream, certificates, entry)).await,
         }
     }
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use hubward_proto::service::{
     AllocationPolicy, Attestation, EnrollmentGroup as GroupModel, IndividualEnrollment, InitialTwin,
-    ProvisioningStatus, ReprovisionPolicy, SymmetricKeys,
+    ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, X509Attestation,
 };
 use hubward_sas::SharedKey;
 use serde_json::Value;
 
 use crate::services::cloud::{Cloud, Info};
 use crate::services::ready::Ready;
-use crate::state::model::{EnrollError, Entry, KeyPair, complete};
+use crate::state::model::{EnrollError, Entry, KeyPair, Model, complete};
 
-/// An individual enrollment that exists.
+/// An individual enrollment with symmetric keys that exists.
 #[derive(Debug, Clone)]
 pub struct Enrollment {
     info: Arc<Info>,
@@ -22,8 +22,9 @@ pub struct Enrollment {
 }
 
 impl Enrollment {
-    pub(crate) fn new(info: Arc<Info>, entry: &Entry<IndividualEnrollment>) -> Self {
-        Self { info, registration_id: entry.model.registration_id.clone(), keys: entry.keys.clone() }
+    pub(crate) fn new(info: Arc<Info>, entry: &Entry<IndividualEnrollment>) -> Result<Self, EnrollError> {
+        let (registration_id, keys) = (entry.model.registration_id.clone(), keys_of(entry)?);
+        Ok(Self { info, registration_id, keys })
     }
 
     /// The registration id.
@@ -52,7 +53,7 @@ impl Enrollment {
     }
 }
 
-/// An enrollment group that exists.
+/// An enrollment group with symmetric keys that exists.
 #[derive(Debug, Clone)]
 pub struct EnrollmentGroup {
     info: Arc<Info>,
@@ -61,8 +62,9 @@ pub struct EnrollmentGroup {
 }
 
 impl EnrollmentGroup {
-    pub(crate) fn new(info: Arc<Info>, entry: &Entry<GroupModel>) -> Self {
-        Self { info, name: entry.model.enrollment_group_id.clone(), keys: entry.keys.clone() }
+    pub(crate) fn new(info: Arc<Info>, entry: &Entry<GroupModel>) -> Result<Self, EnrollError> {
+        let (name, keys) = (entry.model.enrollment_group_id.clone(), keys_of(entry)?);
+        Ok(Self { info, name, keys })
     }
 
     /// The name of the group.
@@ -94,6 +96,11 @@ impl EnrollmentGroup {
     pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(registration_id, &self.device_key(registration_id))
     }
+}
+
+/// The keys of an enrollment. Returns an error if it has certificates.
+fn keys_of<M: Model>(entry: &Entry<M>) -> Result<KeyPair, EnrollError> {
+    entry.proof.keys().cloned().ok_or_else(|| EnrollError::NoKeys { id: entry.model.id().to_owned() })
 }
 
 /// The setters that both builders have.
@@ -174,21 +181,49 @@ impl<'a> EnrollmentBuilder<'a> {
         self
     }
 
-    /// Creates the enrollment. If an enrollment with this registration id exists, updates the existing enrollment.
+    /// Creates the enrollment with symmetric keys. If an enrollment with this registration id exists, updates the
+    /// existing enrollment.
     ///
     /// # Errors
     /// [`EnrollError`] if an id, a key, the initial twin or another setting is not valid, or if the system provides no
     /// random numbers for the keys.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
+        let info = Arc::clone(&self.cloud.info);
+        Enrollment::new(info, &self.put()?)
+    }
+
+    /// Creates the enrollment with certificates: the device authenticates with a certificate that equals one of these.
+    /// Each text is PEM, or the base64 of DER. If an enrollment with this registration id exists, updates the existing
+    /// enrollment; [`keys`](Self::keys) has no effect.
+    ///
+    /// [`Ready::x509_vars`](crate::Ready::x509_vars) returns the settings of the device.
+    ///
+    /// ```no_run
+    /// # fn doc(emulator: hubward_emulator::Emulator, pem: &str) -> Result<(), hubward_emulator::EnrollError> {
+    /// emulator.enrollment("dev-1").create_with_certificates(pem, None)?;
+    /// let vars = emulator.ready().x509_vars("dev-1", "dev-1.pem".as_ref(), "dev-1.key".as_ref());
+    /// # let _ = vars;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EnrollError`] if an id, a certificate, the initial twin or another setting is not valid.
+    pub fn create_with_certificates(mut self, primary: &str, secondary: Option<&str>) -> Result<(), EnrollError> {
+        let certificates = X509Attestation::client(primary, secondary.map(str::to_owned));
+        self.model.settings.attestation = Some(Attestation::x509(certificates));
+        self.put().map(drop)
+    }
+
+    fn put(self) -> Result<Entry<IndividualEnrollment>, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();
         let key = model.registration_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.individuals.get(&key), now)?;
             let entry = entry.answering(payload)?;
-            let handle = Enrollment::new(Arc::clone(&cloud.info), &entry);
-            state.individuals.insert(key, entry);
-            Ok(handle)
+            state.individuals.insert(key, entry.clone());
+            Ok(entry)
         })
     }
 }
@@ -209,21 +244,52 @@ impl<'a> EnrollmentGroupBuilder<'a> {
 
     settings!();
 
-    /// Creates the group. If a group with this name exists, updates the existing group.
+    /// Creates the group with symmetric keys. If a group with this name exists, updates the existing group.
     ///
     /// # Errors
     /// [`EnrollError`] if the name, a key, the initial twin or another setting is not valid, or if the system provides
     /// no random numbers for the keys.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
+        let info = Arc::clone(&self.cloud.info);
+        EnrollmentGroup::new(info, &self.put()?)
+    }
+
+    /// Creates the group with signing certificates: a device authenticates with a certificate that one of these
+    /// certificates has issued, directly or through others that the device presents. Each text is PEM, or the base64 of
+    /// DER. If a group with this name exists, updates the existing group; [`keys`](Self::keys) has no effect.
+    ///
+    /// # Errors
+    /// [`EnrollError`] if the name, a certificate, the initial twin or another setting is not valid.
+    pub fn create_with_certificates(self, primary: &str, secondary: Option<&str>) -> Result<(), EnrollError> {
+        self.put_x509(X509Attestation::signing(primary, secondary.map(str::to_owned)))
+    }
+
+    /// Creates the group with the names of CA certificates ([`Emulator::add_authority`](crate::Emulator::add_authority)).
+    /// The group works like one with signing certificates, but only while the CA certificates are verified. If a group
+    /// with this name exists, updates the existing group; [`keys`](Self::keys) has no effect.
+    ///
+    /// The emulator may lack a CA certificate of one of the names. Its devices are then refused.
+    ///
+    /// # Errors
+    /// [`EnrollError`] if the name, the initial twin or another setting is not valid.
+    pub fn create_with_authorities(self, primary: &str, secondary: Option<&str>) -> Result<(), EnrollError> {
+        self.put_x509(X509Attestation::authorities(primary, secondary.map(str::to_owned)))
+    }
+
+    fn put_x509(mut self, certificates: X509Attestation) -> Result<(), EnrollError> {
+        self.model.settings.attestation = Some(Attestation::x509(certificates));
+        self.put().map(drop)
+    }
+
+    fn put(self) -> Result<Entry<GroupModel>, EnrollError> {
         let Self { cloud, model, payload } = self;
         let now = cloud.clock.now();
         let key = model.enrollment_group_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.groups.get(&key), now)?;
             let entry = entry.answering(payload)?;
-            let handle = EnrollmentGroup::new(Arc::clone(&cloud.info), &entry);
-            state.groups.insert(key, entry);
-            Ok(handle)
+            state.groups.insert(key, entry.clone());
+            Ok(entry)
         })
     }
 }

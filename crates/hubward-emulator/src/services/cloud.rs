@@ -80,7 +80,7 @@ impl Cloud {
 
         let mut state = State::new(["localhost"]);
         let keys = KeyPair { primary: key.clone(), secondary: key.clone() };
-        let device = Device::new(keys, crate::state::clock::system_now());
+        let device = Device::with_keys(keys, crate::state::clock::system_now());
         state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
         let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
         let journal = EventLog::new(Arc::clone(&clock));

@@ -13,6 +13,7 @@ pub(crate) mod faults;
 pub(crate) mod hub;
 pub(crate) mod maintenance;
 pub(crate) mod policies;
+pub(crate) mod presented;
 pub(crate) mod ready;
 #[cfg(feature = "admin")]
 pub(crate) mod simulate;

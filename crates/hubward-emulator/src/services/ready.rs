@@ -1,7 +1,7 @@
 //! The endpoints and names that an emulator publishes for its clients.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT};
 use hubward_sas::SharedKey;
@@ -73,6 +73,22 @@ impl Ready {
             ("PROVISIONING_IDSCOPE", self.id_scope.clone()),
             ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
             ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),
+            ("HUBWARD_CA_FILE", self.ca_file.display().to_string()),
+            ("HUBWARD_CONNECT_TO", self.connect_to()),
+        ]
+    }
+
+    /// Returns the settings of a device with a certificate as environment variables: `PROVISIONING_*` without a key,
+    /// `X509_CERT_FILE`, `X509_KEY_FILE`, `HUBWARD_CA_FILE` and `HUBWARD_CONNECT_TO`. The files have to contain the
+    /// chain of certificates and the private key of the device; this method does not read them.
+    #[must_use]
+    pub fn x509_vars(&self, registration_id: &str, chain: &Path, key: &Path) -> Vec<(&'static str, String)> {
+        vec![
+            ("PROVISIONING_HOST", DPS_NAME.to_owned()),
+            ("PROVISIONING_IDSCOPE", self.id_scope.clone()),
+            ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
+            ("X509_CERT_FILE", chain.display().to_string()),
+            ("X509_KEY_FILE", key.display().to_string()),
             ("HUBWARD_CA_FILE", self.ca_file.display().to_string()),
             ("HUBWARD_CONNECT_TO", self.connect_to()),
         ]

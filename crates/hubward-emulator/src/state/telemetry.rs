@@ -39,8 +39,10 @@ pub(crate) struct Origin {
     pub(crate) device_id: String,
     pub(crate) module_id: Option<String>,
     pub(crate) generation_id: String,
-    /// The scope of the key that signed the token. It is `device`, `module` or `hub`.
+    /// The scope of the key that signed the token, or of the certificate. It is `device`, `module` or `hub`.
     pub(crate) scope: &'static str,
+    /// Whether the sender authenticated with a certificate.
+    pub(crate) has_certificate: bool,
     /// The model id from the user name.
     pub(crate) model_id: Option<String>,
 }
@@ -69,8 +71,9 @@ impl Telemetry {
     /// messages".
     #[must_use]
     pub fn stamps(&self) -> Vec<(&'static str, String)> {
-        let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;
-        let method = format!(r#"{{"scope":"{scope}","type":"sas","issuer":"iothub"}}"#);
+        let Origin { device_id, module_id, generation_id, scope, has_certificate, model_id } = &*self.origin;
+        let kind = if *has_certificate { "x509" } else { "sas" };
+        let method = format!(r#"{{"scope":"{scope}","type":"{kind}","issuer":"iothub"}}"#);
         let stamps = [
             ("iothub-connection-device-id", Some(device_id.clone())),
             ("iothub-connection-module-id", module_id.clone()),
@@ -385,6 +388,7 @@ mod tests {
             module_id: module.map(str::to_owned),
             generation_id: "638400000000000000".into(),
             scope,
+            has_certificate: false,
             model_id: model.map(str::to_owned),
         };
         let stamps = |origin| {

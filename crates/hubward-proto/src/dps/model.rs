@@ -189,6 +189,9 @@ pub struct RegistrationState {
     /// Present if the device authenticated with a symmetric key: `{"enrollmentGroupId": …}` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<Value>,
+    /// Present if the device authenticated with a certificate: `{"enrollmentGroupId": …}` or `{}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509: Option<Value>,
     /// The name of the protocol that the hub requires. If this member is absent, the hub uses `classic`, the usual
     /// protocol over MQTT 3.1.1.
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::dps::RegistrationState;
@@ -336,11 +336,11 @@ pub struct X509CaReferences {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SymmetricKeys {
-    /// The first key, base64 of 16 to 64 bytes.
-    #[serde(deserialize_with = "null_is_default")]
+    /// The first key, base64 of 16 to 64 bytes. An empty text is `null` in JSON.
+    #[serde(serialize_with = "empty_is_null", deserialize_with = "null_is_default")]
     pub primary_key: String,
-    /// The second key, base64 of 16 to 64 bytes.
-    #[serde(deserialize_with = "null_is_default")]
+    /// The second key, base64 of 16 to 64 bytes. An empty text is `null` in JSON.
+    #[serde(serialize_with = "empty_is_null", deserialize_with = "null_is_default")]
     pub secondary_key: String,
 }
 
@@ -399,6 +399,13 @@ pub struct TwinProperties {
 /// Deserializes `null` as the default, because some clients send `null` for absent members.
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// Serializes an empty text as `null`, as the service does.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `SymmetricKey` of a device without keys.
+fn empty_is_null<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    if text.is_empty() { to.serialize_none() } else { to.serialize_str(text) }
 }
 
 const fn yes() -> bool {

@@ -18,6 +18,7 @@ use crate::doors::admission::{ConnectionEntry, RequestSlot};
 use crate::doors::http::{Aborted, Pace, Reply, Timed, flushed, to_http};
 use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
+use crate::services::presented::PresentedChain;
 use crate::state::journal::{EventKind, EventSource, Note};
 
 /// Time limit for the head of a request. It includes the idle time before the request starts.
@@ -29,13 +30,18 @@ const HEADERS_MAX: usize = 32 * 1024;
 /// How long a client may leave a response unread.
 const TAKE: Duration = Duration::from_secs(30);
 
-/// Serves one connection until it ends. If the client upgrades to a WebSocket, serves the WebSocket too.
-pub(crate) async fn serve<S>(cloud: Arc<Cloud>, stream: S, entry: Arc<ConnectionEntry>)
-where
+/// Serves one connection until it ends. If the client upgrades to a WebSocket, serves the WebSocket too. `certificates`
+/// are those that the client presented in the TLS handshake.
+pub(crate) async fn serve<S>(
+    cloud: Arc<Cloud>,
+    stream: S,
+    certificates: Option<PresentedChain>,
+    entry: Arc<ConnectionEntry>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade: Mutex<Option<OnUpgrade>> = Mutex::default();
-    let service = service_fn(|request| answer(&cloud, &entry, &upgrade, request));
+    let service = service_fn(|request| answer(&cloud, &entry, certificates.as_ref(), &upgrade, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
@@ -51,7 +57,7 @@ where
         match upgrade.await {
             Ok(upgraded) => {
                 let stream = hubward_ws::WebSocketStream::server(TokioIo::new(upgraded)).await;
-                Box::pin(mqtt::serve(&cloud, stream, &entry)).await;
+                Box::pin(mqtt::serve(&cloud, stream, certificates, &entry)).await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
         }
@@ -63,11 +69,15 @@ where
 async fn answer(
     cloud: &Arc<Cloud>,
     entry: &Arc<ConnectionEntry>,
+    certificates: Option<&PresentedChain>,
     upgrade: &Mutex<Option<OnUpgrade>>,
     request: Request<Incoming>,
 ) -> Result<Reply, Aborted> {
     let (mut head, body) = request.into_parts();
     head.extensions.insert(RequestSlot::new(entry));
+    if let Some(certificates) = certificates {
+        head.extensions.insert(certificates.clone());
+    }
     match origin::check(&cloud.access, &head) {
         Ok(()) => {
             let reply = route(cloud, upgrade, Request::from_parts(head, body)).await;

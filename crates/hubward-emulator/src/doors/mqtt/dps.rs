@@ -20,6 +20,7 @@ use crate::doors::mqtt::{
 use crate::services::cloud::Cloud;
 use crate::services::dps::{Caller, DpsConnection, DpsResponse, Refusal};
 use crate::services::faults;
+use crate::services::presented::PresentedChain;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::Key;
@@ -37,10 +38,12 @@ const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 /// Refuses the CONNECT in these cases:
 ///
 /// * The id scope belongs to another DPS (CONNACK 3).
-/// * The user name or the token is missing or cannot be parsed (CONNACK 5).
+/// * The user name is missing or cannot be parsed (CONNACK 5).
+/// * There is neither a token nor a client certificate, or the token cannot be parsed (CONNACK 5).
 /// * The client id is not the registration id of the user name (CONNACK 5).
 ///
-/// Does not check the key of the token. Like the service, DPS refuses a wrong key only when the device registers.
+/// Checks neither the key of the token nor the certificate. Like the service, DPS refuses a wrong key or certificate only
+/// when the device registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md. For a wrong key: `[seen]` traces in GitHub issues, with the
 /// status 401 for the registration. For CONNACK 3: a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
@@ -48,9 +51,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,
     connect: Connect,
+    certificates: Option<PresentedChain>,
     entry: &Arc<ConnectionEntry>,
 ) -> End {
-    let checked = check(&connect);
+    let checked = check(&connect, certificates);
     // DPS accepts the CONNECT even if the device is not allowed to register, and refuses the registration request
     // later. The connection of such a device gets no slot and does not end an older connection of the device.
     let known = checked.as_ref().is_ok_and(|it| cloud.registrar.denial(it).is_none());
@@ -99,17 +103,22 @@ fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     refuse(connection, code)
 }
 
-fn check(connect: &Connect) -> Result<Caller, &'static str> {
+fn check(connect: &Connect, certificates: Option<PresentedChain>) -> Result<Caller, &'static str> {
     let username = connect.username.as_deref().ok_or("no user name")?;
     let DpsUsername { id_scope, registration_id, api_version, .. } =
         DpsUsername::parse(username).map_err(|_| "the user name cannot be read")?;
     if !connect.client_id.eq_ignore_ascii_case(registration_id.as_str()) {
         return Err("the client id is not the registration id of the user name");
     }
-    let password = connect.password.as_deref().ok_or("no SAS token")?;
+    let Some(password) = &connect.password else {
+        if certificates.is_none() {
+            return Err("neither a SAS token nor a client certificate");
+        }
+        return Ok(Caller { id_scope, registration_id, token: None, certificates, api_version });
+    };
     let password = std::str::from_utf8(password).map_err(|_| "the SAS token cannot be read")?;
     let token = SasToken::parse(password).map_err(|_| "the SAS token cannot be read")?;
-    Ok(Caller { id_scope, registration_id, token: Some(token), api_version })
+    Ok(Caller { id_scope, registration_id, token: Some(token), certificates: None, api_version })
 }
 
 struct DpsSession<'a> {

@@ -14,17 +14,18 @@ impl Emulator {
     /// Creates an individual enrollment with generated keys. If the enrollment exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the id, or if the system provides no random numbers for the
-    /// keys.
+    /// [`EnrollError`] if the service would not accept the id, if the enrollment exists and has certificates instead of
+    /// keys, or if the system provides no random numbers for the keys.
     pub fn enroll(&self, registration_id: &str) -> Result<Enrollment, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.individuals.get(&registration_id.to_ascii_lowercase())?;
             Some(Enrollment::new(Arc::clone(&self.cloud.info), entry))
         });
-        existing.map_or_else(|| self.enrollment(registration_id).create(), Ok)
+        existing.unwrap_or_else(|| self.enrollment(registration_id).create())
     }
 
-    /// Configures an individual enrollment; finish with [`create`](EnrollmentBuilder::create).
+    /// Configures an individual enrollment; finish with [`create`](EnrollmentBuilder::create) for keys, or with
+    /// [`create_with_certificates`](EnrollmentBuilder::create_with_certificates).
     pub fn enrollment(&self, registration_id: impl Into<String>) -> EnrollmentBuilder<'_> {
         EnrollmentBuilder::new(&self.cloud, registration_id.into())
     }
@@ -32,17 +33,19 @@ impl Emulator {
     /// Creates an enrollment group with generated keys. If the group exists already, returns it unchanged.
     ///
     /// # Errors
-    /// [`EnrollError`] if the service would not accept the name, or if the system provides no random numbers for the
-    /// keys.
+    /// [`EnrollError`] if the service would not accept the name, if the group exists and has certificates instead of
+    /// keys, or if the system provides no random numbers for the keys.
     pub fn enroll_group(&self, name: &str) -> Result<EnrollmentGroup, EnrollError> {
         let existing = self.cloud.store.read(|state| {
             let entry = state.groups.get(&name.to_ascii_lowercase())?;
             Some(EnrollmentGroup::new(Arc::clone(&self.cloud.info), entry))
         });
-        existing.map_or_else(|| self.enrollment_group(name).create(), Ok)
+        existing.unwrap_or_else(|| self.enrollment_group(name).create())
     }
 
-    /// Configures an enrollment group; finish with [`create`](EnrollmentGroupBuilder::create).
+    /// Configures an enrollment group; finish with [`create`](EnrollmentGroupBuilder::create) for keys, or with
+    /// [`create_with_certificates`](EnrollmentGroupBuilder::create_with_certificates) or
+    /// [`create_with_authorities`](EnrollmentGroupBuilder::create_with_authorities).
     pub fn enrollment_group(&self, name: impl Into<String>) -> EnrollmentGroupBuilder<'_> {
         EnrollmentGroupBuilder::new(&self.cloud, name.into())
     }
@@ -116,17 +119,21 @@ impl Emulator {
     /// * the group of [`Builder::dev_keys`](crate::Builder::dev_keys)
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`] if none of these enrollments exists.
+    /// [`EnrollError::NotFound`] if none of these enrollments exists. [`EnrollError::NoKeys`] if the enrollment has
+    /// certificates; [`Ready::x509_vars`](crate::Ready::x509_vars) returns the settings of such a device.
     pub fn vars(&self, registration_id: &str) -> Result<Vec<(&'static str, String)>, EnrollError> {
+        let no_keys = |id: &str| EnrollError::NoKeys { id: id.to_owned() };
         let key = self.cloud.store.read(|state| {
             if let Some(entry) = state.individuals.get(&registration_id.to_ascii_lowercase()) {
-                return Some(entry.keys.primary.clone());
+                let keys = entry.proof.keys().ok_or_else(|| no_keys(registration_id))?;
+                return Ok(keys.primary.clone());
             }
             let only = if state.groups.len() == 1 { state.groups.values().next() } else { None };
-            let group = only.or_else(|| state.groups.get(DEV_GROUP))?;
-            Some(group.keys.primary.derive(registration_id))
-        });
-        let key = key.ok_or_else(|| EnrollError::NotFound { id: registration_id.to_owned() })?;
+            let group = only.or_else(|| state.groups.get(DEV_GROUP));
+            let group = group.ok_or_else(|| EnrollError::NotFound { id: registration_id.to_owned() })?;
+            let keys = group.proof.keys().ok_or_else(|| no_keys(&group.model.enrollment_group_id))?;
+            Ok::<_, EnrollError>(keys.primary.derive(registration_id))
+        })?;
         Ok(self.ready().vars(registration_id, &key))
     }
 

@@ -1,5 +1,6 @@
 //! The handle of a running emulator.
 
+mod authorities;
 mod devices;
 mod enrollments;
 mod faults;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::admit::{Admitted, Caller};
 use super::allocate::allocate;
 use crate::state::clock::timestamp;
-use crate::state::model::{Assigned, Device, Record, State, Twin};
+use crate::state::model::{Assigned, Device, DeviceAuthentication, Record, State, Twin};
 use crate::state::wire_id;
 
 /// Registers a device that has authenticated. Writes its registration record, and its identity in the registry of the
@@ -17,11 +17,12 @@ use crate::state::wire_id;
 ///
 /// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration `substatus`:
 /// a device that moves to another hub is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
-/// registration has its own creation date.
+/// registration has its own creation date. For `x509` of the answer, which has no further members: `[seen]`
+/// Azure/azure-iot-sdk-c, issue 2270, and a trace of a u-blox module of 2022.
 ///
 /// `[guess]`:
 ///
-/// * An existing identity with the same id gets the new keys and keeps its status.
+/// * An existing identity with the same id gets the new keys or thumbprints, and keeps its status and its connection.
 /// * If a registration fails, the device stays at its hub.
 /// * If the old hub no longer has the device, the device gets a new twin.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
@@ -69,7 +70,11 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
             result.assigned_hub = Some(hub.clone());
             result.device_id = Some(device_id.clone());
             result.payload = answer_payload;
-            result.symmetric_key = group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
+            let of_group = group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
+            match admitted.authentication {
+                DeviceAuthentication::Sas(_) => result.symmetric_key = of_group,
+                _ => result.x509 = Some(of_group.unwrap_or_else(|| json!({}))),
+            }
             now_assigned = Some(Assigned { hub, device_id });
         }
     }
@@ -114,8 +119,8 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
 /// Creates or updates the identity of the device at its hub. The caller uses this function in two cases: DPS assigns
 /// the device to a hub for the first time, or assigns it to the same hub again.
 ///
-/// If the hub already has the identity, this function replaces its keys with the keys of the enrollment. It does not
-/// change the twin.
+/// If the hub already has the identity, this function replaces its keys with the keys of the enrollment, or its
+/// thumbprints with those of the presented certificate. It does not change the twin.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension, integration
 /// tests: if the hub already has the device, the substatus is `reprovisionedToInitialAssignment`.
@@ -133,8 +138,8 @@ fn create_or_update(
             hub.devices.insert(device_id.to_owned(), new_device(settings, admitted, now));
             return Substatus::InitialAssignment;
         }
-        Some(device) if device.keys != admitted.keys => {
-            device.keys = admitted.keys.clone();
+        Some(device) if device.authentication != admitted.authentication => {
+            device.authentication = admitted.authentication.clone();
             device.etag = wire_id::identity_etag();
         }
         Some(_) => {}
@@ -144,7 +149,7 @@ fn create_or_update(
 
 /// Moves a device to another hub. The policy of the enrollment decides whether the twin moves too.
 ///
-/// If the new hub already has a device with this id, this function overwrites the keys and the twin of that device. The
+/// If the new hub already has a device with this id, this function overwrites the authentication and the twin of that device. The
 /// status of that device stays.
 fn relocate(
     state: &mut State,
@@ -170,7 +175,7 @@ fn relocate(
                 hub.devices.insert(device_id.to_owned(), fresh);
             }
             Some(device) => {
-                (device.keys, device.etag) = (fresh.keys, fresh.etag);
+                (device.authentication, device.etag) = (fresh.authentication, fresh.etag);
                 (device.initial_twin, device.twin) = (fresh.initial_twin, fresh.twin);
             }
         }
@@ -182,5 +187,5 @@ fn relocate(
 fn new_device(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
     let twin = Twin::new(settings.initial_twin.as_ref(), &timestamp(now));
     let initial_twin = settings.initial_twin.clone();
-    Device { initial_twin, twin, ..Device::new(admitted.keys.clone(), now) }
+    Device { initial_twin, twin, ..Device::new(admitted.authentication.clone(), now) }
 }

@@ -149,6 +149,7 @@ impl Loader<'_> {
         match place {
             rows::ENROLLMENT => put(&mut state.individuals, rest, value),
             rows::GROUP => put(&mut state.groups, rest, value),
+            rows::AUTHORITY => put(&mut state.authorities, rest, value),
             rows::RECORD => put(&mut state.records, rest, value),
             rows::POLICY => {
                 let Keys(keys) = serde_json::from_slice(value).ok()?;

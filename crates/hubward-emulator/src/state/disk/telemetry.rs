@@ -59,6 +59,8 @@ struct Head<'a> {
     generation: Cow<'a, str>,
     #[serde(borrow)]
     scope: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    x509: bool,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     model: Option<Cow<'a, str>>,
     /// Percent-encoded, as in a topic.
@@ -70,13 +72,14 @@ struct Head<'a> {
 
 fn write(telemetry: &Telemetry) -> Vec<u8> {
     let Telemetry { offset: _, device_id, module_id, enqueued_time, message, duplicate, qos, origin } = telemetry;
-    let Origin { device_id: _, module_id: _, generation_id, scope, model_id } = &**origin;
+    let Origin { device_id: _, module_id: _, generation_id, scope, has_certificate, model_id } = &**origin;
     let head = Head {
         device: device_id.into(),
         module: module_id.as_deref().map(Cow::from),
         time: enqueued_time.into(),
         generation: generation_id.into(),
         scope: (*scope).into(),
+        x509: *has_certificate,
         model: model_id.as_deref().map(Cow::from),
         bag: message.property_bag().into(),
         duplicate: *duplicate,
@@ -96,11 +99,12 @@ impl Reader {
     /// Decodes a message; `None` if the bytes are not a message.
     pub(super) fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Telemetry> {
         let (head, body) = unframed::<Head<'_>>(bytes)?;
-        let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;
+        let Origin { device_id, module_id, generation_id, scope, has_certificate, model_id } = &*self.origin;
         let same = *device_id == head.device
             && module_id.as_deref() == head.module.as_deref()
             && *generation_id == head.generation
             && *scope == head.scope
+            && *has_certificate == head.x509
             && model_id.as_deref() == head.model.as_deref();
         if !same {
             self.origin = Arc::new(Origin {
@@ -108,6 +112,7 @@ impl Reader {
                 module_id: head.module.map(Cow::into_owned),
                 generation_id: head.generation.into_owned(),
                 scope: SCOPES.into_iter().find(|it| *it == head.scope)?,
+                has_certificate: head.x509,
                 model_id: head.model.map(Cow::into_owned),
             });
         }

@@ -25,6 +25,6 @@ pub(crate) fn dev_group() -> EnrollmentGroup {
 
 /// Whether a group has the public key.
 pub(crate) fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
-    let keys = [&entry.keys.primary, &entry.keys.secondary];
+    let keys = entry.proof.keys().into_iter().flat_map(|it| [&it.primary, &it.secondary]);
     keys.into_iter().any(|it| it.expose_base64().as_str() == DEV_GROUP_KEY)
 }

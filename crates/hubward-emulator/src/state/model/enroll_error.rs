@@ -34,6 +34,28 @@ pub enum EnrollError {
         /// The name of the hub.
         hub: String,
     },
+    /// The enrollment names a CA certificate that the emulator does not have.
+    #[error("the enrollment `{id}` names the CA certificate `{name}`, which does not exist")]
+    UnknownAuthority {
+        /// The id.
+        id: String,
+        /// The name of the CA certificate.
+        name: String,
+    },
+    /// The caller asks for keys, but the enrollment or identity has certificates.
+    #[error("`{id}` has certificates, and no symmetric keys")]
+    NoKeys {
+        /// The enrollment, the device, or `{device}/{module}`.
+        id: String,
+    },
+    /// The type of authentication, a thumbprint or another part of the authentication of an identity is not valid.
+    #[error("the authentication of `{id}` is not valid: {problem}")]
+    Authentication {
+        /// The device, or `{device}/{module}`.
+        id: String,
+        /// The cause.
+        problem: String,
+    },
     /// The device of the module does not exist at the hub.
     #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
     UnknownDevice {

@@ -1,15 +1,19 @@
-//! Enrollments in the emulator. An enrollment consists of the service's JSON without keys, and of the keys.
+//! Enrollments in the emulator. An enrollment consists of the service's JSON without keys, and of the keys. The JSON
+//! contains the certificates of an enrollment that has certificates.
 
 use std::time::SystemTime;
 
-use hubward_proto::service::{Attestation, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys};
+use hubward_proto::service::{
+    Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys,
+};
 use hubward_proto::{DeviceId, RegistrationId};
 use hubward_sas::{KeyError, SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
 
 use super::enroll_error::EnrollError;
+use super::proof::Proof;
 use super::put::Put;
-use super::{enrollment_rules, levels};
+use super::{enrollment_rules, enrollment_x509, levels};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -41,8 +45,9 @@ impl KeyPair {
 pub(crate) struct Entry<M> {
     /// The service's JSON without keys and without read-only members.
     pub(crate) model: M,
-    #[serde(with = "super::serial::key_pair")]
-    pub(crate) keys: KeyPair,
+    /// The name in the state file dates from versions that knew only keys.
+    #[serde(rename = "keys", default, skip_serializing_if = "Proof::is_certificates")]
+    pub(crate) proof: Proof,
     /// The `payload` of the registration result. In the real service, a custom allocation webhook returns this payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer_payload: Option<serde_json::Value>,
@@ -58,6 +63,8 @@ impl<M: Model> Entry<M> {
 
 /// The common interface of individual enrollments and groups.
 pub(crate) trait Model: Clone + PartialEq + Serialize {
+    const IS_GROUP: bool;
+
     fn id(&self) -> &str;
     fn settings(&self) -> &EnrollmentSettings;
     fn settings_mut(&mut self) -> &mut EnrollmentSettings;
@@ -66,6 +73,8 @@ pub(crate) trait Model: Clone + PartialEq + Serialize {
 }
 
 impl Model for IndividualEnrollment {
+    const IS_GROUP: bool = false;
+
     fn id(&self) -> &str {
         &self.registration_id
     }
@@ -94,6 +103,8 @@ impl Model for IndividualEnrollment {
 }
 
 impl Model for EnrollmentGroup {
+    const IS_GROUP: bool = true;
+
     fn id(&self) -> &str {
         &self.enrollment_group_id
     }
@@ -124,13 +135,7 @@ pub(crate) fn complete<M: Model>(
     let id = model.id().to_owned();
     enrollment_rules::check(&id, model.settings())?;
     levels::check(&id, "the enrollment", &model)?;
-    let given = take_keys(&id, model.settings_mut())?;
-    let key = |problem| EnrollError::Key { id: id.clone(), problem };
-    let keys = match (given, before) {
-        (Some(keys), _) => keys,
-        (None, Some(before)) => before.keys.clone(),
-        (None, None) => KeyPair::generate().map_err(key)?,
-    };
+    let proof = take_proof(&mut model, before)?;
     let settings = model.settings_mut();
     (settings.etag, settings.created_date_time_utc, settings.last_updated_date_time_utc) = (None, None, None);
     if let Some(before) = before {
@@ -138,7 +143,7 @@ pub(crate) fn complete<M: Model>(
         let old = same.settings_mut();
         let created = old.created_date_time_utc.take();
         (old.etag, old.last_updated_date_time_utc) = (None, None);
-        if same == model && before.keys == keys {
+        if same == model && before.proof == proof {
             return Ok((before.clone(), Put::Unchanged));
         }
         model.settings_mut().created_date_time_utc = created;
@@ -149,14 +154,28 @@ pub(crate) fn complete<M: Model>(
     settings.created_date_time_utc.get_or_insert_with(|| timestamp(now));
     let put = if before.is_some() { Put::Updated } else { Put::Created };
     let answer_payload = before.and_then(|it| it.answer_payload.clone());
-    Ok((Entry { model, keys, answer_payload }, put))
+    Ok((Entry { model, proof, answer_payload }, put))
 }
 
-/// Moves the keys out of the settings and returns them, so that the keys are stored in only one place. Returns `None`
-/// if the settings contain no keys.
-fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
-    let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
-    read_keys(id, attestation.symmetric_key.take())
+/// Moves the keys out of the model and returns them, so that the keys are stored in only one place. Checks certificates
+/// and leaves them in the model.
+///
+/// Source: `[guess]`: the type of attestation of an existing enrollment can change. If an enrollment changes to
+/// symmetric keys and the request contains no keys, the service generates new ones.
+fn take_proof<M: Model>(model: &mut M, before: Option<&Entry<M>>) -> Result<Proof, EnrollError> {
+    let id = model.id().to_owned();
+    let attestation = model.settings_mut().attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
+    if attestation.kind == AttestationType::X509 {
+        let before = before.and_then(|it| it.model.settings().attestation.as_ref()?.x509.as_ref());
+        enrollment_x509::complete(&id, M::IS_GROUP, attestation.x509.get_or_insert_default(), before)?;
+        return Ok(Proof::Certificates);
+    }
+    let keys = match (read_keys(&id, attestation.symmetric_key.take())?, before.and_then(|it| it.proof.keys())) {
+        (Some(keys), _) => keys,
+        (None, Some(keys)) => keys.clone(),
+        (None, None) => KeyPair::generate().map_err(|problem| EnrollError::Key { id, problem })?,
+    };
+    Ok(Proof::Keys(keys))
 }
 
 /// Parses two keys. If only one of the two texts is empty, generates the missing key.
@@ -187,16 +206,20 @@ mod tests {
         model
     }
 
+    fn keys(entry: &Entry<IndividualEnrollment>) -> &KeyPair {
+        entry.proof.keys().expect("symmetric keys")
+    }
+
     #[test]
     fn keys_are_generated_kept_or_replaced() {
         let now = SystemTime::UNIX_EPOCH;
         let (first, put) = complete(IndividualEnrollment::new("d1"), None, now).expect("valid");
         assert_eq!(put, Put::Created);
-        assert_ne!(first.keys.primary, first.keys.secondary);
+        assert_ne!(keys(&first).primary, keys(&first).secondary);
         let (same, put) = complete(IndividualEnrollment::new("d1"), Some(&first), now).expect("valid");
-        assert_eq!((put, &same.keys, &same.model), (Put::Unchanged, &first.keys, &first.model));
+        assert_eq!((put, &same.proof, &same.model), (Put::Unchanged, &first.proof, &first.model));
         let (other, put) = complete(with_keys(KEY, KEY), Some(&first), now).expect("valid");
-        assert_eq!((put, other.keys.primary.expose_base64().as_str()), (Put::Updated, KEY));
+        assert_eq!((put, keys(&other).primary.expose_base64().as_str()), (Put::Updated, KEY));
         assert_ne!(other.model.settings.etag, first.model.settings.etag);
         assert_eq!(other.model.settings.created_date_time_utc, first.model.settings.created_date_time_utc);
     }

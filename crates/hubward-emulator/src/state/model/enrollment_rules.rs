@@ -18,6 +18,10 @@ pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
         Some(Attestation { kind: AttestationType::SymmetricKey, .. }) => {
             return wrong("an attestation of type symmetricKey must have the member symmetricKey only".to_owned());
         }
+        Some(Attestation { kind: AttestationType::X509, symmetric_key: None, x509: Some(_), tpm: None, .. }) => {}
+        Some(Attestation { kind: AttestationType::X509, .. }) => {
+            return wrong("an attestation of type x509 must have the member x509 only".to_owned());
+        }
         Some(Attestation { kind, .. }) => match kind {
             AttestationType::Unknown(word) => return wrong(format!("unknown attestation type `{word}`")),
             known => return not_emulated(format!("the attestation `{known}`")),
@@ -85,7 +89,10 @@ mod tests {
             ("{}", None),
             (r#"{"attestation": {"type": "symmetricKey"}, "provisioningStatus": "disabled"}"#, None),
             (r#"{"allocationPolicy": "custom", "capabilities": {"iotEdge": false}}"#, None),
-            (r#"{"attestation": {"type": "x509"}}"#, Some("requires the attestation `x509`, which is not emulated")),
+            (r#"{"attestation": {"type": "x509"}}"#, Some("must have the member x509 only")),
+            (r#"{"attestation": {"type": "x509", "x509": {}, "symmetricKey": {}}}"#, Some("the member x509 only")),
+            (r#"{"attestation": {"type": "x509", "x509": {}, "tpm": {}}}"#, Some("must have the member x509 only")),
+            (r#"{"attestation": {"type": "x509", "x509": {}, "symmetricKey": null, "tpm": null}}"#, None),
             (r#"{"attestation": {"type": "tpm"}}"#, Some("requires the attestation `tpm`, which is not emulated")),
             (r#"{"attestation": {"type": "key"}}"#, Some("unknown attestation type `key`")),
             (

@@ -4,8 +4,8 @@ use hubward_proto::service::{Attestation, SymmetricKeys};
 
 use super::development::{DEV_GROUP, is_dev_group};
 use super::{
-    Device, DeviceStatus, Entry, KeyPair, Model, Parts, Seed, SeedAuthentication, SeedDevice, SeedModule,
-    SeedProperties, SeedRegistration, State,
+    Device, DeviceAuthentication, DeviceStatus, Entry, KeyPair, Model, Parts, Seed, SeedAuthentication, SeedAuthority,
+    SeedDevice, SeedModule, SeedProperties, SeedRegistration, State,
 };
 
 /// Everything that a seed can contain, in the order of names.
@@ -14,6 +14,7 @@ pub(crate) fn export(state: &State) -> Seed {
     Seed {
         enrollments: state.individuals.values().map(model).collect(),
         enrollment_groups: groups.map(model).collect(),
+        certificate_authorities: state.authorities.values().map(SeedAuthority::of).collect(),
         devices: state
             .hubs
             .values()
@@ -36,7 +37,9 @@ pub(crate) fn export(state: &State) -> Seed {
 fn model<M: Model>(entry: &Entry<M>) -> M {
     let mut model = entry.model.clone();
     let settings = model.settings_mut();
-    settings.attestation = Some(Attestation::symmetric_key(Some(keys(&entry.keys))));
+    if let Some(it) = entry.proof.keys() {
+        settings.attestation = Some(Attestation::symmetric_key(Some(keys(it))));
+    }
     (settings.etag, settings.created_date_time_utc, settings.last_updated_date_time_utc) = (None, None, None);
     model
 }
@@ -66,7 +69,15 @@ fn twin(device: &Device) -> (serde_json::Map<String, serde_json::Value>, SeedPro
 }
 
 fn authentication(device: &Device) -> SeedAuthentication {
-    SeedAuthentication { kind: Some("sas".to_owned()), symmetric_key: Some(keys(&device.keys)) }
+    let thumbprints = match &device.authentication {
+        DeviceAuthentication::SelfSigned(it) => Some(it.to_model()),
+        DeviceAuthentication::Sas(_) | DeviceAuthentication::CertificateAuthority => None,
+    };
+    SeedAuthentication {
+        kind: Some(device.authentication.kind().to_owned()),
+        symmetric_key: device.authentication.keys().map(keys),
+        x509_thumbprint: thumbprints,
+    }
 }
 
 fn keys(KeyPair { primary, secondary }: &KeyPair) -> SymmetricKeys {

@@ -3,22 +3,27 @@
 //!
 //! `live` also contains the channels to the open connections.
 
+mod authorities;
 mod c2d;
 mod changes;
 mod development;
+mod device_authentication;
 mod enroll_error;
 mod enrollment;
 mod enrollment_rules;
+mod enrollment_x509;
 mod export;
 mod feedback;
 mod levels;
 mod live;
 mod outcome;
 mod policy;
+mod proof;
 mod put;
 mod record;
 mod registry;
 mod seed;
+mod seed_authorities;
 mod seed_devices;
 mod seed_error;
 mod seed_records;
@@ -28,12 +33,16 @@ mod table;
 mod twin;
 mod twin_view;
 
+pub(crate) use authorities::read as read_authority;
+pub use authorities::{AuthorityError, AuthorityView};
 pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
 pub use c2d::{CloudMessageState, CloudMessageView};
 pub use development::{DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE};
 pub(crate) use development::{dev_group, is_dev_group};
+pub(crate) use device_authentication::{DeviceAuthentication, Thumbprints};
 pub use enroll_error::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, complete};
+pub(crate) use enrollment_x509::certificates as x509_certificates;
 pub(crate) use export::export;
 pub use feedback::FeedbackRecord;
 pub(crate) use levels::are_too_many as too_many_levels;
@@ -43,12 +52,14 @@ pub(crate) use live::{
 pub use outcome::{Ack, Outcome};
 pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Right, hub_policy, set_policy_keys};
 pub use policy::{Policy, PolicyView};
+pub(crate) use proof::Proof;
 pub(crate) use put::Put;
 pub(crate) use record::{Assigned, Operation, Record};
 pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session};
 pub use seed::{Seed, SeedReport};
-pub(crate) use seed::{apply, import, linked};
+pub(crate) use seed::{apply, import, linked, named_authorities};
+pub use seed_authorities::SeedAuthority;
 pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};
 pub use seed_error::SeedError;
 pub use seed_records::{SeedAssigned, SeedRegistration};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use hubward_proto::service::InitialTwin;
+use hubward_proto::service::{InitialTwin, X509Thumbprint};
 use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{KeyPair, Queue, Rules, Table, Twin};
+use super::{DeviceAuthentication, Queue, Rules, Table, Twin};
 use crate::state::clock::{NEVER, timestamp};
 use crate::state::wire_id;
 
@@ -90,8 +90,9 @@ impl Hub {
 /// The identity of a device or module. It includes the data that a hub keeps for the identity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Device {
-    #[serde(with = "super::serial::key_pair")]
-    pub(crate) keys: KeyPair,
+    /// The name in the state file dates from versions that knew only keys.
+    #[serde(rename = "keys")]
+    pub(crate) authentication: DeviceAuthentication,
     /// Whether the identity may connect. Always `true` for a module, because only a device can be disabled.
     pub(crate) enabled: bool,
     /// The operator's comment on the status.
@@ -162,6 +163,10 @@ pub struct DeviceView {
     pub device_id: String,
     /// Whether the device may connect. The value is `enabled` or `disabled`, as in the service's JSON.
     pub status: DeviceStatus,
+    /// How the device authenticates: `sas`, `selfSigned` or `certificateAuthority`.
+    pub authentication_type: &'static str,
+    /// The thumbprints of a device that authenticates with `selfSigned`.
+    pub x509_thumbprint: X509Thumbprint,
     /// Whether the device is connected.
     pub connection_state: ConnectionState,
     /// When the identity was created.
@@ -234,9 +239,9 @@ pub enum ConnectionState {
 
 impl Device {
     /// An enabled identity that has never connected.
-    pub(crate) fn new(keys: KeyPair, now: SystemTime) -> Self {
+    pub(crate) fn new(authentication: DeviceAuthentication, now: SystemTime) -> Self {
         Self {
-            keys,
+            authentication,
             enabled: true,
             status_reason: None,
             status_updated: NEVER.to_owned(),
@@ -254,11 +259,25 @@ impl Device {
         }
     }
 
+    /// An enabled identity with symmetric keys that has never connected.
+    #[cfg(test)]
+    pub(crate) fn with_keys(keys: super::KeyPair, now: SystemTime) -> Self {
+        Self::new(DeviceAuthentication::Sas(keys), now)
+    }
+
+    /// The keys of an identity that has symmetric keys.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> &super::KeyPair {
+        self.authentication.keys().expect("the identity of this test has keys")
+    }
+
     pub(crate) fn view(&self, hub: &str, device_id: &str, connected: bool) -> DeviceView {
         DeviceView {
             hub: hub.to_owned(),
             device_id: device_id.to_owned(),
             status: if self.enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled },
+            authentication_type: self.authentication.kind(),
+            x509_thumbprint: self.authentication.thumbprints(),
             connection_state: if connected { ConnectionState::Connected } else { ConnectionState::Disconnected },
             created_time: self.created.clone(),
             etag: self.etag.clone(),
@@ -291,14 +310,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::state::model::{Ack, Post};
+    use crate::state::model::{Ack, KeyPair, Post};
 
     #[test]
     fn expired_messages_are_not_counted() {
         let now = SystemTime::UNIX_EPOCH;
         let mut hub = Hub::default();
         for id in ["d1", "d2"] {
-            hub.devices.insert(id.into(), Device::new(KeyPair::generate().expect("keys"), now));
+            hub.devices.insert(id.into(), Device::with_keys(KeyPair::generate().expect("keys"), now));
             for (message_id, seconds) in [("short", 1), ("long", 60)] {
                 let post = Post {
                     topic: String::new(),

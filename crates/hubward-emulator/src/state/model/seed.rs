@@ -1,5 +1,6 @@
 //! A seed: the initial enrollments and devices, in the JSON of the services.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::enroll_error::EnrollError;
 use super::put::{Existing, Put};
 use super::seed_error::SeedError;
-use super::{Entry, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
+use super::{
+    Entry, SeedAuthority, SeedDevice, SeedRegistration, State, enrollment, seed_authorities, seed_devices, seed_records,
+};
 
 /// Enrollments and devices to apply to an emulator.
 ///
@@ -30,6 +33,9 @@ pub struct Seed {
     pub enrollments: Vec<IndividualEnrollment>,
     /// Enrollment groups.
     pub enrollment_groups: Vec<EnrollmentGroup>,
+    /// CA certificates of DPS and the hubs. Enrollment groups can name them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificate_authorities: Vec<SeedAuthority>,
     /// Devices of the hubs, whether they registered with DPS or not.
     pub devices: Vec<SeedDevice>,
     /// Registration records of devices.
@@ -82,6 +88,9 @@ pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<
 
 fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> Result<SeedReport, SeedError> {
     let mut report = SeedReport::default();
+    let authorities = seed_authorities::check(state, &seed.certificate_authorities, now)?;
+    authorities.iter().for_each(|(_, _, put)| report.count(*put));
+    let names: BTreeSet<&str> = authorities.iter().map(|(key, ..)| key.as_str()).collect();
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
         linked(state, &model.registration_id, &model.settings)?;
@@ -91,6 +100,7 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     let mut groups = Vec::new();
     for model in &seed.enrollment_groups {
         linked(state, &model.enrollment_group_id, &model.settings)?;
+        named_authorities(state, &names, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
@@ -99,6 +109,11 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     let records = seed_records::check(state, &seed.registrations, existing)?;
     records.iter().for_each(|(_, _, put)| report.count(*put));
     devices.put(state);
+    for (key, authority, put) in authorities {
+        if put != Put::Unchanged {
+            state.authorities.insert(key, authority);
+        }
+    }
     for (id, record, put) in records {
         if put != Put::Unchanged {
             state.records.insert(id, record);
@@ -144,6 +159,26 @@ pub(crate) fn linked(
     Ok(())
 }
 
+/// Returns an error if the settings name a CA certificate that exists neither in the emulator nor in `also` (names in
+/// lower case).
+///
+/// Source: `[guess]`
+pub(crate) fn named_authorities(
+    state: &State,
+    also: &BTreeSet<&str>,
+    id: &str,
+    settings: &hubward_proto::service::EnrollmentSettings,
+) -> Result<(), EnrollError> {
+    let references = settings.attestation.as_ref().and_then(|it| it.x509.as_ref()?.ca_references.as_ref());
+    for name in references.into_iter().flat_map(|it| [&it.primary, &it.secondary]).flatten() {
+        let key = name.to_ascii_lowercase();
+        if !name.is_empty() && !state.authorities.contains_key(&key) && !also.contains(key.as_str()) {
+            return Err(EnrollError::UnknownAuthority { id: id.to_owned(), name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,10 +192,10 @@ mod tests {
         let seed = Seed::from_json(SEED).expect("a seed");
         let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
         assert_eq!(report, SeedReport { created: 2, ..SeedReport::default() });
-        let key = state.individuals["dev-1"].keys.clone();
+        let key = state.individuals["dev-1"].proof.clone();
         let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
         assert_eq!(report, SeedReport { unchanged: 2, ..SeedReport::default() });
-        assert_eq!(state.individuals["dev-1"].keys, key);
+        assert_eq!(state.individuals["dev-1"].proof, key);
     }
 
     #[test]

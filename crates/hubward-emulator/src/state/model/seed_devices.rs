@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use hubward_proto::service::SymmetricKeys;
+use hubward_proto::service::{SymmetricKeys, X509Thumbprint};
 use hubward_proto::{DeviceId, ModuleId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::enroll_error::EnrollError;
 use super::enrollment::read_keys;
 use super::put::{Existing, Put};
-use super::{Device, DeviceStatus, EndReason, Key, KeyPair, Parts, State, Twin};
+use super::{Device, DeviceAuthentication, DeviceStatus, EndReason, Key, KeyPair, Parts, State, Thumbprints, Twin};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -85,18 +85,21 @@ impl SeedProperties {
     }
 }
 
-/// How a device or module authenticates: with a shared key.
+/// How a device or module authenticates: with a shared key or with a certificate.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, `AuthenticationMechanism`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedAuthentication {
-    /// `sas`; other types are not emulated.
+    /// `sas`, `selfSigned` or `certificateAuthority`; `sas` if absent. Other types are not emulated.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The keys; generated if absent.
+    /// The keys for `sas`; generated if absent.
     pub symmetric_key: Option<SymmetricKeys>,
+    /// The thumbprints for `selfSigned`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509_thumbprint: Option<X509Thumbprint>,
 }
 
 /// Checked identities, with the hub of each.
@@ -176,25 +179,26 @@ impl Checked {
         now: SystemTime,
     ) -> Result<(), EnrollError> {
         let SeedIdentity { authentication, status, status_reason, parts } = given;
-        if let Some(kind) = authentication.kind.as_deref().filter(|it| *it != "sas") {
-            return Err(EnrollError::NotEmulated { id: client_id, what: format!("the authentication `{kind}`") });
-        }
         let refused = |problem| EnrollError::Twin { id: client_id.clone(), problem };
         let twin = Twin::of(&parts, &timestamp(now)).map_err(refused)?;
-        let keys = read_keys(&client_id, authentication.symmetric_key.clone())?;
+        let given = read_authentication(&client_id, authentication)?;
         let enabled = status == DeviceStatus::Enabled;
         let noted = match state.device(hub, &client_id) {
             None => {
-                let make =
-                    || KeyPair::generate().map_err(|problem| EnrollError::Key { id: client_id.clone(), problem });
-                let device = Device::new(keys.map_or_else(make, Ok)?, now);
+                let device = Device::new(given.map_or_else(|| new_keys(&client_id), Ok)?, now);
                 let status_reason = status_reason.map(str::to_owned);
                 (Device { enabled, status_reason, twin, ..device }, Put::Created)
             }
             Some(before) => {
                 let mut device = before.clone();
-                let mut changed = keys.as_ref().is_some_and(|it| *it != before.keys);
-                device.keys = keys.unwrap_or(device.keys);
+                if authentication.kind.as_deref() == Some("sas")
+                    && given.is_none()
+                    && device.authentication.keys().is_none()
+                {
+                    device.authentication = new_keys(&client_id)?;
+                }
+                device.authentication = given.unwrap_or(device.authentication);
+                let mut changed = device.authentication != before.authentication;
                 if existing == Existing::Replace {
                     if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
                         (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
@@ -241,6 +245,32 @@ impl Checked {
     }
 }
 
+/// Returns the authentication in a seed. Returns `None` if the seed has neither keys nor thumbprints, and no type other
+/// than `sas`. An existing identity then keeps its keys.
+fn read_authentication(id: &str, given: &SeedAuthentication) -> Result<Option<DeviceAuthentication>, EnrollError> {
+    let SeedAuthentication { kind, symmetric_key, x509_thumbprint } = given.clone();
+    let keys = read_keys(id, symmetric_key)?;
+    let thumbprints = x509_thumbprint.filter(|it| *it != X509Thumbprint::default());
+    let wrong = |problem: &str| Err(EnrollError::Authentication { id: id.to_owned(), problem: problem.to_owned() });
+    match (kind.as_deref().unwrap_or("sas"), keys, thumbprints) {
+        ("sas", keys, None) => Ok(keys.map(DeviceAuthentication::Sas)),
+        ("sas", _, Some(_)) => wrong("the type sas must not have thumbprints"),
+        ("selfSigned" | "certificateAuthority", Some(_), _) => wrong("only the type sas has symmetric keys"),
+        ("selfSigned", None, thumbprints) => match Thumbprints::new(thumbprints.unwrap_or_default()) {
+            Ok(thumbprints) => Ok(Some(DeviceAuthentication::SelfSigned(thumbprints))),
+            Err(problem) => wrong(problem),
+        },
+        ("certificateAuthority", None, None) => Ok(Some(DeviceAuthentication::CertificateAuthority)),
+        ("certificateAuthority", None, Some(_)) => wrong("only the type selfSigned has thumbprints"),
+        (kind, ..) => Err(EnrollError::NotEmulated { id: id.to_owned(), what: format!("the authentication `{kind}`") }),
+    }
+}
+
+fn new_keys(id: &str) -> Result<DeviceAuthentication, EnrollError> {
+    let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: id.to_owned(), problem })?;
+    Ok(DeviceAuthentication::Sas(keys))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::Seed;
@@ -270,11 +300,11 @@ mod tests {
         );
         let report = seeded(&mut state, &text).expect("applies");
         assert_eq!(report, SeedReport { created: 2, ..SeedReport::default() });
-        assert_eq!(state.device("hub-1", "d1").expect("the device").keys.primary.expose_base64().as_str(), KEY);
-        let made = state.device("hub-1", "d1/m1").expect("the module").keys.clone();
+        assert_eq!(state.device("hub-1", "d1").expect("the device").keys().primary.expose_base64().as_str(), KEY);
+        let made = state.device("hub-1", "d1/m1").expect("the module").keys().clone();
         let report = seeded(&mut state, &text).expect("applies again");
         assert_eq!(report, SeedReport { unchanged: 2, ..SeedReport::default() });
-        assert_eq!(state.device("hub-1", "d1/m1").expect("the module").keys, made);
+        assert_eq!(*state.device("hub-1", "d1/m1").expect("the module").keys(), made);
         let other = text.replace("AAEC", "BBEC");
         let report = seeded(&mut state, &other).expect("applies");
         assert_eq!(report, SeedReport { updated: 1, unchanged: 1, ..SeedReport::default() });
@@ -288,7 +318,8 @@ mod tests {
             (r#"[{"deviceId": "ok", "hub": "hub-1"}, {"deviceId": "d1"}]"#, "which is not linked"),
             (r#"[{"deviceId": "d1", "hub": "hub-3"}]"#, "`hub-3`, which is not linked"),
             (r#"[{"deviceId": "d1", "hub": "hub-1", "modules": [{"moduleId": "m 1"}]}]"#, "not valid"),
-            (r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"type": "selfSigned"}}]"#, "not emulated"),
+            (r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"type": "none"}}]"#, "not emulated"),
+            (r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"type": "selfSigned"}}]"#, "a thumbprint"),
             (
                 r#"[{"deviceId": "d1", "hub": "hub-1", "authentication": {"symmetricKey": {"primaryKey": "AAEC"}}}]"#,
                 "has no usable key",

@@ -1,5 +1,6 @@
 //! Errors of seeds.
 
+use super::authorities::AuthorityError;
 use super::enroll_error::EnrollError;
 
 /// Why a seed cannot be applied.
@@ -19,6 +20,9 @@ pub enum SeedError {
     /// An enrollment, device or record is refused; nothing has been applied.
     #[error("the seed is not valid")]
     Enrollment(#[from] EnrollError),
+    /// A CA certificate is refused; nothing has been applied.
+    #[error("the seed is not valid")]
+    Authority(#[from] AuthorityError),
 }
 
 hubward_proto::debug_as_error_report!(SeedError);

@@ -67,7 +67,7 @@ pub(crate) fn check(
         let record = registration.record();
         let id = record.state.registration_id.clone().unwrap_or_default();
         RegistrationId::new(&id)?;
-        for kept in [&record.received_payload, &record.state.payload, &record.state.symmetric_key] {
+        for kept in [&record.received_payload, &record.state.payload, &record.state.symmetric_key, &record.state.x509] {
             levels::check(&id, "a payload of its registration", kept)?;
         }
         let hubs = record.state.assigned_hub.iter().chain(record.assigned.iter().map(|it| &it.hub));

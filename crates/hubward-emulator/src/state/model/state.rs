@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 
+use super::authorities::Authorities;
 use super::enrollment::Entry;
 use super::live::{EndReason, Key, Live};
 use super::policy::Policies;
@@ -19,6 +20,8 @@ use crate::state::wire_id;
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
     pub(crate) groups: Table<Entry<EnrollmentGroup>>,
+    /// The CA certificates of DPS and the hubs.
+    pub(crate) authorities: Authorities,
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
@@ -84,9 +87,10 @@ impl State {
 
     /// Removes everything except the keys of policies, and ends every connection.
     pub(crate) fn forget(&mut self) {
-        let Self { individuals, groups, records, operations, hubs, policies: _, live } = self;
+        let Self { individuals, groups, authorities, records, operations, hubs, policies: _, live } = self;
         individuals.clear();
         groups.clear();
+        authorities.clear();
         records.clear();
         operations.clear();
         for hub in hubs.values_mut() {

@@ -36,9 +36,9 @@ pub struct TwinView {
     pub last_activity_time: String,
     /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
-    /// Always `sas`.
+    /// `sas`, `selfSigned` or `certificateAuthority`.
     authentication_type: &'static str,
-    /// Always empty: the emulator does not support certificates.
+    /// Empty if the identity does not authenticate with `selfSigned`.
     x509_thumbprint: X509Thumbprint,
     /// The model id that the device sent with its last connection. Empty if it sent none.
     pub model_id: String,
@@ -79,8 +79,8 @@ pub(crate) fn twin_view(state: &State, hub: &str, client_id: &str) -> Option<Twi
         status_update_time: device.status_updated.clone(),
         last_activity_time: state.activity(hub, client_id, device),
         cloud_to_device_message_count: device.queue.len(),
-        authentication_type: "sas",
-        x509_thumbprint: X509Thumbprint::default(),
+        authentication_type: device.authentication.kind(),
+        x509_thumbprint: device.authentication.thumbprints(),
         model_id: device.model_id.clone().unwrap_or_default(),
         capabilities: (!client_id.contains('/')).then(Capabilities::default),
         connection_state: if live { ConnectionState::Connected } else { ConnectionState::Disconnected },

@@ -86,6 +86,7 @@ mod tests {
             module_id: Some("m1".into()),
             generation_id: "7".into(),
             scope: "module",
+            has_certificate: false,
             model_id: None,
         });
         for message in messages {

@@ -24,6 +24,7 @@ use crate::doors::mqtt::{
 use crate::services::cloud::Cloud;
 use crate::services::faults;
 use crate::services::hub::{DeviceConnection, Login};
+use crate::services::presented::PresentedChain;
 use crate::state::clock::Clock;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
@@ -34,9 +35,10 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     cloud: &Arc<Cloud>,
     connection: &mut Connection<S>,
     connect: Connect,
+    certificates: Option<PresentedChain>,
     entry: &Arc<ConnectionEntry>,
 ) -> End {
-    let checked = cloud.store.read(|state| login::check(state, &connect, cloud.clock.unix()));
+    let checked = cloud.store.read(|state| login::check(state, &connect, certificates.as_ref(), cloud.clock.unix()));
     if let Some(end) = apply_connect_fault(cloud, connection, Point::HubConnect, &connect, checked.is_ok()).await {
         return end;
     }
@@ -52,6 +54,9 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Ok(started) => started,
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
+    drop(request);
+    // An open connection does not need the certificates any more.
+    drop(certificates);
     let identity = &device.login().identity;
     let session_present = started.kept.is_some();
     tracing::info!(device = %identity, session_present, "a device is connected");
@@ -64,7 +69,13 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     device.note(EventKind::Connected, None);
     connection.allow(PACKET_MAX);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
-    let expired = cloud.clock.after(device.login().expiry.saturating_add(EXPIRY_GRACE));
+    let expiry = device.login().expiry;
+    let expired = async {
+        match expiry {
+            Some(expiry) => cloud.clock.after(expiry.saturating_add(EXPIRY_GRACE)).await,
+            None => std::future::pending().await,
+        }
+    };
     let bounds = Bounds { keep_alive: connect.keep_alive, ended: started.ended, expired };
     let mut session = HubSession {
         cloud,

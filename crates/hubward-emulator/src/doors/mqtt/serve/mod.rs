@@ -13,6 +13,7 @@ use super::connection::{Closed, Connection};
 use super::{dps, hub};
 use crate::doors::admission::ConnectionEntry;
 use crate::services::cloud::Cloud;
+use crate::services::presented::PresentedChain;
 
 /// Time limit for the first packet.
 ///
@@ -23,17 +24,22 @@ const FIRST_PACKET: Duration = Duration::from_secs(60);
 const UNACCEPTABLE_PROTOCOL: u8 = 1;
 
 /// Serves one MQTT connection until it ends. When the client has authenticated, the connection acquires a slot.
-pub(crate) async fn serve<S>(cloud: &Arc<Cloud>, stream: S, entry: &Arc<ConnectionEntry>)
-where
+/// `certificates` are those that the client presented in the TLS handshake.
+pub(crate) async fn serve<S>(
+    cloud: &Arc<Cloud>,
+    stream: S,
+    certificates: Option<PresentedChain>,
+    entry: &Arc<ConnectionEntry>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut connection = Connection::new(stream, Arc::clone(&cloud.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
             if connect.username.as_deref().is_some_and(DpsUsername::is_dps_username) {
-                dps::serve(cloud, &mut connection, *connect, entry).await
+                dps::serve(cloud, &mut connection, *connect, certificates, entry).await
             } else {
-                hub::serve(cloud, &mut connection, *connect, entry).await
+                hub::serve(cloud, &mut connection, *connect, certificates, entry).await
             }
         }
         // The standard requires a CONNACK for an unsupported protocol level.

@@ -24,7 +24,7 @@ fn world(pipe: usize) -> (World, SharedKey) {
         let cloud = Arc::clone(&cloud);
         async move {
             let connection = crate::doors::admission::Admission::new(1).admit().await;
-            serve(&cloud, server, &connection.entry).await;
+            serve(&cloud, server, None, &connection.entry).await;
         }
     });
     (World { cloud, client, served, started: Instant::now() }, key)
@@ -127,7 +127,7 @@ async fn a_device_is_connected_only_from_its_slot_until_its_connection_ends() {
             async move {
                 let entry = Arc::clone(&connection.entry);
                 tokio::select! {
-                    () = serve(&cloud, server, &entry) => {}
+                    () = serve(&cloud, server, None, &entry) => {}
                     () = connection.evicted() => {}
                 }
             }

@@ -1,5 +1,7 @@
 //! Operations for individual enrollments and for groups: create, update, get, delete.
 
+use std::collections::BTreeSet;
+
 use hubward_proto::service::{AllocationPolicy, Attestation, BulkError, BulkMode, ProvisioningStatus, SymmetricKeys};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +9,9 @@ use serde::de::DeserializeOwned;
 use super::{IfMatch, check_etag};
 use crate::services::dps::Refusal;
 use crate::state::clock::timestamp;
-use crate::state::model::{EnrollError, Entry, KeyPair, Model, Put, State, Table, complete, linked};
+use crate::state::model::{
+    EnrollError, Entry, KeyPair, Model, Proof, Put, State, Table, complete, linked, named_authorities,
+};
 use crate::state::wire_id;
 
 /// A kind of enrollment.
@@ -44,6 +48,7 @@ pub(super) fn put<K: Kind>(
 ) -> Result<Entry<K>, Refusal> {
     check_model(&model)?;
     linked(state, model.id(), model.settings()).map_err(refuse)?;
+    named_authorities(state, &BTreeSet::new(), model.id(), model.settings()).map_err(refuse)?;
     let key = model.id().to_ascii_lowercase();
     let before = K::entries(state).get(&key);
     match (before, if_match) {
@@ -88,9 +93,11 @@ pub(super) fn shown<K: Kind>(entry: &Entry<K>) -> K {
     model
 }
 
-/// The attestation with its keys.
-pub(super) fn attestation<K>(entry: &Entry<K>) -> Attestation {
-    let KeyPair { primary, secondary } = &entry.keys;
+/// The attestation with its keys or certificates.
+pub(super) fn attestation<K: Kind>(entry: &Entry<K>) -> Attestation {
+    let Proof::Keys(KeyPair { primary, secondary }) = &entry.proof else {
+        return entry.model.settings().attestation.clone().unwrap_or_else(|| Attestation::symmetric_key(None));
+    };
     let text = |key: &hubward_sas::SharedKey| key.expose_base64().to_string();
     Attestation::symmetric_key(Some(SymmetricKeys { primary_key: text(primary), secondary_key: text(secondary) }))
 }

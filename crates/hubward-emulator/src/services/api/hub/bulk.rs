@@ -179,7 +179,7 @@ fn apply(
             return Err(Problem::invalid("A module has no status of its own; disable its device instead."));
         }
         let requested = IdentityRequest {
-            keys: identity::keys(operation.authentication)?,
+            authentication: identity::authentication(operation.authentication)?,
             enabled,
             status_reason: operation.status_reason,
             managed_by: find(state, hub, client_id).ok().and_then(|it| it.managed_by.clone()),

@@ -8,7 +8,7 @@ use hubward_sas::SharedKey;
 
 use super::problem::Problem;
 use crate::services::hub::Code;
-use crate::state::model::{Device, Key, KeyPair, State};
+use crate::state::model::{Device, DeviceAuthentication, Key, KeyPair, State, Thumbprints};
 
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
 const REASON_MAX: usize = 128;
@@ -16,20 +16,21 @@ const REASON_MAX: usize = 128;
 /// The values of an identity in a request. `None` means that the request does not contain the value.
 #[derive(Debug, Default)]
 pub(super) struct IdentityRequest {
-    pub(super) keys: Option<KeyPair>,
+    pub(super) authentication: Option<DeviceAuthentication>,
     pub(super) enabled: Option<bool>,
     pub(super) status_reason: Option<String>,
     pub(super) managed_by: Option<String>,
 }
 
 impl IdentityRequest {
-    /// Returns the keys of the request. If the request has no keys, generates random keys, even if the identity had
-    /// keys.
+    /// Returns the authentication of the request. If the request has neither keys nor thumbprints, generates random
+    /// keys, even if the identity had keys.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces the whole identity.
-    pub(super) fn take_keys(&mut self) -> Result<KeyPair, Problem> {
-        let keys = self.keys.take().map_or_else(KeyPair::generate, Ok);
-        keys.map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))
+    pub(super) fn take_authentication(&mut self) -> Result<DeviceAuthentication, Problem> {
+        let make = || KeyPair::generate().map(DeviceAuthentication::Sas);
+        let authentication = self.authentication.take().map_or_else(make, Ok);
+        authentication.map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))
     }
 }
 
@@ -54,26 +55,46 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
     Ok(format!("{device_id}/{module_id}"))
 }
 
-/// The keys in the authentication part of a request.
+/// The authentication in a request. Returns `None` if the request leaves the keys to the hub.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`. `[seen]` by mwalser/terraform-provider-iothub,
-/// CONCEPT.md: a request with only one key is refused. `[guess]`: a request with both thumbprints and keys is refused.
+/// CONCEPT.md: a request with only one key is refused. `[guess]`: a request with both thumbprints and keys is refused,
+/// and so is one with thumbprints for the type `certificateAuthority`.
 ///
 /// Our choice: a known type that the emulator does not support gets 501.
-pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
-    let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
+pub(super) fn authentication(given: Option<Authentication>) -> Result<Option<DeviceAuthentication>, Problem> {
+    let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = given else { return Ok(None) };
+    let keys = symmetric_key.unwrap_or_default();
+    let has_keys = !keys.primary_key.trim().is_empty() || !keys.secondary_key.trim().is_empty();
+    let thumbprint = x509_thumbprint.unwrap_or_default();
+    let thumbprints = [&thumbprint.primary_thumbprint, &thumbprint.secondary_thumbprint];
+    let has_thumbprints = thumbprints.into_iter().flatten().any(|it| !it.is_empty());
     match kind {
-        None | Some(AuthenticationType::Sas) => {}
-        Some(AuthenticationType::Unknown(word)) => {
-            return Err(Problem::invalid(format!("Unknown authentication type `{word}`.")));
+        None | Some(AuthenticationType::Sas) if has_thumbprints => {
+            Err(Problem::invalid("An identity of type sas must not have thumbprints."))
         }
-        Some(other) => return Err(Problem::not_emulated(&format!("the authentication type `{other}`"))),
+        None | Some(AuthenticationType::Sas) => Ok(read_keys(keys)?.map(DeviceAuthentication::Sas)),
+        Some(AuthenticationType::SelfSigned | AuthenticationType::CertificateAuthority) if has_keys => {
+            Err(Problem::invalid("Only an identity of type sas has symmetric keys."))
+        }
+        Some(AuthenticationType::SelfSigned) => match Thumbprints::new(thumbprint) {
+            Ok(thumbprints) => Ok(Some(DeviceAuthentication::SelfSigned(thumbprints))),
+            Err(problem) => Err(Problem::invalid(format!("The authentication is not valid: {problem}."))),
+        },
+        Some(AuthenticationType::CertificateAuthority) if has_thumbprints => {
+            Err(Problem::invalid("Only an identity of type selfSigned has thumbprints."))
+        }
+        Some(AuthenticationType::CertificateAuthority) => Ok(Some(DeviceAuthentication::CertificateAuthority)),
+        Some(AuthenticationType::Unknown(word)) => {
+            Err(Problem::invalid(format!("Unknown authentication type `{word}`.")))
+        }
+        Some(other) => Err(Problem::not_emulated(&format!("the authentication type `{other}`"))),
     }
-    let X509Thumbprint { primary_thumbprint, secondary_thumbprint } = x509_thumbprint.unwrap_or_default();
-    if [primary_thumbprint, secondary_thumbprint].iter().flatten().any(|it| !it.is_empty()) {
-        return Err(Problem::invalid("An identity of type sas must not have thumbprints."));
-    }
-    let SymmetricKeys { primary_key, secondary_key } = symmetric_key.unwrap_or_default();
+}
+
+/// Reads both keys. Returns `None` if both texts are empty.
+fn read_keys(keys: SymmetricKeys) -> Result<Option<KeyPair>, Problem> {
+    let SymmetricKeys { primary_key, secondary_key } = keys;
     let read = |name: &str, text: &str| match text.trim() {
         "" => Ok(None),
         text => match SharedKey::from_base64(text) {
@@ -132,7 +153,7 @@ pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model:
     shown.status_updated_time = Some(device.status_updated.clone());
     shown.last_activity_time = Some(state.activity(hub, device_id, device));
     shown.cloud_to_device_message_count = Some(device.queue.len() as u64);
-    shown.authentication = Some(authentication(&device.keys));
+    shown.authentication = Some(shown_authentication(&device.authentication));
     shown.capabilities = Some(Capabilities::default());
     Ok(shown)
 }
@@ -151,7 +172,7 @@ pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model:
     shown.connection_state_updated_time = Some(module.connection_updated.clone());
     shown.last_activity_time = Some(state.activity(hub, client_id, module));
     shown.cloud_to_device_message_count = Some(module.queue.len() as u64);
-    shown.authentication = Some(authentication(&module.keys));
+    shown.authentication = Some(shown_authentication(&module.authentication));
     Ok(shown)
 }
 
@@ -168,11 +189,21 @@ fn connection_state(state: &State, hub: &str, client_id: &str) -> model::Connect
     if live { model::ConnectionState::Connected } else { model::ConnectionState::Disconnected }
 }
 
-fn authentication(keys: &KeyPair) -> Authentication {
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `AuthenticationMechanism`: the service returns all
+/// members, whatever the type is.
+fn shown_authentication(authentication: &DeviceAuthentication) -> Authentication {
     let text = |key: &SharedKey| key.expose_base64().to_string();
-    let keys = SymmetricKeys { primary_key: text(&keys.primary), secondary_key: text(&keys.secondary) };
-    let mut shown = Authentication::sas(Some(keys));
-    shown.x509_thumbprint = Some(X509Thumbprint::default());
+    let keys = authentication.keys().map_or_else(SymmetricKeys::default, |keys| SymmetricKeys {
+        primary_key: text(&keys.primary),
+        secondary_key: text(&keys.secondary),
+    });
+    let mut shown = match authentication {
+        DeviceAuthentication::Sas(_) => Authentication::sas(None),
+        DeviceAuthentication::SelfSigned(_) => Authentication::self_signed(X509Thumbprint::default()),
+        DeviceAuthentication::CertificateAuthority => Authentication::certificate_authority(),
+    };
+    shown.symmetric_key = Some(keys);
+    shown.x509_thumbprint = Some(authentication.thumbprints());
     shown
 }
 

@@ -11,7 +11,7 @@ use super::{ApiResponse, read};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::model::State;
+use crate::state::model::{DeviceAuthentication, State};
 use crate::state::wire_id;
 
 /// Source: `[guess]`: the same limit as for other bulk requests.
@@ -83,8 +83,12 @@ fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result
     let key = SharedKey::generate()
         .map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))?;
     let device = state.device_mut(hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
-    *(if primary { &mut device.keys.primary } else { &mut device.keys.secondary }) = key;
-    device.etag = wire_id::identity_etag();
+    let DeviceAuthentication::Sas(keys) = &mut device.authentication else {
+        return Err(Problem::invalid("An identity with certificates has no keys."));
+    };
+    *(if primary { &mut keys.primary } else { &mut keys.secondary }) = key;
     let text = |key: &SharedKey| key.expose_base64().to_string();
-    Ok(SymmetricKeys { primary_key: text(&device.keys.primary), secondary_key: text(&device.keys.secondary) })
+    let renewed = SymmetricKeys { primary_key: text(&keys.primary), secondary_key: text(&keys.secondary) };
+    device.etag = wire_id::identity_etag();
+    Ok(renewed)
 }

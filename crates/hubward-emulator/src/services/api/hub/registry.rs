@@ -169,7 +169,7 @@ pub(super) fn apply(
         }
         (Err(_), _) => true,
     };
-    let keys = requested.take_keys()?;
+    let authentication = requested.take_authentication()?;
     let modules = client_id.split_once('/').map(|(device_id, _)| device_id);
     let modules = modules.and_then(|it| Some(state.hub(hub)?.modules(it).len())).unwrap_or_default();
     if created && modules >= MODULES_MAX {
@@ -180,10 +180,10 @@ pub(super) fn apply(
     }
     let devices = &mut state.hub_mut(hub).ok_or_else(|| Problem::missing(client_id))?.devices;
     if created {
-        devices.insert(client_id.to_owned(), Device::new(keys.clone(), now));
+        devices.insert(client_id.to_owned(), Device::new(authentication.clone(), now));
     }
     let device = devices.get_mut(client_id).ok_or_else(|| Problem::missing(client_id))?;
-    device.keys = keys;
+    device.authentication = authentication;
     if !created {
         device.etag = wire_id::next_identity_etag(&device.etag);
     }
@@ -207,7 +207,7 @@ fn of_device(device_id: &str, body: &[u8]) -> Result<IdentityRequest, Problem> {
     check_id(device_id)?;
     identity::no_edge(device.capabilities, device.device_scope.as_deref(), device.parent_scopes.as_deref())?;
     Ok(IdentityRequest {
-        keys: identity::keys(device.authentication)?,
+        authentication: identity::authentication(device.authentication)?,
         enabled: identity::status(device.status, device.status_reason.as_deref())?,
         status_reason: device.status_reason,
         managed_by: None,
@@ -220,6 +220,6 @@ fn of_module(client_id: &str, body: &[u8]) -> Result<IdentityRequest, Problem> {
         return Err(Problem::invalid("The deviceId or moduleId in the body differs from the one in the path."));
     }
     check_id(client_id)?;
-    let keys = identity::keys(module.authentication)?;
-    Ok(IdentityRequest { keys, managed_by: module.managed_by, ..IdentityRequest::default() })
+    let authentication = identity::authentication(module.authentication)?;
+    Ok(IdentityRequest { authentication, managed_by: module.managed_by, ..IdentityRequest::default() })
 }

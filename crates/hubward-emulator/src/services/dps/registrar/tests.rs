@@ -33,7 +33,7 @@ impl Registrar {
         self.store.change(|state| {
             let before = state.individuals.get(&key);
             let (entry, _) = complete(model, before, SystemTime::UNIX_EPOCH).expect("valid");
-            let primary = entry.keys.primary.clone();
+            let primary = entry.proof.keys().expect("keys").primary.clone();
             state.individuals.insert(key, entry);
             primary
         })
@@ -45,6 +45,7 @@ impl Registrar {
             id_scope: IdScope::new(SCOPE).expect("scope"),
             registration_id: RegistrationId::new(id).expect("id"),
             token: Some(token),
+            certificates: None,
             api_version: "2021-06-01".into(),
         }
     }
@@ -98,7 +99,7 @@ fn answers_as_documented_while_and_after_assigning() {
     }
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
-    assert!(device.enabled && device.keys.primary == key);
+    assert!(device.enabled && device.keys().primary == key);
     // DPS keeps the result. A lookup returns it again.
     assert_eq!(json(&registrar.poll(&caller, &operation)), body);
     assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
@@ -220,7 +221,7 @@ fn a_group_assigns_by_registration_id_and_returns_its_payload() {
     let group = registrar.store.change(|state| {
         let (mut entry, _) = complete(EnrollmentGroup::new("Line"), None, SystemTime::UNIX_EPOCH).expect("valid");
         entry.answer_payload = Some(json!({"color": "red"}));
-        let keys = entry.keys.clone();
+        let keys = entry.proof.keys().expect("keys").clone();
         state.groups.insert("line".into(), entry);
         keys
     });
@@ -234,7 +235,7 @@ fn a_group_assigns_by_registration_id_and_returns_its_payload() {
     assert_eq!(record.received_payload, Some(json!({"a": 1})));
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "sn-1").cloned()).expect("in the registry");
-    assert_eq!(device.keys, group.derive("sn-1"));
+    assert_eq!(*device.keys(), group.derive("sn-1"));
 }
 
 #[test]
@@ -371,7 +372,10 @@ fn a_move_overwrites_a_device_of_the_same_id_at_the_new_hub() {
         registrar.result(&caller, b"");
         registrar.store.change(|state| {
             let other = complete(IndividualEnrollment::new("x"), None, SystemTime::UNIX_EPOCH).expect("valid").0;
-            let existing = crate::state::model::Device::new(other.keys, SystemTime::UNIX_EPOCH);
+            let existing = crate::state::model::Device::with_keys(
+                other.proof.keys().expect("keys").clone(),
+                SystemTime::UNIX_EPOCH,
+            );
             state.hub_mut("b.example").expect("a hub").devices.insert("d1".into(), existing);
         });
         model.settings.iot_hubs = Some(vec!["b.example".into()]);
@@ -380,6 +384,6 @@ fn a_move_overwrites_a_device_of_the_same_id_at_the_new_hub() {
         registrar.enroll(model);
         registrar.result(&caller, b"");
         let device = registrar.store.read(|it| it.device("b.example", "d1").cloned()).expect("there");
-        assert_eq!((&device.twin.tags()["site"], &device.keys.primary), (&json!(site), &key));
+        assert_eq!((&device.twin.tags()["site"], &device.keys().primary), (&json!(site), &key));
     }
 }

@@ -37,7 +37,7 @@ async fn populated(folder: &Path) {
     let (disk, mut state, logs) = opened(folder, &[HUB, "other"]).expect("a new one");
     for (number, hub) in [HUB, HUB, HUB, "other"].into_iter().enumerate() {
         let now = std::time::SystemTime::UNIX_EPOCH;
-        let mut device = crate::state::model::Device::new(keys(), now);
+        let mut device = crate::state::model::Device::with_keys(keys(), now);
         let (topic, message_id) = ("devices/x/messages/devicebound/".to_owned(), number.to_string());
         let post = Post { topic, body: "body".into(), message_id, ack: None, input: None };
         device.queue.put(Arc::new(post), now, now + std::time::Duration::from_secs(60)).expect("there is room");

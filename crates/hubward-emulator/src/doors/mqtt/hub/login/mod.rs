@@ -6,6 +6,7 @@ use hubward_sas::UnixSeconds;
 
 use crate::doors::mqtt::codec::{Connect, Will};
 use crate::services::hub::{Login, LoginRequest, check_login};
+use crate::services::presented::PresentedChain;
 use crate::state::model::State;
 
 /// The application property that represents the RETAIN flag.
@@ -23,8 +24,13 @@ pub(super) struct Checked<'a> {
 
 /// Checks a CONNECT. If the hub refuses the CONNECT, returns the reason as an error. The client gets only CONNACK 5:
 /// the reason is for the log.
-pub(super) fn check<'a>(state: &State, connect: &'a Connect, now: UnixSeconds) -> Result<Checked<'a>, &'static str> {
-    let request = request(connect)?;
+pub(super) fn check<'a>(
+    state: &State,
+    connect: &'a Connect,
+    certificates: Option<&'a PresentedChain>,
+    now: UnixSeconds,
+) -> Result<Checked<'a>, &'static str> {
+    let request = LoginRequest { certificates, ..request(connect)? };
     let login = check_login(state, &request, now)?;
     let will = connect.will.as_ref().map(|it| will(&login.identity, it)).transpose()?;
     Ok(Checked { request, login, will })
@@ -44,6 +50,7 @@ fn request(connect: &Connect) -> Result<LoginRequest<'_>, &'static str> {
         identity: username.identity,
         model_id: username.model_id,
         token: connect.password.as_deref(),
+        certificates: None,
     })
 }
 

@@ -1,10 +1,13 @@
 //! The login of a device or module at a hub.
 
+mod certificate;
+
 use std::sync::Arc;
 
 use hubward_proto::hub::HubIdentity;
 use hubward_sas::{SasToken, UnixSeconds};
 
+use crate::services::presented::PresentedChain;
 use crate::state::model::{Policy, Right, State, hub_policy};
 use crate::state::telemetry::Origin;
 
@@ -17,6 +20,8 @@ pub(crate) struct LoginRequest<'a> {
     pub(crate) model_id: Option<String>,
     /// The SAS token, if there is one.
     pub(crate) token: Option<&'a [u8]>,
+    /// The certificates that the client presented in the TLS handshake. If there is also a token, the token counts.
+    pub(crate) certificates: Option<&'a PresentedChain>,
 }
 
 /// A device or module that may connect.
@@ -28,8 +33,9 @@ pub(crate) struct Login {
     /// Whether the user name contains an `api-version`. Without an `api-version`, a client can neither change its
     /// reported properties nor get method calls and changes of desired properties.
     pub(crate) has_version: bool,
-    /// When the token expires, without the grace period.
-    pub(crate) expiry: UnixSeconds,
+    /// When the token expires, without the grace period. `None` for a device with a certificate: a certificate that
+    /// expires does not end the connection (`[guess]`).
+    pub(crate) expiry: Option<UnixSeconds>,
     /// The sender properties that the hub adds to each message.
     pub(crate) origin: Arc<Origin>,
 }
@@ -40,48 +46,67 @@ pub(crate) struct Login {
 /// iot/iot-mqtt-connect-to-iot-hub.md. For CONNACK 5: `[seen]` Azure/azure-iot-sdks, issue 985,
 /// Azure/azure-iot-sdk-c, issue 373, and MicrosoftDocs/azure-docs, issue 38897.
 ///
-/// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted.
+/// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted. If
+/// a device sends a token and presents a certificate, the token decides. A token of a policy connects devices with
+/// certificates too.
 pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
-    let LoginRequest { identity, has_version, model_id, token } = request;
+    let LoginRequest { identity, has_version, model_id, token, certificates } = request;
     let client_id = identity.client_id();
     let host = identity.host.as_str();
     let hub = state.hub(host).ok_or("no hub of this name")?;
-    let token = token.ok_or("no SAS token")?;
-    let token = std::str::from_utf8(token).map_err(|_| "the SAS token cannot be read")?;
-    let token = SasToken::parse(token).map_err(|_| "the SAS token cannot be read")?;
-    let resource = identity.sas_resource();
-    let by_policy = token.policy().is_some();
-    let fits = if by_policy { token.covers(&resource) } else { token.is_for(&resource) };
-    if !fits && !is_by_tool(&token, &resource) {
-        return Err("the token is for another resource");
-    }
-    if token.is_expired(now) {
-        return Err("the token has expired");
-    }
+    let token = match (token, certificates) {
+        (Some(token), _) => Some(read_token(token, identity, now)?),
+        (None, Some(_)) => None,
+        (None, None) => return Err("neither a SAS token nor a client certificate"),
+    };
     let device = hub.devices.get(identity.device.as_str()).ok_or("no device of this id")?;
     let caller = hub.devices.get(&client_id).ok_or("the device has no module of this id")?;
-    match token.policy() {
-        Some(policy) => by_policy_key(state, host, policy, &token)?,
-        None if !caller.keys.signed(&token) => return Err("bad signature"),
-        None => {}
+    let policy = token.as_ref().and_then(SasToken::policy);
+    match (&token, policy, certificates) {
+        (Some(token), Some(policy), _) => by_policy_key(state, host, policy, token)?,
+        (Some(token), None, _) => {
+            let keys = caller.authentication.keys();
+            let keys = keys.ok_or("the identity has a certificate: a SAS token of the device is not valid")?;
+            if !keys.signed(token) {
+                return Err("bad signature");
+            }
+        }
+        (None, _, Some(chain)) => certificate::check(state, &client_id, &caller.authentication, chain, now)?,
+        (None, _, None) => return Err("neither a SAS token nor a client certificate"),
     }
     if !device.enabled {
         return Err("the device is disabled");
     }
-    let scope = match (by_policy, &identity.module) {
-        (true, _) => "hub",
-        (false, Some(_)) => "module",
-        (false, None) => "device",
+    let scope = match (policy, &identity.module) {
+        (Some(_), _) => "hub",
+        (None, Some(_)) => "module",
+        (None, None) => "device",
     };
     let origin = Arc::new(Origin {
         device_id: identity.device.to_string(),
         module_id: identity.module.as_ref().map(ToString::to_string),
         generation_id: caller.generation_id.clone(),
         scope,
+        has_certificate: token.is_none(),
         model_id: model_id.clone(),
     });
     let (identity, has_version) = (identity.clone(), *has_version);
-    Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin })
+    Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.map(|it| it.expiry()), origin })
+}
+
+/// Parses a token. Checks its resource and expiry time, but not its signature.
+fn read_token(token: &[u8], identity: &HubIdentity, now: UnixSeconds) -> Result<SasToken, &'static str> {
+    let token = std::str::from_utf8(token).map_err(|_| "the SAS token cannot be read")?;
+    let token = SasToken::parse(token).map_err(|_| "the SAS token cannot be read")?;
+    let resource = identity.sas_resource();
+    let fits = if token.policy().is_some() { token.covers(&resource) } else { token.is_for(&resource) };
+    if !fits && !is_by_tool(&token, &resource) {
+        return Err("the token is for another resource");
+    }
+    if token.is_expired(now) {
+        return Err("the token has expired");
+    }
+    Ok(token)
 }
 
 /// Returns whether the token has the form that an old tool creates: the resource of the token is `resource`, followed

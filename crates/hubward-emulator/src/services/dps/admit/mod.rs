@@ -1,11 +1,14 @@
 //! Authenticates a device at DPS and finds its enrollment.
 
-use hubward_proto::dps::{SAS_POLICY, sas_resource};
+mod certificate;
+mod token;
+
 use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::{SasToken, UnixSeconds};
 
 use super::response::Refusal;
-use crate::state::model::{KeyPair, State};
+use crate::services::presented::PresentedChain;
+use crate::state::model::{DeviceAuthentication, State};
 
 /// The device that sends a request. The ids come from the path (HTTPS) or the user name (MQTT).
 #[derive(Debug, Clone)]
@@ -14,6 +17,9 @@ pub(crate) struct Caller {
     pub(crate) registration_id: RegistrationId,
     /// The token, if the request has one that can be parsed.
     pub(crate) token: Option<SasToken>,
+    /// The certificates that the client presented in the TLS handshake. If the request also has a token, the token
+    /// counts.
+    pub(crate) certificates: Option<PresentedChain>,
     /// The `api-version` of the request.
     pub(crate) api_version: String,
 }
@@ -30,13 +36,14 @@ impl Caller {
     }
 }
 
-/// The enrollment of an authenticated device, and its keys.
+/// The enrollment of an authenticated device, and how the device authenticates at its hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Admitted {
     /// The group's key in the store; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
-    /// The keys of the device. For a device of a group, these keys are derived from the keys of the group.
-    pub(crate) keys: KeyPair,
+    /// The authentication of the device at its hub. For a device of a group with keys, its keys are derived from the
+    /// keys of the group. For a device with a certificate, this is the thumbprint of the certificate.
+    pub(crate) authentication: DeviceAuthentication,
     pub(crate) enabled: bool,
     /// The hub to which a scripted fault moved the device. This hub takes precedence over the hubs of the enrollment.
     pub(crate) moved_to: Option<String>,
@@ -57,45 +64,31 @@ impl From<Refusal> for Denial {
     }
 }
 
-/// Authenticates a device and finds its enrollment.
-///
-/// If the registration id has an individual enrollment, only the keys of this enrollment are valid. Otherwise, the
-/// device needs a key that is derived from the key of an enrollment group.
+impl Denial {
+    /// The usual response for a device that is not allowed to register.
+    pub(super) fn unauthorized(why: &str) -> Self {
+        Self { refusal: Refusal::unauthorized(), why: why.to_owned() }
+    }
+}
+
+/// Authenticates a device by its token or certificate, and finds its enrollment.
 ///
 /// A disabled enrollment still authenticates the device; see [`Admitted::enabled`].
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. `[guess]`, from
-/// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404.
+/// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404. `[guess]`: if a device sends a token and
+/// presents a certificate, the token decides.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
-    let refuse = |why: &str| Err(Denial { refusal: Refusal::unauthorized(), why: why.to_owned() });
     if !caller.is_of(id_scope) {
         return Err(Refusal::not_found("The ID scope does not exist.").into());
     }
-    let Some(token) = &caller.token else { return refuse("no SAS token, or one that cannot be read") };
-    if !token.is_for(&sas_resource(&caller.id_scope, &caller.registration_id)) {
-        return refuse("the token is for another resource");
-    }
-    if token.policy().is_some_and(|it| it != SAS_POLICY) {
-        return refuse("the token names a policy other than `registration`");
-    }
-    if token.is_expired(now) {
-        return refuse("the token has expired");
-    }
-    if let Some(entry) = state.individuals.get(&caller.key()) {
-        if !entry.keys.signed(token) {
-            return refuse("bad signature for its individual enrollment");
-        }
-        let enabled = entry.model.settings.is_enabled();
-        return Ok(Admitted { group: None, keys: entry.keys.clone(), enabled, moved_to: None });
-    }
-    for (name, entry) in &state.groups {
-        let keys = entry.keys.derive(caller.registration_id.as_str());
-        if keys.signed(token) {
-            let enabled = entry.model.settings.is_enabled();
-            return Ok(Admitted { group: Some(name.clone()), keys, enabled, moved_to: None });
+    match (&caller.token, &caller.certificates) {
+        (Some(token), _) => token::admit(state, caller, token, now),
+        (None, Some(chain)) => certificate::admit(state, caller, chain, now),
+        (None, None) => {
+            Err(Denial::unauthorized("neither a client certificate nor a SAS token, or a token that cannot be read"))
         }
     }
-    refuse("no individual enrollment, and no group whose derived key made the token")
 }
 
 #[cfg(test)]
@@ -106,7 +99,7 @@ mod tests {
     use hubward_sas::SharedKey;
 
     use super::*;
-    use crate::state::model::complete;
+    use crate::state::model::{KeyPair, complete};
 
     const SCOPE: &str = "0ne00000001";
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
@@ -120,10 +113,10 @@ mod tests {
     fn world() -> World {
         let mut state = State::new(["localhost"]);
         let (entry, _) = complete(IndividualEnrollment::new("dev-1"), None, SystemTime::UNIX_EPOCH).expect("valid");
-        let individual = entry.keys.clone();
+        let individual = entry.proof.keys().expect("keys").clone();
         state.individuals.insert("dev-1".into(), entry);
         let (entry, _) = complete(EnrollmentGroup::new("g"), None, SystemTime::UNIX_EPOCH).expect("valid");
-        let group = entry.keys.clone();
+        let group = entry.proof.keys().expect("keys").clone();
         state.groups.insert("g".into(), entry);
         World { state, individual, group }
     }
@@ -137,6 +130,7 @@ mod tests {
             id_scope: IdScope::new(SCOPE).expect("scope"),
             registration_id: RegistrationId::new(id).expect("id"),
             token: Some(SasToken::sign(key, resource, UnixSeconds(expiry), policy)),
+            certificates: None,
             api_version: "2021-06-01".into(),
         }
     }
