@@ -15,6 +15,8 @@ pub(super) fn render(event: &Event<'_>) -> String {
         #[cfg(feature = "emulator")]
         Event::Ready(content) => ("ready", ready(content)),
         #[cfg(feature = "emulator")]
+        Event::Step { number, text } => ("step", json!({ "step": number, "text": text })),
+        #[cfg(feature = "emulator")]
         Event::Device { variables } => ("device", json!({ "variables": map(variables) })),
         #[cfg(feature = "emulator")]
         Event::Operator { variables } => ("operator", json!({ "variables": map(variables) })),

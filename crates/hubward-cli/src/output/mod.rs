@@ -78,6 +78,9 @@ pub(crate) enum Event<'a> {
     /// A server is ready. This event has no text: in text mode, the command prints lines of its own.
     #[cfg(feature = "emulator")]
     Ready(&'a serde_json::Value),
+    /// A step that a demo explains.
+    #[cfg(feature = "emulator")]
+    Step { number: usize, text: &'a str },
     /// The settings of a device, for people to paste and programs to read.
     #[cfg(feature = "emulator")]
     Device { variables: &'a [(String, String)] },

@@ -10,6 +10,8 @@ use crate::output::{Event, device_event};
 pub(super) fn render(event: &Event<'_>) -> Option<String> {
     Some(match event {
         #[cfg(feature = "emulator")]
+        Event::Step { number, text } => format!("{number}. {text}"),
+        #[cfg(feature = "emulator")]
         Event::Device { variables } => {
             let lines: Vec<String> = variables.iter().map(|(name, value)| format!("  {name}={value}")).collect();
             format!("The device's settings are\n{}", lines.join("\n"))

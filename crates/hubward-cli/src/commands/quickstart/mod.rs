@@ -1,11 +1,14 @@
 //! `hubward quickstart`: starts a local cloud, and a device that registers and sends telemetry. Needs no setup.
 
+mod certificates;
+
 use std::time::Duration;
 
 use clap::Args;
 use hubward::{Settings, TransportKind};
 use hubward_emulator::Emulator;
 
+use self::certificates::Certificates;
 use crate::cloud;
 use crate::commands::simulated_device;
 use crate::exit_code::ExitCode;
@@ -22,6 +25,13 @@ What to try next:
   hubward hub monitor-events --emulator   # in a third shell: the telemetry as it arrives
   hubward quickstart --keep               # this demo, and its local cloud runs on until Ctrl-C";
 
+/// The same for `--x509`.
+const NEXT_X509: &str = "
+What to try next:
+  hubward quickstart --x509 --keep          # this demo, and its local cloud runs on until Ctrl-C
+  hubward x509 new-ca --name lab-root       # create the same certificates as files, step by step
+  hubward emulator                          # a local cloud that stays, to enroll them";
+
 const DEVICE: &str = "dev-1";
 const MESSAGES: usize = 10;
 
@@ -33,6 +43,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
   hubward quickstart
   hubward quickstart --transport mqtt-ws --output json
   hubward quickstart --keep       # and use the local cloud from a second shell
+  hubward quickstart --x509       # with certificates in place of a symmetric key
 
 Needs no network, no root and no Azure subscription, and leaves no files behind.")]
 pub(crate) struct QuickstartArgs {
@@ -42,6 +53,9 @@ pub(crate) struct QuickstartArgs {
     /// Keep the local cloud running until Ctrl-C, and print how to use it.
     #[arg(long)]
     keep: bool,
+    /// Use certificates: a root, an intermediate authority and the device.
+    #[arg(long)]
+    x509: bool,
 }
 
 /// The running local cloud, after the device has sent its messages.
@@ -49,14 +63,26 @@ pub(crate) struct LocalCloud {
     emulator: Emulator,
     outcome: Outcome,
     variables: Vec<(String, String)>,
+    /// Keeps the files of the device while the local cloud runs.
+    _certificates: Option<Certificates>,
 }
 
 /// Starts the local cloud, and runs the demo. Prints all events except `result`. Returns the running local cloud.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let builder = simulated_device::offer(Emulator::builder().retry_after(Some(RETRY_AFTER)));
     let emulator = builder.start().await.map_err(cloud::not_started)?;
-    let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
-    let variables = cloud::owned(enrolled.vars());
+    let (variables, certificates) = if args.x509 {
+        let certificates = Certificates::create(DEVICE)?;
+        certificates.enroll(&emulator)?;
+        for (at, text) in Certificates::steps(DEVICE).iter().enumerate() {
+            output.tell(&Event::Step { number: at + 1, text }).await;
+        }
+        let (chain, key) = certificates.files();
+        (cloud::owned(emulator.ready().x509_vars(DEVICE, chain, key)), Some(certificates))
+    } else {
+        let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
+        (cloud::owned(enrolled.vars()), None)
+    };
     output.tell(&Event::Device { variables: &variables }).await;
 
     let settings = Settings::from_vars(|name| cloud::value(&variables, name))?.transport(args.transport);
@@ -69,12 +95,12 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
             .ok_or_else(|| Failure::local(format!("{id} is missing in the registry of {hub}")))?;
         output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() }).await;
     }
-    Ok(LocalCloud { emulator, outcome, variables })
+    Ok(LocalCloud { emulator, outcome, variables, _certificates: certificates })
 }
 
 /// Prints the event `result` and stops the local cloud. With `--keep`, the local cloud first runs until Ctrl-C.
 pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
-    let LocalCloud { emulator, outcome, variables } = cloud;
+    let LocalCloud { emulator, outcome, variables, _certificates } = cloud;
     let stop = args.keep.then(Stop::listen).transpose()?;
     output.tell(&Event::Result { outcome: &outcome }).await;
     if let Some(mut stop) = stop {
@@ -89,7 +115,7 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
         }
         stop.heard().await;
     } else if output.is_text() {
-        output.line(NEXT).await;
+        output.line(if args.x509 { NEXT_X509 } else { NEXT }).await;
     }
     emulator.shutdown().await;
     Ok(ExitCode::Ok)
