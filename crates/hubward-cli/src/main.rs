@@ -5,6 +5,8 @@ mod admin_feed;
 #[cfg(feature = "service")]
 mod az_args;
 mod certificate_args;
+#[cfg(feature = "service")]
+mod certificate_file;
 #[cfg(feature = "emulator")]
 mod cloud;
 mod commands;

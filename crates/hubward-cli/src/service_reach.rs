@@ -147,15 +147,30 @@ fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
 }
 
 impl Reached<HubService> {
-    /// Returns the admin port of the emulator that has this hub.
+    /// Returns the admin port of the emulator that has this hub: see [`Reached::admin_port`].
+    pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
+        self.admin_port(args, "hubs").await
+    }
+}
+
+impl Reached<DpsService> {
+    /// Returns the admin port of the emulator that has this DPS: see [`Reached::admin_port`].
+    pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
+        self.admin_port(args, "dpsHosts").await
+    }
+}
+
+impl<S> Reached<S> {
+    /// Returns the admin port of the emulator that has this service. `member` of the emulator's health report contains
+    /// the names of its services of this kind.
     ///
     /// If the command uses an emulator in place of a login, returns the admin port of this emulator. After a login with
     /// a connection string, the port is not known, because the string does not contain it. The function then uses the
     /// emulator that `HUBWARD_EMULATOR_ADMIN` names. If the variable is not set, it uses the emulator on this machine.
     ///
     /// A host name in Azure is an exception. For such a name, returns an admin port only if the variable names an
-    /// emulator that has a hub with this name. Otherwise returns `None`.
-    pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
+    /// emulator that has a service with this name. Otherwise returns `None`.
+    async fn admin_port(&self, args: &LoginArgs, member: &str) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));
         }
@@ -165,10 +180,10 @@ impl Reached<HubService> {
                 .map_or_else(|| at("the emulator on this machine", &running_or_default(None), args), Ok)
                 .map(Some);
         }
-        // The host name belongs to Azure, but an emulator may have a hub with the same name.
+        // The host name belongs to Azure, but an emulator may have a service with the same name.
         let Some(admin) = named else { return Ok(None) };
         let facts = facts(&admin).await.unwrap_or_default();
-        let has_it = texts(&facts["hubs"]).any(|it| it.eq_ignore_ascii_case(&self.host));
+        let has_it = texts(&facts[member]).any(|it| it.eq_ignore_ascii_case(&self.host));
         Ok(has_it.then_some(admin))
     }
 }
@@ -176,7 +191,9 @@ impl Reached<HubService> {
 /// Whether the host name belongs to Azure.
 fn is_azure(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
-    [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
+    let services = ["azure-devices", "azure-devices-provisioning"];
+    let mut domains = services.iter().flat_map(|it| ["net", "cn", "us"].map(|top| format!(".{it}.{top}")));
+    domains.any(|it| host.ends_with(&it))
 }
 
 /// Adds a hint to the failure if no emulator answered.
@@ -210,6 +227,7 @@ mod tests {
         for (host, expected) in [
             ("contoso.azure-devices.net", true),
             ("Contoso.Azure-Devices.cn", true),
+            ("contoso.azure-devices-provisioning.net", true),
             ("localhost", false),
             ("azure-devices.net.example", false),
         ] {

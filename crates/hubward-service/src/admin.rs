@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use hubward_dial::Endpoint;
-use hubward_proto::service::http::{DPS_API_VERSION, HUB_API_VERSION, segment};
+use hubward_proto::service::http::{DPS_API_VERSION, HUB_API_VERSION, certificate, segment};
+use hubward_proto::service::{CaCertificate, CaCertificateList, CaCertificateProof};
 use hyper::{Method, Uri};
 use serde::de::DeserializeOwned;
 
@@ -96,6 +97,51 @@ impl AdminPort {
     fn mounted(&self, base: String, api_version: &'static str) -> Arc<Client> {
         Arc::new(self.client.mounted(base, api_version))
     }
+}
+
+/// The certificates of authorities, in the shapes of Azure Resource Manager (ARM). In Azure, ARM has these requests, and
+/// not the service API of DPS.
+///
+/// The emulator's DPS and hubs share one list of at most 25 certificates.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices resource manager.
+impl AdminPort {
+    /// Lists the certificates.
+    pub fn certificates(&self) -> Call<CaCertificateList> {
+        self.call(Method::GET, "/api/certificates")
+    }
+
+    /// Returns a certificate.
+    pub fn certificate(&self, name: &str) -> Call<CaCertificate> {
+        self.call(Method::GET, path(name, ""))
+    }
+
+    /// Uploads a certificate. If the name exists already, the call fails with 409. To replace the certificate, set
+    /// [`Call::if_match`].
+    pub fn upload_certificate(&self, name: &str, upload: &CaCertificate) -> Call<CaCertificate> {
+        self.call(Method::PUT, path(name, "")).json(upload)
+    }
+
+    /// Generates a verification code for a certificate. The code replaces an earlier one. `etag` is the version of the
+    /// certificate; `*` matches any.
+    pub fn generate_verification_code(&self, name: &str, etag: &str) -> Call<CaCertificate> {
+        self.call(Method::POST, path(name, "/generateVerificationCode")).if_match(etag)
+    }
+
+    /// Proves that the caller has the key of a certificate. `etag` is the version of the certificate; `*` matches any.
+    pub fn verify_certificate(&self, name: &str, proof: &CaCertificateProof, etag: &str) -> Call<CaCertificate> {
+        self.call(Method::POST, path(name, "/verify")).json(proof).if_match(etag)
+    }
+
+    /// Deletes a certificate. `etag` is the version of the certificate; `*` matches any.
+    pub fn delete_certificate(&self, name: &str, etag: &str) -> Call<()> {
+        self.call(Method::DELETE, path(name, "")).if_match(etag)
+    }
+}
+
+/// The path of a certificate at the admin port, and of an action on it.
+fn path(name: &str, action: &str) -> String {
+    format!("/api{}{action}", certificate(name))
 }
 
 /// The text is not the URL of an admin port.

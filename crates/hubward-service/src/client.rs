@@ -8,8 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use hubward_dial::{Endpoint, TrustError};
 use hubward_proto::dps::ServiceError as DpsRefusal;
 use hubward_proto::retry_after;
-use hubward_proto::service::HubRefusal;
 use hubward_proto::service::http::{CLIENT_REQUEST_ID, REQUEST_ID};
+use hubward_proto::service::{ArmRefusal, HubRefusal};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
@@ -282,11 +282,15 @@ impl Client {
         // name.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
+        let arm: Option<ArmRefusal> = serde_json::from_slice(body).ok();
+        if let Some(ArmRefusal { error, .. }) = arm {
+            (refused.name, refused.message) = (words(&error.code), words(&error.message));
+        }
         // If the answer contains neither a message nor a code, a gateway between client and service may have sent it.
         // It is then not in the service's JSON format, so its whole text becomes the message.
-        let message =
-            hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
-        refused.message = message.and_then(|it| words(&it));
+        let is_foreign = refused.code.is_none() && refused.message.is_none();
+        let message = hub.message.or_else(|| is_foreign.then(|| String::from_utf8_lossy(body).into_owned()));
+        refused.message = message.and_then(|it| words(&it)).or(refused.message);
         refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
         refused.tracking_id = refused.tracking_id.and_then(|it| words(&it));
         refused.server_time = date(headers);

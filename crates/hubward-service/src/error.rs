@@ -99,7 +99,7 @@ pub struct Refused {
     pub request: String,
     /// The HTTP status.
     pub status: u16,
-    /// The name of the error code. Only the codes of a hub have names.
+    /// The name of the error. Only hubs and Azure Resource Manager send names.
     pub name: Option<String>,
     /// The six-digit error code.
     pub code: Option<u32>,

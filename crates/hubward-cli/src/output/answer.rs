@@ -43,7 +43,7 @@ impl Answer {
     }
 
     /// Creates an answer whose body contains more than the rows. `table`, `tsv` and the text show only the rows.
-    #[cfg(feature = "emulator")]
+    #[cfg(any(feature = "emulator", feature = "service"))]
     pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
         let table = Table::of(rows, columns);
         Self { body: body.into(), text: table.for_people(), table, reveal: false }

@@ -53,6 +53,21 @@ pub(crate) fn identity_version(etag: &str) -> Option<u64> {
     std::str::from_utf8(&STANDARD.decode(etag).ok()?).ok()?.parse().ok()
 }
 
+/// Returns a new `etag` of the certificate of an authority. It is the base64 of eight bytes, without quotes.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices resource manager, examples such as `AAAAAAExpTQ=`.
+pub(crate) fn authority_etag() -> String {
+    STANDARD.encode(u64::from(fastrand::u32(1..)).to_be_bytes())
+}
+
+/// Returns a new verification code for the certificate of an authority: 48 upper-case hexadecimal digits.
+///
+/// Source: `[doc]` azure-docs, iot-dps/how-to-verify-certificates.md.
+#[cfg(feature = "admin")]
+pub(crate) fn verification_code() -> String {
+    format!("{:032X}{:016X}", fastrand::u128(..), fastrand::u64(..))
+}
+
 /// Returns a new `etag` of a registration record. It is the base64 of a quoted string that looks like a GUID.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.

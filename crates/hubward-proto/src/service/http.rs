@@ -58,6 +58,15 @@ pub fn registration(id: &str) -> String {
     format!("/registrations/{}", encode(id))
 }
 
+/// Returns the path of the certificate of an authority. In Azure, this path follows the path of the DPS or hub at Azure
+/// Resource Manager. At the emulator's admin port, it follows `/api`.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices resource manager.
+#[must_use]
+pub fn certificate(name: &str) -> String {
+    format!("/certificates/{}", encode(name))
+}
+
 /// Returns the path of a device identity.
 #[must_use]
 pub fn device(device_id: &str) -> String {
@@ -89,6 +98,7 @@ mod tests {
             (enrollment("a:b"), "/enrollments/a%3Ab"),
             (enrollment_group("line-7"), "/enrollmentGroups/line-7"),
             (registration("a.b_c"), "/registrations/a.b_c"),
+            (certificate("root 1"), "/certificates/root%201"),
             (device("a/b#c"), "/devices/a%2Fb%23c"),
             (module("d%1", "m?"), "/devices/d%251/modules/m%3F"),
             (twin("d 1", None), "/twins/d%201"),

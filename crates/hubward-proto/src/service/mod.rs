@@ -1,10 +1,14 @@
 //! The JSON models of the service APIs, with which an operator manages devices.
 
+mod authority;
 mod bulk;
 mod enrollment;
 pub mod http;
 mod hub;
 
+pub use authority::{
+    ArmError, ArmRefusal, CaCertificate, CaCertificateList, CaCertificateProof, CaCertificateProperties,
+};
 pub use bulk::{BulkError, BulkMode, BulkResult, EnrollmentBulk, EnrollmentGroupBulk, QuerySpecification};
 pub use enrollment::{
     AllocationPolicy, Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment,

@@ -1,5 +1,7 @@
 //! `hubward dps …`: commands for operators of a DPS, named as in `az iot dps`.
 
+mod certificate;
+mod certificate_args;
 mod create;
 mod delete;
 mod device_key;
@@ -11,8 +13,9 @@ mod show;
 mod update;
 
 use clap::{Args, Subcommand};
-use hubward_service::DpsService;
+use hubward_service::{AdminPort, DpsService};
 
+use self::certificate::CertificateCommand;
 use self::kind::Kind;
 use crate::az_args::AzArgs;
 use crate::exit_code::ExitCode;
@@ -61,6 +64,18 @@ enum DpsCommand {
   hubward dps enrollment-group registration list --enrollment-id line-7 --output tsv"
     )]
     EnrollmentGroup(GroupCommand),
+    /// Manage the CA certificates that issue the certificates of devices; emulator only.
+    ///
+    /// In Azure, these requests go to Azure Resource Manager, which hubward does not use: use `az` there. The
+    /// emulator has one list for its DPS and its hubs.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  hubward dps certificate create --certificate-name root --path root.pem --emulator
+  hubward dps certificate generate-verification-code --certificate-name root
+  hubward dps certificate verify --certificate-name root --path proof.pem"
+    )]
+    Certificate(CertificateCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +83,7 @@ enum EnrollmentCommand {
     /// Create an enrollment; the service generates the keys unless they are given.
     #[command(after_help = "Examples:
   hubward dps enrollment create --enrollment-id dev-1
+  hubward dps enrollment create --eid dev-1 --attestation-type x509 --certificate-path dev-1.pem
   hubward dps enrollment create --eid dev-1 --device-id Pump_1 --initial-twin-tags '{\"site\": \"a\"}'
   hubward dps enrollment create --eid dev-1 --primary-key-file one.key --secondary-key-file two.key")]
     Create(Box<create::CreateEnrollment>),
@@ -80,6 +96,7 @@ enum EnrollmentCommand {
     /// Change the given settings of an enrollment; the other settings stay.
     #[command(after_help = "Examples:
   hubward dps enrollment update --enrollment-id dev-1 --provisioning-status disabled
+  hubward dps enrollment update --enrollment-id dev-1 --secondary-certificate-path new.pem
   hubward dps enrollment update --enrollment-id dev-1 --reprovision-policy never --etag '\"4f00\"'")]
     Update(Box<update::UpdateEnrollment>),
     /// Delete an enrollment; the device identity stays at its hub.
@@ -95,6 +112,7 @@ enum GroupCommand {
     /// Create a group; the service generates the keys unless they are given.
     #[command(after_help = "Examples:
   hubward dps enrollment-group create --enrollment-id line-7
+  hubward dps enrollment-group create --enrollment-id line-8 --certificate-path root.pem
   hubward dps enrollment-group create --eid line-7 --allocation-policy static --iot-hubs contoso.azure-devices.net")]
     Create(Box<create::CreateGroup>),
     /// Show a group, with --show-keys including its keys.
@@ -143,6 +161,19 @@ impl Context<'_> {
         Ok(self.reach().await?.service)
     }
 
+    /// Returns the admin port of the emulator that the arguments or the variables select. Returns an error for a DPS in
+    /// Azure.
+    async fn admin(&self) -> Result<AdminPort, Failure> {
+        let reached = self.reach().await?;
+        reached.admin(self.login).await?.ok_or_else(|| {
+            Failure::unsupported(format!(
+                "the CA certificates of {} are managed by Azure Resource Manager, which hubward does not support",
+                reached.host
+            ))
+            .hint("in Azure, use `az iot dps certificate`; for the emulator on this machine: --emulator")
+        })
+    }
+
     /// Returns an error if both a key and the login would come from standard input.
     fn one_stdin(&self, is_read_for_a_key: bool) -> Result<(), Failure> {
         if is_read_for_a_key && self.login.reads_stdin() {
@@ -174,5 +205,6 @@ pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode,
             GroupCommand::Registration(command) => registration::of_group(command, &context).await,
             GroupCommand::ComputeDeviceKey(args) => device_key::run(args, &context).await,
         },
+        DpsCommand::Certificate(command) => certificate::run(command, &context).await,
     }
 }

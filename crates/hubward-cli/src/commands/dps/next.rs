@@ -3,7 +3,9 @@
 use hubward_service::DpsService;
 use serde_json::Value;
 
+use super::certificate_args::Certificates;
 use super::kind::Kind;
+use crate::certificate_file::{CertificateFile, export_files};
 use crate::device_network;
 use crate::failure::Failure;
 use crate::service_login::{LoginArgs, Service};
@@ -18,6 +20,8 @@ const PRIMARY_KEY: &str = "attestation.symmetricKey.primaryKey";
 ///
 /// A line may contain a `hubward` command that reads the device's key, and this command needs a login to DPS. If the
 /// login is secret, the line does not contain it. A comment then tells the user which variable to set first.
+///
+/// A device with a certificate gets the paths of two files in place of the key.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -25,15 +29,23 @@ pub(super) fn steps(
     reached: &Reached<DpsService>,
     login: &LoginArgs,
     show_keys: bool,
+    certificates: &Certificates,
 ) -> Result<String, Failure> {
     let shell = Shell::here();
     let (device, title) = match kind {
         Kind::Individual => (id, "For a device with this enrollment:"),
+        Kind::Group if !certificates.is_empty() => {
+            ("dev-1", "For a device of the group (its certificate has its ID as common name, CN):")
+        }
         Kind::Group => ("dev-1", "For a device of the group (its key is derived from its ID and the group's key):"),
     };
     let mut lines = vec![String::new(), title.to_owned()];
     lines.extend(settings(shell, reached, login, device)?);
-    if show_keys && kind == Kind::Individual {
+    if !certificates.is_empty() {
+        // The file of a group is that of the authority.
+        let file = certificates.primary.as_ref().filter(|_| kind == Kind::Individual);
+        lines.extend(export_files(shell, file.map(CertificateFile::device_files)));
+    } else if show_keys && kind == Kind::Individual {
         lines.push(shell.export(hubward::vars::SYMMETRIC_KEY, &key(made)));
     } else {
         let emulator = reached.emulator.as_ref().map(|it| it.url.as_str());

@@ -18,7 +18,7 @@ pub(super) enum AttestationType {
     /// With a shared key.
     #[value(name = "symmetrickey", alias = "symmetricKey")]
     SymmetricKey,
-    /// With a certificate (not supported yet).
+    /// With a certificate.
     X509,
     /// With a TPM (not supported yet).
     Tpm,
@@ -100,19 +100,9 @@ pub(super) struct SettingsArgs {
     /// API version that DPS sends to the webhook.
     #[arg(long, value_name = "VERSION", visible_alias = "av", requires = "webhook_url")]
     api_version: Option<String>,
-    /// Options of `az` for certificates and TPMs. The program refuses them.
-    #[arg(
-        long,
-        aliases = [
-            "cp", "secondary-certificate-path", "scp", "remove-certificate", "rc", "remove-secondary-certificate",
-            "rsc", "root-ca-name", "ca-name", "cn", "secondary-root-ca-name", "secondary-ca-name", "scn",
-            "endorsement-key", "ek"
-        ],
-        num_args = 0..=1,
-        default_missing_value = "",
-        hide = true
-    )]
-    certificate_path: Vec<String>,
+    /// Option of `az` for TPMs. The program refuses it.
+    #[arg(long, alias = "ek", num_args = 0..=1, default_missing_value = "", hide = true)]
+    endorsement_key: Vec<String>,
 }
 
 /// The keys from the arguments. Each key may be absent.
@@ -151,12 +141,12 @@ fn attestation(primary: &str, secondary: &str) -> Value {
 }
 
 impl SettingsArgs {
-    /// Returns an error if the arguments select an attestation other than symmetric keys.
-    pub(super) fn only_keys(&self, attestation: AttestationType, kind: Kind) -> Result<(), Failure> {
-        if attestation == AttestationType::SymmetricKey && self.certificate_path.is_empty() {
+    /// Returns an error if the arguments select a TPM.
+    pub(super) fn no_tpm(&self, attestation: Option<AttestationType>, kind: Kind) -> Result<(), Failure> {
+        if attestation != Some(AttestationType::Tpm) && self.endorsement_key.is_empty() {
             return Ok(());
         }
-        Err(Failure::unsupported("hubward supports only enrollments with symmetric keys, for now")
+        Err(Failure::unsupported("hubward does not support enrollments with a TPM")
             .hint(format!("in Azure, use `az iot dps {} create` or `update`", kind.command())))
     }
 

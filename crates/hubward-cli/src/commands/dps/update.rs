@@ -5,8 +5,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Context;
+use super::certificate_args::{AuthorityArgs, CertificateArgs, RemoveArgs};
 use super::kind::Kind;
-use super::settings::{AttestationType, SettingsArgs, object};
+use super::settings::{SettingsArgs, object};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::Answer;
@@ -32,11 +33,17 @@ pub(super) struct UpdateGroup {
     #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
     enrollment_id: String,
     #[command(flatten)]
+    authorities: AuthorityArgs,
+    #[command(flatten)]
     common: UpdateArgs,
 }
 
 #[derive(Debug, Args)]
 struct UpdateArgs {
+    #[command(flatten)]
+    certificates: CertificateArgs,
+    #[command(flatten)]
+    remove: RemoveArgs,
     #[command(flatten)]
     settings: SettingsArgs,
     /// Update only if the ETag still matches; `*` matches any [default: the ETag just read]
@@ -55,11 +62,12 @@ pub(super) async fn enrollment(args: &UpdateEnrollment, context: &Context<'_>) -
     if let Some(information) = &args.device_information {
         changes.insert("optionalDeviceInformation".into(), object("--device-information", information)?);
     }
-    update(Kind::Individual, &args.enrollment_id, changes, &args.common, context).await
+    let authorities = AuthorityArgs::default();
+    update(Kind::Individual, &args.enrollment_id, changes, &args.common, &authorities, context).await
 }
 
 pub(super) async fn group(args: &UpdateGroup, context: &Context<'_>) -> Result<ExitCode, Failure> {
-    update(Kind::Group, &args.enrollment_id, Map::new(), &args.common, context).await
+    update(Kind::Group, &args.enrollment_id, Map::new(), &args.common, &args.authorities, context).await
 }
 
 async fn update(
@@ -67,15 +75,18 @@ async fn update(
     id: &str,
     changes: Map<String, Value>,
     args: &UpdateArgs,
+    authorities: &AuthorityArgs,
     context: &Context<'_>,
 ) -> Result<ExitCode, Failure> {
-    args.settings.only_keys(AttestationType::SymmetricKey, kind)?;
+    args.settings.no_tpm(None, kind)?;
     context.one_stdin(args.settings.reads_stdin())?;
     let keys = args.settings.keys()?;
+    let certificates = args.certificates.read(authorities)?;
+    let changes_certificates = !certificates.is_empty() || !args.remove.is_empty();
     // Refuse wrong arguments before the first request.
     let mut all_changes = changes.clone();
     args.settings.apply(&mut all_changes)?;
-    if all_changes.is_empty() && keys.is_empty() {
+    if all_changes.is_empty() && keys.is_empty() && !changes_certificates {
         return Err(Failure::usage("no change is given")
             .hint("add a setting, such as --provisioning-status disabled; --help lists all settings"));
     }
@@ -92,6 +103,14 @@ async fn update(
         body.insert("attestation".into(), keys.over(&now.primary_key, &now.secondary_key));
     } else if !keys.is_empty() {
         return Err(Failure::usage(format!("{id} has no symmetric keys to change")));
+    }
+    if changes_certificates {
+        let x509 = body.get("attestation").filter(|it| it["type"] == "x509").map(|it| it["x509"].clone());
+        let x509 = x509.ok_or_else(|| Failure::usage(format!("{id} has no certificates to change")))?;
+        body.insert("attestation".into(), certificates.over(x509, &args.remove, kind)?);
+        if kind == Kind::Individual {
+            certificates.warn_about_other_name(id);
+        }
     }
     body.extend(changes);
     args.settings.apply(&mut body)?;

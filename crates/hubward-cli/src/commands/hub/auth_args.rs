@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::member_path::set;
+use crate::certificate_file::{CertificateFile, DeviceFiles};
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text, new_key};
 
@@ -43,12 +44,21 @@ pub(super) struct AuthArgs {
     /// Secondary key in base64; visible to other users of this machine: prefer a file.
     #[arg(long, visible_alias = "sk", value_name = "BASE64")]
     secondary_key: Option<Secret>,
-    /// Thumbprint of the primary certificate.
+    /// Thumbprint of the primary certificate: SHA-1 or SHA-256.
     #[arg(long, visible_alias = "ptp", value_name = "HEX")]
     primary_thumbprint: Option<String>,
-    /// Thumbprint of the secondary certificate.
+    /// Thumbprint of the secondary certificate: SHA-1 or SHA-256.
     #[arg(long, visible_alias = "stp", value_name = "HEX")]
     secondary_thumbprint: Option<String>,
+    /// Primary certificate, in place of its thumbprint; PEM or DER.
+    ///
+    /// The command computes the SHA-256 thumbprint of the first certificate in the file. It sends neither the
+    /// certificate nor a private key.
+    #[arg(long, visible_alias = "cp", value_name = "FILE", conflicts_with = "primary_thumbprint")]
+    certificate_path: Option<PathBuf>,
+    /// Secondary certificate, in place of its thumbprint; PEM or DER.
+    #[arg(long, visible_alias = "scp", value_name = "FILE", conflicts_with = "secondary_thumbprint")]
+    secondary_certificate_path: Option<PathBuf>,
     /// Options with which az creates a certificate. The program refuses them.
     #[arg(long, aliases = ["vd", "output-dir", "od"], value_name = "DAYS", hide = true)]
     valid_days: Vec<String>,
@@ -61,9 +71,9 @@ impl AuthArgs {
     /// If the identity has no authentication, sets the type `sas`. All other members stay unchanged.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
-            return Err(Failure::unsupported("hubward does not create certificates").hint(
-                "give the thumbprint of an existing one, --primary-thumbprint, which `openssl x509 -fingerprint` \
-                 shows; `az iot hub device-identity create --valid-days` creates one",
+            return Err(Failure::unsupported("the `hub` commands do not create certificates").hint(
+                "create one with `hubward x509 new-device`, and name its file: --certificate-path FILE; or give the \
+                 thumbprint of an existing one: --primary-thumbprint HEX",
             ));
         }
         self.check()?;
@@ -74,6 +84,7 @@ impl AuthArgs {
                 AuthMethod::Authority => "certificateAuthority",
             };
             set(identity, "authentication.type", json!(kind))?;
+            remove_unused(identity, method);
         }
         let keys = [
             ("primaryKey", "--primary-key", &self.primary_key_file, &self.primary_key),
@@ -85,9 +96,7 @@ impl AuthArgs {
             }
         }
         self.complete(identity)?;
-        let thumbprints =
-            [("primaryThumbprint", &self.primary_thumbprint), ("secondaryThumbprint", &self.secondary_thumbprint)];
-        for (name, thumbprint) in thumbprints {
+        for (name, thumbprint) in self.thumbprints()? {
             if let Some(thumbprint) = thumbprint {
                 set(identity, &format!("authentication.x509Thumbprint.{name}"), json!(thumbprint))?;
             }
@@ -97,6 +106,28 @@ impl AuthArgs {
             set(identity, "authentication", json!({ "type": "sas" }))?;
         }
         Ok(())
+    }
+
+    /// The files of the device. `None` if no argument names the file of its certificate.
+    pub(super) fn device_files(&self) -> Option<DeviceFiles> {
+        // `apply` has reported the errors and warnings.
+        let file = CertificateFile::open(self.certificate_path.as_ref()?).ok()?;
+        Some(file.device_files())
+    }
+
+    /// The thumbprints from the arguments, without the colons that OpenSSL prints. Reads the files of certificates.
+    fn thumbprints(&self) -> Result<[(&'static str, Option<String>); 2], Failure> {
+        let one = |flag, text: &Option<String>, file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
+            match (text, file) {
+                (Some(text), _) => Ok(Some(text.trim().replace(':', ""))),
+                (None, Some(file)) => Ok(Some(CertificateFile::read(flag, file)?.certificate().sha256_thumbprint())),
+                (None, None) => Ok(None),
+            }
+        };
+        let primary = one("--certificate-path", &self.primary_thumbprint, &self.certificate_path)?;
+        let secondary =
+            one("--secondary-certificate-path", &self.secondary_thumbprint, &self.secondary_certificate_path)?;
+        Ok([("primaryThumbprint", primary), ("secondaryThumbprint", secondary)])
     }
 
     /// Generates the missing key if the identity has only one of its two keys. A hub accepts two keys or none.
@@ -117,19 +148,36 @@ impl AuthArgs {
             || self.secondary_key.is_some()
             || self.primary_key_file.is_some()
             || self.secondary_key_file.is_some();
-        let has_thumbprint = self.primary_thumbprint.is_some() || self.secondary_thumbprint.is_some();
+        let has_thumbprint = self.primary_thumbprint.is_some()
+            || self.secondary_thumbprint.is_some()
+            || self.certificate_path.is_some()
+            || self.secondary_certificate_path.is_some();
         let problem = match self.auth_method {
             Some(AuthMethod::Thumbprint) if has_key => "--auth-method x509_thumbprint does not use keys",
             Some(AuthMethod::Thumbprint) if !has_thumbprint => {
-                "--auth-method x509_thumbprint needs --primary-thumbprint"
+                "--auth-method x509_thumbprint needs --primary-thumbprint or --certificate-path"
             }
             Some(AuthMethod::Authority) if has_key || has_thumbprint => {
-                "--auth-method x509_ca uses neither keys nor thumbprints"
+                "--auth-method x509_ca uses neither keys nor thumbprints nor certificate files"
             }
-            Some(AuthMethod::Key) | None if has_thumbprint => "a thumbprint needs --auth-method x509_thumbprint",
+            Some(AuthMethod::Key) | None if has_thumbprint => {
+                "a thumbprint or certificate file needs --auth-method x509_thumbprint"
+            }
             _ => return Ok(()),
         };
         Err(Failure::usage(problem))
+    }
+}
+
+/// Removes the keys or thumbprints that an identity with this method does not have.
+fn remove_unused(identity: &mut Value, method: AuthMethod) {
+    let unused: &[&str] = match method {
+        AuthMethod::Key => &["x509Thumbprint"],
+        AuthMethod::Thumbprint => &["symmetricKey"],
+        AuthMethod::Authority => &["symmetricKey", "x509Thumbprint"],
+    };
+    if let Some(authentication) = identity["authentication"].as_object_mut() {
+        authentication.retain(|name, _| !unused.contains(&name.as_str()));
     }
 }
 
@@ -166,6 +214,22 @@ mod tests {
                 json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB12"}}}),
             ),
             (&["--am", "x509_ca"], json!({}), json!({"authentication": {"type": "certificateAuthority"}})),
+            (
+                &["--am", "x509_thumbprint", "--ptp", "ab:12", "--stp", "CD34"],
+                json!({"authentication": {"type": "sas", "symmetricKey": {"primaryKey": "x", "secondaryKey": "y"}}}),
+                json!({"authentication": {"type": "selfSigned",
+                    "x509Thumbprint": {"primaryThumbprint": "ab12", "secondaryThumbprint": "CD34"}}}),
+            ),
+            (
+                &["--am", "x509_ca"],
+                json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB"}}}),
+                json!({"authentication": {"type": "certificateAuthority"}}),
+            ),
+            (
+                &["--am", "sas"],
+                json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB"}}}),
+                json!({"authentication": {"type": "sas"}}),
+            ),
         ] {
             assert_eq!(applied(arguments, before).expect("it fits"), after, "{arguments:?}");
         }
@@ -189,6 +253,9 @@ mod tests {
             &["--am", "x509_thumbprint", "--ptp", "AB", "--pk", "YQ=="],
             &["--am", "x509_ca", "--pk", "YQ=="],
             &["--ptp", "AB"],
+            &["--cp", "/no/such/file"],
+            &["--am", "x509_thumbprint", "--cp", "/no/such/file"],
+            &["--am", "x509_ca", "--cp", "/no/such/file"],
         ] {
             assert!(applied(arguments, json!({})).is_err(), "{arguments:?}");
         }

@@ -36,6 +36,7 @@ pub(super) enum DeviceIdentityCommand {
     /// Create a device; the keys are generated unless they are given.
     #[command(after_help = "Examples:
   hubward hub device-identity create -d dev-2 --emulator
+  hubward hub device-identity create -d dev-3 --auth-method x509_thumbprint --certificate-path dev-3.pem
   hubward hub device-identity create -d dev-2 --output json | jq .authentication.symmetricKey")]
     Create(CreateArgs),
     /// Show a device.
@@ -172,7 +173,8 @@ pub(super) async fn run(
             let mut device = json!({ "deviceId": id, "status": "enabled" });
             args.settings.apply(&mut device)?;
             let made: Box<RawValue> = hub.create_device(&Device::new(id.as_str())).json(&device).verbatim().await?;
-            let next = next::steps(made.get(), &reached, login, args.keys.show_keys)?;
+            let files = args.settings.auth.device_files();
+            let next = next::steps(made.get(), &reached, login, args.keys.show_keys, files)?;
             Answer::of(made.get(), COLUMNS, args.keys.show_keys)?.and(&next)
         }
         DeviceIdentityCommand::Show(args) => {

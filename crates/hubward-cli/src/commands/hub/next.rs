@@ -3,6 +3,7 @@
 use hubward_service::HubService;
 use serde_json::Value;
 
+use crate::certificate_file::{DeviceFiles, export_files};
 use crate::device_network;
 use crate::failure::Failure;
 use crate::service_login::{LoginArgs, Service};
@@ -16,17 +17,23 @@ use crate::shell::Shell;
 /// reads the connection string. This command needs a login. If the login is secret, the line does not contain it, and a
 /// comment tells the user which variable to set first.
 ///
-/// Returns an empty text if the device is disabled, or if it has no symmetric key. Such a device cannot connect with a
-/// connection string of `hubward`.
+/// For a device with a certificate, the lines contain the paths of the certificate and of its private key. `files` are
+/// these paths, as far as they are known.
+///
+/// Returns an empty text if the device is disabled, or if it has neither a symmetric key nor a certificate.
 pub(super) fn steps(
     made: &str,
     reached: &Reached<HubService>,
     login: &LoginArgs,
     show_keys: bool,
+    files: Option<DeviceFiles>,
 ) -> Result<String, Failure> {
     let made: Value = serde_json::from_str(made).unwrap_or_default();
+    let has_certificate = ["selfSigned", "certificateAuthority"].iter().any(|it| made["authentication"]["type"] == *it);
     let key = made["authentication"]["symmetricKey"]["primaryKey"].as_str().filter(|it| !it.is_empty());
-    let (Some(id), Some(key)) = (made["deviceId"].as_str(), key) else { return Ok(String::new()) };
+    let (Some(id), true) = (made["deviceId"].as_str(), key.is_some() || has_certificate) else {
+        return Ok(String::new());
+    };
     if made["status"] == "disabled" {
         return Ok(String::new());
     }
@@ -34,7 +41,10 @@ pub(super) fn steps(
     let mut lines = vec![String::new(), "For the device:".to_owned()];
     lines.extend(device_network::lines(shell, reached, login)?);
     let variable = hubward::vars::CONNECTION_STRING;
-    if show_keys {
+    if has_certificate {
+        lines.push(shell.export(variable, &format!("HostName={};DeviceId={id};x509=true", reached.host)));
+        lines.extend(export_files(shell, files));
+    } else if let Some(key) = key.filter(|_| show_keys) {
         let text = format!("HostName={};DeviceId={id};SharedAccessKey={key}", reached.host);
         lines.push(shell.export(variable, &text));
     } else {

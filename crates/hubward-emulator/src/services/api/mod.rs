@@ -3,6 +3,8 @@
 //!
 //! A door (the front end for a protocol) passes the head and the body of an HTTP request to these operations.
 
+#[cfg(feature = "admin")]
+pub(crate) mod authorities;
 pub(crate) mod dps;
 pub(crate) mod fuzzing;
 pub(crate) mod hub;

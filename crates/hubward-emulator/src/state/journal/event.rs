@@ -31,7 +31,7 @@ pub struct Event {
     /// The host name of the hub, if the event is about a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// A registration id, a device id, `{device}/{module}`, or the name of an enrollment group. If the emulator refused
+    /// A registration id, a device id, `{device}/{module}`, or the name of an enrollment group or CA certificate. If the emulator refused
     /// a client, this is the id that the client sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -114,6 +114,12 @@ kinds! {
     EnrollmentGroupDeleted => "deleted the enrollment group",
     /// A registration record was deleted.
     RegistrationDeleted => "deleted the registration of",
+    /// The certificate of an authority was uploaded.
+    AuthorityCreated => "created the CA certificate",
+    /// The certificate of an authority was verified or replaced, or got a verification code.
+    AuthorityUpdated => "updated the CA certificate",
+    /// The certificate of an authority was deleted.
+    AuthorityDeleted => "deleted the CA certificate",
     /// The identity of a device or module was created at a hub.
     DeviceCreated => "created",
     /// The identity of a device or module was updated.

@@ -118,6 +118,12 @@ pub(crate) fn read(name: &str, text: &str) -> Result<Certificate, AuthorityError
 }
 
 impl State {
+    /// The CA certificate of this name. Ignores the letter case.
+    #[cfg(feature = "admin")]
+    pub(crate) fn authority(&self, name: &str) -> Option<&Authority> {
+        self.authorities.get(&name.to_ascii_lowercase())
+    }
+
     /// Adds a CA certificate, or replaces the one of this name. A replaced certificate keeps the time of its creation.
     pub(crate) fn put_authority(
         &mut self,
@@ -152,6 +158,6 @@ pub(super) fn new_authority(
         verification_code: None,
         created: before.map_or_else(|| timestamp(now), |it| it.created.clone()),
         updated: timestamp(now),
-        etag: wire_id::etag(),
+        etag: wire_id::authority_etag(),
     }
 }

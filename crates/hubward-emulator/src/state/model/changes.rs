@@ -10,14 +10,16 @@ impl State {
         self.individuals.record_changes();
         self.groups.record_changes();
         self.records.record_changes();
+        self.authorities.record_changes();
         self.hubs.values_mut().for_each(|it| it.devices.record_changes());
     }
 
     /// The changes since the last call.
     pub(crate) fn drain_changes(&mut self) -> Vec<Note> {
         use EventKind::{
-            DeviceCreated, DeviceDeleted, DeviceUpdated, EnrollmentCreated, EnrollmentDeleted, EnrollmentGroupCreated,
-            EnrollmentGroupDeleted, EnrollmentGroupUpdated, EnrollmentUpdated, RegistrationDeleted,
+            AuthorityCreated, AuthorityDeleted, AuthorityUpdated, DeviceCreated, DeviceDeleted, DeviceUpdated,
+            EnrollmentCreated, EnrollmentDeleted, EnrollmentGroupCreated, EnrollmentGroupDeleted,
+            EnrollmentGroupUpdated, EnrollmentUpdated, RegistrationDeleted,
         };
         let mut notes = Vec::new();
         let individual = [EnrollmentCreated, EnrollmentUpdated, EnrollmentDeleted];
@@ -34,6 +36,10 @@ impl State {
             if change == TableChange::Deleted {
                 notes.push(Note::new(RegistrationDeleted, EventSource::Dps).id(&key));
             }
+        }
+        let authority = [AuthorityCreated, AuthorityUpdated, AuthorityDeleted];
+        for (key, change) in self.authorities.drain_changes() {
+            notes.push(note(&self.authorities, &key, |it| &it.name, kind_of(change, authority)));
         }
         for hub in self.hubs.values_mut() {
             for (key, change) in hub.devices.drain_changes() {

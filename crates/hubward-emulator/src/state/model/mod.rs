@@ -33,7 +33,7 @@ mod table;
 mod twin;
 mod twin_view;
 
-pub(crate) use authorities::read as read_authority;
+pub(crate) use authorities::{Authority, read as read_authority};
 pub use authorities::{AuthorityError, AuthorityView};
 pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
 pub use c2d::{CloudMessageState, CloudMessageView};

@@ -1,5 +1,6 @@
 //! The paths below `/api/` at the admin port. They form the emulator's own API, in JSON.
 
+mod certificates;
 mod clock;
 mod devices;
 mod events;
@@ -23,6 +24,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::certificates::Target;
 use super::Admin;
 use crate::doors::admission;
 use crate::doors::http::request::{self, TooLarge};
@@ -49,6 +51,7 @@ enum Route {
     Disconnect { hub: String, client_id: String },
     Simulated,
     SimulatedDevice { id: String },
+    Certificates(Target),
     Traffic,
     Keys,
     ExportState,
@@ -70,6 +73,12 @@ impl Route {
             ["events"] => Self::Events,
             ["telemetry", hub] => Self::Telemetry { hub: decode(hub)? },
             ["telemetry", hub, "export"] => Self::Export { hub: decode(hub)? },
+            ["certificates"] => Self::Certificates(Target::All),
+            ["certificates", name] => Self::Certificates(Target::One { name: decode(name)? }),
+            ["certificates", name, "generateVerificationCode"] => {
+                Self::Certificates(Target::GenerateCode { name: decode(name)? })
+            }
+            ["certificates", name, "verify"] => Self::Certificates(Target::Verify { name: decode(name)? }),
             ["clock"] => Self::Clock,
             ["keys"] => Self::Keys,
             ["simulated"] => Self::Simulated,
@@ -100,6 +109,7 @@ impl Route {
             | Self::Keys
             | Self::Traffic
             | Self::ExportState => "GET, HEAD",
+            Self::Certificates(target) => target.allowed(),
             Self::Clock | Self::Simulated => "GET, HEAD, POST",
             Self::Faults => "GET, HEAD, POST, DELETE",
             Self::Fault { .. } | Self::SimulatedDevice { .. } => "DELETE",
@@ -169,6 +179,11 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
             Err(failure) => Err(failure),
         },
         Route::Fault { id } => faults::remove(cloud, id).map(|it| json_reply(cloud, 200, &it)),
+        Route::Certificates(target) => {
+            let has_body = target.has_body(&method);
+            let body = if has_body { read_bytes(&head, body, BODY_MAX).await? } else { Ok(Bytes::new()) };
+            Ok(certificates::answer(cloud, &target, &method, &head, body))
+        }
         Route::Traffic => Ok(json_reply(cloud, 200, &traffic::show(cloud))),
         Route::Simulated if method == Method::GET => Ok(json_reply(cloud, 200, &simulated::show(cloud))),
         Route::Simulated => match read(&head, body).await? {
@@ -256,6 +271,11 @@ mod tests {
             ("simulated/", None),
             ("traffic", Some(Route::Traffic)),
             ("traffic/x", None),
+            ("certificates", Some(Route::Certificates(Target::All))),
+            ("certificates/root-1", Some(Route::Certificates(Target::One { name: "root-1".into() }))),
+            ("certificates/root-1/verify", Some(Route::Certificates(Target::Verify { name: "root-1".into() }))),
+            ("certificates/root-1/other", None),
+            ("certificates/", None),
             ("faults", Some(Route::Faults)),
             ("faults/7", Some(Route::Fault { id: 7 })),
             ("faults/x", None),
