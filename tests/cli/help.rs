@@ -113,6 +113,13 @@ async fn the_help_of_every_command_has_an_example() {
         "sas",
         "sas derive-key",
         "sas token",
+        "x509",
+        "x509 new-ca",
+        "x509 new-csr",
+        "x509 new-device",
+        "x509 new-intermediate",
+        "x509 prove",
+        "x509 verify",
     ];
     let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, expected);

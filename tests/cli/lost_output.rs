@@ -22,7 +22,7 @@ const OUTPUT: Option<i32> = Some(12);
 const CLOSED_PIPE: Option<i32> = Some(141);
 
 /// Each command, with arguments that cause output. In the arguments, `~` stands for a space, `SEED` and `KEY` for the
-/// paths of files.
+/// paths of files, and `OUT` at the beginning for the path of a folder.
 ///
 /// The order matters: some commands change what later commands print.
 const COMMANDS: &[(&str, &str)] = &[
@@ -87,6 +87,12 @@ const COMMANDS: &[(&str, &str)] = &[
     ("emulator reset", "--yes"),
     ("sas token", "--resource r"),
     ("sas derive-key", "--registration-id dev-1 --group-key-file KEY"),
+    ("x509 new-ca", "--name root --out-dir OUT"),
+    ("x509 new-intermediate", "--name line-7 --out-dir OUT --issuer-cert OUT/root.pem --issuer-key OUT/root.key"),
+    ("x509 new-device", "--name dev-1 --out-dir OUT --issuer-cert OUT/root.pem --issuer-key OUT/root.key"),
+    ("x509 new-csr", "--name dev-2 --out-dir OUT"),
+    ("x509 prove", "--code 1234 --out-dir OUT --issuer-cert OUT/root.pem --issuer-key OUT/root.key"),
+    ("x509 verify", "OUT/dev-1.pem"),
     ("completions", "bash"),
 ];
 
@@ -122,6 +128,7 @@ struct Setup {
     data_dir: String,
     seed: String,
     key: String,
+    out: String,
     _folder: tempfile::TempDir,
     running: Vec<Running>,
 }
@@ -145,12 +152,12 @@ impl Setup {
         std::fs::write(&seed, content.to_string()).expect("written");
         std::fs::write(&key, KEY).expect("written");
         let text = |path: std::path::PathBuf| path.to_str().expect("text").to_owned();
-        let (seed, key) = (text(seed), text(key));
+        let (seed, key, out) = (text(seed), text(key), text(folder.path().join("out")));
         let mut emulator = Running::emulator(&data_dir, ["--output", "json", "--seed", &seed]);
         emulator.json().await;
         let mut variables = variables(&emulator.json().await);
         variables.extend(line_variables(&emulator.json().await));
-        let mut setup = Self { variables, data_dir, seed, key, _folder: folder, running: vec![emulator] };
+        let mut setup = Self { variables, data_dir, seed, key, out, _folder: folder, running: vec![emulator] };
         setup.fill().await;
         setup
     }
@@ -181,7 +188,10 @@ impl Setup {
             .map(|it| match it {
                 "SEED" => self.seed.clone(),
                 "KEY" => self.key.clone(),
-                other => other.replace('~', " "),
+                other => match other.strip_prefix("OUT") {
+                    Some(file) => format!("{}{file}", self.out),
+                    None => other.replace('~', " "),
+                },
             })
             .collect();
         let data_dir = ("HUBWARD_DATA_DIR".to_owned(), self.data_dir.clone());

@@ -36,6 +36,9 @@ mod stalled;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod try_it;
+mod x509;
+mod x509_login;
+mod x509_verify;
 
 use hubward::TransportKind;
 use hubward_emulator::{Emulator, Enrollment};

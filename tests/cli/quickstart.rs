@@ -31,6 +31,41 @@ async fn works_over_every_transport_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_works_over_every_transport_and_leaves_nothing_behind() {
+    for transport in transports() {
+        let arguments = ["quickstart", "--x509", "--transport", transport, "--output", "json"];
+        let ran = Invocation::hubward(arguments).run().await;
+        let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
+        let types = types(&lines);
+        assert_eq!(types[..8], ["step", "step", "step", "step", "step", "device", "provisioning", "assigned"]);
+        for (line, number) in lines.iter().zip(1..=5) {
+            assert_eq!((&line["step"], line["text"].is_string()), (&number.into(), true), "{line}");
+        }
+        let result = lines.last().expect("a result");
+        assert_eq!((&result["acknowledged"], &result["messages"]), (&10.into(), &10.into()), "{transport}");
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{transport}");
+        let device = variables(&lines[5]);
+        assert!(!device.iter().any(|(name, _)| name == "PROVISIONING_SYMMETRIC_KEY"), "{device:?}");
+        for name in ["X509_CERT_FILE", "X509_KEY_FILE"] {
+            let (_, file) = device.iter().find(|(it, _)| it == name).expect(name);
+            assert!(!Path::new(file).exists(), "{file} still exists");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_with_a_certificate_is_one_line() {
+    let ran = Invocation::hubward(["quickstart", "--x509"]).run().await;
+    let text = ran.stdout_text();
+    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{text}");
+    for (line, number) in text.lines().zip(1..=5) {
+        assert!(line.starts_with(&format!("{number}. ")) && line.ends_with('.'), "{line}");
+    }
+    let (_, next) = text.split_once("\nWhat to try next:\n").expect("the next steps");
+    assert!(next.contains("hubward x509 new-ca"), "{next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn prints_the_steps_of_the_walkthrough() {
     let ran = Invocation::hubward(["quickstart"]).run().await;
     let text = ran.stdout_text();

@@ -45,7 +45,7 @@ impl Invocation {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         for (variable, _) in std::env::vars_os() {
             let name = variable.to_string_lossy().to_ascii_uppercase();
-            let ours = ["PROVISIONING_", "HUBWARD_", "IOTHUB_"].iter().any(|it| name.starts_with(it));
+            let ours = ["PROVISIONING_", "HUBWARD_", "IOTHUB_", "X509_"].iter().any(|it| name.starts_with(it));
             if ours || name.ends_with("_PROXY") {
                 command.env_remove(&variable);
             }

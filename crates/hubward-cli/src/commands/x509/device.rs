@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hubward::vars;
 use rcgen::SanType;
 
 use super::args::{FolderArgs, KeyArgs, OptionalIssuerArgs, ValidityArgs, alternative_name, common_name};
@@ -52,8 +53,8 @@ pub(super) async fn run(args: &NewDeviceArgs, output: &Output) -> Result<ExitCod
     }
     let mut next = next(&args.name, &files.main, files.key(&args.key), args.issuer.certificate_file());
     if args.key.is_encrypted() && !next.is_empty() {
-        let comment = "before that, set X509_PASS_PHRASE to the passphrase of the key";
-        next.insert(next.len() - 1, Shell::here().comment(comment));
+        let comment = format!("before that, set {} to the passphrase of the key", vars::PASS_PHRASE);
+        next.insert(next.len() - 1, Shell::here().comment(&comment));
     }
     written::finish("device certificate", &chain, &files, (&key, &args.key), &next, output).await
 }
@@ -79,9 +80,10 @@ fn next(name: &str, certificate: &Path, key: Option<&Path>, issuer: Option<&Path
         shell.word(&text(certificate))
     ));
     lines.push(shell.comment("the settings of the device, beside PROVISIONING_HOST and PROVISIONING_IDSCOPE:"));
-    lines.push(shell.export(hubward::vars::REGISTRATION_ID, id.as_str()));
-    lines.push(shell.export("X509_CERT_FILE", &text(certificate)));
-    lines.push(shell.export("X509_KEY_FILE", &text(key)));
+    lines.push(shell.export(vars::REGISTRATION_ID, id.as_str()));
+    let absolute = |it: &Path| text(&std::path::absolute(it).unwrap_or_else(|_| it.to_owned()));
+    lines.push(shell.export(vars::CERT_FILE, &absolute(certificate)));
+    lines.push(shell.export(vars::KEY_FILE, &absolute(key)));
     lines.push("hubward provision --messages 10".to_owned());
     lines
 }

@@ -43,6 +43,6 @@ pub(super) async fn run(args: &ProveArgs, output: &Output) -> Result<ExitCode, F
     let chain = [issue(&content, &key, Some(&issuer))?];
     new_file::write(&files.main, chain_pem(&chain).as_bytes(), Access::Public, args.folder.force)?;
     let file = Shell::here().word(&files.main.display().to_string());
-    let next = [format!("hubward dps certificate verify --certificate-name NAME --etag ETAG --path {file}")];
+    let next = [format!("hubward dps certificate verify --certificate-name NAME --path {file}")];
     report("proof of possession", &chain, &files.main, None, &next, output).await
 }
