@@ -178,7 +178,7 @@ async fn invalid_arguments_of_send_are_refused_before_connecting() {
         (&["send", "x", "--connection-string-file", "/nowhere/cs"], &known, 2, "/nowhere/cs"),
         (&["send", "x"], &vec![], 2, "not set: PROVISIONING_HOST"),
         (&["send", "x"], &string("HostName=h;DeviceId=d"), 2, "no `SharedAccessKey`"),
-        (&["send", "x"], &string("HostName=h;DeviceId=d;x509=true"), 11, "`x509`"),
+        (&["send", "x"], &string("HostName=h;DeviceId=d;x509=true"), 2, "X509_CERT_FILE, X509_KEY_FILE"),
         (&["send", "x"], &string("HostName=h;DeviceId=d;SharedAccessKey=x;GatewayHostName=e"), 11, "`GatewayHostName`"),
     ] {
         assert_refused(arguments, variables, exit_code, expected).await;

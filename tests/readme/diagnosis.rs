@@ -76,7 +76,7 @@ async fn missing_variables_are_named() {
         (
             Some(1),
             "Error: not set: PROVISIONING_HOST, PROVISIONING_IDSCOPE, PROVISIONING_REGISTRATION_ID, \
-             PROVISIONING_SYMMETRIC_KEY\n\n\
+             PROVISIONING_SYMMETRIC_KEY (or X509_CERT_FILE and X509_KEY_FILE)\n\n\
              Hint: set these environment variables, or build the settings with `new`\n"
         )
     );

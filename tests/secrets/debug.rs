@@ -5,9 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
-use hubward::{Credential, HubSettings, Message, Settings, SharedKey};
+use hubward::{ClientCertificate, Credential, HubSettings, Message, Settings, SharedKey};
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, HUB, settings};
+use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::scanner::Scanner;
 
@@ -161,6 +162,56 @@ async fn no_public_type_prints_a_secret() {
         let _unanswered = hub.enqueue(Message::new("x")).await.expect("room");
         hub.close(Duration::ZERO).await.expect_err("unanswered")
     });
+    assert!(inspector.scanned > 60, "only {} texts", inspector.scanned);
+}
+
+/// The private key of a device's certificate, in each type that contains it, and in errors about its files.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_public_type_prints_the_private_key_of_a_certificate() {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name.push(DnType::CommonName, "dev-1");
+    let (chain, text) = (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem());
+    // In the DER of a P-256 key, the private key has the bytes 36 to 67. In PEM, a new line begins at byte 48.
+    let der = key.serialize_der();
+    let scanner = Scanner::default().bytes("the private key", &der[36..68]).bytes("its second line", &der[48..66]);
+    assert!(!scanner.find(text.as_bytes()).is_empty(), "the scanner finds the key in a file");
+    let mut inspector = Inspector { scanner, scanned: 0 };
+
+    let certificate = ClientCertificate::from_pem(chain.as_bytes(), text.as_bytes(), None).expect("a pair");
+    inspector.check_debug("ClientCertificate", &certificate);
+    inspector.check_debug("Credential", &Credential::from(certificate.clone()));
+    inspector.check_debug("TlsSettings", &hubward_dial::TlsSettings::new().client_certificate(certificate.clone()));
+    let (scope, id) = ("0ne1".parse().expect("a scope"), "dev-1".parse().expect("an id"));
+    let at_dps = Settings::new("dps.example", scope, id, certificate.clone());
+    let at_hub = HubSettings::from_connection_string("HostName=hub.example;DeviceId=dev-1;x509=true");
+    let at_hub = at_hub.expect("a device").credential(certificate);
+    inspector.check_debug("Settings", &at_dps);
+    inspector.check_debug("HubSettings", &at_hub);
+    for kind in hubward::TransportKind::ALL {
+        inspector.check_debug("Provisioner", &at_dps.clone().transport(kind).provisioner().expect("a provisioner"));
+        if let Ok(transport) = at_hub.clone().transport(kind).build_hub_transport() {
+            inspector.check_debug("a transport to the hub", &transport);
+        }
+    }
+
+    let other = KeyPair::generate().expect("a key");
+    let other = params.self_signed(&other).expect("a certificate").pem();
+    let encrypted = text.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    for (what, chain, text) in [
+        ("the key as certificate", &text, &text),
+        ("the key of another certificate", &other, &text),
+        ("a truncated key", &chain, &text[..120].to_owned()),
+        ("a key with another label", &chain, &text.replace("PRIVATE KEY", "RSA PRIVATE KEY")),
+        ("a key that is not encrypted", &chain, &encrypted),
+    ] {
+        for passphrase in [None, Some("hush")] {
+            if let Err(error) = ClientCertificate::from_pem(chain.as_bytes(), text.as_bytes(), passphrase) {
+                inspector.check_error(what, &error);
+                inspector.check_error(what, &hubward::ConnectError::from(hubward::error::SetupError::from(error)));
+            }
+        }
+    }
     assert!(inspector.scanned > 60, "only {} texts", inspector.scanned);
 }
 

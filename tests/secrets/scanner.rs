@@ -12,8 +12,13 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     /// Makes the scanner search also for this key, complete or truncated.
-    pub(crate) fn key(mut self, name: &str, key: &SharedKey) -> Self {
-        for (form, needle) in forms(key.expose_bytes()) {
+    pub(crate) fn key(self, name: &str, key: &SharedKey) -> Self {
+        self.bytes(name, key.expose_bytes())
+    }
+
+    /// Makes the scanner search also for these secret bytes, complete or truncated.
+    pub(crate) fn bytes(mut self, name: &str, secret: &[u8]) -> Self {
+        for (form, needle) in forms(secret) {
             self.needles.push((format!("{name}, {form}"), needle));
         }
         self

@@ -3,7 +3,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use hubward_dial::{DialOverride, Dialer, TcpDialer, TlsConfig, TlsDialer, TlsSettings};
 use hubward_ws::WsDialer;

@@ -26,8 +26,8 @@ impl TlsConfig {
         Arc::clone(&self.rustls)
     }
 
-    /// Returns `true` if the private key is outside the program, so that a signature may take long. Run a handshake with
-    /// such a key on a thread for blocking work ([`on_blocking_thread`](crate::on_blocking_thread)).
+    /// Returns `true` if the private key is outside the program, so that a signature may take long. Run a handshake
+    /// with such a key on a thread for blocking work ([`on_blocking_thread`](crate::on_blocking_thread)).
     #[must_use]
     pub const fn signs_outside(&self) -> bool {
         self.signs_outside

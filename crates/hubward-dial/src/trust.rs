@@ -72,7 +72,8 @@ impl TlsSettings {
     /// This function reads files and may take a few milliseconds. Build one configuration for each device and share it
     /// among the connections of the device.
     ///
-    /// Each configuration has its own memory of TLS sessions. So a connection never resumes a session of another device.
+    /// Each configuration has its own memory of TLS sessions. So a connection never resumes a session of another
+    /// device.
     ///
     /// # Errors
     /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the given file or PEM text

@@ -17,8 +17,8 @@ pub enum Credential {
     Signer(Arc<dyn Signer>),
     /// A ready-made token, used until it expires. The client cannot renew it.
     Token(SasToken),
-    /// An X.509 certificate with its chain and its private key. TLS presents the certificate, so the transport must have
-    /// been built with the same certificate. The client sends no token.
+    /// An X.509 certificate with its chain and its private key. TLS presents the certificate, so the transport must
+    /// have been built with the same certificate. The client sends no token.
     Certificate(ClientCertificate),
     /// A certificate that is not known yet: a connection string contains `x509=true`, and the program has not set the
     /// certificate. It gives no token.
@@ -26,8 +26,8 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns a token for `resource` that is valid until `expiry`. Returns `None` for a [`Credential::Certificate`]: the
-    /// device then logs in without a token.
+    /// Returns a token for `resource` that is valid until `expiry`. Returns `None` for a [`Credential::Certificate`]:
+    /// the device then logs in without a token.
     ///
     /// For a [`Credential::Token`], `expiry` and `policy` have no effect. The token is returned unchanged if it covers
     /// the resource.

@@ -197,8 +197,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The time of the service's clock, if the service sent it.
     pub server_time: Option<SystemTime>,
-    /// Whether the device logged in with a certificate instead of a token. The transport leaves this `false`; the client
-    /// of DPS or of the hub, which has the credential, sets it.
+    /// Whether the device logged in with a certificate instead of a token. The transport leaves this `false`; the
+    /// client of DPS or of the hub, which has the credential, sets it.
     pub with_certificate: bool,
 }
 

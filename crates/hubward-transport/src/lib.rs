@@ -18,7 +18,8 @@
 //!   to wait. No error contains a secret.
 //! * A transport never signs tokens. The client gets a token from a [`Credential`] and passes the token to the
 //!   transport.
-//! * A device with a certificate has no token. TLS presents the certificate, so the program builds the transport with it.
+//! * A device with a certificate has no token. TLS presents the certificate, so the program builds the transport with
+//!   it.
 
 pub mod clock;
 mod credential;

@@ -61,8 +61,8 @@ impl DeviceStringError {
 
 /// Returns the identity and the credential of the device or module.
 ///
-/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; for a signature instead of a key, and for
-/// `x509=true`, azure-iot-common (Node); vectors `cs-*`.
+/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; for a signature instead of a key, and
+/// for `x509=true`, azure-iot-common (Node); vectors `cs-*`.
 pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credential), DeviceStringError> {
     if text.gateway_host_name().is_some() {
         return unsupported("GatewayHostName", "gateways are not supported yet");

@@ -302,8 +302,8 @@ fn tls_hint(fault: TlsFault) -> &'static str {
             "the certificate is for another host: check PROVISIONING_HOST, the hub's name and any connect-to rule"
         }
         TlsFault::ClientCertificate => {
-            "check the dates of the device's certificate, that the whole chain is sent, and that the private key belongs to \
-             the certificate"
+            "check the dates of the device's certificate, that its file contains the whole chain, and that the private \
+             key belongs to it"
         }
         TlsFault::Signing => "is the TPM, HSM or token with the private key available, and is its PIN right?",
         TlsFault::NotTls => "is this the right port? it does not answer with TLS 1.2 or 1.3",
@@ -367,14 +367,14 @@ fn certificate_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Strin
     let message = refusal.message.as_deref().unwrap_or_default().to_ascii_lowercase();
     let hint = match target {
         Target::Hub => {
-            "the hub does not accept the certificate: the device there must have its thumbprint, or the hub must know the \
-             CA certificate at the end of the chain, and the common name must be the device id; the device may also be \
-             disabled or deleted, or the certificate expired. register again to repair it"
+            "the hub does not accept the certificate: was the device disabled or deleted there, or its certificate \
+             renewed? the device at the hub must have the thumbprint of the certificate, or a CA certificate that the \
+             hub knows must have issued it, with the device id as common name. register again to repair it"
         }
         Target::Dps if message.contains("ca certificate not found") => {
-            return "no enrollment knows this certificate: check the id scope; for an enrollment group, send the whole chain \
-                 up to the CA certificate of the group, which must be uploaded to DPS and verified; for an individual \
-                 enrollment, check that its registration id is that of the device"
+            return "no enrollment knows this certificate: check the id scope; for an enrollment group, the file must \
+                 contain the whole chain up to the certificate of the group, and its CA certificate must be uploaded \
+                 to DPS and verified; for an individual enrollment, check its registration id"
                 .to_owned();
         }
         Target::Dps if message.contains("invalid certificate") => {
@@ -383,13 +383,13 @@ fn certificate_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Strin
                 .to_owned();
         }
         Target::Dps if message.contains("did not match chain") => {
-            return "the device presents the signing certificate of the enrollment group itself: put a certificate of the \
-                 device first in the chain, issued by the signing certificate"
+            return "the device presents the signing certificate of the enrollment group itself: the chain must begin \
+                 with the device's own certificate, which the signing certificate has issued"
                 .to_owned();
         }
         Target::Dps => {
-            "check the certificate: it may have expired, its common name must be the registration id, and its chain must \
-             end at a CA certificate that DPS knows; also check the id scope"
+            "check the certificate: it may have expired, its common name must be the registration id, and an \
+             enrollment must know it or its issuer; also check the id scope"
         }
     };
     with_clock(hint, refusal, now)

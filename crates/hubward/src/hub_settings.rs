@@ -95,8 +95,8 @@ impl HubSettings {
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
     /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
-    /// The two files of a certificate are required if the connection string contains `x509=true`. Otherwise, they must not
-    /// be set.
+    /// The two files of a certificate are required if the connection string contains `x509=true`. Otherwise, they must
+    /// not be set.
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
@@ -127,7 +127,7 @@ impl HubSettings {
     fn with_certificate(mut self, problems: &mut Problems, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         if !matches!(self.credential, Credential::MissingCertificate) {
             if certificate_vars::is_set(variable) {
-                let both = format!("{} has a key; write `x509=true` instead of the key", vars::CONNECTION_STRING);
+                let both = format!("{} has a key or token; write `x509=true` instead", vars::CONNECTION_STRING);
                 problems.invalid(vars::CERT_FILE, both);
                 return None;
             }

@@ -26,8 +26,10 @@
 //!
 //! | the device | settings | connect |
 //! |---|---|---|
-//! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
-//! | has a known hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
+//! | gets its hub from DPS | [`Settings`]: from the environment, or a credential and ids | [`Settings::connect`] |
+//! | has a known hub | [`HubSettings`]: from a connection string, or ids and a credential | [`HubSettings::connect`] |
+//!
+//! The credential of a device is a symmetric key or a [certificate](#certificates).
 //!
 //! [`Settings::connect`] and [`HubSettings::connect`] return a [`HubClient`]. The methods of the client send telemetry
 //! with receipts, read and change the twin, answer direct methods and receive messages.
@@ -46,6 +48,37 @@
 //! * [Receive messages from the cloud](examples#receive-messages)
 //! * [Run as a module](examples#run-as-a-module)
 //! * [Test a device against the emulator](#test-without-azure)
+//!
+//! # Certificates
+//!
+//! Instead of a symmetric key, a device can have an X.509 certificate, at DPS and at a hub, over each transport:
+//!
+//! ```no_run
+//! use hubward::{ClientCertificate, Message, Settings};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let host = "global.azure-devices-provisioning.net";
+//!     let certificate = ClientCertificate::from_files("dev-1.pem", "dev-1.key", None)?;
+//!     let hub = Settings::new(host, "0ne00123ABC".parse()?, "dev-1".parse()?, certificate).connect().await?;
+//!     hub.send(Message::new("21.5")).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! * The certificate file is in PEM format. It contains the device's certificate first, then the certificate of its
+//!   issuer, and so on. The client sends all of them. An enrollment group needs this chain up to its CA certificate.
+//! * The private key is an EC key (P-256, P-384) or an RSA key, as PKCS#8, SEC1 or PKCS#1, or as encrypted PKCS#8 with
+//!   a passphrase.
+//! * The common name (CN) of the certificate must be the registration id. `connect` checks this, and the dates of the
+//!   chain, before it opens a connection.
+//! * [`Settings::from_env`] reads `X509_CERT_FILE`, `X509_KEY_FILE` and `X509_PASS_PHRASE`. For a known hub,
+//!   [`HubSettings::from_env`] reads them if the connection string contains `x509=true`. A program can also set the
+//!   certificate with [`HubSettings::credential`](HubSettings::credential()).
+//! * For a key in an HSM or TPM, implement [`SigningKey`](x509::SigningKey) and call
+//!   [`ClientCertificate::with_signing_key`]. TLS waits for the signature on a thread for blocking work, so a slow key
+//!   does not stop other tasks.
+//! * The client reads no file again. To use a renewed certificate, connect with new settings.
 //!
 //! # Test without Azure
 //!
@@ -126,6 +159,7 @@
 //! | [`hubward-dial`](hubward_dial) | DNS, TCP and TLS |
 //! | [`hubward-proto`](hubward_proto) | the wire formats of DPS and IoT Hub |
 //! | [`hubward-sas`](hubward_sas) | shared keys, SAS tokens and connection strings |
+//! | [`hubward-x509`](hubward_x509) | certificates and private keys |
 //! | [`hubward-emulator`] | a local DPS and IoT Hub, for tests |
 //! | [`hubward-service`](https://docs.rs/hubward-service) | a client of the service APIs, for operators |
 //! | [`hubward-cli`](https://docs.rs/crate/hubward-cli) | the command `hubward` |
@@ -203,8 +237,8 @@ pub mod text {
 }
 
 pub mod x509 {
-    //! Certificates and private keys of devices. [`ClientCertificate`](crate::ClientCertificate) at the root of the crate
-    //! is what a device presents.
+    //! Certificates and private keys of devices. [`ClientCertificate`](crate::ClientCertificate) at the root of the
+    //! crate is what a device presents.
 
     pub use hubward_x509::{Certificate, SigningKey};
 }

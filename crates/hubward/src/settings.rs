@@ -49,7 +49,8 @@ pub struct Settings {
 
 impl Settings {
     /// Creates the settings of a device with a symmetric key of its own ([`SharedKey`]), with a certificate
-    /// ([`ClientCertificate`](crate::ClientCertificate)), or with another [`Credential`]. Uses MQTT and default options.
+    /// ([`ClientCertificate`](crate::ClientCertificate)), or with another [`Credential`]. Uses MQTT and default
+    /// options.
     pub fn new(
         dps_host: impl Into<String>,
         id_scope: IdScope,
@@ -224,8 +225,8 @@ mod tests {
         let error = read(&[("PROVISIONING_IDSCOPE", "0ne1"), ("PROVISIONING_HOST", "")]).expect_err("incomplete");
         assert_eq!(
             error.to_string(),
-            "not set: PROVISIONING_HOST, PROVISIONING_REGISTRATION_ID, PROVISIONING_SYMMETRIC_KEY (or X509_CERT_FILE and \
-             X509_KEY_FILE)"
+            "not set: PROVISIONING_HOST, PROVISIONING_REGISTRATION_ID, PROVISIONING_SYMMETRIC_KEY (or X509_CERT_FILE \
+             and X509_KEY_FILE)"
         );
     }
 

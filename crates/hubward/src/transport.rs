@@ -21,8 +21,8 @@ impl Settings {
     /// that its common name is the registration id.
     ///
     /// # Errors
-    /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or the certificate of
-    /// the device cannot be used.
+    /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or the certificate
+    /// of the device cannot be used.
     pub fn build_dps_transport(&self) -> Result<Box<dyn DpsTransport>, SetupError> {
         check_credential(&self.credential)?;
         if let Some(certificate) = self.credential.certificate() {
@@ -90,7 +90,7 @@ impl HubSettings {
             let subject = one_line(leaf.subject_name());
             tracing::warn!(
                 subject,
-                "the common name of the certificate is not `{id}`: the hub accepts it only if the device has its thumbprint"
+                "the common name of the certificate is not `{id}`: the hub accepts it only by its thumbprint"
             );
         }
     }

@@ -462,8 +462,8 @@ impl<T> Core<T> {
     /// Returns `true` if the failure ends the client.
     ///
     /// Before the first successful login, a failure ends the client if a retry cannot succeed. After the first login, a
-    /// failure ends the client only if the hub refuses a token that cannot be renewed. If the hub refuses a certificate,
-    /// the client keeps trying, because an operator can enable the device again, or set its thumbprints.
+    /// failure ends the client only if the hub refuses a token that cannot be renewed. If the hub refuses a
+    /// certificate, the client keeps trying, because an operator can enable the device again, or set its thumbprints.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
             self.setup.token == TokenKind::Fixed && error.fault() == Fault::Credential
