@@ -8,6 +8,7 @@ mod crash;
 mod examples;
 #[cfg(target_os = "linux")]
 mod floods;
+mod keys;
 mod live_questions;
 mod readme;
 mod refusals;

@@ -9,6 +9,8 @@ mod dps;
 mod hub;
 mod sas;
 mod wire;
+mod x509;
+mod x509_traces;
 
 use std::collections::BTreeMap;
 
@@ -102,6 +104,19 @@ fn check_kind(kind: &str, count: usize) {
     }
 }
 
+/// The sides that a file such as `accounted.json` lists for each id.
+fn listed_sides(file: &Value) -> BTreeMap<&str, Sides> {
+    let entries = file.as_object().expect("an object of ids").iter();
+    let sides = |id: &str, entry: &Value| match entry["tested"].as_str() {
+        Some("client") => Sides { client: true, emulator: false },
+        Some("emulator") => Sides { client: false, emulator: true },
+        Some("both") => Sides { client: true, emulator: true },
+        None => Sides::default(),
+        Some(other) => panic!("{id}: expected client, emulator or both, found `{other}`"),
+    };
+    entries.map(|(id, entry)| (id.as_str(), sides(id, entry))).collect()
+}
+
 /// Defines one test for each kind of vector. So the name of a failed test shows the kind.
 macro_rules! kinds {
     ($($kind:ident: $count:literal,)+) => {
@@ -133,21 +148,7 @@ kinds! {
 #[test]
 fn every_vector_is_handled_on_the_sides_it_is_listed_for() {
     let file: Value = serde_json::from_str(include_str!("accounted.json")).expect("accounted.json is JSON");
-    let listed: BTreeMap<&str, Sides> = file
-        .as_object()
-        .expect("an object of ids")
-        .iter()
-        .map(|(id, entry)| {
-            let sides = match entry["tested"].as_str() {
-                Some("client") => Sides { client: true, emulator: false },
-                Some("emulator") => Sides { client: false, emulator: true },
-                Some("both") => Sides { client: true, emulator: true },
-                None => Sides::default(),
-                Some(other) => panic!("{id}: expected client, emulator or both, found `{other}`"),
-            };
-            (id.as_str(), sides)
-        })
-        .collect();
+    let listed = listed_sides(&file);
     let vectors = vectors();
     let handled: BTreeMap<&str, Sides> = vectors.iter().map(|it| (it.id.as_str(), check(it))).collect();
     assert_eq!(handled.len(), 112, "ids are unique");

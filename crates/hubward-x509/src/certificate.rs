@@ -48,8 +48,8 @@ impl Certificate {
     /// Reads the first certificate of a PEM text.
     ///
     /// # Errors
-    /// [`CertificateError`] if the text is not PEM, contains no certificate or more than [`CHAIN_MAX`](crate::CHAIN_MAX),
-    /// or if a certificate is malformed.
+    /// [`CertificateError`] if the text is not PEM, contains no certificate or more than
+    /// [`CHAIN_MAX`](crate::CHAIN_MAX), or if a certificate is malformed.
     pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
         Self::chain_from_pem(text).map(|mut it| it.swap_remove(0))
     }
@@ -200,8 +200,8 @@ impl Certificate {
         self.is_issued_by(self)
     }
 
-    /// Whether `issuer` has issued this certificate: the issuer's name fits, and the issuer's key has made the signature.
-    /// Does not look at dates and extensions.
+    /// Whether `issuer` has issued this certificate: the issuer's name fits, and the issuer's key has made the
+    /// signature. Returns `false` for a signature that ring cannot check. Does not look at dates and extensions.
     #[must_use]
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
         self.names_issuer(issuer) && self.signature_by(issuer) == Signature::Valid

@@ -17,8 +17,8 @@ pub const COMMON_NAME_MAX: usize = 64;
 
 /// The certificate chain of a device or module, and the key of its first certificate, the leaf.
 ///
-/// TLS sends the whole chain. The constructors check everything that does not depend on the time and on the service: the
-/// leaf has X.509 version 3, its key is the private key, and each certificate is issued by the next one.
+/// TLS sends the whole chain. The constructors check everything that does not depend on the time and on the service:
+/// the leaf has X.509 version 3, its key is the private key, and each certificate is issued by the next one.
 ///
 /// A clone shares the chain and the key.
 #[derive(Clone)]
@@ -62,8 +62,8 @@ impl ClientCertificate {
     /// TLS calls the key during the handshake and waits for the signature. A handshake with such a key runs on a thread
     /// for blocking work, so a slow key does not stop other tasks.
     ///
-    /// The key should return its public key ([`SigningKey::public_key`]). Otherwise, this function cannot check that the
-    /// key belongs to the leaf.
+    /// The key should return its public key ([`SigningKey::public_key`]). Otherwise, this function cannot check that
+    /// the key belongs to the leaf.
     ///
     /// # Errors
     /// [`CertificateError`] if `chain` is empty, its certificates do not belong together, or the key does not belong to

@@ -40,6 +40,12 @@ pub enum CertificateError {
         /// The path of the file, or a name for the text.
         from: String,
     },
+    /// The text contains no certificate request.
+    #[error("{from} contains no certificate request")]
+    NoRequest {
+        /// The path of the file, or a name for the text.
+        from: String,
+    },
     /// The text contains too many certificates.
     #[error("{from} contains more than {limit} certificates")]
     TooManyCertificates {
@@ -169,10 +175,13 @@ impl CertificateError {
         match self {
             Self::File { .. } => "check the path, and whether this user may read the file",
             Self::TooLarge { .. } | Self::NotPem { .. } => {
-                "use a PEM file, which contains a line `-----BEGIN`; `openssl x509` and `openssl pkey` convert other formats"
+                "use a PEM file, which contains a line `-----BEGIN`; `openssl x509` and `openssl pkey` convert others"
             }
             Self::Malformed { .. } | Self::NoCertificate { .. } => {
-                "use a PEM file with `-----BEGIN CERTIFICATE-----`; `openssl x509 -in FILE -text` shows what it contains"
+                "use a PEM file with `-----BEGIN CERTIFICATE-----`; `openssl x509 -in FILE -text` shows its content"
+            }
+            Self::NoRequest { .. } => {
+                "use a PEM file with `-----BEGIN CERTIFICATE REQUEST-----`, which `openssl req` makes"
             }
             Self::TooManyCertificates { .. } => {
                 "the file must contain only the device's certificate and the certificates of its issuers"
@@ -190,14 +199,14 @@ impl CertificateError {
             Self::WrongPassphrase { .. } => "check the passphrase; a line break at its end does not belong to it",
             Self::KeyMismatch { .. } => "use the private key with which the certificate was requested",
             Self::BrokenChain { .. } => {
-                "put the device's certificate first, then its issuer, then the issuer of that, up to the authority that \
-                 DPS or the hub knows"
+                "put the device's certificate first, then its issuer, then the issuer of that, up to the authority \
+                 that DPS or the hub knows"
             }
             Self::Expired { .. } => "renew the certificate, and check the clock of this machine",
             Self::NotYetValid { .. } => "check the clock of this machine",
             Self::NoCommonName { .. } | Self::OtherCommonName { .. } => {
-                "the common name (CN) must be the registration id; for a device that connects to a hub without DPS, the \
-                 device id"
+                "the common name (CN) must be the registration id; for a device that connects to a hub without DPS, \
+                 the device id"
             }
             Self::LongCommonName { .. } => "choose a shorter registration id",
         }

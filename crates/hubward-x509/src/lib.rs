@@ -2,8 +2,8 @@
 //! check, compare, and verify who issued them.
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
-//! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateSigner`] is a private key that signs
-//! other data, for example a certificate.
+//! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateRequest`] asks an authority for a
+//! certificate. [`CertificateSigner`] is a private key that signs other data, for example a certificate.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;
@@ -30,6 +30,7 @@
 //!   [`Certificate::is_issued_by`] returns `false` for it.
 
 mod certificate;
+mod certificate_request;
 mod certificate_signer;
 mod chain;
 mod client_certificate;
@@ -43,6 +44,7 @@ mod private_key;
 mod signature;
 
 pub use certificate::Certificate;
+pub use certificate_request::CertificateRequest;
 pub use certificate_signer::{CertificateSigner, KeyAlgorithm};
 pub use chain::CHAIN_MAX;
 pub use client_certificate::{COMMON_NAME_MAX, ClientCertificate};

@@ -69,7 +69,7 @@ fn findings() -> Result<Vec<String>, String> {
     let mut findings = arrows::check(&packages, architecture);
     findings.extend(bans::check(&packages, &locked));
     findings.extend(manifests::check(&packages));
-    findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
+    findings.extend(vectors::check(text)?);
     findings.extend(sources::check(&files));
     findings.extend(readmes::check(&files));
     findings.extend(cycles::check(&files));

@@ -11,6 +11,8 @@ use super::{Issued, params};
 use crate::{CertificateError, private_key};
 
 const ENCRYPTED: &str = include_str!("data/encrypted.key");
+/// As [`ENCRYPTED`], but with one iteration, which is faster.
+const ENCRYPTED_ONCE: &str = include_str!("data/encrypted-once.key");
 const PBE_SHA1_3DES: &str = include_str!("data/pbe-sha1-3des.key");
 const PBE_MD5_DES: &str = include_str!("data/pbe-md5-des.key");
 const OLD_ENCRYPTION: &str = include_str!("data/old-encryption.key");
@@ -73,9 +75,6 @@ fn no_wrong_passphrase_looks_like_a_damaged_key() {
         assert_eq!(error.err(), Some(CertificateError::WrongPassphrase { from: "KEY".into() }), "{number}");
     }
 }
-
-/// As `data/encrypted.key`, but with one iteration, which is faster.
-const ENCRYPTED_ONCE: &str = include_str!("data/encrypted-once.key");
 
 #[test]
 fn old_encryption_is_refused_by_name() {

@@ -29,6 +29,7 @@ fn all() -> Vec<E> {
         E::NoCommonName { subject: subject() },
         E::OtherCommonName { common_name: subject(), expected: from() },
         E::LongCommonName { length: 65, limit: 64 },
+        E::NoRequest { from: from() },
     ];
     for (error, index) in all.iter().zip(0..) {
         let expected = match error {
@@ -52,6 +53,7 @@ fn all() -> Vec<E> {
             E::NoCommonName { .. } => 17,
             E::OtherCommonName { .. } => 18,
             E::LongCommonName { .. } => 19,
+            E::NoRequest { .. } => 20,
         };
         assert_eq!(index, expected, "{error}");
     }
@@ -94,6 +96,7 @@ fn each_advice_fits_its_error() {
         "CN",
         "CN",
         "shorter",
+        "REQUEST",
     ]) {
         assert!(error.advice().contains(word), "{error}: {}", error.advice());
     }

@@ -1,0 +1,5 @@
+//! Private keys and certificates of other programs: OpenSSL as the source of files and as a client, and keys in a
+//! PKCS#11 token.
+
+mod encodings;
+mod openssl;
