@@ -57,6 +57,10 @@ mod doors;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
+#[cfg(test)]
+#[expect(dead_code, reason = "the unit tests perform no handshakes")]
+#[path = "../tests/it/lab.rs"]
+mod lab;
 mod services;
 mod state;
 

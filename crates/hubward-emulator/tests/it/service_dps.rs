@@ -191,7 +191,7 @@ async fn unsupported_and_invalid_enrollments_are_refused() {
         (put, with("attestation", json!({"type": "symmetricKey", "symmetricKey": {"primaryKey": "AAEC"}})), 400),
         (put, with("attestation", json!({"type": "magic"})), 400),
         (put, with("attestation", json!({"type": "tpm", "tpm": {"endorsementKey": "AA=="}})), 501),
-        (put, with("attestation", json!({"type": "x509", "x509": {}})), 501),
+        (put, with("attestation", json!({"type": "x509", "x509": {}})), 400),
         (put, with("capabilities", json!({"iotEdge": true})), 501),
         (put, with("credentialPolicyName", json!("p")), 501),
         (put, with("clientCertificateIssuancePolicy", json!({"certificateAuthorityName": "ca1"})), 501),

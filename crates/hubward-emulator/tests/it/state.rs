@@ -13,6 +13,7 @@ use crate::client::{
     Login, QOS1, Tls, connect, dps_token, http, hub_connect, publish, read_publish, receive, send, subscribe, tls,
     token,
 };
+use crate::lab;
 
 pub(crate) const HUB: &str = "localhost";
 const INBOX: &str = "devices/pump/messages/devicebound/#";
@@ -57,6 +58,7 @@ pub(crate) fn seen(emulator: &Emulator) -> Value {
         "export": emulator.export(),
         "devices": devices,
         "feedback": emulator.feedback(HUB),
+        "authorities": emulator.authorities(),
         "total": log.total(),
         "telemetry": telemetry,
         "policies": policies,
@@ -77,6 +79,15 @@ pub(crate) async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> T
 pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String) {
     let individual = emulator.enrollment("dev-1").payload(json!({"from": "us"})).create().expect("enrolled");
     emulator.enroll_group("line").expect("enrolled");
+    let (root, leaf) = (lab::root("root").certificate, lab::self_signed("dev-x").certificate);
+    emulator.add_authority("Root-1", &root.to_pem(), true).expect("added");
+    emulator.add_authority("gone", &root.to_pem(), true).expect("added");
+    assert!(emulator.delete_authority("gone"));
+    emulator.enrollment("dev-x").create_with_certificates(&leaf.to_pem(), None).expect("enrolled");
+    emulator.enrollment_group("by-name").create_with_authorities("root-1", None).expect("enrolled");
+    emulator.enrollment_group("signed").create_with_certificates(&root.to_pem(), None).expect("enrolled");
+    emulator.add_self_signed_device(HUB, "x-thumb", &leaf.sha1_thumbprint(), None).expect("a device");
+    emulator.add_ca_signed_device(HUB, "x-ca").expect("a device");
     emulator.enroll("off").expect("enrolled");
     emulator.disable("off").expect("there");
     emulator.enroll("gone").expect("enrolled");
@@ -264,8 +275,8 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
 
     let other = Emulator::start().await.expect("started");
     let report = other.import(&seed).expect("it fits");
-    // The seven objects are two enrollments, a group, two devices, a module and a record.
-    assert_eq!((report.created, report.updated, report.unchanged), (7, 0, 0));
+    // The 13 objects are three enrollments, three groups, a CA certificate, four devices, a module and a record.
+    assert_eq!((report.created, report.updated, report.unchanged), (13, 0, 0));
     assert_eq!(other.export(), exported);
     let twins = |it: &Emulator| it.twin(HUB, "pump").map(|it| (it.tags, it.desired.values, it.reported.values));
     assert_eq!(twins(&other), twins(&emulator));
@@ -338,7 +349,7 @@ async fn the_admin_port_exports_imports_and_resets() {
     assert_eq!((reset.status, reset.json()), (200, json!({"status": "ok"})));
     assert!(emulator.export() == Seed::default() && emulator.devices().is_empty());
     let imported = ask("POST /api/import", JSON, &exported.body).await;
-    assert_eq!((imported.status, imported.json()), (200, json!({"created": 7, "updated": 0, "unchanged": 0})));
+    assert_eq!((imported.status, imported.json()), (200, json!({"created": 13, "updated": 0, "unchanged": 0})));
     assert_eq!(ask("GET /api/export", "", "").await.body, exported.body);
     for (line, headers, body, status, message) in [
         ("GET /api/reset", "", "", 405, "does not have this method"),

@@ -17,8 +17,14 @@ fn handshake(path: &str, extra: &str) -> String {
 /// A WebSocket after its handshake.
 pub(crate) async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
     let mut stream = tls(emulator, emulator.https_addr()).await;
-    send(&mut stream, handshake(path, "Sec-WebSocket-Protocol: mqtt\r\n").as_bytes()).await;
-    let head = patient(read_head(&mut stream)).await.expect("an answer").to_ascii_lowercase();
+    upgrade(&mut stream, path).await;
+    stream
+}
+
+/// Performs the handshake of a WebSocket on a TLS connection.
+pub(crate) async fn upgrade(stream: &mut Tls, path: &str) {
+    send(stream, handshake(path, "Sec-WebSocket-Protocol: mqtt\r\n").as_bytes()).await;
+    let head = patient(read_head(stream)).await.expect("an answer").to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 101"), "{head}");
     // The example of RFC 6455, section 1.3.
     for line in [
@@ -29,7 +35,6 @@ pub(crate) async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
     ] {
         assert!(head.contains(line), "{line}: {head}");
     }
-    stream
 }
 
 /// Sends one binary frame, masked with zeros.

@@ -225,6 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn the_form_on_disk_includes_that_of_earlier_versions() {
+        let keys = format!(r#"["{KEY}","{KEY}"]"#);
+        let old =
+            format!(r#"{{"model":{{"registrationId":"d1","attestation":{{"type":"symmetricKey"}}}},"keys":{keys}}}"#);
+        let read: Entry<IndividualEnrollment> = serde_json::from_str(&old).expect("the form of earlier versions");
+        assert_eq!(read.proof.keys().expect("keys").primary.expose_base64().as_str(), KEY);
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), old);
+        let certificate = crate::lab::self_signed("d1").certificate;
+        let mut model = IndividualEnrollment::new("d1");
+        let x509 = hubward_proto::service::X509Attestation::client(certificate.to_pem(), None);
+        model.settings.attestation = Some(Attestation::x509(x509));
+        let (entry, _) = complete(model, Some(&read), SystemTime::UNIX_EPOCH).expect("valid");
+        let text = serde_json::to_string(&entry).expect("JSON");
+        let again: Entry<IndividualEnrollment> = serde_json::from_str(&text).expect(&text);
+        assert_eq!((again.proof, again.model), (Proof::Certificates, entry.model));
+    }
+
+    #[test]
     fn refuses_unsupported_settings() {
         let now = SystemTime::UNIX_EPOCH;
         for (model, message) in [

@@ -100,9 +100,10 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     let mut groups = Vec::new();
     for model in &seed.enrollment_groups {
         linked(state, &model.enrollment_group_id, &model.settings)?;
-        named_authorities(state, &names, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
-        groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
+        let group = enrollment::complete(model.clone(), before, now)?;
+        named_authorities(state, &names, &model.enrollment_group_id, &group.0.model.settings)?;
+        groups.extend(changed(&mut report, group));
     }
     let devices = seed_devices::check(state, &seed.devices, existing, now)?;
     devices.puts().for_each(|put| report.count(put));
@@ -209,6 +210,37 @@ mod tests {
             SeedError::Enrollment(EnrollError::UnknownHub { id: "Dev-1".into(), hub: "LOCALHOST".into() })
         );
         assert!(state.individuals.is_empty());
+    }
+
+    #[test]
+    fn a_group_may_name_an_authority_of_the_same_seed() {
+        let certificate = crate::lab::root("root").certificate.to_pem().replace('\n', "\\n");
+        let group = r#""enrollmentGroups": [{"enrollmentGroupId": "g", "attestation": {"type": "x509",
+            "x509": {"caReferences": {"primary": "ROOT-1"}}}}]"#;
+        let authority = |name: &str, is_verified: bool| {
+            format!(r#"{{"name": "{name}", "certificate": "{certificate}", "isVerified": {is_verified}}}"#)
+        };
+        let seed = |authorities: &str| {
+            Seed::from_json(&format!(r#"{{{group}, "certificateAuthorities": [{authorities}]}}"#)).expect("a seed")
+        };
+        let mut state = State::new(["localhost"]);
+        let error = apply(&mut state, &seed(""), SystemTime::UNIX_EPOCH).expect_err("no such authority");
+        let unknown = EnrollError::UnknownAuthority { id: "g".into(), name: "ROOT-1".into() };
+        assert_eq!(error, SeedError::Enrollment(unknown));
+        for (authorities, (created, updated, unchanged)) in [
+            (authority("root-1", true), (2, 0, 0)),
+            (authority("root-1", true), (0, 0, 2)),
+            (authority("root-1", false), (0, 1, 1)),
+        ] {
+            let report = apply(&mut state, &seed(&authorities), SystemTime::UNIX_EPOCH).expect("applies");
+            assert_eq!(report, SeedReport { created, updated, unchanged });
+        }
+        let many: Vec<_> = (0..25).map(|it| authority(&format!("a{it}"), true)).collect();
+        let error = apply(&mut state, &seed(&many.join(",")), SystemTime::UNIX_EPOCH).expect_err("26 authorities");
+        assert!(matches!(error, SeedError::Authority(_)), "{error:?}");
+        assert_eq!(state.authorities.len(), 1, "nothing is applied");
+        let error = apply(&mut state, &seed(&authority("a b", true)), SystemTime::UNIX_EPOCH).expect_err("its name");
+        assert!(matches!(error, SeedError::Authority(_)), "{error:?}");
     }
 
     #[test]

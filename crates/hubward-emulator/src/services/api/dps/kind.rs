@@ -48,7 +48,6 @@ pub(super) fn put<K: Kind>(
 ) -> Result<Entry<K>, Refusal> {
     check_model(&model)?;
     linked(state, model.id(), model.settings()).map_err(refuse)?;
-    named_authorities(state, &BTreeSet::new(), model.id(), model.settings()).map_err(refuse)?;
     let key = model.id().to_ascii_lowercase();
     let before = K::entries(state).get(&key);
     match (before, if_match) {
@@ -61,6 +60,7 @@ pub(super) fn put<K: Kind>(
         (Some(before), _) => check_etag(if_match, before.model.settings().etag.as_deref())?,
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
+    named_authorities(state, &BTreeSet::new(), entry.model.id(), entry.model.settings()).map_err(refuse)?;
     if put == Put::Unchanged {
         // A PUT always creates a new version, even if it changes nothing. (A repeated seed creates no new version.)
         let settings = entry.model.settings_mut();

@@ -61,3 +61,151 @@ pub(super) fn check(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hubward_proto::hub::{HubIdentity, HubUsername};
+    use hubward_proto::service::X509Thumbprint;
+    use hubward_sas::{SasToken, SharedKey};
+    use hubward_x509::Certificate;
+
+    use super::super::{Login, LoginRequest};
+    use super::*;
+    use crate::lab::{self, Authority, Leaf};
+    use crate::state::model::{Device, KeyPair, Thumbprints};
+
+    /// A time in 2023.
+    const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+
+    fn thumbprints(primary: &str, secondary: Option<&str>) -> DeviceAuthentication {
+        let (primary, secondary) = (Some(primary.to_owned()), secondary.map(str::to_owned));
+        let given = X509Thumbprint { primary_thumbprint: primary, secondary_thumbprint: secondary };
+        DeviceAuthentication::SelfSigned(Thumbprints::new(given).expect("thumbprints"))
+    }
+
+    fn state(devices: &[(&str, DeviceAuthentication)], authorities: &[(&str, &Certificate, bool)]) -> State {
+        let mut state = State::new(["hub.example"]);
+        for (name, certificate, is_verified) in authorities {
+            state.put_authority(name, certificate, *is_verified, SystemTime::UNIX_EPOCH).expect("added");
+        }
+        let hub = state.hub_mut("hub.example").expect("the hub");
+        for (client_id, authentication) in devices {
+            let device = Device::new(authentication.clone(), SystemTime::UNIX_EPOCH);
+            hub.devices.insert((*client_id).to_owned(), device);
+        }
+        state
+    }
+
+    fn identity(client_id: &str) -> HubIdentity {
+        HubUsername::parse(&format!("hub.example/{client_id}/?api-version=2021-04-12")).expect("a name").identity
+    }
+
+    fn login(
+        state: &State,
+        client_id: &str,
+        token: Option<&str>,
+        chain: &[&Certificate],
+        now: UnixSeconds,
+    ) -> Result<Login, &'static str> {
+        let certificates = PresentedChain::new(chain.iter().map(|it| it.der()));
+        let request = LoginRequest {
+            identity: identity(client_id),
+            has_version: true,
+            model_id: None,
+            token: token.map(str::as_bytes),
+            certificates: certificates.as_ref(),
+        };
+        super::super::check(state, &request, now)
+    }
+
+    #[test]
+    fn a_thumbprint_or_a_verified_authority_admits_a_device() {
+        let root = lab::root("root");
+        let intermediate = root.intermediate("intermediate");
+        let (leaf, module) = (intermediate.device("d1"), intermediate.device("d1/m1"));
+        let (leaf, module, inter) = (&leaf.certificate, &module.certificate, &intermediate.certificate);
+        let by_ca = || DeviceAuthentication::CertificateAuthority;
+        let sha256 = leaf.sha256_thumbprint();
+        let other = lab::self_signed("d1").certificate.sha1_thumbprint();
+        let root = &root.certificate;
+        for (name, authentication, authorities, chain) in [
+            ("SHA-256", thumbprints(&sha256, None), vec![], vec![leaf]),
+            ("lower case", thumbprints(&sha256.to_ascii_lowercase(), None), vec![], vec![leaf]),
+            ("SHA-1 in the second slot", thumbprints(&other, Some(&leaf.sha1_thumbprint())), vec![], vec![leaf, inter]),
+            ("a root", by_ca(), vec![("r", root, true)], vec![leaf, inter, root]),
+            ("a root that is not presented", by_ca(), vec![("r", root, true)], vec![leaf, inter]),
+            ("an intermediate", by_ca(), vec![("i", inter, true)], vec![leaf]),
+        ] {
+            let state = state(&[("d1", authentication)], &authorities);
+            let login = login(&state, "d1", None, &chain, NOW).expect(name);
+            let origin = &login.origin;
+            assert_eq!((login.expiry, origin.scope, origin.has_certificate), (None, "device", true), "{name}");
+        }
+        for authentication in [thumbprints(&module.sha256_thumbprint(), None), by_ca()] {
+            let devices = [("d1", by_ca()), ("d1/m1", authentication)];
+            let state = state(&devices, &[("i", inter, true)]);
+            let login = login(&state, "d1/m1", None, &[module], NOW).expect("a module");
+            assert_eq!((login.origin.scope, login.origin.has_certificate), ("module", true));
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let root = lab::root("root");
+        let leaf_of = |years| root.device_of(Some("d1"), years);
+        let (leaf, expired, future) = (leaf_of(lab::YEARS), leaf_of((2020, 2021)), leaf_of((2048, 2049)));
+        let old_ca: Authority = root.intermediate_of("old", (2020, 2021));
+        let (of_old_ca, upper): (Leaf, Leaf) = (old_ca.device("d1"), root.device("D1"));
+        let stranger = lab::self_signed("d1");
+        let by_thumbprint = |it: &Leaf| thumbprints(&it.certificate.sha256_thumbprint(), None);
+        let by_ca = || DeviceAuthentication::CertificateAuthority;
+        let keys = KeyPair::generate().expect("keys");
+        let root = &root.certificate;
+        let verified = || vec![("r", root, true)];
+        let none = "no CA certificate of the hub has issued the certificate";
+        for (authentication, authorities, chain, why) in [
+            (DeviceAuthentication::Sas(keys), verified(), vec![&leaf], "the identity has keys"),
+            (by_thumbprint(&stranger), verified(), vec![&leaf], "none of the thumbprints"),
+            (by_thumbprint(&expired), vec![], vec![&expired], "has expired"),
+            (by_thumbprint(&future), vec![], vec![&future], "not valid yet"),
+            (by_ca(), verified(), vec![&expired], "has expired"),
+            (by_ca(), verified(), vec![&future], "not valid yet"),
+            (by_ca(), verified(), vec![&upper], "the common name"),
+            (by_ca(), verified(), vec![&of_old_ca], none),
+            (by_ca(), verified(), vec![&leaf, &stranger], "the presented chain is broken"),
+            (by_ca(), vec![("old", &old_ca.certificate, true)], vec![&of_old_ca], "has expired"),
+            (by_ca(), verified(), vec![&stranger], none),
+            (by_ca(), vec![], vec![&leaf], none),
+            (by_ca(), vec![("r", root, false)], vec![&leaf], "the CA certificate is not verified"),
+            (by_ca(), verified(), vec![&leaf; 11], "more than 10"),
+        ] {
+            let state = state(&[("d1", authentication)], &authorities);
+            let chain: Vec<_> = chain.into_iter().map(|it| &it.certificate).collect();
+            let refused = login(&state, "d1", None, &chain, NOW).expect_err(why);
+            assert!(refused.contains(why), "{refused} instead of {why}");
+        }
+        let mut off = state(&[("d1", by_thumbprint(&leaf))], &[]);
+        assert!(off.set_enabled("hub.example", "d1", false, SystemTime::UNIX_EPOCH));
+        let refused = login(&off, "d1", None, &[&leaf.certificate], NOW).expect_err("disabled");
+        assert_eq!(refused, "the device is disabled");
+        let refused = login(&off, "d1", None, &[], NOW).expect_err("nothing");
+        assert_eq!(refused, "neither a SAS token nor a client certificate");
+    }
+
+    #[test]
+    fn a_token_beside_a_certificate_decides() {
+        let leaf = lab::self_signed("d1");
+        let key = SharedKey::generate().expect("a key");
+        let token = SasToken::sign(&key, "hub.example/devices/d1", NOW, None);
+        let keys = KeyPair { primary: key.clone(), secondary: key };
+        let chain = [&leaf.certificate];
+        let with_keys = state(&[("d1", DeviceAuthentication::Sas(keys))], &[]);
+        let admitted = login(&with_keys, "d1", Some(token.expose()), &chain, NOW).expect("its token is valid");
+        assert_eq!((admitted.expiry, admitted.origin.has_certificate), (Some(NOW), false));
+        let with_thumbprint = state(&[("d1", thumbprints(&leaf.certificate.sha256_thumbprint(), None))], &[]);
+        let refused = login(&with_thumbprint, "d1", Some(token.expose()), &chain, NOW).expect_err("a token");
+        assert_eq!(refused, "the identity has a certificate: a SAS token of the device is not valid");
+    }
+}

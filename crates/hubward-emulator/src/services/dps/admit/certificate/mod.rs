@@ -180,3 +180,6 @@ fn check_common_name(leaf: &Certificate, caller: &Caller) -> Result<(), Denial> 
 fn denial(message: &str, why: String) -> Denial {
     Denial { refusal: Refusal::new(401, 401_002, message), why }
 }
+
+#[cfg(test)]
+mod tests;
