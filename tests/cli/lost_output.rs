@@ -21,8 +21,8 @@ const OUTPUT: Option<i32> = Some(12);
 /// The exit code if the reader has closed the pipe. See docs/cli.md.
 const CLOSED_PIPE: Option<i32> = Some(141);
 
-/// Each command, with arguments that cause output. In the arguments, `~` stands for a space, `SEED` and `KEY` for the
-/// paths of files, and `OUT` at the beginning for the path of a folder.
+/// Each command, with arguments that cause output. In the arguments, `~` stands for a space; `SEED`, `KEY`, `ROOT` and
+/// `PROOF` stand for the paths of files; `OUT` at the beginning stands for the path of a folder.
 ///
 /// The order matters: some commands change what later commands print.
 const COMMANDS: &[(&str, &str)] = &[
@@ -51,6 +51,12 @@ const COMMANDS: &[(&str, &str)] = &[
     ("dps enrollment-group registration show", "--registration-id in-group"),
     ("dps enrollment-group registration delete", "--registration-id in-group"),
     ("dps enrollment-group delete", "--enrollment-id line-7"),
+    ("dps certificate create", "-n root -p ROOT"),
+    ("dps certificate show", "-n root"),
+    ("dps certificate list", ""),
+    ("dps certificate generate-verification-code", "-n root"),
+    ("dps certificate verify", "-n proven -p PROOF"),
+    ("dps certificate delete", "-n root"),
     ("hub device-identity create", "-d new-2"),
     ("hub device-identity show", "-d dev-1"),
     ("hub device-identity list", ""),
@@ -98,6 +104,7 @@ const COMMANDS: &[(&str, &str)] = &[
 
 /// Commands whose response has no body. They print nothing with `--output json`.
 const NO_BODY: &[&str] = &[
+    "dps certificate delete",
     "dps enrollment delete",
     "dps enrollment registration delete",
     "dps enrollment-group delete",
@@ -108,6 +115,22 @@ const NO_BODY: &[&str] = &[
 
 /// A key of 64 bytes, like the keys that the services generate.
 const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
+
+/// The verification code of the CA certificate `proven`.
+const CODE: &str = "106A5D242AF512B3498BD6098C4941E66F34A268DDB32880";
+
+/// Returns the certificate of a new authority, and a certificate that it has issued for [`CODE`].
+fn authority() -> (String, String) {
+    let params = |name: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+    };
+    let [key, other] = [(), ()].map(|()| rcgen::KeyPair::generate().expect("a key"));
+    let root = params("root").self_signed(&key).expect("a certificate");
+    let issuer = rcgen::Issuer::new(params("root"), key);
+    (root.pem(), params(CODE).signed_by(&other, &issuer).expect("a certificate").pem())
+}
 
 /// A stdout to which every write fails.
 fn full() -> Stdio {
@@ -128,7 +151,12 @@ struct Setup {
     data_dir: String,
     seed: String,
     key: String,
+    /// The folder for the files that the commands create.
     out: String,
+    /// The certificate of an authority.
+    root: String,
+    /// The proof of the CA certificate `proven`.
+    proof: String,
     _folder: tempfile::TempDir,
     running: Vec<Running>,
 }
@@ -136,7 +164,8 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let (folder, data_dir) = folder();
-        let (seed, key) = (folder.path().join("seed.json"), folder.path().join("key"));
+        let [seed, key, root, proof] = ["seed.json", "key", "root.pem", "proof.pem"].map(|it| folder.path().join(it));
+        let (root_pem, proof_pem) = authority();
         let shared_key = json!({ "primaryKey": KEY, "secondaryKey": KEY });
         let authentication = json!({ "type": "sas", "symmetricKey": shared_key });
         let attestation = json!({ "type": "symmetricKey", "symmetricKey": shared_key });
@@ -148,16 +177,22 @@ impl Setup {
             "enrollments": [{ "registrationId": "dev-1", "attestation": attestation }],
             "enrollmentGroups": [{ "enrollmentGroupId": "line-7", "attestation": attestation }],
             "devices": [known("dev-1"), known("answering")],
+            "certificateAuthorities": [
+                { "name": "proven", "certificate": root_pem, "isVerified": false, "verificationCode": CODE },
+            ],
         });
         std::fs::write(&seed, content.to_string()).expect("written");
         std::fs::write(&key, KEY).expect("written");
+        std::fs::write(&root, root_pem).expect("written");
+        std::fs::write(&proof, proof_pem).expect("written");
         let text = |path: std::path::PathBuf| path.to_str().expect("text").to_owned();
-        let (seed, key, out) = (text(seed), text(key), text(folder.path().join("out")));
+        let [seed, key, root, proof, out] = [seed, key, root, proof, folder.path().join("out")].map(text);
         let mut emulator = Running::emulator(&data_dir, ["--output", "json", "--seed", &seed]);
         emulator.json().await;
         let mut variables = variables(&emulator.json().await);
         variables.extend(line_variables(&emulator.json().await));
-        let mut setup = Self { variables, data_dir, seed, key, out, _folder: folder, running: vec![emulator] };
+        let running = vec![emulator];
+        let mut setup = Self { variables, data_dir, seed, key, out, root, proof, _folder: folder, running };
         setup.fill().await;
         setup
     }
@@ -188,6 +223,8 @@ impl Setup {
             .map(|it| match it {
                 "SEED" => self.seed.clone(),
                 "KEY" => self.key.clone(),
+                "ROOT" => self.root.clone(),
+                "PROOF" => self.proof.clone(),
                 other => match other.strip_prefix("OUT") {
                     Some(file) => format!("{}{file}", self.out),
                     None => other.replace('~', " "),

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod action;
+#[cfg(unix)]
+mod certificates;
 mod device;
 mod device_c2d;
 mod device_method;

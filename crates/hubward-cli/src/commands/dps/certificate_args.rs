@@ -112,7 +112,7 @@ impl Certificates {
         {
             if removed == Some(true) {
                 for member in [member(kind), "caReferences"] {
-                    if let Some(of) = x509[member].as_object_mut() {
+                    if let Some(of) = x509.get_mut(member).and_then(Value::as_object_mut) {
                         of.remove(name);
                     }
                 }
