@@ -4,6 +4,8 @@
 mod action;
 #[cfg(unix)]
 mod certificates;
+#[cfg(unix)]
+mod certificates_page;
 mod device;
 mod device_c2d;
 mod device_method;

@@ -66,7 +66,7 @@ impl Lab {
         ran.last().expect("a result")
     }
 
-    /// Runs OpenSSL. Returns its output. Versions before 3.2 write `CN = dev-1`; the result has the new form `CN=dev-1`.
+    /// Runs OpenSSL. Returns its output. Versions before 3.2 write `CN = dev-1`; the result always has `CN=dev-1`.
     async fn openssl(&self, arguments: &str) -> String {
         let words: Vec<String> = arguments.split_whitespace().map(|it| self.word(it)).collect();
         let ran = Invocation::of(Path::new("openssl")).args(words.iter().map(String::as_str)).run().await;

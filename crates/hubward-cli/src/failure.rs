@@ -246,8 +246,9 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` and `--cert-file` replace the name
-/// of the setting, and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no flag.
+/// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` and `--cert-file` replace the
+/// name of the setting, and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no
+/// flag.
 fn with_flag(hint: String, setting: Option<SettingName>) -> String {
     let Some(setting) = setting else { return hint };
     let flag = match setting {

@@ -160,7 +160,7 @@ impl Issuer {
     /// Combines an authority with its key. `chain` begins with the authority, and its issuers follow.
     ///
     /// # Errors
-    /// If `chain` is empty or its certificates do not belong together, and if the key is the key of another certificate.
+    /// If `chain` is empty or its certificates do not belong together, or if the key belongs to another certificate.
     pub(crate) fn new(chain: Vec<Certificate>, key: Key) -> Result<Self, CertificateError> {
         let Some(authority) = chain.first() else {
             return Err(CertificateError::NoCertificate { from: "the chain".to_owned() });

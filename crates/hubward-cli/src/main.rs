@@ -114,9 +114,9 @@ enum Command {
     #[cfg(feature = "x509")]
     #[command(
         subcommand,
-        after_help = "Example:\n  hubward x509 new-ca --name lab-root\n  hubward x509 new-device --name dev-1 \
-                      --issuer-cert lab-root.pem --issuer-key lab-root.key\n  hubward x509 verify dev-1.pem \
-                      --key-file dev-1.key\n\nFor tests and labs. docs/certificates.md explains the certificates."
+        after_help = "Example:\n  hubward x509 new-ca --name lab-root\n  hubward x509 new-device --name pump-1 \
+                      --issuer-cert lab-root.pem --issuer-key lab-root.key\n  hubward x509 verify pump-1.pem \
+                      --key-file pump-1.key\n\nFor tests and labs. docs/certificates.md explains the certificates."
     )]
     X509(commands::x509::X509Command),
     /// Print a completion script for a shell.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{CertificateError, input};
 
-/// Number of rounds of PBKDF2. A device spends this time at each start: about 0.1 s on a small processor.
+/// Number of rounds of PBKDF2. A device spends this time at each start.
 const ROUNDS: u32 = 100_000;
 
 /// Encrypts a private key. `pkcs8` is the key as DER (PKCS#8). Returns PEM with the block `ENCRYPTED PRIVATE KEY`.

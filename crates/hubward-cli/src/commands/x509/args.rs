@@ -24,7 +24,9 @@ pub(super) struct ValidityArgs {
     #[arg(long, value_name = "DAYS", conflicts_with = "not_after",
           value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: Option<u32>,
-    /// Start of the validity, as 2026-01-31 or 2026-01-31T08:00:00Z [default: one hour ago]
+    /// Start of the validity, such as 2026-01-31 or 2026-01-31T08:00:00Z.
+    ///
+    /// The default is one hour ago, for machines whose clock is late.
     #[arg(long, value_name = "TIME", value_parser = time)]
     not_before: Option<SystemTime>,
     /// End of the validity, in the same form; a time in the past is allowed.
@@ -84,7 +86,7 @@ pub(super) struct OptionalIssuerArgs {
 /// Where the files go.
 #[derive(Debug, Args)]
 pub(super) struct FolderArgs {
-    /// Folder for the files; it is created if it is missing [default: the current folder]
+    /// Folder for the files, created if it is missing [default: the current folder]
     #[arg(long, value_name = "DIR")]
     pub(super) out_dir: Option<PathBuf>,
     /// Replace existing files.

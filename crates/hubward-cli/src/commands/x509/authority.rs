@@ -85,7 +85,7 @@ fn next(certificate: &Path, key: Option<&Path>) -> Vec<String> {
     let (certificate, key) = (word(certificate), word(key));
     vec![
         shell.comment("a certificate for a device:"),
-        format!("hubward x509 new-device --name dev-1 --issuer-cert {certificate} --issuer-key {key}"),
+        format!("hubward x509 new-device --name pump-1 --issuer-cert {certificate} --issuer-key {key}"),
         shell.comment("an enrollment group for all devices of this authority:"),
         format!("hubward dps enrollment-group create --enrollment-id GROUP --certificate-path {certificate}"),
     ]

@@ -28,8 +28,8 @@ pub(crate) enum X509Command {
     NewIntermediate(authority::NewIntermediateArgs),
     /// Create the certificate and key of a device; self-signed without an issuer.
     #[command(after_help = "Examples:
-  hubward x509 new-device --name dev-1 --issuer-cert certs/line-7.pem --issuer-key certs/line-7.key
-  hubward x509 new-device --name dev-2                 # self-signed, for an individual enrollment
+  hubward x509 new-device --name pump-1 --issuer-cert certs/line-7.pem --issuer-key certs/line-7.key
+  hubward x509 new-device --name pump-2                # self-signed, for an individual enrollment
   hubward x509 new-device --name old --not-before 2020-01-01 --not-after 2020-02-01   # expired
 
 The file of the certificate contains the whole chain: the device first, then the certificates in the
@@ -37,7 +37,7 @@ file of the issuer.")]
     NewDevice(device::NewDeviceArgs),
     /// Create a certificate request (CSR) and its key.
     #[command(after_help = "Example:
-  hubward x509 new-csr --name dev-1 --out-dir certs")]
+  hubward x509 new-csr --name pump-1 --out-dir certs")]
     NewCsr(request::NewCsrArgs),
     /// Create the certificate that proves the possession of an authority's key.
     ///
@@ -49,9 +49,9 @@ file of the issuer.")]
     Prove(prove::ProveArgs),
     /// Show the certificates of a file, and report every problem.
     #[command(after_help = "Examples:
-  hubward x509 verify certs/dev-1.pem
-  hubward x509 verify certs/dev-1.pem --key-file certs/dev-1.key --ca-file certs/lab-root.pem \\
-      --registration-id dev-1
+  hubward x509 verify certs/pump-1.pem
+  hubward x509 verify certs/pump-1.pem --key-file certs/pump-1.key --ca-file certs/lab-root.pem \\
+      --registration-id pump-1
 
 Ends with exit code 0 if there is no problem, otherwise with 2. Uses no network.")]
     Verify(verify::VerifyArgs),
