@@ -2,4 +2,9 @@
 //! PKCS#11 token.
 
 mod encodings;
+mod handshake;
 mod openssl;
+#[cfg(target_os = "linux")]
+mod pkcs11;
+#[cfg(target_os = "linux")]
+mod token;

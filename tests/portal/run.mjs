@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { launch } from "./harness/browser.mjs";
 import { Scene } from "./harness/scene.mjs";
 import * as accessibility from "./scenarios/accessibility.mjs";
+import * as certificates from "./scenarios/certificates.mjs";
 import * as deviceActions from "./scenarios/device_actions.mjs";
 import * as enrolling from "./scenarios/enrolling.mjs";
 import * as faults from "./scenarios/faults.mjs";
@@ -31,7 +32,7 @@ const LIMIT = 120_000;
 
 const here = dirname(fileURLToPath(import.meta.url));
 const options = parse(process.argv.slice(2));
-const all = [enrolling, overview, watching, plotting, deviceActions, querying, faults, accessibility, reconnecting].flatMap((it) => it.scenarios);
+const all = [enrolling, certificates, overview, watching, plotting, deviceActions, querying, faults, accessibility, reconnecting].flatMap((it) => it.scenarios);
 const chosen = all.filter((it) => !options.only || it.name.includes(options.only));
 
 if (options.list) {

@@ -1,6 +1,7 @@
 //! Tests the client of the service APIs against the emulator. The client logs in with a policy over TLS, or uses the
 //! admin port without a login.
 
+mod certificates;
 mod dps;
 mod hub;
 mod logins;

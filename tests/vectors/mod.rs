@@ -10,6 +10,7 @@ mod hub;
 mod sas;
 mod wire;
 mod x509;
+mod x509_matching;
 mod x509_traces;
 
 use std::collections::BTreeMap;

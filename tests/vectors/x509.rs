@@ -14,12 +14,12 @@ use hubward_sas::{SasToken, SharedKey, UnixSeconds};
 use hubward_x509::{Certificate, CertificateError, CertificateRequest, CertificateSigner, ClientCertificate};
 use serde_json::Value;
 
-use super::{Sides, x509_traces};
+use super::{Sides, x509_matching, x509_traces};
 
 const BOTH: Sides = Sides { client: true, emulator: true };
 
 /// All examples: the name of the section, the name in the section, and the example.
-struct Examples(Value);
+pub(super) struct Examples(Value);
 
 impl Examples {
     fn load() -> Self {
@@ -37,23 +37,28 @@ impl Examples {
         }
     }
 
-    fn certificate(&self, name: &str) -> Certificate {
+    pub(super) fn certificate(&self, name: &str) -> Certificate {
         Certificate::from_pem(text(&self.0["certificates"][name], "pem").as_bytes()).expect(name)
     }
 
+    /// The private key of a certificate as PEM.
+    pub(super) fn key_pem(&self, name: &str) -> &str {
+        text(&self.0["certificates"][name], "key_pkcs8_pem")
+    }
+
     /// The chain of a leaf as PEM. A leaf without a chain is alone.
-    fn chain_pem(&self, leaf: &str) -> String {
+    pub(super) fn chain_pem(&self, leaf: &str) -> String {
         let alone = vec![Value::from(leaf)];
         let names = self.0["chains"][leaf].as_array().unwrap_or(&alone);
         names.iter().map(|it| text(&self.0["certificates"][it.as_str().expect("a name")], "pem")).collect()
     }
 }
 
-fn text<'a>(example: &'a Value, member: &str) -> &'a str {
+pub(super) fn text<'a>(example: &'a Value, member: &str) -> &'a str {
     example[member].as_str().unwrap_or_else(|| panic!("no text {member} in {example}"))
 }
 
-fn optional<'a>(example: &'a Value, member: &str) -> Option<&'a str> {
+pub(super) fn optional<'a>(example: &'a Value, member: &str) -> Option<&'a str> {
     example[member].as_str()
 }
 
@@ -199,7 +204,7 @@ fn check_all() -> BTreeMap<String, Sides> {
             all.certificate(&leaf)
         })
     });
-    check("matching", "id", &|_, _| Sides::default());
+    check("matching", "id", &|name, it| x509_matching::check(&all, name, it));
     checked.insert("tpm_sas".to_owned(), tpm_sas(&all.0["tpm_sas"]));
     checked
 }

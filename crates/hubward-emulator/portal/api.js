@@ -80,17 +80,18 @@ function parsed(text) {
 }
 
 /**
- * Creates an ApiError from the body of an error. There are three formats:
+ * Creates an ApiError from the body of an error. There are four formats:
  *
  * - DPS sends JSON with a code and a message.
  * - A hub sends JSON with a `Message`, which contains a name and a text.
+ * - Azure Resource Manager sends JSON with an `error`, which contains a name and a text.
  * - If the error is about a method, the hub's `Message` is JSON with a code and a message.
  */
 function refusal(status, text, json) {
   const [, name, detail] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];
   const inner = typeof json?.Message === "string" ? (parsed(json.Message) ?? json) : json;
   const code = inner?.errorCode ?? null;
-  const message = detail ?? inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
+  const message = detail ?? inner?.message ?? inner?.Message ?? inner?.error?.message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
   const mark = code ?? name;
   return new ApiError(status, code, mark ? `${String(message).replace(/\.$/, "")} (${mark})` : String(message));
 }

@@ -2,6 +2,7 @@
 // every section.
 
 import { activity } from "./activity.js";
+import { certificates } from "./certificates.js";
 import { connect } from "./connect.js";
 import { devices } from "./devices.js";
 import { open } from "./dialog.js";
@@ -16,7 +17,7 @@ import { quickstart } from "./quickstart.js";
 import { go, here } from "./route.js";
 import { telemetry } from "./telemetry.js";
 
-const SECTIONS = { quickstart, overview, devices, enrollments, telemetry, query, faults, activity, connect };
+const SECTIONS = { quickstart, overview, devices, enrollments, certificates, telemetry, query, faults, activity, connect };
 
 const byId = (id) => document.getElementById(id);
 let shown = { name: null, section: null };
@@ -54,7 +55,7 @@ function panes(name) {
 }
 
 const LABELS = {
-  quickstart: "Quickstart", overview: "Overview", devices: "Devices", enrollments: "Enrollments", telemetry: "Telemetry",
+  quickstart: "Quickstart", overview: "Overview", devices: "Devices", enrollments: "Enrollments", certificates: "CA certificates", telemetry: "Telemetry",
   query: "Query", faults: "Faults", activity: "Activity", connect: "Connect", missing: "Unknown address",
 };
 

@@ -13,6 +13,12 @@ import { go, link } from "./route.js";
 import { telemetryOf } from "./telemetry.js";
 import { twin } from "./twin.js";
 
+/** The types of authentication in words. */
+const AUTHENTICATION = {
+  sas: "symmetric keys", selfSigned: "X.509: a certificate with this thumbprint",
+  certificateAuthority: "X.509: a certificate that a verified CA certificate has issued",
+};
+
 const TABS = [
   ["overview", "Overview"], ["telemetry", "Telemetry"], ["twin", "Twin"], ["act", "Call and send"], ["faults", "Faults"],
 ];
@@ -93,6 +99,9 @@ export function device({ detail }) {
       const enabled = identity.status !== "disabled";
       const keys = identity.authentication?.symmetricKey;
       const [name, module] = id.split("/");
+      const { type, x509Thumbprint: prints } = identity.authentication ?? {};
+      const file = (type === "selfSigned" || type === "certificateAuthority")
+        && `HostName=${hub};DeviceId=${name};${module === undefined ? "" : `ModuleId=${module};`}x509=true`;
       const login = keys?.primaryKey && `HostName=${hub};DeviceId=${name};${module === undefined ? "" : `ModuleId=${module};`}SharedAccessKey=${keys.primaryKey}`;
       const fact = (label, ...value) => [h("dt", null, label), h("dd", null, ...value)];
       fill(
@@ -104,6 +113,11 @@ export function device({ detail }) {
         fact("Last activity", when(identity.lastActivityTime)),
         fact("Twin", h("a", { href: link("devices", hub, id, "twin") }, `version ${shown.version}`), names(shown)),
         fact("Messages waiting", h("a", { href: link("devices", hub, id, "act") }, String(waiting.messages.length))),
+        fact("Authentication", AUTHENTICATION[type] ?? type ?? "unknown"),
+        prints?.primaryThumbprint && fact("Thumbprint", h("code", { class: "wrap" }, prints.primaryThumbprint)),
+        prints?.secondaryThumbprint && prints.secondaryThumbprint !== prints.primaryThumbprint
+          && fact("Second thumbprint", h("code", { class: "wrap" }, prints.secondaryThumbprint)),
+        file && fact("Connection string", h("code", { class: "wrap" }, file)),
         login && fact("Connection string", secret(`the connection string of ${id}`, login)),
         fact("Generation", h("code", null, identity.generationId)),
         fact("", h("button", { type: "button", class: "danger", on: { click: remove } }, isModule ? "Delete module…" : "Delete device…")),

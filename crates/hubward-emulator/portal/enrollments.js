@@ -119,6 +119,7 @@ export function enrollments({ list, detail, narrow }) {
     const records = kind === KINDS.groups ? await page(dps("registrations", id, "query"), "SELECT * FROM deviceRegistrations", PAGE) : null;
     if (gone || state.chosen !== mine) return;
     const primary = keys?.symmetricKey?.primaryKey;
+    const hasCertificate = it.attestation?.type === "x509";
     const enabled = it.provisioningStatus !== "disabled";
     fill(
       detail,
@@ -135,12 +136,13 @@ export function enrollments({ list, detail, narrow }) {
         kind === KINDS.enrollments && fact("Registration", registration(it.registrationState)),
         fact("Allocation", it.allocationPolicy ?? "hashed", it.iotHubs?.length > 0 && [", ", it.iotHubs.map((hub, at) => [at > 0 && ", ", h("code", null, hub)])]),
         fact("Attestation", it.attestation?.type ?? "none"),
+        certificateFacts(it.attestation?.x509),
         primary && fact("Primary key", secret(`the primary key of ${id}`, primary)),
         keys?.symmetricKey?.secondaryKey && fact("Secondary key", secret(`the secondary key of ${id}`, keys.symmetricKey.secondaryKey)),
         fact("Created", when(it.createdDateTimeUtc)),
       ),
-      primary && h("h2", null, "Lines to paste"),
-      primary && (kind === KINDS.groups ? derived(id, primary) : lines(id, primary)),
+      (primary || hasCertificate) && h("h2", null, "Lines to paste"),
+      (primary || hasCertificate) && (kind === KINDS.groups ? derived(id, primary ?? null) : lines(id, primary ?? null)),
       records && h("h2", null, "Registered devices"),
       records && (records.items.length === 0
         ? h("p", { class: "quiet" }, "No device yet.")
@@ -152,6 +154,22 @@ export function enrollments({ list, detail, narrow }) {
       h("details", { class: "more" }, h("summary", null, "JSON of the service API"),
         h("pre", { class: "code", tabindex: "0", "aria-label": "The enrollment as JSON" }, pretty(it))),
     );
+  }
+
+  /** What the service has read from the certificates of an enrollment, or the names of CA certificates. */
+  function certificateFacts(x509) {
+    const pair = x509?.clientCertificates ?? x509?.signingCertificates ?? {};
+    const ORDER = [["primary", "Certificate"], ["secondary", "Second certificate"]];
+    return [
+      ...ORDER.filter(([it]) => pair[it]?.info).map(([it, label]) => {
+        const { info } = pair[it];
+        return fact(label, h("code", null, info.subjectName), `, valid ${when(info.notBeforeUtc)} to ${when(info.notAfterUtc)}`,
+          h("div", { class: "dim" }, "SHA-1 ", h("code", { class: "wrap" }, info.sha1Thumbprint)),
+          h("div", { class: "dim" }, "SHA-256 ", h("code", { class: "wrap" }, info.sha256Thumbprint)));
+      }),
+      ...ORDER.filter(([it]) => x509?.caReferences?.[it]).map(([it, label]) =>
+        fact(`CA ${label.toLowerCase()}`, h("a", { href: link("certificates", x509.caReferences[it]) }, x509.caReferences[it]))),
+    ].flat();
   }
 
   const recorded = (record) => [

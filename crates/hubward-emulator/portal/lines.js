@@ -5,7 +5,10 @@ import { action, field, fill, h, roving, say, unique } from "./dom.js";
 import { MASK } from "./format.js";
 import { live } from "./live.js";
 
-/** Ready-to-paste lines for a registration id and its key. */
+/**
+ * Ready-to-paste lines for a registration id and its key. If `key` is null, the device has a certificate, and the lines
+ * name the files that `hubward x509 new-device` writes.
+ */
 export function lines(registrationId, key) {
   const tab = unique("lines");
   const code = h("pre", { class: "code", id: tab, tabindex: "0", role: "tabpanel", "aria-label": "Lines to paste" });
@@ -27,7 +30,7 @@ export function lines(registrationId, key) {
   const text = (shown) => kind().text(variables(registrationId, shown));
   function draw() {
     for (const it of tabs) it.setAttribute("aria-selected", String(it.dataset.kind === chosen));
-    fill(code, text(revealed ? key : MASK));
+    fill(code, text(revealed || key === null ? key : MASK));
     fill(hint, [kind().hint, kind().forSdks && portsNote(live.emulator)].filter(Boolean).join(" "));
     for (const it of tabs) it.tabIndex = it.dataset.kind === chosen ? 0 : -1;
   }
@@ -46,20 +49,23 @@ export function lines(registrationId, key) {
   }
   async function onCopy() {
     await copyText(text(key));
-    say(`Copied the lines for ${kind().name}, with the key of ${registrationId}`);
+    say(`Copied the lines for ${kind().name}${key === null ? "" : `, with the key of ${registrationId}`}`);
   }
   draw();
   rove.refresh();
   return h(
     "section",
     { class: "lines", "aria-label": `Lines for ${registrationId}` },
-    h("div", { class: "lines-bar" }, bar, h("div", { class: "actions" }, reveal, copy)),
+    h("div", { class: "lines-bar" }, bar, h("div", { class: "actions" }, key !== null && reveal, copy)),
     code,
     hint,
   );
 }
 
-/** Creates a field for a registration id, and shows the lines for the device of a group that has this id. */
+/**
+ * Creates a field for a registration id, and shows the lines for the device of a group that has this id. If `groupKey`
+ * is null, the devices of the group have certificates.
+ */
 export function derived(group, groupKey) {
   const place = h("div");
   const id = h("input", {
@@ -73,7 +79,7 @@ export function derived(group, groupKey) {
     const name = id.value.trim();
     if (name === "") return fill(place);
     try {
-      const key = await deviceKey(groupKey, name);
+      const key = groupKey === null ? null : await deviceKey(groupKey, name);
       if (mine === asked) fill(place, lines(name, key));
     } catch (error) {
       fill(place, h("p", { class: "problem" }, error.message));
@@ -82,7 +88,9 @@ export function derived(group, groupKey) {
   id.addEventListener("input", draw);
   draw();
   return h("div", { class: "derived" },
-    field("Registration id of the device", id, `Any id works: its key is derived from the key of ${group}.`), place);
+    field("Registration id of the device", id, groupKey === null
+      ? "The common name (CN) of the device's certificate is this id."
+      : `Any id works: its key is derived from the key of ${group}.`), place);
 }
 
 /**
@@ -148,7 +156,9 @@ function variables(registrationId, key) {
       ["PROVISIONING_HOST", live.dpsName],
       ["PROVISIONING_IDSCOPE", idScope],
       ["PROVISIONING_REGISTRATION_ID", registrationId],
-      ["PROVISIONING_SYMMETRIC_KEY", key],
+      ...(key === null
+        ? [["X509_CERT_FILE", `${registrationId}.pem`], ["X509_KEY_FILE", `${registrationId}.key`]]
+        : [["PROVISIONING_SYMMETRIC_KEY", key]]),
     ],
     hubward: [["HUBWARD_CA_FILE", caFile], ["HUBWARD_CONNECT_TO", connectTo(live.emulator)]],
     python: [["SSL_CERT_FILE", caFile]],

@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { here } from "./route.js";
 
-const SECTIONS = ["Overview", "Devices", "Enrollments", "Telemetry", "Query", "Faults", "Activity", "Connect", "Quickstart"];
+const SECTIONS = ["Overview", "Devices", "Enrollments", "Certificates", "Telemetry", "Query", "Faults", "Activity", "Connect", "Quickstart"];
 
 export function missing({ list, detail }) {
   return {

@@ -258,7 +258,7 @@ impl Certificate {
             return Err(CertificateError::LongCommonName { length, limit: COMMON_NAME_MAX });
         }
         if !common_name.eq_ignore_ascii_case(id) {
-            let (common_name, expected) = (common_name.to_owned(), id.to_owned());
+            let (common_name, expected) = (name::printable(common_name), id.to_owned());
             return Err(CertificateError::OtherCommonName { common_name, expected });
         }
         Ok(())

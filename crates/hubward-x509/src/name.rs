@@ -10,7 +10,21 @@ use x509_cert::name::{Name, RelativeDistinguishedName};
 pub(crate) fn text_of(name: &Name) -> String {
     let mut parts: Vec<String> = name.iter_rdn().map(text_of_part).collect();
     parts.reverse();
-    parts.join(", ")
+    printable(&parts.join(", "))
+}
+
+/// Escapes control characters, so that a certificate of another party cannot control a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            let mut bytes = [0; 4];
+            printable.extend(character.encode_utf8(&mut bytes).bytes().map(|it| format!("\\{it:02x}")));
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// The text of the first common name, whatever string type it has.

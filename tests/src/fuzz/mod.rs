@@ -6,6 +6,7 @@
 //! libFuzzer runs the functions in `fuzz/`. Every test run calls the functions with the committed corpora.
 
 mod bodies;
+mod certificates;
 mod credentials;
 mod packets;
 mod requests;
@@ -16,12 +17,15 @@ mod websocket;
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 15] = [
     ("bodies", bodies::bodies),
+    ("certificate_requests", certificates::certificate_requests),
+    ("certificates", certificates::certificates),
     ("client_packets", packets::client_packets),
     ("credentials", credentials::credentials),
     ("emulator_packets", packets::emulator_packets),
     ("page_headers", requests::page_headers),
+    ("private_keys", certificates::private_keys),
     ("property_bags", topics::property_bags),
     ("queries", requests::queries),
     ("retry_after", credentials::retry_after),

@@ -264,9 +264,10 @@ impl<'a> EnrollmentGroupBuilder<'a> {
         self.put_x509(X509Attestation::signing(primary, secondary.map(str::to_owned)))
     }
 
-    /// Creates the group with the names of CA certificates ([`Emulator::add_authority`](crate::Emulator::add_authority)).
-    /// The group works like one with signing certificates, but only while the CA certificates are verified. If a group
-    /// with this name exists, updates the existing group; [`keys`](Self::keys) has no effect.
+    /// Creates the group with the names of CA certificates
+    /// ([`Emulator::add_authority`](crate::Emulator::add_authority)). The group works like one with signing
+    /// certificates, but only while the CA certificates are verified. If a group with this name exists, updates the
+    /// existing group; [`keys`](Self::keys) has no effect.
     ///
     /// The emulator may lack a CA certificate of one of the names. Its devices are then refused.
     ///

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::client::http;
 
 /// One request for every kind of path.
-const REQUESTS: [&str; 15] = [
+const REQUESTS: [&str; 19] = [
     "GET /",
     "GET /portal/app.js",
     "GET /health",
@@ -20,6 +20,10 @@ const REQUESTS: [&str; 15] = [
     "POST /dps/enrollments/query",
     "DELETE /dps/enrollments/dev-1",
     "POST /api/clock",
+    "GET /api/certificates",
+    "PUT /api/certificates/root",
+    "POST /api/certificates/root/generateVerificationCode",
+    "DELETE /api/certificates/root",
     "GET /api/traffic",
     "POST /api/simulated",
 ];

@@ -3,6 +3,9 @@
 use hubward_x509::Certificate;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
+/// The first and the last year of a certificate that is valid at the time of every test.
+pub(crate) const YEARS: (i32, i32) = (2020, 2049);
+
 /// A certificate authority of a test.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -14,9 +17,6 @@ pub(crate) struct Leaf {
     pub(crate) certificate: Certificate,
     pub(crate) key: Vec<u8>,
 }
-
-/// The first and the last year of a certificate that is valid at the time of every test.
-pub(crate) const YEARS: (i32, i32) = (2020, 2049);
 
 /// A new root.
 pub(crate) fn root(name: &str) -> Authority {

@@ -5,6 +5,8 @@ mod abuse;
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "admin")]
+mod admin_certificates;
+#[cfg(feature = "admin")]
 mod admin_device;
 #[cfg(feature = "admin")]
 mod admin_faults;

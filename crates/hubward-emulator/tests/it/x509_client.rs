@@ -20,8 +20,8 @@ pub(crate) const ACCEPTED: &[u8] = b"\x20\x02\x00\x00";
 /// CONNACK: not authorized.
 pub(crate) const NOT_AUTHORIZED: &[u8] = b"\x20\x02\x00\x05";
 
-/// A TLS client that presents `chain` and signs with `key`, even if they do not belong together. If `chain` is empty, the
-/// client presents no certificate.
+/// A TLS client that presents `chain` and signs with `key`, even if they do not belong together. If `chain` is empty,
+/// the client presents no certificate.
 pub(crate) fn config(
     emulator: &Emulator,
     versions: &[&'static SupportedProtocolVersion],

@@ -22,6 +22,7 @@ fn the_common_name_must_be_the_registration_id() {
         ("dev-1 ", "dev-1", Some("the common name of the certificate is `dev-1 `, but it must be `dev-1`")),
         ("", "dev-1", Some("the common name of the certificate is ``, but it must be `dev-1`")),
         ("K-1", "\u{212a}-1", Some("the common name of the certificate is `K-1`, but it must be `\u{212a}-1`")),
+        ("dev\n", "dev-1", Some("the common name of the certificate is `dev\\0a`, but it must be `dev-1`")),
         (&long, &long, None),
     ] {
         let result = check_id(&Issued::by_itself(params(common_name)), id);
@@ -81,13 +82,13 @@ fn names_have_the_form_that_azure_shows() {
         (DnType::CountryName, "US"),
         (DnType::OrganizationName, "MSFT"),
         (DnType::OrganizationalUnitName, "Azure IoT"),
-        (DnType::CommonName, "dev, 1\n\u{1b}[31m"),
+        (DnType::CommonName, "dev, 1\n\u{1b}[31m\u{9b}"),
     ] {
         params.distinguished_name.push(kind, text);
     }
     let certificate = Issued::by_itself(params).certificate;
     // Control characters are escaped, so a certificate of another party cannot control a terminal.
-    assert_eq!(certificate.subject_name(), "CN=dev\\, 1\\0a\\1b[31m, OU=Azure IoT, O=MSFT, C=US");
+    assert_eq!(certificate.subject_name(), "CN=dev\\, 1\\0a\\1b[31m\\c2\\9b, OU=Azure IoT, O=MSFT, C=US");
     assert_eq!(certificate.issuer_name(), certificate.subject_name());
 }
 

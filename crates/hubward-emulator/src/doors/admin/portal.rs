@@ -35,10 +35,10 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str); 34] = files![
+const FILES: [(&str, &str); 36] = files![
     "index.html" "portal.css" "icon.svg"
     "app.js" "api.js" "live.js" "dom.js" "dialog.js" "editor.js" "route.js" "format.js" "json.js" "lines.js"
-    "quickstart.js" "enrollments.js" "enroll.js" "devices.js" "device.js" "twin.js" "act.js"
+    "quickstart.js" "enrollments.js" "enroll.js" "certificates.js" "pem.js" "devices.js" "device.js" "twin.js" "act.js"
     "telemetry.js" "stream.js" "plot.js" "chart.js" "scale.js" "faults.js" "fault_words.js" "activity.js" "sentence.js"
     "overview.js" "simulated.js" "query.js" "connect.js" "missing.js"
 ];

@@ -42,8 +42,8 @@ const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 /// * There is neither a token nor a client certificate, or the token cannot be parsed (CONNACK 5).
 /// * The client id is not the registration id of the user name (CONNACK 5).
 ///
-/// Checks neither the key of the token nor the certificate. Like the service, DPS refuses a wrong key or certificate only
-/// when the device registers.
+/// Checks neither the key of the token nor the certificate. Like the service, DPS refuses a wrong key or certificate
+/// only when the device registers.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md. For a wrong key: `[seen]` traces in GitHub issues, with the
 /// status 401 for the registration. For CONNACK 3: a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.

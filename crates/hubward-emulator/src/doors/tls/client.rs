@@ -11,8 +11,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 /// client has the key of its certificate.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-tls-support.md: a hub requests a certificate in the first handshake, and does not
-/// require it. `[seen]` Azure/azure-iot-sdk-c, issues 1467 and 2270: DPS refuses a wrong certificate only when the device
-/// registers. `[guess]`: neither service refuses a certificate of version 3 in the handshake.
+/// require it. `[seen]` Azure/azure-iot-sdk-c, issues 1467 and 2270: DPS refuses a wrong certificate only when the
+/// device registers. `[guess]`: neither service refuses a certificate of version 3 in the handshake.
 #[derive(Debug)]
 pub(super) struct AnyClient {
     algorithms: WebPkiSupportedAlgorithms,

@@ -149,8 +149,8 @@ fn create_or_update(
 
 /// Moves a device to another hub. The policy of the enrollment decides whether the twin moves too.
 ///
-/// If the new hub already has a device with this id, this function overwrites the authentication and the twin of that device. The
-/// status of that device stays.
+/// If the new hub already has a device with this id, this function overwrites the authentication and the twin of that
+/// device. The status of that device stays.
 fn relocate(
     state: &mut State,
     (from, to): (&str, &str),

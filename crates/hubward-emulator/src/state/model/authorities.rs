@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hubward_x509::{Certificate, CertificateError};
 use serde::{Deserialize, Serialize};
 
-use super::{State, Table};
+use super::Table;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -115,32 +115,6 @@ pub(crate) fn read(name: &str, text: &str) -> Result<Certificate, AuthorityError
     }
     Certificate::from_service_text(text)
         .map_err(|problem| AuthorityError::Certificate { name: name.to_owned(), problem })
-}
-
-impl State {
-    /// The CA certificate of this name. Ignores the letter case.
-    #[cfg(feature = "admin")]
-    pub(crate) fn authority(&self, name: &str) -> Option<&Authority> {
-        self.authorities.get(&name.to_ascii_lowercase())
-    }
-
-    /// Adds a CA certificate, or replaces the one of this name. A replaced certificate keeps the time of its creation.
-    pub(crate) fn put_authority(
-        &mut self,
-        name: &str,
-        certificate: &Certificate,
-        is_verified: bool,
-        now: SystemTime,
-    ) -> Result<Authority, AuthorityError> {
-        let key = name.to_ascii_lowercase();
-        let before = self.authorities.get(&key);
-        if before.is_none() && self.authorities.len() >= AUTHORITIES_MAX {
-            return Err(AuthorityError::TooMany { limit: AUTHORITIES_MAX });
-        }
-        let authority = new_authority(name, certificate, is_verified, before, now);
-        self.authorities.insert(key, authority.clone());
-        Ok(authority)
-    }
 }
 
 /// The entry of a new or replaced certificate.

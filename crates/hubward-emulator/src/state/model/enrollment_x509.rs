@@ -29,7 +29,7 @@ pub(super) fn complete(
     for certificates in [&mut x509.client_certificates, &mut x509.signing_certificates] {
         take_if_empty(certificates);
     }
-    if x509.ca_references.as_mut().is_some_and(|it| is_without_names(it)) {
+    if x509.ca_references.as_mut().is_some_and(is_without_names) {
         x509.ca_references = None;
     }
     let wrong = |problem: &str| Err(EnrollError::Setting { id: id.to_owned(), problem: problem.to_owned() });

@@ -14,6 +14,7 @@ mod enrollment_rules;
 mod enrollment_x509;
 mod export;
 mod feedback;
+mod keys;
 mod levels;
 mod live;
 mod outcome;
@@ -33,7 +34,9 @@ mod table;
 mod twin;
 mod twin_view;
 
-pub(crate) use authorities::{Authority, read as read_authority};
+#[cfg(feature = "admin")]
+pub(crate) use authorities::Authority;
+pub(crate) use authorities::read as read_authority;
 pub use authorities::{AuthorityError, AuthorityView};
 pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
 pub use c2d::{CloudMessageState, CloudMessageView};
@@ -41,10 +44,11 @@ pub use development::{DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE};
 pub(crate) use development::{dev_group, is_dev_group};
 pub(crate) use device_authentication::{DeviceAuthentication, Thumbprints};
 pub use enroll_error::EnrollError;
-pub(crate) use enrollment::{Entry, KeyPair, Model, complete};
+pub(crate) use enrollment::{Entry, Model, complete};
 pub(crate) use enrollment_x509::certificates as x509_certificates;
 pub(crate) use export::export;
 pub use feedback::FeedbackRecord;
+pub(crate) use keys::KeyPair;
 pub(crate) use levels::are_too_many as too_many_levels;
 pub(crate) use live::{
     Activity, ConnectionChannels, EndReason, Key, MethodCall, MethodOutcome, MethodOutcomeSender, Push, Subscriptions,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use hubward_x509::Certificate;
 
-use super::authorities::Authorities;
+use super::authorities::{AUTHORITIES_MAX, Authorities, Authority, AuthorityError, new_authority};
 use super::enrollment::Entry;
 use super::live::{EndReason, Key, Live};
 use super::policy::Policies;
@@ -83,6 +84,30 @@ impl State {
         for client_id in modules.into_iter().chain([device_id.to_owned()]) {
             self.live.close(&Key::hub(host, &client_id), EndReason::NotAllowed);
         }
+    }
+
+    /// The CA certificate of this name. Ignores the letter case.
+    #[cfg(feature = "admin")]
+    pub(crate) fn authority(&self, name: &str) -> Option<&Authority> {
+        self.authorities.get(&name.to_ascii_lowercase())
+    }
+
+    /// Adds a CA certificate, or replaces the one of this name. A replaced certificate keeps the time of its creation.
+    pub(crate) fn put_authority(
+        &mut self,
+        name: &str,
+        certificate: &Certificate,
+        is_verified: bool,
+        now: SystemTime,
+    ) -> Result<Authority, AuthorityError> {
+        let key = name.to_ascii_lowercase();
+        let before = self.authorities.get(&key);
+        if before.is_none() && self.authorities.len() >= AUTHORITIES_MAX {
+            return Err(AuthorityError::TooMany { limit: AUTHORITIES_MAX });
+        }
+        let authority = new_authority(name, certificate, is_verified, before, now);
+        self.authorities.insert(key, authority.clone());
+        Ok(authority)
     }
 
     /// Removes everything except the keys of policies, and ends every connection.

@@ -76,8 +76,8 @@ impl Denial {
 /// A disabled enrollment still authenticates the device; see [`Admitted::enabled`].
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests. `[guess]`, from
-/// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404. `[guess]`: if a device sends a token and
-/// presents a certificate, the token decides.
+/// iot-dps/how-to-troubleshoot-dps.md: over HTTPS, a foreign id scope gets 404. `[guess]`: if a device sends a token
+/// and presents a certificate, the token decides.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
     if !caller.is_of(id_scope) {
         return Err(Refusal::not_found("The ID scope does not exist.").into());

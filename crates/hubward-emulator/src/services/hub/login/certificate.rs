@@ -12,8 +12,8 @@ use crate::state::model::{DeviceAuthentication, State};
 /// * `certificateAuthority`: a verified CA certificate has issued the leaf, directly or through certificates that the
 ///   client presents. The common name of the leaf is the client id: `{device}` or `{device}/{module}`.
 ///
-/// Source: `[doc]` iot-hub/authenticate-authorize-x509.md; `[sdk]` Azure/iotedge, DeviceScopeCertificateAuthenticator.cs.
-/// `[guess]`: a module can have a certificate of a CA.
+/// Source: `[doc]` iot-hub/authenticate-authorize-x509.md; `[sdk]` Azure/iotedge,
+/// DeviceScopeCertificateAuthenticator.cs. `[guess]`: a module can have a certificate of a CA.
 pub(super) fn check(
     state: &State,
     client_id: &str,

@@ -46,8 +46,8 @@ pub(crate) struct Login {
 /// iot/iot-mqtt-connect-to-iot-hub.md. For CONNACK 5: `[seen]` Azure/azure-iot-sdks, issue 985,
 /// Azure/azure-iot-sdk-c, issue 373, and MicrosoftDocs/azure-docs, issue 38897.
 ///
-/// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted. If
-/// a device sends a token and presents a certificate, the token decides. A token of a policy connects devices with
+/// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted.
+/// If a device sends a token and presents a certificate, the token decides. A token of a policy connects devices with
 /// certificates too.
 pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
     let LoginRequest { identity, has_version, model_id, token, certificates } = request;
