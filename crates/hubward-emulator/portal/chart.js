@@ -21,6 +21,8 @@ export function chart({ name, unit = "", fromZero = false, selected = () => {} }
   let range = null;
   /** The time of the selected point. */
   let chosen = null;
+  /** The point that was selected in this chart. Several points can have the same time. */
+  let own = null;
   let place = null;
 
   picture.addEventListener("pointermove", (event) => place && choose(nearest(place.time(event.clientX - picture.getBoundingClientRect().left))));
@@ -31,7 +33,7 @@ export function chart({ name, unit = "", fromZero = false, selected = () => {} }
     choose(null);
   });
   picture.addEventListener("keydown", (event) => {
-    const at = chosen === null ? points.length - 1 : points.findIndex((it) => it.time >= chosen);
+    const at = chosen === null ? points.length - 1 : points.indexOf(point());
     const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: points.length - 1 }[event.key];
     if (event.key === "Escape") choose(null);
     if (to === undefined || !points[to]) return;
@@ -40,9 +42,16 @@ export function chart({ name, unit = "", fromZero = false, selected = () => {} }
   });
   new ResizeObserver(paint).observe(picture);
 
-  function choose(point) {
-    if ((point?.time ?? null) === chosen) return;
-    selected(point?.time ?? null);
+  function choose(it) {
+    if (it === own && (it?.time ?? null) === chosen) return;
+    own = it;
+    selected(it?.time ?? null);
+  }
+
+  /** Returns the point to show. */
+  function point() {
+    if (chosen === null) return points.at(-1);
+    return own?.time === chosen && points.includes(own) ? own : nearest(chosen);
   }
 
   function nearest(time) {
@@ -51,13 +60,13 @@ export function chart({ name, unit = "", fromZero = false, selected = () => {} }
 
   function paint() {
     const width = picture.clientWidth;
-    const point = chosen === null ? points.at(-1) : nearest(chosen);
-    fill(reading, point ? [`${shown(point.value)}${unit}`, chosen !== null && h("span", { class: "dim" }, ` at ${when(new Date(point.time))}`)] : "no value yet");
+    const it = point();
+    fill(reading, it ? [`${shown(it.value)}${unit}`, chosen !== null && h("span", { class: "dim" }, ` at ${when(new Date(it.time))}`)] : "no value yet");
     picture.setAttribute("aria-label", summary());
     place = null;
     if (width === 0 || points.length === 0) return fill(picture);
     place = scales(width);
-    fill(picture, axes(width), curve(), point && cursor(point));
+    fill(picture, axes(width), curve(), it && cursor(it));
   }
 
   function summary() {

@@ -56,6 +56,25 @@ export const scenarios = [
     },
   },
   {
+    name: "each point can be selected by keyboard, also if several have the same time",
+    async run(scene) {
+      const { page } = scene;
+      await scene.open("#/");
+      const readings = await page.evaluate(async () => {
+        const { chart } = await import("./chart.js");
+        const made = chart({ name: "same", selected: (time) => made.select(time) });
+        document.querySelector("#main").append(made.element);
+        made.draw([[1000, 5], [1000, 6], [1000, 7], [2000, 8]].map(([time, value]) => ({ time, value })));
+        const picture = made.element.querySelector("svg");
+        return ["Home", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "Home", "End", "Escape"].map((key) => {
+          picture.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          return made.element.querySelector(".reading").textContent.replace(/ at .*/, "");
+        });
+      });
+      equal(readings, ["5", "6", "7", "8", "8", "7", "6", "5", "8", "8"]);
+    },
+  },
+  {
     name: "the plot keeps at most 600 points and 12 fields, and shows hostile messages as text",
     async run(scene) {
       const { page, emulator } = scene;
