@@ -8,7 +8,7 @@ Installs the pinned SDKs into the work folder. A later run uses these SDKs again
 On Linux, enters a private network in which the fixed ports 443 and 8883 are free. Then starts one emulator, runs
 each case as a separate process, and prints a table. Exits with 0 only if every case passed.
 
-Needs Python 3.9 or later, and Node 20 or later with npm. Needs no Python package.
+Needs Python 3.9 or later, and Node 20 or later with npm, and openssl. Needs no Python package.
 """
 
 import argparse

@@ -2,9 +2,11 @@
 //
 // It works like device.py, but uses the public API of Microsoft's unmodified npm packages.
 //
-// INTEROP_CONNECTION_STRING is the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
+// INTEROP_CONNECTION_STRING is the connection string of the device or module. If it contains `x509=true`,
+// X509_CERT_FILE and X509_KEY_FILE are the files of the certificate. INTEROP_TELEMETRY is mqtt or mqtt-ws.
 'use strict';
 
+const { readFileSync } = require('fs');
 const readline = require('readline');
 const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
@@ -20,6 +22,8 @@ class Device {
   }
 
   async connect() {
+    const { X509_CERT_FILE: cert, X509_KEY_FILE: key } = process.env;
+    if (cert) await this.client.setOptions({ cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') });
     await this.client.open();
   }
 

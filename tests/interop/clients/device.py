@@ -4,8 +4,8 @@ The program answers each command with `{"id": …, "ok": …}` or `{"id": …, "
 messages and changes to desired properties as `{"event": …}`. It uses only the public API of the unmodified
 package `azure-iot-device`.
 
-INTEROP_CONNECTION_STRING is the connection string of the device or module. INTEROP_WEBSOCKETS=1 selects MQTT over
-WebSocket.
+INTEROP_CONNECTION_STRING is the connection string of the device or module. If it contains `x509=true`, X509_CERT_FILE
+and X509_KEY_FILE are the files of the certificate. INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import json
 import os
 import sys
 
-from azure.iot.device import Message, MethodResponse
+from azure.iot.device import X509, Message, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 
@@ -26,7 +26,16 @@ class Device:
     def __init__(self, connection_string, websockets):
         self._is_module = "ModuleId=" in connection_string
         kind = IoTHubModuleClient if self._is_module else IoTHubDeviceClient
-        self._client = kind.create_from_connection_string(connection_string, websockets=websockets)
+        if "x509=true" in connection_string:
+            # The SDK refuses such a connection string.
+            parts = dict(part.split("=", 1) for part in connection_string.split(";"))
+            ids = {"device_id": parts["DeviceId"]}
+            if self._is_module:
+                ids["module_id"] = parts["ModuleId"]
+            x509 = X509(os.environ["X509_CERT_FILE"], os.environ["X509_KEY_FILE"])
+            self._client = kind.create_from_x509_certificate(x509, parts["HostName"], websockets=websockets, **ids)
+        else:
+            self._client = kind.create_from_connection_string(connection_string, websockets=websockets)
         self._answers = {}
 
     async def connect(self):

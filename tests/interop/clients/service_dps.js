@@ -1,23 +1,35 @@
 // Makes every call that Microsoft's unmodified package `azure-iot-provisioning-service` has for DPS. It works like
-// service_dps.py. INTEROP_DPS is the connection string of the shared access policy. Devices register at
-// PROVISIONING_HOST with the ID scope PROVISIONING_IDSCOPE.
+// service_dps.py. INTEROP_DPS is the connection string of the shared access policy. INTEROP_CERTIFICATES lists the
+// files of certificates. Devices register at PROVISIONING_HOST with the ID scope PROVISIONING_IDSCOPE.
 'use strict';
 
 const { deepStrictEqual: same, ok } = require('node:assert');
 const { createHmac, randomBytes } = require('node:crypto');
+const { readFileSync } = require('node:fs');
+const { parse } = require('node:path');
 const { ProvisioningServiceClient } = require('azure-iot-provisioning-service');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { Http } = require('azure-iot-provisioning-device-http');
 const { SymmetricKeySecurityClient } = require('azure-iot-security-symmetric-key');
+const { X509Security } = require('azure-iot-security-x509');
 const { Surface, called, fails, plain, run } = require('./surface');
 
 const PREFIX = 'service-node';
+const CERTIFICATES = JSON.parse(process.env.INTEROP_CERTIFICATES);
+// The members of `info`, which DPS reads from a certificate.
+const INFO = [
+  'issuerName', 'notAfterUtc', 'notBeforeUtc', 'serialNumber', 'sha1Thumbprint', 'sha256Thumbprint', 'subjectName',
+  'version',
+];
 const surface = new Surface();
 
 async function main() {
   const Client = surface.watch('ProvisioningServiceClient', ProvisioningServiceClient);
   const client = surface.watch('ProvisioningServiceClient', Client.fromConnectionString(process.env.INTEROP_DPS));
-  await Promise.all([individual(client), group(client), bulk(client), wrongCredentials(Client)]);
+  await Promise.all([
+    individual(client), group(client), individualWithCertificate(client), groupsWithCertificates(client), bulk(client),
+    wrongCredentials(Client),
+  ]);
   surface.report();
 }
 
@@ -104,6 +116,79 @@ async function group(client) {
   await fails(/Not ?[Ff]ound/, client.getEnrollmentGroup, name);
 }
 
+// An individual enrollment with a certificate. The operator adds a second certificate, and the device uses it.
+async function individualWithCertificate(client) {
+  const { device, nextDevice } = CERTIFICATES;
+  const name = device.id;
+  const attestation = { type: 'x509', x509: { clientCertificates: { primary: entry(device) } } };
+  const created = plain(await client.createOrUpdateIndividualEnrollment({ registrationId: name, attestation }));
+  const { info } = created.attestation.x509.clientCertificates.primary;
+  checkInfo(info, device, `CN=${name}`, `CN=${name}`);
+  const shown = plain(await client.getIndividualEnrollment(name));
+  same(shown.attestation, created.attestation, 'the read enrollment');
+  const mechanism = plain(await client.getIndividualEnrollmentAttestationMechanism(name));
+  same(mechanism, created.attestation, 'the attestation');
+  await registerWithCertificate(device);
+  ok(await registerWithCertificate(nextDevice).then(() => false, () => true), 'the other certificate is refused');
+
+  // The tool sends the first certificate back as it has read it, and adds the second one.
+  const { primary } = shown.attestation.x509.clientCertificates;
+  const both = { type: 'x509', x509: { clientCertificates: { primary, secondary: entry(nextDevice) } } };
+  const read = plain(await client.getIndividualEnrollment(name));
+  const updated = plain(await client.createOrUpdateIndividualEnrollment({ ...read, attestation: both }));
+  const certificates = updated.attestation.x509.clientCertificates;
+  same(certificates.primary.info, info, 'the first certificate');
+  checkInfo(certificates.secondary.info, nextDevice, `CN=${name}`, `CN=${name}`);
+  await registerWithCertificate(nextDevice);
+
+  const found = await all(client.createIndividualEnrollmentQuery({ query: 'SELECT * FROM enrollments' }));
+  const attestations = found.filter((it) => it.registrationId === name).map((it) => it.attestation);
+  same(attestations, [updated.attestation], 'matches of the query');
+  const broken = { type: 'x509', x509: { clientCertificates: { primary: { certificate: 'MIIB' } } } };
+  const invalid = { registrationId: `${name}-broken`, attestation: broken };
+  await fails(/ArgumentError|400/, client.createOrUpdateIndividualEnrollment, invalid);
+  await called((done) => client.deleteIndividualEnrollment(name, done));
+}
+
+// A group with a signing certificate, and a group that names a CA certificate of DPS.
+async function groupsWithCertificates(client) {
+  const { line, member, authority } = CERTIFICATES;
+  const signing = `${PREFIX}-signing`;
+  const attestation = { type: 'x509', x509: { signingCertificates: { primary: entry(line) } } };
+  const created = plain(await client.createOrUpdateEnrollmentGroup({ enrollmentGroupId: signing, attestation }));
+  const { info } = created.attestation.x509.signingCertificates.primary;
+  checkInfo(info, line, `CN=${parse(line.certificate).name}`, `CN=${authority}`);
+  same(plain(await client.getEnrollmentGroup(signing)).attestation, created.attestation, 'the read group');
+  const mechanism = plain(await client.getEnrollmentGroupAttestationMechanism(signing));
+  same(mechanism, created.attestation, 'the attestation');
+  await registerWithCertificate(member);
+  const records = await all(client.createEnrollmentGroupDeviceRegistrationStateQuery({ query: 'SELECT *' }, signing));
+  same(records.map((it) => it.registrationId), [member.id], 'its devices');
+  await client.deleteEnrollmentGroup(plain(await client.getEnrollmentGroup(signing)));
+
+  const reference = (primary) => ({
+    enrollmentGroupId: `${PREFIX}-reference`, attestation: { type: 'x509', x509: { caReferences: { primary } } },
+  });
+  await fails(/ArgumentError|400/, client.createOrUpdateEnrollmentGroup, reference('no-such-authority'));
+  const group = plain(await client.createOrUpdateEnrollmentGroup(reference(authority)));
+  same(group.attestation.x509.caReferences.primary, authority, 'the reference');
+  const read = plain(await client.getEnrollmentGroup(group.enrollmentGroupId));
+  same(read.attestation, group.attestation, 'the read group');
+  await client.deleteEnrollmentGroup(group);
+}
+
+// The certificate of a device, without those of its issuers, in the form of the service API.
+function entry({ certificate }) {
+  const end = '-----END CERTIFICATE-----';
+  return { certificate: readFileSync(certificate, 'utf8').split(end)[0] + end };
+}
+
+function checkInfo(info, { sha256 }, subject, issuer) {
+  same(Object.keys(info).sort(), INFO, 'the members of info');
+  const { subjectName, issuerName, sha256Thumbprint, version } = info;
+  same([subjectName, issuerName, sha256Thumbprint, version], [subject, issuer, sha256, 3], 'info');
+}
+
 // Bulk operations and paged queries. For the bulk call, the program uses a callback, because the promise that the SDK
 // returns for this call never settles.
 async function bulk(client) {
@@ -153,6 +238,12 @@ async function all(query, pageSize = 1000) {
 
 function register(registrationId, key) {
   const security = new SymmetricKeySecurityClient(registrationId, key);
+  const { PROVISIONING_HOST, PROVISIONING_IDSCOPE } = process.env;
+  return ProvisioningDeviceClient.create(PROVISIONING_HOST, PROVISIONING_IDSCOPE, new Http(), security).register();
+}
+
+function registerWithCertificate({ id, certificate, key }) {
+  const security = new X509Security(id, { cert: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') });
   const { PROVISIONING_HOST, PROVISIONING_IDSCOPE } = process.env;
   return ProvisioningDeviceClient.create(PROVISIONING_HOST, PROVISIONING_IDSCOPE, new Http(), security).register();
 }

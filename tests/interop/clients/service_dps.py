@@ -1,7 +1,7 @@
 """Makes every call of the service API of DPS in Microsoft's unmodified package `azure-iot-deviceprovisioning`.
 
-INTEROP_DPS is the connection string of the shared access policy. Devices register at PROVISIONING_HOST with
-the ID scope PROVISIONING_IDSCOPE.
+INTEROP_DPS is the connection string of the shared access policy. INTEROP_CERTIFICATES lists the files of certificates.
+Devices register at PROVISIONING_HOST with the ID scope PROVISIONING_IDSCOPE.
 """
 
 import asyncio
@@ -9,15 +9,24 @@ import base64
 import faulthandler
 import hashlib
 import hmac
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from azure.core.exceptions import HttpResponseError
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
+from azure.iot.device import X509
 from azure.iot.device.aio import ProvisioningDeviceClient
 from surface import Surface, same
 
 PREFIX = "service-python"
+CERTIFICATES = json.loads(os.environ["INTEROP_CERTIFICATES"])
+# The members of `info`, which DPS reads from a certificate.
+INFO = {
+    "subjectName", "sha1Thumbprint", "sha256Thumbprint", "issuerName", "notBeforeUtc", "notAfterUtc", "serialNumber",
+    "version",
+}
 
 
 def main():
@@ -32,6 +41,8 @@ def main():
         parts = [
             pool.submit(individual, enrollments, records),
             pool.submit(group, groups, records),
+            pool.submit(individual_with_certificate, enrollments),
+            pool.submit(groups_with_certificates, groups, records),
             pool.submit(bulk, enrollments, "registrationId", "enrollments", "enrollments"),
             pool.submit(bulk, groups, "enrollmentGroupId", "enrollmentGroups", "enrollmentGroups"),
             pool.submit(wrong_credentials),
@@ -115,6 +126,97 @@ def group(groups, records):
     same("its status", groups.get(name)["provisioningStatus"], "disabled")
     groups.delete(name)
     same("a deleted group", status(groups.get, name), 404)
+
+
+def individual_with_certificate(enrollments):
+    """An individual enrollment with a certificate. The operator adds a second certificate, and the device uses it."""
+    device, renewed = CERTIFICATES["device"], CERTIFICATES["nextDevice"]
+    name = device["id"]
+    body = {"registrationId": name, "attestation": x509("clientCertificates", primary=entry(device))}
+    created = enrollments.create_or_update(name, body)
+    info = created["attestation"]["x509"]["clientCertificates"]["primary"]["info"]
+    check_info(info, device, f"CN={name}", f"CN={name}")
+    shown = enrollments.get(name)
+    same("the read enrollment", shown["attestation"], created["attestation"])
+    same("the attestation", enrollments.get_attestation_mechanism(name), created["attestation"])
+    register_with_certificate(device)
+    refused_certificate(renewed)
+
+    # The tool sends the first certificate back as it has read it, and adds the second one.
+    primary = shown["attestation"]["x509"]["clientCertificates"]["primary"]
+    both = x509("clientCertificates", primary=primary, secondary=entry(renewed))
+    updated = enrollments.create_or_update(name, dict(shown, attestation=both), if_match="*")
+    certificates = updated["attestation"]["x509"]["clientCertificates"]
+    same("the first certificate", certificates["primary"]["info"], info)
+    check_info(certificates["secondary"]["info"], renewed, f"CN={name}", f"CN={name}")
+    register_with_certificate(renewed)
+
+    found = [it for it in enrollments.query({"query": "SELECT *"}) if it["registrationId"] == name]
+    same("matches of the query", [it["attestation"] for it in found], [updated["attestation"]])
+    broken = dict(shown, attestation=x509("clientCertificates", primary={"certificate": "MIIB"}))
+    same("a broken certificate", status(enrollments.create_or_update, name, broken, if_match="*"), 400)
+    enrollments.delete(name)
+
+
+def groups_with_certificates(groups, records):
+    """A group with a signing certificate, and a group that names a CA certificate of DPS."""
+    line, member, authority = CERTIFICATES["line"], CERTIFICATES["member"], CERTIFICATES["authority"]
+    name = f"{PREFIX}-signing"
+    body = {"enrollmentGroupId": name, "attestation": x509("signingCertificates", primary=entry(line))}
+    created = groups.create_or_update(name, body)
+    info = created["attestation"]["x509"]["signingCertificates"]["primary"]["info"]
+    check_info(info, line, f"CN={Path(line['certificate']).stem}", f"CN={authority}")
+    same("the read group", groups.get(name)["attestation"], created["attestation"])
+    same("the attestation", groups.get_attestation_mechanism(name), created["attestation"])
+    register_with_certificate(member)
+    same("its devices", [it["registrationId"] for it in records.query(name)], [member["id"]])
+    groups.delete(name)
+
+    name = f"{PREFIX}-reference"
+    body = {"enrollmentGroupId": name, "attestation": x509("caReferences", primary=authority)}
+    created = groups.create_or_update(name, body)
+    same("the reference", created["attestation"]["x509"]["caReferences"]["primary"], authority)
+    same("the read group", groups.get(name)["attestation"], created["attestation"])
+    unknown = dict(body, attestation=x509("caReferences", primary="no-such-authority"))
+    same("an unknown CA certificate", status(groups.create_or_update, name, unknown, if_match="*"), 400)
+    groups.delete(name)
+
+
+def x509(member, **content):
+    return {"type": "x509", "x509": {member: content}}
+
+
+def entry(files):
+    """The certificate of a device, without those of its issuers, in the form of the service API."""
+    text = Path(files["certificate"]).read_text()
+    end = "-----END CERTIFICATE-----"
+    return {"certificate": text.partition(end)[0] + end}
+
+
+def check_info(info, files, subject, issuer):
+    same("the members of info", set(info), INFO)
+    shown = [info[it] for it in ("subjectName", "issuerName", "sha256Thumbprint", "version")]
+    same("info", shown, [subject, issuer, files["sha256"], 3])
+
+
+def register_with_certificate(files):
+    device = ProvisioningDeviceClient.create_from_x509_certificate(
+        provisioning_host=os.environ["PROVISIONING_HOST"], id_scope=os.environ["PROVISIONING_IDSCOPE"],
+        registration_id=files["id"], x509=X509(files["certificate"], files["key"]),
+    )
+
+    async def register_device():
+        return await device.register()
+
+    same("a registration", asyncio.run(register_device()).status, "assigned")
+
+
+def refused_certificate(files):
+    try:
+        register_with_certificate(files)
+    except Exception:
+        return
+    raise AssertionError(f"the certificate {files['certificate']} was not refused")
 
 
 def bulk(operations, id_name, list_name, table):

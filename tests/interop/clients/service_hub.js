@@ -1,9 +1,10 @@
 // Makes every call that Microsoft's unmodified package `azure-iothub` has for the service API of a hub. It works like
 // service_hub.py. INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared
-// access policies.
+// access policies. INTEROP_CERTIFICATES lists the files of certificates.
 'use strict';
 
 const { deepStrictEqual: same, notStrictEqual: differ, ok } = require('node:assert');
+const { readFileSync } = require('node:fs');
 const iothub = require('azure-iothub');
 const { Client: DeviceClient, ModuleClient } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
@@ -12,6 +13,7 @@ const { Surface, fails, plain, run } = require('./surface');
 const PREFIX = 'service-node';
 const HUB = 'localhost';
 const OWNER = process.env.INTEROP_HUB_IOTHUBOWNER;
+const CERTIFICATES = JSON.parse(process.env.INTEROP_CERTIFICATES);
 const KEYS = [0, 1, 2, 3].map((it) => Buffer.alloc(32, it).toString('base64'));
 const NOT_FOUND = /DeviceNotFound|Not ?Found/i;
 const NOT_EMULATED = /501|not emulate/i;
@@ -21,7 +23,8 @@ async function main() {
   const Registry = surface.watch('Registry', iothub.Registry);
   const registry = surface.watch('Registry', Registry.fromConnectionString(OWNER));
   await Promise.all([
-    identities(registry), modules(registry), bulk(registry), twins(registry), queries(registry),
+    identities(registry), modules(registry), identitiesWithCertificates(registry),
+    connectionsWithCertificates(registry), bulk(registry), twins(registry), queries(registry),
     methods(registry), logins(Registry), jobs(registry), configurations(registry), digitalTwins(),
   ]);
   surface.report();
@@ -81,6 +84,58 @@ async function modules(registry) {
   await fails(NOT_FOUND, registry.getModule, deviceId, moduleId);
   same(plain(await registry.getModulesOnDevice(deviceId)), [], 'no module');
   await registry.delete(deviceId);
+}
+
+// Identities of devices and modules with thumbprints or with a certificate authority.
+async function identitiesWithCertificates(registry) {
+  const deviceId = `${PREFIX}-x509`;
+  const moduleId = 'mod-1';
+  const [first, second] = ['A'.repeat(40), 'B'.repeat(40)];
+  const both = (primary, secondary) => (
+    { x509Thumbprint: { primaryThumbprint: primary, secondaryThumbprint: secondary } });
+  const authority = { type: 'certificateAuthority' };
+  const shown = ({ authentication: it }) => [
+    it.type, it.x509Thumbprint?.primaryThumbprint ?? null, it.x509Thumbprint?.secondaryThumbprint ?? null,
+  ];
+  // The SDK adds the type `selfSigned`.
+  const created = plain(await registry.create({ deviceId, authentication: both(first, second) }));
+  same(shown(created), ['selfSigned', first, second], 'the created device');
+  same(shown(plain(await registry.get(deviceId))), ['selfSigned', first, second], 'the read device');
+  same(plain(await registry.getTwin(deviceId)).authenticationType, 'selfSigned', 'the twin');
+  await fails(/ArgumentError|400/, registry.update, { deviceId, authentication: both(first, 'C'.repeat(64)) });
+  const changed = plain(await registry.update({ deviceId, authentication: authority }));
+  same(shown(changed), ['certificateAuthority', null, null], 'the updated device');
+
+  await registry.addModule({ deviceId, moduleId, authentication: both(first, second) });
+  const module = plain(await registry.getModule(deviceId, moduleId));
+  same(shown(module), ['selfSigned', first, second], 'the module');
+  await registry.updateModule({ ...module, authentication: authority });
+  const updated = plain(await registry.getModule(deviceId, moduleId));
+  same(shown(updated), ['certificateAuthority', null, null], 'the updated module');
+  await registry.delete(deviceId);
+
+  const devices = [0, 1].map((it) => ({ deviceId: `${deviceId}-${it}`, authentication: both(first, second) }));
+  same(plain(await registry.addDevices(devices)).errors, [], 'created');
+  const last = plain(await registry.get(devices[1].deviceId));
+  same(shown(last), ['selfSigned', first, second], 'a device of the bulk call');
+  same(plain(await registry.removeDevices(devices, true)).errors, [], 'deleted');
+}
+
+// The hub accepts the certificates of the identities that the SDK has created.
+async function connectionsWithCertificates(registry) {
+  const { device, member } = CERTIFICATES;
+  for (const [{ id, certificate, key }, authentication] of [
+    [device, { x509Thumbprint: { primaryThumbprint: device.sha256 } }],
+    [member, { type: 'certificateAuthority' }],
+  ]) {
+    await registry.create({ deviceId: id, authentication });
+    const client = DeviceClient.fromConnectionString(`HostName=${HUB};DeviceId=${id};x509=true`, Mqtt);
+    await client.setOptions({ cert: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') });
+    await client.open();
+    same(plain(await registry.get(id)).connectionState, 'Connected', 'the state');
+    await client.close();
+    await registry.delete(id);
+  }
 }
 
 // Bulk operations on device identities.

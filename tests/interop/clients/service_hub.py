@@ -1,7 +1,8 @@
 """Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iot-hub`.
 
 INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared access
-policies. INTEROP_ADMIN is the admin port. This SDK would send messages over AMQP, so the admin port sends them.
+policies. INTEROP_CERTIFICATES lists the files of certificates. INTEROP_ADMIN is the admin port. This SDK would send
+messages over AMQP, so the admin port sends them.
 """
 
 import base64
@@ -13,7 +14,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from azure.core.credentials import AccessToken
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
+from azure.iot.device import X509, IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 from azure.iot.hub import (
     DigitalTwinClient, IoTHubConfigurationManager, IoTHubHttpRuntimeManager, IoTHubJobManager, IoTHubRegistryManager,
 )
@@ -26,6 +27,7 @@ from surface import Surface, fails, same
 PREFIX = "service-python"
 HUB = "localhost"
 OWNER = os.environ["INTEROP_HUB_IOTHUBOWNER"]
+CERTIFICATES = json.loads(os.environ["INTEROP_CERTIFICATES"])
 KEYS = [base64.b64encode(bytes([it]) * 32).decode() for it in range(4)]
 
 
@@ -35,7 +37,8 @@ def main():
     parts = [
         lambda: identities(registry),
         lambda: modules(registry),
-        lambda: certificates(surface, registry),
+        lambda: identities_with_certificates(registry),
+        lambda: connections_with_certificates(registry),
         lambda: bulk(registry),
         lambda: twins(registry),
         lambda: queries(registry),
@@ -109,23 +112,48 @@ def modules(registry):
     registry.delete_device(device)
 
 
-def certificates(surface, registry):
-    """The emulator refuses identities with X.509 certificates."""
-    why = "X.509 is not emulated: 501"
-    device, module, print_ = f"{PREFIX}-x509", "mod-1", "A" * 40
-    surface.refused(why, _501, registry.create_device_with_x509, device, print_, print_, "enabled")
-    surface.refused(why, _501, registry.create_device_with_certificate_authority, device, "enabled")
-    fails("DeviceNotFound|Not Found", registry.get_device, device)
-    registry.create_device_with_sas(device, KEYS[0], KEYS[1], "enabled")
-    surface.refused(why, _501, registry.update_device_with_x509, device, "*", print_, print_, "enabled")
-    surface.refused(why, _501, registry.update_device_with_certificate_authority, device, "*", "enabled")
-    surface.refused(why, _501, registry.create_module_with_x509, device, module, "", print_, print_)
-    surface.refused(why, _501, registry.create_module_with_certificate_authority, device, module, "")
-    registry.create_module_with_sas(device, module, "", KEYS[0], KEYS[1])
-    surface.refused(why, _501, registry.update_module_with_x509, device, module, "", "*", print_, print_)
-    surface.refused(why, _501, registry.update_module_with_certificate_authority, device, module, "", "*")
-    same("the keys stay", keys_of(registry.get_device(device)), (KEYS[0], KEYS[1]))
+def identities_with_certificates(registry):
+    """Identities of devices and modules with thumbprints or with a certificate authority."""
+    device, module, first, second = f"{PREFIX}-x509", "mod-1", "A" * 40, "B" * 40
+    created = registry.create_device_with_x509(device, first, None, "enabled")
+    same("the thumbprints", thumbprints_of(created), ("selfSigned", first, None))
+    same("the read device", thumbprints_of(registry.get_device(device)), ("selfSigned", first, None))
+    same("the twin", registry.get_twin(device).authentication_type, "selfSigned")
+    changed = registry.update_device_with_x509(device, created.etag, first, second, "enabled")
+    same("both thumbprints", thumbprints_of(changed), ("selfSigned", first, second))
+    fails("400|Bad Request", registry.update_device_with_x509, device, "*", first, "C" * 64, "enabled")
+    fails("400|Bad Request", registry.update_device_with_x509, device, "*", "no-thumbprint", None, "enabled")
+    changed = registry.update_device_with_certificate_authority(device, "*", "enabled")
+    same("the authentication", thumbprints_of(changed), ("certificateAuthority", None, None))
+
+    added = registry.create_module_with_x509(device, module, "", first, second)
+    same("the module", thumbprints_of(added), ("selfSigned", first, second))
+    added = registry.update_module_with_x509(device, module, "", added.etag, second, first)
+    same("the module", thumbprints_of(added), ("selfSigned", second, first))
+    added = registry.update_module_with_certificate_authority(device, module, "", added.etag)
+    same("the module", thumbprints_of(added), ("certificateAuthority", None, None))
+    registry.delete_module(device, module)
+    added = registry.create_module_with_certificate_authority(device, module, "")
+    same("the module", thumbprints_of(registry.get_module(device, module)), ("certificateAuthority", None, None))
+    added = registry.update_module_with_sas(device, module, "", added.etag, KEYS[0], KEYS[1])
+    same("the keys", keys_of(added), (KEYS[0], KEYS[1]))
     registry.delete_device(device)
+
+
+def connections_with_certificates(registry):
+    """The hub accepts the certificates of the identities that the SDK has created."""
+    device, member = CERTIFICATES["device"], CERTIFICATES["member"]
+    for files, create in (
+        (device, lambda id: registry.create_device_with_x509(id, device["sha256"], None, "enabled")),
+        (member, lambda id: registry.create_device_with_certificate_authority(id, "enabled")),
+    ):
+        create(files["id"])
+        x509 = X509(files["certificate"], files["key"])
+        client = IoTHubDeviceClient.create_from_x509_certificate(x509, HUB, files["id"])
+        client.connect()
+        same("the state", registry.get_device(files["id"]).connection_state, "Connected")
+        client.shutdown()
+        registry.delete_device(files["id"])
 
 
 def bulk(registry):
@@ -348,6 +376,13 @@ def named(call):
 def keys_of(identity):
     keys = identity.authentication.symmetric_key
     return keys.primary_key, keys.secondary_key
+
+
+def thumbprints_of(identity):
+    """The type of the authentication and both thumbprints."""
+    thumbprints = identity.authentication.x509_thumbprint
+    both = (thumbprints.primary_thumbprint, thumbprints.secondary_thumbprint) if thumbprints else (None, None)
+    return identity.authentication.type, *both
 
 
 def desired(properties):

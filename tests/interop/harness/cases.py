@@ -12,38 +12,12 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Callable
 
-from . import hub_checks
+from . import certificate_cases, hub_checks
+from .certificate_cases import CERTIFICATE_SCENARIOS, CertificateCase
+from .clients import CLIENTS, DPS_HOST, FIRST_HUB, HUB_CLIENTS, SECOND_HUB, Client, Refusal
 
-DPS_HOST = "localhost"
 GROUP_ID = "interop-group"
-FIRST_HUB = "localhost"
-SECOND_HUB = "127.0.0.2"
-HUBS = [FIRST_HUB, SECOND_HUB]
 MESSAGES = 10
-
-
-@dataclass(frozen=True)
-class Client:
-    """An SDK and its transports."""
-
-    sdk: str
-    provisioning: str
-    telemetry: str
-
-    @property
-    def label(self):
-        if self.provisioning == self.telemetry:
-            return f"{self.sdk} {self.provisioning}"
-        return f"{self.sdk} {self.provisioning}+{self.telemetry}"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The stage at which the emulator must refuse the client, and a pattern for the error of each SDK."""
-
-    at: str
-    python: str = ""
-    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +55,7 @@ class Case:
             return _derived(GROUP_KEY, self.registration_id)
         return _key("primary", self.registration_id)
 
-    def enrollment(self):
+    def enrollment(self, _certificates):
         """The enrollment in the format of the service API. None if the device belongs to the enrollment group."""
         if self.scenario.group:
             return None
@@ -93,7 +67,7 @@ class Case:
             "iotHubs": [self.scenario.hub],
         }
 
-    def environment(self, id_scope):
+    def environment(self, id_scope, _certificates):
         """The variables of the client program: the variables of the SDK's sample, and the variables of this harness."""
         wrong = _key("wrong", self.registration_id)
         variables = {
@@ -101,9 +75,7 @@ class Case:
             "PROVISIONING_IDSCOPE": id_scope,
             "PROVISIONING_REGISTRATION_ID": self.registration_id,
             "PROVISIONING_SYMMETRIC_KEY": wrong if self.scenario.wrong_key else self.device_key,
-            "INTEROP_PROVISIONING": self.client.provisioning,
-            "INTEROP_TELEMETRY": self.client.telemetry,
-            "INTEROP_WEBSOCKETS": "1" if self.client.telemetry == "mqtt-ws" else "0",
+            **self.client.environment(),
         }
         if self.scenario.wrong_hub_key:
             variables["INTEROP_HUB_KEY"] = wrong
@@ -116,12 +88,21 @@ class Case:
 
 @dataclass(frozen=True)
 class HubScenario:
-    """A check of a device or module at a hub."""
+    """A check of a device or module at a hub.
+
+    If `authentication` is `selfSigned` or `certificateAuthority`, the device or module has a certificate of the kind
+    `certificate`. The identity then has the thumbprint of `enrolled`, with the given algorithm.
+    """
 
     label: str
     slug: str
     check: Callable
     module: "str | None" = None
+    authentication: str = "sas"
+    certificate: str = "self-signed"
+    enrolled: str = "self-signed"
+    thumbprint: str = "sha256"
+    sdks: tuple = ("python", "node")
 
 
 @dataclass(frozen=True)
@@ -139,23 +120,38 @@ class HubCase:
     def registration_id(self):
         return f"{self.scenario.slug}-{self.client.label}".replace(" ", "-")
 
-    def device(self):
+    def device(self, certificates):
         """The device in the format of the seed."""
-        device = {"deviceId": self.registration_id, "hub": FIRST_HUB, "authentication": self._keys("device")}
-        if self.scenario.module:
-            device["modules"] = [{"moduleId": self.scenario.module, "authentication": self._keys("module")}]
+        module = self.scenario.module
+        own = self._keys("device") if module else self._authentication(certificates)
+        device = {"deviceId": self.registration_id, "hub": FIRST_HUB, "authentication": own}
+        if module:
+            device["modules"] = [{"moduleId": module, "authentication": self._authentication(certificates)}]
         return device
 
-    def environment(self, _id_scope):
+    def environment(self, _id_scope, certificates):
         """The variables of the client program."""
         module = f"ModuleId={self.scenario.module};" if self.scenario.module else ""
+        login = f"HostName={FIRST_HUB};DeviceId={self.registration_id};{module}"
+        if self.scenario.authentication != "sas":
+            certificate = certificates.device(self.scenario.certificate, self._common_name).variables()
+            return {"INTEROP_CONNECTION_STRING": f"{login}x509=true", **self.client.environment(), **certificate}
         key = _key("module" if self.scenario.module else "device", self.registration_id)
-        return {
-            "INTEROP_CONNECTION_STRING":
-                f"HostName={FIRST_HUB};DeviceId={self.registration_id};{module}SharedAccessKey={key}",
-            "INTEROP_TELEMETRY": self.client.telemetry,
-            "INTEROP_WEBSOCKETS": "1" if self.client.telemetry == "mqtt-ws" else "0",
-        }
+        return {"INTEROP_CONNECTION_STRING": f"{login}SharedAccessKey={key}", **self.client.environment()}
+
+    @property
+    def _common_name(self):
+        module = self.scenario.module
+        return f"{self.registration_id}/{module}" if module else self.registration_id
+
+    def _authentication(self, certificates):
+        kind = self.scenario.authentication
+        if kind == "sas":
+            return self._keys("module" if self.scenario.module else "device")
+        if kind == "certificateAuthority":
+            return {"type": kind}
+        certificate = certificates.device(self.scenario.enrolled, self._common_name)
+        return {"type": kind, "x509Thumbprint": {"primaryThumbprint": certificate.thumbprint(self.scenario.thumbprint)}}
 
     def _keys(self, role):
         keys = _symmetric_key(_key(role, self.registration_id), _key("secondary", self.registration_id))
@@ -191,19 +187,14 @@ class ServiceCase:
     def registration_id(self):
         return f"service-{self.service}-{self.sdk}"
 
-    def environment(self, id_scope):
+    def environment(self, id_scope, certificates):
         """The variables of the program, without its connection strings."""
-        return {"PROVISIONING_HOST": DPS_HOST, "PROVISIONING_IDSCOPE": id_scope}
+        return {
+            "PROVISIONING_HOST": DPS_HOST,
+            "PROVISIONING_IDSCOPE": id_scope,
+            **certificates.of_service(self.registration_id),
+        }
 
-
-CLIENTS = [
-    Client("python", "mqtt", "mqtt"),
-    Client("python", "mqtt-ws", "mqtt-ws"),
-    Client("node", "http", "mqtt"),
-    Client("node", "http", "mqtt-ws"),
-    Client("node", "mqtt", "mqtt"),
-    Client("node", "mqtt-ws", "mqtt-ws"),
-]
 
 SCENARIOS = [
     Scenario("individual enrollment", "individual"),
@@ -232,9 +223,6 @@ SCENARIOS = [
     ),
 ]
 
-# These cases do not use DPS. So each SDK needs only one client for each transport of the hub.
-HUB_CLIENTS = [client for client in CLIENTS if client.provisioning == client.telemetry]
-
 HUB_SCENARIOS = [
     HubScenario("device: telemetry", "telemetry", hub_checks.telemetry),
     HubScenario("device: twin", "twin", hub_checks.twin),
@@ -245,6 +233,28 @@ HUB_SCENARIOS = [
     HubScenario("module: twin", "module-twin", hub_checks.twin, module="mod-1"),
     HubScenario("module: methods", "module-method", hub_checks.method, module="mod-1"),
     HubScenario("module: inputs", "module-message", hub_checks.message, module="mod-1"),
+    HubScenario("X.509 device: thumbprint", "x509-device", hub_checks.certificate, authentication="selfSigned"),
+    HubScenario(
+        "X.509 device: CA", "x509-ca-device", hub_checks.certificate, authentication="certificateAuthority",
+        certificate="other line",
+    ),
+    # The Node SDK has no module client with a certificate.
+    HubScenario(
+        "X.509 module: thumbprint", "x509-module", hub_checks.certificate, module="mod-1",
+        authentication="selfSigned", thumbprint="sha1", sdks=("python",),
+    ),
+    HubScenario(
+        "X.509 module: CA", "x509-ca-module", hub_checks.certificate, module="mod-1",
+        authentication="certificateAuthority", certificate="signing line", sdks=("python",),
+    ),
+    HubScenario(
+        "X.509 device: other", "x509-other-device", authentication="selfSigned", certificate="other",
+        check=hub_checks.refused("the certificate has none of the thumbprints of the identity"),
+    ),
+    HubScenario(
+        "X.509 device: expired", "x509-expired-device", authentication="selfSigned", certificate="expired",
+        enrolled="expired", check=hub_checks.refused("a certificate of the chain has expired"),
+    ),
 ]
 
 
@@ -258,25 +268,34 @@ SERVICES = [
 
 def all_cases():
     with_dps = [Case(client, it) for it in SCENARIOS for client in CLIENTS if client.sdk in it.sdks]
+    with_dps += certificate_cases.certificate_cases()
+    at_hub = [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS if client.sdk in it.sdks]
     # The longest cases start first.
-    return SERVICES + with_dps + [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS]
+    return SERVICES + with_dps + at_hub
+
+
+def scenarios():
+    """All scenarios, in the order of the report."""
+    return [*SCENARIOS, *CERTIFICATE_SCENARIOS, *HUB_SCENARIOS]
 
 
 def matching(text):
     return [case for case in all_cases() if not text or text in case.name]
 
 
-def seed(cases):
+def seed(cases, certificates):
     """The content of the emulator's seed file for these cases."""
+    with_dps = [case.enrollment(certificates) for case in cases if isinstance(case, (Case, CertificateCase))]
     return {
-        "enrollments": [entry for entry in (case.enrollment() for case in cases if isinstance(case, Case)) if entry],
-        "devices": [case.device() for case in cases if isinstance(case, HubCase)],
+        "enrollments": [entry for entry in with_dps if entry],
+        "devices": [case.device(certificates) for case in cases if isinstance(case, HubCase)],
+        "certificateAuthorities": certificate_cases.authorities(certificates),
         "enrollmentGroups": [{
             "enrollmentGroupId": GROUP_ID,
             "attestation": _symmetric_key(GROUP_KEY, _key("secondary", GROUP_ID)),
             "allocationPolicy": "static",
             "iotHubs": [FIRST_HUB],
-        }],
+        }, *certificate_cases.groups(certificates)],
     }
 
 

@@ -14,6 +14,8 @@ import urllib.error
 import urllib.request
 
 from . import cases
+from .certificates import Certificates
+from .clients import FIRST_HUB, HUBS
 from .device import Mismatch
 from .errors import SetupError
 
@@ -29,17 +31,19 @@ class Emulator:
         self._chosen = chosen
         self._process = None
         self._ready = {}
+        self.certificates = None
 
     def __enter__(self):
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         seed = self._folder / "seed.json"
-        seed.write_text(json.dumps(cases.seed(self._chosen), indent=1))
+        self.certificates = Certificates(self._hubward, self._folder / "certificates")
+        seed.write_text(json.dumps(cases.seed(self._chosen, self.certificates), indent=1))
         command = [
             str(self._hubward), "emulator", "--output", "json", "--standard-ports", "--admin-port", "0",
             "--data-dir", str(self._folder / "data"), "--seed", str(seed),
         ]
-        for hub in cases.HUBS:
+        for hub in HUBS:
             command += ["--hub", hub]
         with open(self._folder / "stderr.log", "w") as stderr:
             self._process = subprocess.Popen(
@@ -78,16 +82,25 @@ class Emulator:
         for policy in keys["policies"]:
             if policy["service"] == "dps":
                 logins["INTEROP_DPS"] = policy["connectionString"]
-            elif policy["host"] == cases.FIRST_HUB:
+            elif policy["host"] == FIRST_HUB:
                 logins[f"INTEROP_HUB_{policy['policy'].upper()}"] = policy["connectionString"]
         return {**logins, "INTEROP_ADMIN": self._ready["admin"]}
 
     def received(self, device_id):
-        """Returns the bodies of a device's telemetry, in the order in which they arrived."""
+        """Returns the telemetry of a device, in the order in which it arrived."""
         return [
-            message["body"] for hub in cases.HUBS for message in self.telemetry(hub)
+            message for hub in HUBS for message in self.telemetry(hub)
             if message["deviceId"] == device_id
         ]
+
+    def registration(self, registration_id):
+        """Returns the registration record of a device."""
+        return self.admin("GET", f"dps/registrations/{registration_id}")[1]
+
+    def refusals(self, device_id):
+        """Returns the reasons for which DPS or a hub refused a device, from the emulator's journal."""
+        _, page = self.admin("GET", f"api/events?format=json&kind=refused&id={device_id}")
+        return [event["message"] for event in page["events"]]
 
     def telemetry(self, hub):
         """Yields all telemetry of a hub. Reads it page by page."""
@@ -166,13 +179,13 @@ class Cloud:
         self._deadline = time.monotonic() + time_limit
         self.is_module = module_id is not None
         path = f"{device_id}/modules/{module_id}" if self.is_module else device_id
-        self._twin = f"hubs/{cases.FIRST_HUB}/twins/{path}"
-        self._messages = f"messages/{cases.FIRST_HUB}/{path}"
+        self._twin = f"hubs/{FIRST_HUB}/twins/{path}"
+        self._messages = f"messages/{FIRST_HUB}/{path}"
 
     def telemetry(self, count):
         """Waits for this number of messages from the device or module, and returns them."""
         def received():
-            messages = [it for it in self._emulator.telemetry(cases.FIRST_HUB) if it["deviceId"] == self._device_id]
+            messages = [it for it in self._emulator.telemetry(FIRST_HUB) if it["deviceId"] == self._device_id]
             if any(it.get("moduleId") != self._module_id for it in messages):
                 raise Mismatch(f"telemetry of another module: {messages}")
             return messages if len(messages) >= count else None
@@ -181,6 +194,9 @@ class Cloud:
         if len(found) != count:
             raise Mismatch(f"{len(found)} messages instead of {count}: {found}")
         return found
+
+    def refusals(self):
+        return self._emulator.refusals(self._device_id)
 
     def twin(self):
         return self._ok("GET", self._twin)

@@ -138,6 +138,30 @@ def reconnect(device, cloud, _client):
     same("a call", (status, body.get("payload")), (200, "pong"))
 
 
+def certificate(device, cloud, client):
+    """A device or module with a certificate can do the same as one with keys."""
+    telemetry(device, cloud, client)
+    same("authentication", {authentication_type(it) for it in cloud.telemetry(3)}, {"x509"})
+    twin(device, cloud, client)
+    method(device, cloud, client)
+
+
+def refused(reason):
+    """Returns a check: the hub refuses the certificate with CONNACK 5. Only the emulator's journal has the reason."""
+    def check(device, cloud, client):
+        error = device.error_of("connect")
+        if ("CredentialError" if client.sdk == "python" else "UnauthorizedError") not in error:
+            raise Mismatch(f"unexpected error of a refused connection: {error}")
+        same("the reason in the journal", set(cloud.refusals()), {reason})
+
+    return check
+
+
+def authentication_type(message):
+    """How the sender of the message has authenticated: `sas` or `x509`."""
+    return json.loads(message["systemProperties"]["iothub-connection-auth-method"])["type"]
+
+
 def _of_the_device(message):
     """Returns the system properties that the device set, without those that the hub has added."""
     return {name: value for name, value in message["systemProperties"].items() if name.startswith("$.")}

@@ -1,6 +1,7 @@
 """Prints the results as a table, and the output of each failed case."""
 
-from .cases import CLIENTS, HUB_SCENARIOS, SCENARIOS, ServiceCase
+from .cases import ServiceCase, scenarios
+from .clients import CLIENTS
 
 _TAIL = 3000
 
@@ -35,7 +36,7 @@ def _table(results):
         return
     cells = {(r.case.scenario.label, r.case.client.label): r for r in results}
     columns = [c.label for c in CLIENTS if any(r.case.client == c for r in results)]
-    rows = [s.label for s in [*SCENARIOS, *HUB_SCENARIOS] if any(r.case.scenario == s for r in results)]
+    rows = [s.label for s in scenarios() if any(r.case.scenario == s for r in results)]
     first = max(len(row) for row in rows)
     width = max(len(column) for column in columns) + 2
     yield " " * first + "".join(column.rjust(width) for column in columns)

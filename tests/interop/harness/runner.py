@@ -2,9 +2,10 @@
 
 There are four kinds of cases. A case passes if all its conditions are met:
 
-- DPS: The program printed the same steps as the SDK's sample. The emulator received exactly the ten messages.
+- DPS: The program printed the same steps as the SDK's sample. The emulator received exactly the ten messages, from a
+  device that had authenticated as expected. A device with a certificate belongs to the expected group.
 - refusal: The emulator refused the program at the right stage and received no message. The program showed the
-  SDK's own error.
+  SDK's own error. The emulator's journal has the expected reason, if the case names one.
 - hub: The check (`hub_checks.py`) found no difference. The program ended with exit code 0.
 - service SDK: Every call has the result that docs/interop.md lists (`calls.py`).
 """
@@ -22,8 +23,10 @@ from pathlib import Path
 
 from . import calls
 from .cases import MESSAGES, Case, HubCase, ServiceCase
+from .certificate_cases import CertificateCase
 from .device import Device, Mismatch
 from .emulator import Cloud
+from .hub_checks import authentication_type
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 # Seconds that a program has to end after its time limit or after the command `close`.
@@ -33,12 +36,12 @@ _TIMEOUT_EXIT_CODE = 75
 _PYTHON_TIMEOUT = re.compile(r"^Timeout \(\d", re.MULTILINE)
 _running = set()
 # Variables that could change the trusted certificates, the proxy, or the settings of the client programs.
-_DROPPED = re.compile(r"(?i)proxy|^SSL_|CA_BUNDLE|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
+_DROPPED = re.compile(r"(?i)proxy|^SSL_|CA_BUNDLE|^NODE_|^PYTHON|^PROVISIONING_|^X509_|^INTEROP_|^npm_|^DEBUG$")
 
 
 @dataclass
 class Result:
-    case: "Case | HubCase | ServiceCase"
+    case: "Case | CertificateCase | HubCase | ServiceCase"
     seconds: float
     problem: "str | None"
     output: str = ""
@@ -154,7 +157,7 @@ def _environment(case, emulator, installed, work, time_limit):
     """Returns the environment for a program: the variables of this process and the variables of the case.
     Leaves out the variables of this process that match `_DROPPED`."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
-    variables.update(case.environment(emulator.id_scope))
+    variables.update(case.environment(emulator.id_scope, emulator.certificates))
     if isinstance(case, ServiceCase):
         variables.update(emulator.logins())
     variables.update(
@@ -207,16 +210,29 @@ def _check_output(case, code, stdout, stderr, time_limit):
         return "was not refused"
     if lines != (registration if refusal.at == "hub" else []):
         return f"was refused at the wrong stage: printed {lines}"
-    pattern = refusal.python if case.client.sdk == "python" else refusal.node
+    pattern = refusal.pattern(case.client.sdk)
     if not re.search(pattern, stderr):
         return f"was refused, but the error does not match /{pattern}/"
     return None
 
 
 def _check_received(case, emulator):
-    """Checks the telemetry that the emulator received. Returns the problem, or None if there is none."""
-    received = sorted(emulator.received(case.registration_id))
+    """Checks the telemetry, the refusals and the registration record in the emulator. Returns the problem, or None."""
+    messages = emulator.received(case.registration_id)
+    received = sorted(message["body"] for message in messages)
     sent = [] if case.scenario.refusal else [f"test wind speed {number}" for number in range(1, MESSAGES + 1)]
     if received != sorted(sent):
         return f"the emulator received {len(received)} messages instead of {len(sent)}: {received}"
+    has_certificate = isinstance(case, CertificateCase)
+    if has_certificate and not case.scenario.refusal:
+        group = emulator.registration(case.registration_id)["x509"].get("enrollmentGroupId")
+        if group != case.scenario.group:
+            return f"the device belongs to the group {group} instead of {case.scenario.group}"
+    expected = "x509" if has_certificate else "sas"
+    reason = case.scenario.refusal.reason if case.scenario.refusal else ""
+    reasons = emulator.refusals(case.registration_id)
+    if reason and not (reasons and all(reason in it for it in reasons)):
+        return f"the journal has other reasons than `{reason}`: {reasons}"
+    if any(authentication_type(message) != expected for message in messages):
+        return f"the device did not authenticate with {expected} at the hub: {messages}"
     return None
