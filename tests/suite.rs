@@ -1,6 +1,7 @@
 //! The test suite: one binary, with one module for each subject.
 
 mod abuse;
+mod certificates;
 mod cli;
 mod conformance;
 mod corpora;

@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use hubward_emulator::{CloudToDevice, Emulator};
 use hubward_tests::command::Invocation;
+use hubward_tests::pki::{Authority, Validity};
 use serde_json::json;
 
 use super::device::{HUB, device, known};
@@ -121,15 +122,8 @@ const CODE: &str = "106A5D242AF512B3498BD6098C4941E66F34A268DDB32880";
 
 /// Returns the certificate of a new authority, and a certificate that it has issued for [`CODE`].
 fn authority() -> (String, String) {
-    let params = |name: &str| {
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params
-    };
-    let [key, other] = [(), ()].map(|()| rcgen::KeyPair::generate().expect("a key"));
-    let root = params("root").self_signed(&key).expect("a certificate");
-    let issuer = rcgen::Issuer::new(params("root"), key);
-    (root.pem(), params(CODE).signed_by(&other, &issuer).expect("a certificate").pem())
+    let root = Authority::root("root");
+    (root.pem(), root.device(CODE, Validity::Now).leaf().to_pem())
 }
 
 /// A stdout to which every write fails.

@@ -18,22 +18,11 @@ use std::sync::Arc;
 use hubward::TransportKind;
 use hubward_emulator::{Builder, Emulator, Fault, Point};
 use hubward_tests::command::{Invocation, Ran};
-use serde_json::Value;
+use hubward_tests::report::{Endpoint, Expected, SUCCESS};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-
-const SUCCESS: Expected = Expected {
-    exit_code: 0,
-    stage: None,
-    endpoint: Endpoint::None,
-    fault: "",
-    hint: "",
-    service_code: None,
-    tracking_id: Some(false),
-    message: "",
-};
 
 const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: SUCCESS, except: &[] };
 
@@ -59,36 +48,6 @@ struct Case {
     expected: Expected,
     /// Transports that cannot have this case. Each has a reason.
     except: &'static [(TransportKind, &'static str)],
-}
-
-/// The expected content of the last line of the output.
-#[derive(Debug, Clone, Copy)]
-struct Expected {
-    exit_code: i32,
-    /// `None`: the command succeeds.
-    stage: Option<&'static str>,
-    endpoint: Endpoint,
-    fault: &'static str,
-    /// Text that the hint must contain.
-    hint: &'static str,
-    service_code: Option<u32>,
-    /// `Some(true)`: the error must contain a tracking ID. `Some(false)`: it must not. `None`: it may.
-    tracking_id: Option<bool>,
-    /// Text that the message or one of its causes must contain.
-    message: &'static str,
-}
-
-/// The endpoint that the error must name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Endpoint {
-    Dps,
-    Hub,
-    /// No endpoint, because the command fails before it connects.
-    None,
-    /// The endpoint with this name and the port of DPS.
-    DpsNamed(&'static str),
-    /// The endpoint with this name and the port of the hub.
-    HubNamed(&'static str),
 }
 
 /// An emulator, and the command that connects to it.
@@ -161,50 +120,6 @@ impl Case {
         let last = ran.last()?;
         let problems = self.expected.compare(kind, &last);
         if problems.is_empty() { Ok(()) } else { Err(format!("{problems}    {last}\n{}", ran.stderr_text())) }
-    }
-}
-
-impl Expected {
-    /// Lists the differences, one line each.
-    fn compare(&self, kind: TransportKind, last: &Value) -> String {
-        let mut problems = String::new();
-        let mut must = |holds: bool, what: &dyn std::fmt::Display| {
-            if !holds {
-                let _ = writeln!(problems, "    expected {what}");
-            }
-        };
-        must(last["exitCode"] == self.exit_code, &format!("exit code {}", self.exit_code));
-        let Some(stage) = self.stage else {
-            must(last["type"] == "result", &"a result");
-            return problems;
-        };
-        must(last["type"] == "error", &"an error");
-        must(last["stage"] == stage, &format!("stage {stage}"));
-        let endpoint = self.endpoint.text(kind);
-        must(last["endpoint"] == serde_json::json!(endpoint), &format!("endpoint {endpoint:?}"));
-        must(last["fault"] == self.fault, &format!("fault {}", self.fault));
-        let hint = last["hint"].as_str().unwrap_or_default();
-        must(!hint.is_empty() && hint.contains(self.hint), &format!("a hint with `{}`", self.hint));
-        must(last["serviceCode"] == serde_json::json!(self.service_code), &format!("code {:?}", self.service_code));
-        let has_tracking_id = last["trackingId"].as_str().is_some_and(|it| !it.is_empty());
-        must(self.tracking_id.is_none_or(|it| it == has_tracking_id), &format!("tracking id: {:?}", self.tracking_id));
-        let text = format!("{}{}", last["message"], last["causes"]);
-        must(text.contains(self.message), &format!("a message with `{}`", self.message));
-        problems
-    }
-}
-
-impl Endpoint {
-    fn text(self, kind: TransportKind) -> Option<String> {
-        let dps = if kind == TransportKind::Mqtt { 8883 } else { 443 };
-        let hub = if kind == TransportKind::MqttWs { 443 } else { 8883 };
-        match self {
-            Self::Dps => Some(format!("localhost:{dps}")),
-            Self::Hub => Some(format!("localhost:{hub}")),
-            Self::DpsNamed(name) => Some(format!("{name}:{dps}")),
-            Self::HubNamed(name) => Some(format!("{name}:{hub}")),
-            Self::None => None,
-        }
     }
 }
 

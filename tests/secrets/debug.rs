@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
 use hubward::{ClientCertificate, Credential, HubSettings, Message, Settings, SharedKey};
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, HUB, settings};
-use rcgen::{CertificateParams, DnType, KeyPair};
+use hubward_tests::pki::{Identity, Validity};
 
 use super::scanner::Scanner;
 
@@ -168,12 +170,11 @@ async fn no_public_type_prints_a_secret() {
 /// The private key of a device's certificate, in each type that contains it, and in errors about its files.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_public_type_prints_the_private_key_of_a_certificate() {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.distinguished_name.push(DnType::CommonName, "dev-1");
-    let (chain, text) = (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem());
+    let device = Identity::self_signed("dev-1", Validity::Now);
+    let (chain, text) = (device.chain_pem(), device.key_pem().to_owned());
     // In the DER of a P-256 key, the private key has the bytes 36 to 67. In PEM, a new line begins at byte 48.
-    let der = key.serialize_der();
+    let base64: String = text.lines().filter(|it| !it.starts_with("-----")).collect();
+    let der = STANDARD.decode(base64).expect("PEM contains base64");
     let scanner = Scanner::default().bytes("the private key", &der[36..68]).bytes("its second line", &der[48..66]);
     assert!(!scanner.find(text.as_bytes()).is_empty(), "the scanner finds the key in a file");
     let mut inspector = Inspector { scanner, scanned: 0 };
@@ -195,8 +196,7 @@ async fn no_public_type_prints_the_private_key_of_a_certificate() {
         }
     }
 
-    let other = KeyPair::generate().expect("a key");
-    let other = params.self_signed(&other).expect("a certificate").pem();
+    let other = Identity::self_signed("dev-1", Validity::Now).chain_pem();
     let encrypted = text.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     for (what, chain, text) in [
         ("the key as certificate", &text, &text),

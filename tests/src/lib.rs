@@ -10,7 +10,9 @@ pub mod fuzz;
 pub mod idle_connections;
 pub mod live_questions;
 pub mod packets;
+pub mod pki;
 pub mod raw;
+pub mod report;
 pub mod scenario;
 mod scenarios;
 
