@@ -1,4 +1,5 @@
-//! Certificates in the commands of operators: CA certificates, enrollments, identities. `hubward x509` creates the files.
+//! Certificates in the commands of operators: CA certificates, enrollments, identities. `hubward x509` creates the
+//! files.
 
 use std::path::Path;
 
@@ -130,7 +131,8 @@ async fn refusals_of_ca_certificates_say_what_to_do() {
         }
     }
     // Azure Resource Manager has these requests for a DPS in Azure.
-    let login = "HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=p;SharedAccessKey=YWJjZGVmZ2hpamtsbW5vcA==";
+    let login = "HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=p;\
+                 SharedAccessKey=YWJjZGVmZ2hpamtsbW5vcA==";
     let command = Invocation::hubward(["dps", "certificate", "list", "--output", "json"]);
     let ran = command.vars(&[("PROVISIONING_CONNECTION_STRING", login.to_owned())]).run().await;
     let error: Value = ran.last().expect("a line");

@@ -1,21 +1,25 @@
 //! Measures hubward on loopback. Started by `cargo xtask bench`.
 
 mod bound;
+mod certificates;
 mod connector;
 mod cores;
 mod cpu;
 mod frame;
 mod hubward_client;
 mod measure;
+mod memory;
 mod report;
 mod sink;
 mod telemetry;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 /// Measures hubward on loopback, side by side with a bound of hand-written frames.
 #[derive(Debug, Parser)]
@@ -36,6 +40,22 @@ enum Command {
         /// Fail if hubward over MQTT has less than half the bound's throughput at window 100
         #[arg(long)]
         check: bool,
+    },
+    /// Processor time of logins with certificates, and memory of idle devices, beside SAS
+    Certificates {
+        #[command(flatten)]
+        options: certificates::Options,
+        /// Output format
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// One of the two processes of `certificates`
+    #[command(hide = true)]
+    CertificatesPeer {
+        #[arg(long, value_enum)]
+        role: certificates::Role,
+        #[arg(long)]
+        core: Option<usize>,
     },
     /// The peer that acknowledges messages; started by `telemetry`
     #[command(hide = true)]
@@ -65,28 +85,37 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
-    let (options, output, check) = match command {
-        Command::Sink { style, core } => {
-            sink::run(style, core).await?;
-            return Ok(ExitCode::SUCCESS);
+    match command {
+        Command::Sink { style, core } => sink::run(style, core).await?,
+        Command::CertificatesPeer { role, core } => certificates::run_peer(role, core).await?,
+        Command::Certificates { options, output } => {
+            let rounds = options.rounds;
+            let at_round = |part: &str, round| report_line(&format!("{part}: round {round} of {rounds}"));
+            let report = certificates::run(&options, at_round).await?;
+            print(output, &report, || report.json())?;
         }
-        Command::Telemetry { options, output, check } => (options, output, check),
-    };
-    let rounds = options.rounds;
-    let report = telemetry::run(&options, |round| report_line(&format!("round {round} of {rounds}"))).await?;
-    let mut out = io::stdout().lock();
-    match output {
-        Output::Text => write!(out, "{report}")?,
-        Output::Json => writeln!(out, "{}", report.json())?,
-    }
-    out.flush()?;
-    if check && let Err(problems) = report.check() {
-        for problem in problems {
-            report_line(&problem);
+        Command::Telemetry { options, output, check } => {
+            let rounds = options.rounds;
+            let report = telemetry::run(&options, |round| report_line(&format!("round {round} of {rounds}"))).await?;
+            print(output, &report, || report.json())?;
+            if check && let Err(problems) = report.check() {
+                for problem in problems {
+                    report_line(&problem);
+                }
+                return Ok(ExitCode::FAILURE);
+            }
         }
-        return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print(output: Output, text: &impl Display, json: impl FnOnce() -> Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Text => write!(out, "{text}")?,
+        Output::Json => writeln!(out, "{}", json())?,
+    }
+    out.flush()
 }
 
 /// Writes a line to standard error. Ignores a failed write, because the program has no other place to report it.

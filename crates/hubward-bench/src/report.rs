@@ -170,7 +170,7 @@ impl fmt::Display for Report {
 }
 
 /// A number with the given number of decimals, or a dash.
-struct Cell(Option<f64>, usize);
+pub(crate) struct Cell(pub(crate) Option<f64>, pub(crate) usize);
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -34,7 +34,7 @@ pub(crate) struct DeviceFiles {
 }
 
 impl CertificateFile {
-    /// Reads the first certificate of a PEM file, or the certificate of a DER file. `flag` names the argument in errors.
+    /// Reads the first certificate of a PEM file, or the certificate of a DER file. Errors name the argument `flag`.
     ///
     /// Prints a warning if the file also contains a private key.
     pub(crate) fn read(flag: &str, file: &Path) -> Result<Self, Failure> {

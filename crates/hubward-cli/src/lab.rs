@@ -48,7 +48,7 @@ struct NewKey {
     pem: Zeroizing<String>,
 }
 
-/// What a certificate is for.
+/// The purpose of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Issues other certificates.

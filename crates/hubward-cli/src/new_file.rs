@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::failure::Failure;
 
-/// Who can read a new file.
+/// The users that can read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Only this user.
     Private,
-    /// Everybody, as far as the umask allows.
+    /// All users, as far as the umask allows.
     Public,
 }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hubward_x509::ClientCertificate;
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::sign::SingleCertAndKey;
@@ -17,6 +18,14 @@ use crate::error::write_with_cause;
 
 /// Maximum size in bytes of a CA file: about 20 times the size of a browser's list of authorities.
 const CA_FILE_MAX: u64 = 4 << 20;
+
+/// Maximum number of TLS sessions that a configuration remembers. rustls keeps eight for each host, so this is enough
+/// for three hosts; a device connects to one or two. rustls allocates the memory for all hosts at once.
+const SESSIONS_MAX: usize = 3 * 8;
+
+/// The authorities of the newest configuration. The system's authorities take 100 KiB. A program with many devices
+/// keeps them once, although each device has a configuration of its own.
+static NEWEST_ROOTS: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
 
 /// The certificate authorities that TLS connections trust, and the certificate that they present.
 ///
@@ -73,7 +82,7 @@ impl TlsSettings {
     /// among the connections of the device.
     ///
     /// Each configuration has its own memory of TLS sessions. So a connection never resumes a session of another
-    /// device.
+    /// device. But configurations that trust the same authorities share the memory of the authorities.
     ///
     /// # Errors
     /// [`TrustError`] if the given file cannot be read or is larger than 4 MiB, or if the given file or PEM text
@@ -92,13 +101,17 @@ impl TlsSettings {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
-        let Some(identity) = &self.identity else {
-            return Ok(TlsConfig::new(config.with_no_client_auth(), false));
+            .with_root_certificates(shared(roots));
+        let mut config = match &self.identity {
+            None => config.with_no_client_auth(),
+            // Present the certificate whatever authorities the server names: only the service judges it.
+            Some(identity) => {
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified_key())))
+            }
         };
-        // Present the certificate whatever authorities the server names: only the service judges it.
-        let resolver = Arc::new(SingleCertAndKey::from(identity.certified_key()));
-        Ok(TlsConfig::new(config.with_client_cert_resolver(resolver), identity.signs_outside()))
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        let signs_outside = self.identity.as_ref().is_some_and(ClientCertificate::signs_outside);
+        Ok(TlsConfig::new(config, signs_outside))
     }
 }
 
@@ -185,6 +198,17 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
     Ok(pem)
 }
 
+/// Returns the store of the newest configuration if it contains the same authorities. Otherwise returns `roots`.
+fn shared(roots: RootCertStore) -> Arc<RootCertStore> {
+    let mut newest = NEWEST_ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = newest.upgrade().filter(|it| it.roots == roots.roots) {
+        return same;
+    }
+    let roots = Arc::new(roots);
+    *newest = Arc::downgrade(&roots);
+    roots
+}
+
 fn system_roots(found: CertificateResult) -> RootCertStore {
     for error in &found.errors {
         tracing::debug!("failed to read some of the system's certificate authorities: {error}");
@@ -247,6 +271,20 @@ mod tests {
         let mut found = CertificateResult::default();
         found.certs.push(CertificateDer::from_pem_slice(ca().as_bytes()).expect("a certificate"));
         assert_eq!(system_roots(found).len(), 1);
+    }
+
+    #[test]
+    fn equal_authorities_share_their_memory_and_others_stay_apart() {
+        let store = |pem: &str| pem_roots(pem.as_bytes(), "the PEM text").expect("an authority");
+        let (one, other) = (ca(), ca());
+        // Other tests of this process may build a configuration between two calls, so the first pair may differ.
+        let mut first = shared(store(&one));
+        while !Arc::ptr_eq(&first, &shared(store(&one))) {
+            first = shared(store(&one));
+        }
+        let second = shared(store(&other));
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(second.roots, store(&other).roots);
     }
 
     #[test]

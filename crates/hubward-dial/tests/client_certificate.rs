@@ -75,7 +75,7 @@ impl Device {
     }
 }
 
-/// What a key outside the program does when TLS asks for a signature.
+/// The behaviour of a key outside the program when TLS needs a signature.
 #[derive(Debug)]
 struct OutsideKey {
     inner: Arc<dyn SigningKey>,
@@ -176,7 +176,7 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// What a server saw of one client.
+/// The facts that a server learned about one client.
 #[derive(Debug, PartialEq)]
 struct Seen {
     /// The common names of the presented certificates.
@@ -261,7 +261,7 @@ async fn serve(acceptor: TlsAcceptor, tcp: tokio::net::TcpStream) -> io::Result<
         certificate.common_name().unwrap_or_default().to_owned()
     });
     let seen = Seen { names: names.collect(), resumed: session.handshake_kind() == Some(HandshakeKind::Resumed) };
-    // A client that has gone away is no error.
+    // Ignore a client that has closed its connection.
     let _ = tls.write_all(b"!").await;
     let _ = tls.flush().await;
     let _ = tls.read_to_end(&mut Vec::new()).await;

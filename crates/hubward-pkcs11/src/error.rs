@@ -78,7 +78,7 @@ pub enum Pkcs11Error {
     UnsupportedKey {
         /// The key.
         place: Place,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A call of the module failed.
@@ -92,7 +92,7 @@ pub enum Pkcs11Error {
 }
 
 impl Pkcs11Error {
-    /// What the person who prepared the token can do.
+    /// Advice for the person who prepared the token.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self {

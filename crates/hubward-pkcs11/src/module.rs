@@ -11,7 +11,7 @@ static LOADED: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
 
 /// Loads and initializes a module, or returns the loaded one.
 pub(crate) fn load(module: &Path) -> Result<Pkcs11, Error> {
-    // A name without a folder is no path: the system searches it in its own folders.
+    // The system searches a name without a folder in its own folders.
     let path = module.canonicalize().unwrap_or_else(|_| module.to_owned());
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, it)) = loaded.iter().find(|(it, _)| *it == path) {

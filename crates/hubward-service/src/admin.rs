@@ -99,8 +99,8 @@ impl AdminPort {
     }
 }
 
-/// The certificates of authorities, in the shapes of Azure Resource Manager (ARM). In Azure, ARM has these requests, and
-/// not the service API of DPS.
+/// The certificates of authorities, in the shapes of Azure Resource Manager (ARM). In Azure, these requests belong to
+/// ARM, and not to the service API of DPS.
 ///
 /// The emulator's DPS and hubs share one list of at most 25 certificates.
 ///

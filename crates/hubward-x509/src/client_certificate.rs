@@ -1,4 +1,4 @@
-//! What a device presents: its certificate chain, and the key of its certificate.
+//! The certificate chain of a device, and the key of its certificate.
 
 use std::fmt;
 use std::path::Path;

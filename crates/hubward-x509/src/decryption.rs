@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::CertificateError;
 
-/// Maximum number of iterations of PBKDF2. OpenSSL uses 2,048 unless told otherwise. Ten million take seconds.
+/// Maximum number of iterations of PBKDF2. OpenSSL uses 2,048 by default. Ten million take seconds.
 ///
 /// Source: `[doc]` RFC 8018, section 4.2, which names this number for "especially critical keys".
 const ITERATIONS_MAX: u32 = 10_000_000;
 
-/// Maximum work of scrypt, `128 * N * r * p`, in bytes. Its memory is at most this. OpenSSL uses 16 MiB unless told
+/// Maximum work of scrypt, `128 * N * r * p`, in bytes. Its memory is at most this. OpenSSL uses 16 MiB by default;
 /// otherwise, and refuses to read keys that need more than 32 MiB of memory.
 ///
 /// Source: `[doc]` RFC 7914, section 2.

@@ -337,8 +337,8 @@ fn refusal_hint(target: Target, refusal: &Refusal, now: SystemTime) -> Option<St
             now,
         ),
         (Target::Hub, _, Cause::Credential) => with_clock(
-            "the hub does not accept the device: was it disabled or deleted there, or was its key changed or replaced by \
-             a certificate? register again to repair it",
+            "the hub does not accept the device: was it disabled or deleted there, or was its key changed or replaced \
+             by a certificate? register again to repair it",
             refusal,
             now,
         ),

@@ -1,4 +1,4 @@
-//! What DPS and the hubs do, without the protocols. DPS authenticates devices, assigns hubs and keeps registrations. A
+//! The work of DPS and the hubs, without the protocols. DPS authenticates devices, assigns hubs and keeps registrations. A
 //! hub handles logins, telemetry, twins, methods and messages. This module also contains the operations of the service
 //! APIs.
 //!

@@ -25,8 +25,8 @@ struct Inner {
 pub(crate) struct Links {
     /// Leaf first; never empty.
     certificates: Vec<Certificate>,
-    /// Number of certificates from the leaf upwards of which each has issued the one before it; at least 1.
-    linked: usize,
+    /// See [`Links::linked`].
+    linked: OnceLock<usize>,
 }
 
 impl PresentedChain {
@@ -37,7 +37,7 @@ impl PresentedChain {
         (!der.is_empty()).then(|| Self(Arc::new(Inner { der, count, links: OnceLock::new() })))
     }
 
-    /// Reads the certificates and checks how they belong together. The error is the reason for the log.
+    /// Reads the certificates. The error is the reason for the log.
     pub(crate) fn read(&self) -> Result<&Links, &str> {
         let Inner { der, count, links } = &*self.0;
         let links = links.get_or_init(|| {
@@ -47,8 +47,7 @@ impl PresentedChain {
             let certificates: Result<Vec<_>, _> = der.iter().map(|it| Certificate::from_der(it)).collect();
             let certificates =
                 certificates.map_err(|problem| format!("a presented certificate cannot be read: {problem}"))?;
-            let holds = certificates.windows(2).take_while(|pair| has_issued(&pair[1], &pair[0])).count();
-            Ok(Links { certificates, linked: holds + 1 })
+            Ok(Links { certificates, linked: OnceLock::new() })
         });
         links.as_ref().map_err(String::as_str)
     }
@@ -60,9 +59,9 @@ impl fmt::Debug for PresentedChain {
     }
 }
 
-/// A certificate that has issued a presented certificate, directly or through others, and that somebody has registered.
+/// A known certificate that has issued a presented certificate, directly or through others.
 pub(crate) struct Issuer<'a, T> {
-    /// What the search returned for the certificate.
+    /// The result of the search for the certificate.
     pub(crate) found: T,
     /// The presented certificates below it, and the certificate itself if it was presented.
     pub(crate) presented: &'a [Certificate],
@@ -75,6 +74,14 @@ impl Links {
         &self.certificates[0]
     }
 
+    /// Number of certificates from the leaf upwards of which each has issued the one before it; at least 1.
+    ///
+    /// Verifies the signatures at the first call, because a login by thumbprint needs none of them.
+    fn linked(&self) -> usize {
+        let holds = || self.certificates.windows(2).take_while(|pair| has_issued(&pair[1], &pair[0])).count();
+        *self.linked.get_or_init(|| holds() + 1)
+    }
+
     /// Searches the issuers of the leaf from the nearest one upwards. Calls `presented` for each issuer that the client
     /// presented. At last, calls `issuer_of` with the last presented certificate: the client need not present the root.
     ///
@@ -84,19 +91,19 @@ impl Links {
         presented: impl Fn(&Certificate) -> Option<T>,
         issuer_of: impl Fn(&Certificate) -> Option<T>,
     ) -> Option<Issuer<'_, T>> {
-        for (at, certificate) in self.certificates[..self.linked].iter().enumerate().skip(1) {
+        for (at, certificate) in self.certificates[..self.linked()].iter().enumerate().skip(1) {
             if let Some(found) = presented(certificate) {
                 return Some(Issuer { found, presented: &self.certificates[..=at] });
             }
         }
-        let last = self.certificates.last().filter(|_| self.linked == self.certificates.len())?;
+        let last = self.certificates.last().filter(|_| self.linked() == self.certificates.len())?;
         Some(Issuer { found: issuer_of(last)?, presented: &self.certificates })
     }
 
     /// Why the chain is broken; `None` if it is whole.
     pub(crate) fn broken(&self) -> Option<String> {
-        let issued = self.certificates.get(self.linked - 1)?;
-        let next = self.certificates.get(self.linked)?;
+        let issued = self.certificates.get(self.linked() - 1)?;
+        let next = self.certificates.get(self.linked())?;
         let (issued, next_name) = (issued.subject_name(), next.subject_name());
         Some(if may_issue(next) {
             format!("the presented chain is broken: `{next_name}` has not issued `{issued}`")

@@ -12,7 +12,7 @@ use crate::lab::{self, Leaf};
 use crate::x509_client::{ACCEPTED, NOT_AUTHORIZED, config, connect, dps_username, hub_connect};
 
 /// Turns a certificate into one of version 1: removes the version and the extensions. The signature is then wrong, but
-/// nobody verifies it in a handshake.
+/// no handshake verifies it.
 fn version_1(der: &[u8]) -> Vec<u8> {
     let (_, outer, _) = element(der);
     let (_, body, signature) = element(outer);

@@ -186,7 +186,7 @@ impl<T> Core<T> {
     // Events.
 
     /// The driver calls this when the current attempt has opened a connection. `life` is the life of the connection's
-    /// token; `None` if there is no token, or the token cannot be renewed.
+    /// token; `None` if the client has no token, or the token cannot be renewed.
     pub(crate) fn on_opened(&mut self, now: Instant, life: Option<TokenLife>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));

@@ -67,7 +67,7 @@ impl Certificates {
         (&self.chain, &self.key)
     }
 
-    /// What the demo does, one line for each step.
+    /// The steps of the demo, one line for each.
     pub(super) fn steps(device: &str) -> [String; 5] {
         [
             format!("Created the root authority `{ROOT}`: it signs intermediate authorities."),

@@ -20,7 +20,7 @@ const DAYS_MAX: i64 = 36_500;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidityArgs {
-    /// Days until the end of the validity [default: 3650 for an authority, else 365]
+    /// Days until the end of the validity [default: 3650 for an authority, 365 for a device]
     #[arg(long, value_name = "DAYS", conflicts_with = "not_after",
           value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: Option<u32>,

@@ -35,7 +35,7 @@ pub(crate) struct VerifyArgs {
     registration_id: Option<RegistrationId>,
 }
 
-/// What is wrong, and what to do.
+/// A problem, and the advice for it.
 #[derive(Debug, PartialEq, Eq)]
 struct Problem {
     message: String,
@@ -79,7 +79,7 @@ pub(super) async fn run(args: &VerifyArgs, output: &Output) -> Result<ExitCode, 
     Err(Failure::usage(message).hint(first.advice.clone()))
 }
 
-/// What the command has compared, for people.
+/// The checks that the command has made, for people.
 fn checked(args: &VerifyArgs) -> String {
     let parts = [
         (true, "dates and signatures"),

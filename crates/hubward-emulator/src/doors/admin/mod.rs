@@ -49,7 +49,8 @@ const PATHS: &str = "There is nothing at this path. The portal is at /. Use /hea
                      /messages/{hub}/{device}, those for a module at /messages/{hub}/{device}/modules/{module}. The \
                      emulator's own API is /api/status, /api/events, /api/telemetry/{hub}, \
                      /api/telemetry/{hub}/export, /api/traffic, /api/simulated, /api/faults, /api/clock, /api/keys, \
-                     /api/certificates, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
+                     /api/certificates, /api/export, /api/import, /api/reset and \
+                     /api/devices/{hub}/{device}/disconnect.";
 
 /// Maximum number of connections that the admin port serves at a time. The maximum number of pending connections is the
 /// same.

@@ -31,8 +31,8 @@ pub struct Event {
     /// The host name of the hub, if the event is about a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// A registration id, a device id, `{device}/{module}`, or the name of an enrollment group or CA certificate. If the emulator refused
-    /// a client, this is the id that the client sent.
+    /// A registration id, a device id, `{device}/{module}`, or the name of an enrollment group or CA certificate. If
+    /// the emulator refused a client, this is the id that the client sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The service's six-digit code; over MQTT the return code of CONNACK.

@@ -57,7 +57,7 @@ pub(super) fn complete(
     }
 }
 
-/// What the service shows of a certificate.
+/// The contents of a certificate, as the service shows them.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `X509CertificateInfo`.
 pub(crate) fn info(certificate: &Certificate) -> X509CertificateInfo {

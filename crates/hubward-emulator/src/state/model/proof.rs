@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{KeyPair, serial};
 
-/// What the emulator keeps besides the JSON of an enrollment, to check the devices of the enrollment.
+/// The secrets of an enrollment, which the emulator stores apart from its JSON to authenticate devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// The devices sign tokens with these keys, or with keys that are derived from them.

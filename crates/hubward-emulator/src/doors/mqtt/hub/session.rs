@@ -55,8 +55,10 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         Err(why) => return reject_connect(cloud, connection, &connect, why),
     };
     drop(request);
-    // An open connection does not need the certificates any more.
-    drop(certificates);
+    // An open connection does not need the certificates and the CONNECT any more. The password of the CONNECT keeps the
+    // whole buffer into which it was read, so dropping the CONNECT saves several KiB.
+    let keep_alive = connect.keep_alive;
+    drop((certificates, connect));
     let identity = &device.login().identity;
     let session_present = started.kept.is_some();
     tracing::info!(device = %identity, session_present, "a device is connected");
@@ -76,7 +78,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
             None => std::future::pending().await,
         }
     };
-    let bounds = Bounds { keep_alive: connect.keep_alive, ended: started.ended, expired };
+    let bounds = Bounds { keep_alive, ended: started.ended, expired };
     let mut session = HubSession {
         cloud,
         device: &device,
