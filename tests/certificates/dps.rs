@@ -7,7 +7,7 @@ use hubward_tests::pki::{Authority, Validity};
 use hubward_tests::report::{Endpoint, Expected, SUCCESS};
 
 use super::scene::{Client, Enrollment, GROUP, INTERMEDIATE, OTHER_GROUP, OTHER_HUB, ROOT, Scene};
-use super::{Checked, DEVICE, HUB, LOCAL, check_hint, run_cells};
+use super::{DEVICE, HUB, LOCAL, check_hint, run_cells};
 
 /// The service refuses the registration.
 const REFUSED: Expected = Expected {
@@ -43,45 +43,6 @@ const NOT_ASSIGNED: Expected =
     Expected { exit_code: 6, stage: Some("dps-assign"), endpoint: Endpoint::Dps, fault: "service", ..SUCCESS };
 
 const DISABLED: Expected = Expected { hint: "enable the enrollment", message: "disabled", ..NOT_ASSIGNED };
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-struct Case {
-    name: &'static str,
-    /// Prepares the emulator and the device. Before, the device is enrolled, and DPS would assign it.
-    arrange: fn(&mut Scene),
-    /// Prepares a second registration, after the first one has succeeded.
-    again: Option<fn(&mut Scene)>,
-    individual: Outcome,
-    by_intermediate: Outcome,
-    by_root: Outcome,
-}
-
-/// What happens to a device, and why.
-#[derive(Debug, Clone, Copy)]
-struct Outcome {
-    expected: Expected,
-    /// A part of the reason in the emulator's journal. Empty if the device is assigned, or if it does not connect.
-    journal: &'static str,
-    why: &'static str,
-}
-
-const fn assigned(why: &'static str) -> Outcome {
-    Outcome { expected: SUCCESS, journal: "", why }
-}
-
-const fn refused(expected: Expected, journal: &'static str, why: &'static str) -> Outcome {
-    Outcome { expected, journal, why }
-}
-
-const fn offline(hint: &'static str, message: &'static str, why: &'static str) -> Outcome {
-    Outcome { expected: Expected { hint, message, ..LOCAL }, journal: "", why }
-}
-
-/// The same outcome for each kind of enrollment.
-const fn each(name: &'static str, arrange: fn(&mut Scene), outcome: Outcome) -> Case {
-    Case { name, arrange, again: None, individual: outcome, by_intermediate: outcome, by_root: outcome }
-}
 
 const CASES: &[Case] = &[
     // ---- Assigned ----
@@ -136,7 +97,9 @@ const CASES: &[Case] = &[
     Case {
         name: "disabled, beside another group",
         arrange: |scene| {
-            // The other group has the other authority of the chain.
+            // The device presents its whole chain, and the other group has the other authority of it.
+            let issuers = [&scene.intermediate, &scene.root].map(|it| it.certificate().clone());
+            scene.device = scene.device.clone().with_issuers(issuers);
             let by_root = scene.enrollment == Enrollment::ByRoot;
             let other = if by_root { scene.intermediate.pem() } else { scene.root.pem() };
             let group = scene.emulator.enrollment_group(OTHER_GROUP).hubs([HUB]);
@@ -329,17 +292,53 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// Prepares the emulator and the device. Before, the device is enrolled, and DPS would assign it.
+    arrange: fn(&mut Scene),
+    /// Prepares a second registration, after the first one has succeeded.
+    again: Option<fn(&mut Scene)>,
+    individual: Outcome,
+    by_intermediate: Outcome,
+    by_root: Outcome,
+}
+
+/// What happens to a device, and why.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    expected: Expected,
+    /// A part of the reason in the emulator's journal. Empty if the device is assigned, or if it does not connect.
+    journal: &'static str,
+    why: &'static str,
+}
+
+const fn assigned(why: &'static str) -> Outcome {
+    Outcome { expected: SUCCESS, journal: "", why }
+}
+
+const fn refused(expected: Expected, journal: &'static str, why: &'static str) -> Outcome {
+    Outcome { expected, journal, why }
+}
+
+const fn offline(hint: &'static str, message: &'static str, why: &'static str) -> Outcome {
+    Outcome { expected: Expected { hint, message, ..LOCAL }, journal: "", why }
+}
+
+/// The same outcome for each kind of enrollment.
+const fn each(name: &'static str, arrange: fn(&mut Scene), outcome: Outcome) -> Case {
+    Case { name, arrange, again: None, individual: outcome, by_intermediate: outcome, by_root: outcome }
+}
+
 /// Runs all cells with one transport.
 async fn run_column(kind: TransportKind) {
     let cells = CASES.iter().flat_map(move |case| Enrollment::ALL.map(|it| (case, it)));
-    run_cells(cells.map(|(case, enrollment)| case.run(enrollment, kind))).await;
+    let name = |case: &Case, enrollment| format!("{} ({enrollment:?}) over {kind}", case.name);
+    run_cells(cells.map(|(case, it)| (name(case, it), case.check(it, kind)))).await;
 }
 
 impl Case {
-    async fn run(self, enrollment: Enrollment, kind: TransportKind) -> Checked {
-        (format!("{} ({enrollment:?}) over {kind}", self.name), self.check(enrollment, kind).await)
-    }
-
     async fn check(self, enrollment: Enrollment, kind: TransportKind) -> Result<(), String> {
         let mut scene = Scene::new(enrollment, kind).await;
         (self.arrange)(&mut scene);

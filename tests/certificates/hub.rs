@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::scene::{INTERMEDIATE, ROOT};
-use super::{Checked, DEVICE, ForbiddenPort, HUB, LOCAL, check_hint, run_cells};
+use super::{DEVICE, ForbiddenPort, HUB, LOCAL, check_hint, run_cells};
 
 const MODULE: &str = "mod-1";
 
@@ -29,41 +29,6 @@ const REFUSED: Expected = Expected {
 
 /// The hub refuses the login with a token.
 const KEY_REFUSED: Expected = Expected { hint: "was its key changed or replaced by a certificate", ..REFUSED };
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-struct Login {
-    name: &'static str,
-    /// Registers the device at the hub. Before, the device presents its certificate and that of the intermediate
-    /// authority, and the hub has the root authority.
-    arrange: fn(&mut Scene),
-    expected: Expected,
-    /// A part of the reason in the emulator's journal. Empty if the hub accepts the login, or if there is none.
-    journal: &'static str,
-}
-
-struct Scene {
-    emulator: Emulator,
-    root: Authority,
-    intermediate: Authority,
-    /// What the device presents if it has no key.
-    device: Identity,
-    key: Option<SharedKey>,
-    is_module: bool,
-    folder: TempDir,
-}
-
-const fn accepted(name: &'static str, arrange: fn(&mut Scene)) -> Login {
-    Login { name, arrange, expected: SUCCESS, journal: "" }
-}
-
-const fn refused(name: &'static str, arrange: fn(&mut Scene), journal: &'static str) -> Login {
-    Login { name, arrange, expected: REFUSED, journal }
-}
-
-const fn offline(name: &'static str, arrange: fn(&mut Scene), message: &'static str) -> Login {
-    Login { name, arrange, expected: Expected { message, ..LOCAL }, journal: "" }
-}
 
 const LOGINS: &[Login] = &[
     // ---- selfSigned: the thumbprint decides ----
@@ -269,6 +234,41 @@ const LOGINS: &[Login] = &[
     },
 ];
 
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+struct Login {
+    name: &'static str,
+    /// Registers the device at the hub. Before, the device presents its certificate and that of the intermediate
+    /// authority, and the hub has the root authority.
+    arrange: fn(&mut Scene),
+    expected: Expected,
+    /// A part of the reason in the emulator's journal. Empty if the hub accepts the login, or if there is none.
+    journal: &'static str,
+}
+
+struct Scene {
+    emulator: Emulator,
+    root: Authority,
+    intermediate: Authority,
+    /// What the device presents if it has no key.
+    device: Identity,
+    key: Option<SharedKey>,
+    is_module: bool,
+    folder: TempDir,
+}
+
+const fn accepted(name: &'static str, arrange: fn(&mut Scene)) -> Login {
+    Login { name, arrange, expected: SUCCESS, journal: "" }
+}
+
+const fn refused(name: &'static str, arrange: fn(&mut Scene), journal: &'static str) -> Login {
+    Login { name, arrange, expected: REFUSED, journal }
+}
+
+const fn offline(name: &'static str, arrange: fn(&mut Scene), message: &'static str) -> Login {
+    Login { name, arrange, expected: Expected { message, ..LOCAL }, journal: "" }
+}
+
 impl Scene {
     async fn new() -> Self {
         let emulator = Emulator::builder().hubs([HUB]).start().await.expect("the emulator starts");
@@ -343,10 +343,6 @@ impl Scene {
 }
 
 impl Login {
-    async fn run(self, kind: TransportKind) -> Checked {
-        (format!("{} over {kind}", self.name), self.check(kind).await)
-    }
-
     async fn check(self, kind: TransportKind) -> Result<(), String> {
         let mut scene = Scene::new().await;
         (self.arrange)(&mut scene);
@@ -362,14 +358,18 @@ impl Login {
     }
 }
 
+async fn run_column(kind: TransportKind) {
+    run_cells(LOGINS.iter().map(|it| (format!("{} over {kind}", it.name), it.check(kind)))).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_identity_judges_certificates_over_mqtt() {
-    run_cells(LOGINS.iter().map(|it| it.run(TransportKind::Mqtt))).await;
+    run_column(TransportKind::Mqtt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_identity_judges_certificates_over_mqtt_ws() {
-    run_cells(LOGINS.iter().map(|it| it.run(TransportKind::MqttWs))).await;
+    run_column(TransportKind::MqttWs).await;
 }
 
 #[test]

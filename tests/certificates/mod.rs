@@ -35,37 +35,31 @@ const LOCAL: Expected = Expected {
     ..SUCCESS
 };
 
-/// A name for a cell of a table, and what is wrong with it.
-type Checked = (String, Result<(), String>);
-
-/// Runs the cells of a table, several at the same time. The failure message names every cell that failed.
-async fn run_cells<F>(cells: impl IntoIterator<Item = F>)
+/// Runs the cells of a table, several at the same time. A cell is a name and a check. The failure message names every
+/// cell that failed.
+async fn run_cells<F>(cells: impl IntoIterator<Item = (String, F)>)
 where
-    F: Future<Output = Checked> + Send + 'static,
+    F: Future<Output = Result<(), String>> + Send + 'static,
 {
     // Builds the program before the first cell needs it.
     let _ = hubward_tests::binary::hubward();
     // A cell keeps a core busy most of the time.
     let at_a_time = Arc::new(Semaphore::new(6));
     let mut runs = JoinSet::new();
-    for cell in cells {
+    for (name, cell) in cells {
         let at_a_time = Arc::clone(&at_a_time);
         runs.spawn(async move {
             let _permit = at_a_time.acquire().await;
-            cell.await
+            // A task of its own: the failure message also names a cell that panics.
+            let run = tokio::spawn(cell).await;
+            (name, run.unwrap_or_else(|panicked| Err(format!("    {panicked}"))))
         });
     }
     let (mut wrong, mut count) = (String::new(), 0);
     while let Some(run) = runs.join_next().await {
         count += 1;
-        match run {
-            Ok((_, Ok(()))) => {}
-            Ok((name, Err(problem))) => {
-                let _ = writeln!(wrong, "{name}:\n{problem}");
-            }
-            Err(panicked) => {
-                let _ = writeln!(wrong, "a cell: {panicked}");
-            }
+        if let (name, Err(problem)) = run.expect("the task of a cell does not panic") {
+            let _ = writeln!(wrong, "{name}:\n{problem}");
         }
     }
     assert!(count > 0 && wrong.is_empty(), "of {count} cells, these are wrong:\n{wrong}");
@@ -81,11 +75,11 @@ impl ForbiddenPort {
         Self(listener)
     }
 
-    /// The options with which the program connects to this port instead of an emulator.
-    fn arguments(&self) -> [String; 4] {
+    /// The options with which the program connects to this port instead of an emulator, and gives up soon.
+    fn arguments(&self) -> [String; 6] {
         let address = self.0.local_addr().expect("an address");
         let [mqtt, https] = [8883, 443].map(|port| format!("{HUB}:{port}:{address}"));
-        ["--connect-to".to_owned(), mqtt, "--connect-to".to_owned(), https]
+        ["--connect-to", &mqtt, "--connect-to", &https, "--timeout", "1s"].map(str::to_owned)
     }
 
     /// Checks that the program has not connected. Call this after the program has ended: the kernel accepts connections

@@ -140,9 +140,7 @@ impl Scene {
     /// Runs the program, and checks that it opens no connection.
     async fn run_offline(&self) -> Result<Value, String> {
         let port = ForbiddenPort::open();
-        let mut arguments = port.arguments().to_vec();
-        arguments.extend(["--timeout".to_owned(), "1s".to_owned()]);
-        let last = self.run_program(&arguments).await?;
+        let last = self.run_program(&port.arguments()).await?;
         let problems = port.check();
         if problems.is_empty() { Ok(last) } else { Err(format!("{problems}    {last}")) }
     }

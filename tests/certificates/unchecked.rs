@@ -1,7 +1,7 @@
 //! Registers a device with the library, without the checks of its certificate before the connection.
 //!
-//! The service must refuse what these checks normally refuse: not every client makes them, and clocks differ. The clock
-//! of an emulator may only be ahead, so no emulator takes a certificate for not yet valid that is valid for the program.
+//! The service must refuse what these checks normally refuse: not every client makes them, and clocks differ. The
+//! program cannot show this for a certificate that is not yet valid, because the clock of an emulator is never late.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,8 +32,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes `NAME.pem`, `NAME.chain` with the certificate of the authority, and `NAME.key`. Returns the certificate
-    /// as PEM.
+    /// Writes `NAME.pem`, `NAME.chain` with the certificate of the authority, and `NAME.key`. Returns the certificate.
     fn issue(&self, folder: &Path, name: &str, change: impl FnOnce(&mut CertificateParams)) -> String {
         let mut params = named("dev-1");
         change(&mut params);
@@ -110,7 +109,7 @@ async fn openssl_gets_through_tls_with_any_certificate_and_is_refused_above_it()
                     s_client(&openssl, &arguments, request).unwrap_or_else(|error| panic!("{case}: {error}"))
                 };
                 let answer = String::from_utf8(run(https, register.as_bytes())).expect("text");
-                // The first packet asks for the login. The second one ends the connection of an accepted device.
+                // A CONNECT, and a DISCONNECT that ends the connection of a device that is logged in.
                 let connack = run(mqtt, &[&connect()[..], b"\xe0\0"].concat());
                 seen.push((case, name, answer, connack));
             }

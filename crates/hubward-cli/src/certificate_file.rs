@@ -93,8 +93,8 @@ pub(crate) fn export_files(shell: Shell, files: Option<DeviceFiles>) -> [String;
     let (certificate, key) = files.map_or((None, None), |it| (Some(it.certificate), it.key));
     let text =
         |path: Option<PathBuf>, default: &str| path.map_or_else(|| default.to_owned(), |it| it.display().to_string());
-    let certificate = text(certificate, "the file with the device's certificate and its issuers");
-    let key = text(key, "the file with the private key of the certificate");
+    let certificate = text(certificate, "the file with the certificate and its issuers");
+    let key = text(key, "the file with the private key");
     [shell.export(vars::CERT_FILE, &certificate), shell.export(vars::KEY_FILE, &key)]
 }
 

@@ -14,8 +14,8 @@ use crate::CertificateError;
 /// Source: `[doc]` RFC 8018, section 4.2, which names this number for "especially critical keys".
 const ITERATIONS_MAX: u32 = 10_000_000;
 
-/// Maximum work of scrypt, `128 * N * r * p`, in bytes. Its memory is at most this. OpenSSL uses 16 MiB by default;
-/// otherwise, and refuses to read keys that need more than 32 MiB of memory.
+/// Maximum work of scrypt, `128 * N * r * p`, in bytes. Its memory is at most this. OpenSSL uses 16 MiB by default,
+/// and refuses to read keys that need more than 32 MiB of memory.
 ///
 /// Source: `[doc]` RFC 7914, section 2.
 const SCRYPT_MAX: u64 = 128 << 20;

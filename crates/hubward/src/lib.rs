@@ -160,6 +160,7 @@
 //! | [`hubward-proto`](hubward_proto) | the wire formats of DPS and IoT Hub |
 //! | [`hubward-sas`](hubward_sas) | shared keys, SAS tokens and connection strings |
 //! | [`hubward-x509`](hubward_x509) | certificates and private keys |
+//! | [`hubward-pkcs11`](https://docs.rs/hubward-pkcs11) | device keys in a PKCS#11 token, such as an HSM |
 //! | [`hubward-emulator`] | a local DPS and IoT Hub, for tests |
 //! | [`hubward-service`](https://docs.rs/hubward-service) | a client of the service APIs, for operators |
 //! | [`hubward-cli`](https://docs.rs/crate/hubward-cli) | the command `hubward` |

@@ -152,7 +152,8 @@ fn an_unusable_file_names_its_variable_and_the_advice() {
     let other = folder.path().join("other.key");
     fs::write(&other, Pair::new(Some("dev-2"), ALWAYS).key).expect("a file");
     let encrypted = folder.path().join("encrypted.key");
-    fs::write(&encrypted, pair.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")).expect("a file");
+    let der = KeyPair::from_pem(&pair.key).expect("a key").serialize_der();
+    fs::write(&encrypted, hubward_x509::encrypted_pem(&der, "hush").expect("a key").as_bytes()).expect("a file");
     let missing = folder.path().join("missing");
     for (chain, key, variable, advice) in [
         (&missing, &key, "X509_CERT_FILE", "check the path"),

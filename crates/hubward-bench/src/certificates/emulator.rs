@@ -17,8 +17,8 @@ pub(super) enum Request {
     Start { authority: String },
     /// Creates a device with a symmetric key, and answers with the key.
     AddWithKey { id: String },
-    /// Creates a device with a certificate of this thumbprint. Without a thumbprint, the device can have any certificate
-    /// of the CA.
+    /// Creates a device with a certificate of this thumbprint. Without a thumbprint, the device can have any
+    /// certificate of the CA.
     AddWithCertificate { id: String, thumbprint: Option<String> },
 }
 

@@ -1,5 +1,5 @@
-//! A child process of the same program. It answers each line of JSON on its standard input with one line on its standard
-//! output, and stops when its parent process stops.
+//! A child process of the same program. It answers each line of JSON on its standard input with one line on its
+//! standard output, and stops when its parent process stops.
 
 use std::error::Error;
 use std::io::{self, BufRead as _, Write as _};

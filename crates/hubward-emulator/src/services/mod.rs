@@ -1,6 +1,6 @@
-//! The work of DPS and the hubs, without the protocols. DPS authenticates devices, assigns hubs and keeps registrations. A
-//! hub handles logins, telemetry, twins, methods and messages. This module also contains the operations of the service
-//! APIs.
+//! The work of DPS and the hubs, without the protocols. DPS authenticates devices, assigns hubs and keeps
+//! registrations. A hub handles logins, telemetry, twins, methods and messages. This module also contains the
+//! operations of the service APIs.
 //!
 //! This module is one of the floors (layers) of the emulator. It uses no sockets and no packets. A door (the front end
 //! for a protocol) translates bytes into calls of this module.

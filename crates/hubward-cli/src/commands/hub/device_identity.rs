@@ -38,7 +38,7 @@ pub(super) enum DeviceIdentityCommand {
   hubward hub device-identity create -d dev-2 --emulator
   hubward hub device-identity create -d dev-3 --auth-method x509_thumbprint --certificate-path dev-3.pem
   hubward hub device-identity create -d dev-2 --output json | jq .authentication.symmetricKey")]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Show a device.
     #[command(after_help = "Example:\n  hubward hub device-identity show -d dev-2 --show-keys")]
     Show(ShowArgs),

@@ -30,7 +30,7 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<(&'static str, String)> {
     } else {
         certificate.issuer_name().to_owned()
     };
-    let kind = if certificate.is_authority() { "authority (CA)" } else { "no authority" };
+    let kind = if certificate.is_authority() { "authority (CA)" } else { "not an authority (CA)" };
     vec![
         ("issuer", issuer),
         ("valid", format!("{} to {}", time(certificate.not_before()), time(certificate.not_after()))),
