@@ -21,7 +21,7 @@ use crate::failure::Failure;
 /// Maximum length of a common name, in characters. Source: RFC 5280, appendix A.1 (`ub-common-name`).
 pub(crate) const COMMON_NAME_MAX: usize = hubward_x509::COMMON_NAME_MAX;
 
-/// A certificate is valid from this time before now, for machines whose clock is late.
+/// A certificate is valid from this time before now, for machines whose clock is slow.
 const EARLY: Duration = Duration::from_secs(60 * 60);
 
 /// The curve of a new key.

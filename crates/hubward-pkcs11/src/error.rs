@@ -33,7 +33,7 @@ pub enum Pkcs11Error {
         /// Why.
         problem: String,
     },
-    /// No token of the module fits.
+    /// No token of the module matches the location.
     #[error("no token fits ({place}); the module has {found}")]
     NoToken {
         /// The wanted token.
@@ -41,7 +41,7 @@ pub enum Pkcs11Error {
         /// The labels of all tokens.
         found: String,
     },
-    /// Several tokens fit.
+    /// Several tokens match the location.
     #[error("several tokens fit ({place}); the module has {found}")]
     SeveralTokens {
         /// The wanted token.
@@ -65,7 +65,7 @@ pub enum Pkcs11Error {
         /// The kind of the key.
         kind: &'static str,
     },
-    /// Several keys of the token fit.
+    /// Several keys of the token match the location.
     #[error("several keys fit, each of which is a {kind} ({place})")]
     SeveralKeys {
         /// The wanted key.

@@ -23,11 +23,13 @@
 //! * The program loads the module (a shared library) once, and never unloads it. The module runs in the program: load
 //!   only modules that you trust.
 //! * Each key has a session of its own. Threads that sign with the same key wait for each other.
-//! * If the token has been removed or has closed the session, the next signature opens a new session and logs in again,
-//!   once. After a wrong PIN, a key never tries the PIN again, because tokens lock themselves.
-//! * The program computes the hash; the token only signs the hash. Tokens need the mechanisms `CKM_ECDSA`,
-//!   `CKM_RSA_PKCS` or `CKM_RSA_PKCS_PSS`, and `CKM_SHA256_HMAC` for SAS tokens.
-//! * A key that needs the PIN again for each signature (`CKA_ALWAYS_AUTHENTICATE`) is refused.
+//! * If the token has been removed or has closed the session, the next signature opens a new session and logs in again.
+//!   Each signature tries this at most once. If the login fails, the key never logs in again, because a token locks
+//!   itself after some wrong PINs.
+//! * For a TLS handshake, the program computes the hash, and the token signs the hash. The token needs the mechanism
+//!   `CKM_ECDSA` for an EC key, and `CKM_RSA_PKCS` or `CKM_RSA_PKCS_PSS` for an RSA key.
+//! * For a SAS token, the PKCS#11 token computes the HMAC. It needs the mechanism `CKM_SHA256_HMAC`.
+//! * [`Pkcs11Key::open`] refuses a key that needs the PIN again for each signature (`CKA_ALWAYS_AUTHENTICATE`).
 //! * No error, and no `Debug`, contains the PIN.
 
 mod error;

@@ -29,7 +29,7 @@ pub struct KeyLocation {
 }
 
 impl KeyLocation {
-    /// The only key of the only token of this module.
+    /// Creates a location without names: the only key of the only token of this module.
     pub fn new(module: impl Into<PathBuf>) -> Self {
         Self { module: module.into(), token_label: None, token_serial: None, key_label: None, key_id: None, pin: None }
     }

@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 
-/// All modules that this program has loaded. Initializing a module belongs to the process, so the list does too.
+/// All modules that this program has loaded. A process can initialize a module only once, so it has one list.
 static LOADED: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
 
 /// Loads and initializes a module, or returns the loaded one.
 pub(crate) fn load(module: &Path) -> Result<Pkcs11, Error> {
-    // The system searches a name without a folder in its own folders.
+    // If the name has no folder, the system searches its library folders.
     let path = module.canonicalize().unwrap_or_else(|_| module.to_owned());
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, it)) = loaded.iter().find(|(it, _)| *it == path) {

@@ -29,7 +29,7 @@ pub(crate) enum KeyKind {
     Rsa,
 }
 
-/// The kind of the key, and its public key if the token shows it. Refuses keys that cannot sign a handshake.
+/// The kind of the key, and its public key if the token returns it. Refuses keys that cannot sign a handshake.
 pub(crate) fn read(opened: &Opened) -> Result<(KeyKind, Option<SubjectPublicKeyInfoDer<'static>>), Pkcs11Error> {
     let own = opened.attributes(
         opened.key,
@@ -82,7 +82,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Keeps what is already known.
+    /// Adds the parts that are still missing.
     fn add(&mut self, attributes: Vec<Attribute>) {
         for attribute in attributes {
             let (part, value) = match attribute {
@@ -106,7 +106,7 @@ impl Parts {
             P384 => (KeyKind::P384, alg_id::ECDSA_P384, 97),
             other => return Err(opened.unsupported(format!("it is an EC key with the curve {other}"))),
         };
-        // The point is in an OCTET STRING. Some modules forget it.
+        // The point is in an OCTET STRING. Some modules return the point without it.
         let inner = <&OctetStringRef>::from_der(&self.point).map(|it| it.as_bytes());
         let point = inner.unwrap_or(&self.point);
         let is_point = point.len() == length && point[0] == 4;

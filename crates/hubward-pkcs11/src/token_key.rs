@@ -120,7 +120,7 @@ impl TokenKey {
 }
 
 impl Opened {
-    /// The attributes of an object that the token shows.
+    /// The attributes of an object, as far as the token returns them.
     pub(crate) fn attributes(
         &self,
         object: ObjectHandle,
@@ -201,7 +201,7 @@ fn log_in(
         return Err(refused("the token needs a PIN, and there is none".to_owned()));
     }
     match session.login(UserType::User, pin) {
-        // The login belongs to the program, not to the session.
+        // A login is valid for all sessions of the program with this token.
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
             Err(refused("the PIN is wrong".to_owned()))

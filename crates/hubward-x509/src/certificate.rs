@@ -151,7 +151,7 @@ impl Certificate {
         &self.subject_name
     }
 
-    /// The subject as DER (`Name`). A certificate that this one issues must contain the same bytes as its issuer.
+    /// The subject as DER (`Name`). A certificate that this one issues should contain these bytes as the issuer's name.
     #[must_use]
     pub fn subject_der(&self) -> Vec<u8> {
         // The name was read from DER, so it can be written.
@@ -200,7 +200,7 @@ impl Certificate {
         self.is_issued_by(self)
     }
 
-    /// Whether `issuer` has issued this certificate: the issuer's name fits, and the issuer's key has made the
+    /// Whether `issuer` has issued this certificate: its subject is the issuer's name, and its key has made the
     /// signature. Returns `false` for a signature that ring cannot check. Does not look at dates and extensions.
     #[must_use]
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
@@ -216,7 +216,7 @@ impl Certificate {
         Signed::from_der(&self.der).map_or(Signature::Invalid, |it| it.check(&issuer.public_key))
     }
 
-    /// SHA-1 of the DER, as 40 upper-case hexadecimal digits. Azure identifies certificates by it.
+    /// SHA-1 of the DER, as 40 upper-case hexadecimal digits: the thumbprint that Azure shows for a CA certificate.
     #[must_use]
     pub fn sha1_thumbprint(&self) -> String {
         hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der).as_ref())
@@ -235,7 +235,7 @@ impl Certificate {
         self.public_key.to_der().unwrap_or_default()
     }
 
-    /// The extension *subject key identifier*, if there is one. A certificate that this one issues repeats it.
+    /// The extension *subject key identifier*, if there is one. Certificates that this one issues repeat it.
     #[must_use]
     pub fn key_identifier(&self) -> Option<&[u8]> {
         self.key_identifier.as_deref()
@@ -264,7 +264,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Checks that `now` is in the validity.
+    /// Checks that the certificate is valid at `now`.
     ///
     /// # Errors
     /// [`CertificateError::Expired`] and [`CertificateError::NotYetValid`].

@@ -1,4 +1,4 @@
-//! A private key that signs data other than a TLS handshake.
+//! A private key that signs certificates and certificate requests, not a TLS handshake.
 
 use std::fmt;
 use std::path::Path;
@@ -90,7 +90,7 @@ impl CertificateSigner {
     /// Signs `message` with the signature that [`KeyAlgorithm`] names, in the form that certificates contain.
     ///
     /// # Errors
-    /// The text of the TLS library's error. With a key in memory, it does not happen.
+    /// The text of the TLS library's error. With the keys that this type accepts, no error is expected.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         let Some(signer) = self.key.choose_scheme(&[self.algorithm.scheme()]) else {
             return Err("the key does not offer the signature".to_owned());

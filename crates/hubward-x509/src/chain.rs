@@ -30,8 +30,8 @@ pub(crate) fn from_pem(text: &[u8], from: &str) -> Result<Vec<Certificate>, Cert
     certificates.into_iter().map(|it| Certificate::read(&it.decode(from)?, from)).collect()
 }
 
-/// Checks that each certificate is issued by the next one. Accepts a signature that ring cannot check: the service
-/// decides.
+/// Checks that each certificate is issued by the next one. Accepts a signature that ring cannot check, because the
+/// service may be able to check it.
 pub(crate) fn check_links(chain: &[Certificate]) -> Result<(), CertificateError> {
     for pair in chain.windows(2) {
         let [issued, next] = pair else { continue };

@@ -14,7 +14,7 @@ use crate::CertificateError;
 /// Source: `[doc]` RFC 8018, section 4.2, which names this number for "especially critical keys".
 const ITERATIONS_MAX: u32 = 10_000_000;
 
-/// Maximum work of scrypt, `128 * N * r * p`, in bytes. Its memory is at most this. OpenSSL uses 16 MiB by default,
+/// Maximum work of scrypt, `128 * N * r * p`, in bytes. This also limits its memory. OpenSSL uses 16 MiB by default,
 /// and refuses to read keys that need more than 32 MiB of memory.
 ///
 /// Source: `[doc]` RFC 7914, section 2.
@@ -90,7 +90,7 @@ fn algorithm(der: &[u8]) -> Result<ObjectIdentifier, der::Error> {
     ObjectIdentifier::decode(&mut SliceReader::new(algorithm.value())?)
 }
 
-/// A file must not keep the program busy for minutes, or use up its memory.
+/// Refuses parameters that would keep the program busy for minutes, or use up its memory.
 fn check_work(scheme: &EncryptionScheme) -> Result<(), String> {
     match scheme.pbes2().map(|it| &it.kdf) {
         Some(Kdf::Pbkdf2(it)) if it.iteration_count == 0 => Err("PBKDF2 without an iteration".to_owned()),

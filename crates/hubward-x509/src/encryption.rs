@@ -13,8 +13,9 @@ const ROUNDS: u32 = 100_000;
 
 /// Encrypts a private key. `pkcs8` is the key as DER (PKCS#8). Returns PEM with the block `ENCRYPTED PRIVATE KEY`.
 ///
-/// Uses PBKDF2 with HMAC-SHA-256, and AES-256 in CBC mode, as `openssl pkcs8 -topk8 -v2 aes-256-cbc` does. Source:
-/// RFC 8018.
+/// Uses PBKDF2 with HMAC-SHA-256, and AES-256 in CBC mode, as `openssl pkcs8 -topk8 -v2 aes-256-cbc` does.
+///
+/// Source: RFC 8018.
 ///
 /// # Errors
 /// [`CertificateError::UnsupportedKey`] if `pkcs8` is not PKCS#8, or if the system has no random numbers.

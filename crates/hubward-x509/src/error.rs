@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a certificate or a private key cannot be used. The person who prepared the files has to act; a retry does not
-/// help, except for [`CertificateError::NotYetValid`].
+/// Why a certificate or a private key cannot be used. The person who prepared the files must correct them. A retry
+/// helps only for [`CertificateError::NotYetValid`].
 ///
 /// The message never contains a part of a private key or of a passphrase.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +125,7 @@ pub enum CertificateError {
         issuer: String,
         /// Subject of the next certificate in the chain.
         next: String,
-        /// Empty, or a text that says that the names fit and the signature does not.
+        /// Empty if the names do not match. Otherwise, a text which adds that the signature is not valid.
         detail: &'static str,
     },
     /// A certificate of the chain has expired.

@@ -20,7 +20,7 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// One block of a PEM text. It borrows the text, so a private key that nobody asks for is never copied.
+/// One block of a PEM text. It borrows the text, so a private key that the caller does not decode is never copied.
 pub(crate) struct Block<'a> {
     /// The text between `-----BEGIN ` and `-----`.
     pub(crate) label: &'a str,
@@ -44,9 +44,9 @@ impl Block<'_> {
     }
 }
 
-/// Reads a file of at most [`FILE_MAX`] bytes. Some files, such as devices, have no end.
+/// Reads a file. Stops after [`FILE_MAX`] bytes and one more, because some files, such as `/dev/zero`, have no end.
 pub(crate) fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
-    // The capacity from the start: a buffer that grows leaves copies of the key in memory.
+    // The buffer has its capacity from the start: a buffer that grows leaves copies of the key in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(capacity(file)));
     let opened = File::open(file);
     let read = opened.and_then(|it| it.take(FILE_MAX as u64 + 1).read_to_end(&mut text));
@@ -100,8 +100,8 @@ pub(crate) fn to_pem(label: &str, der: &[u8]) -> String {
     text + END + label + DASHES + "\n"
 }
 
-/// The size of the file, and one byte more, so that reading up to the end does not grow the buffer. Pipes and devices
-/// have no size.
+/// The size of the file, but at most [`FILE_MAX`], and two bytes more, so that reading up to the end does not grow the
+/// buffer. Pipes and devices have no size.
 fn capacity(file: &Path) -> usize {
     let size = match std::fs::metadata(file) {
         Ok(it) if it.is_file() => usize::try_from(it.len()).unwrap_or(FILE_MAX),

@@ -3,7 +3,7 @@
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
 //! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateRequest`] asks an authority for a
-//! certificate. [`CertificateSigner`] is a private key that signs other data, for example a certificate.
+//! certificate. [`CertificateSigner`] is a private key that signs certificates and certificate requests.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;
@@ -22,12 +22,13 @@
 //! * Files and texts have at most 1 MiB ([`FILE_MAX`]), and a chain has at most 10 certificates ([`CHAIN_MAX`]).
 //! * A private key is wiped from memory after it has been loaded into the TLS library (ring), which keeps its own copy.
 //!   No type of this crate prints a private key or a passphrase.
-//! * Encrypted private keys are decrypted by the crate `pkcs8`, because ring has no AES-CBC. All other cryptography is
-//!   done by ring. A key whose encryption demands too much work is refused: PBKDF2 has at most 10 million iterations,
-//!   and scrypt at most 128 MiB.
+//! * The crate `pkcs8` decrypts and encrypts private keys with a passphrase, because ring has no AES-CBC. ring does all
+//!   other cryptography.
+//! * This crate refuses a key whose decryption demands too much work: more than 10 million iterations of PBKDF2, or
+//!   more than 128 MiB of scrypt.
 //! * If a file contains several private keys, the first one is used. Text outside the PEM blocks is ignored.
-//! * A chain may contain a signature that ring cannot check, for example with SHA-1 or P-521: the service decides. But
-//!   [`Certificate::is_issued_by`] returns `false` for it.
+//! * A chain may contain a signature that ring cannot check, for example with SHA-1 or P-521. The service then decides
+//!   whether to accept it. [`Certificate::is_issued_by`] returns `false` for such a signature.
 
 mod certificate;
 mod certificate_request;

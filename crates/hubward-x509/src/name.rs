@@ -32,8 +32,8 @@ pub(crate) fn common_name(name: &Name) -> Option<String> {
     text_of_value(name.iter().find(|it| it.oid == CN)?)
 }
 
-/// Whether two names are the same: with any string types, and without regard to upper and lower case and to the amount
-/// of white space.
+/// Whether two names are the same. The comparison ignores string types, upper and lower case, and the amount of white
+/// space.
 ///
 /// Source: `[doc]` RFC 5280, section 7.1.
 pub(crate) fn is_same(one: &Name, other: &Name) -> bool {

@@ -26,7 +26,7 @@ pub(super) struct ValidityArgs {
     days: Option<u32>,
     /// Start of the validity, such as 2026-01-31 or 2026-01-31T08:00:00Z.
     ///
-    /// The default is one hour ago, for machines whose clock is late.
+    /// The default is one hour ago, for machines whose clock is slow.
     #[arg(long, value_name = "TIME", value_parser = time)]
     not_before: Option<SystemTime>,
     /// End of the validity, in the same form; a time in the past is allowed.
@@ -226,7 +226,7 @@ fn time(text: &str) -> Result<SystemTime, String> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(time.unix_duration().as_secs()))
 }
 
-/// The name of a file for a common name. Letters, digits, `.`, `_` and `-` stay, any other character becomes `-`.
+/// The name of a file for a common name. Letters, digits, `.`, `_` and `-` stay. Any other character becomes `-`.
 pub(super) fn file_name(common_name: &str, extension: &str) -> String {
     let kept = |it: char| it.is_alphanumeric() || matches!(it, '.' | '_' | '-');
     let name: String = common_name.chars().map(|it| if kept(it) { it } else { '-' }).collect();

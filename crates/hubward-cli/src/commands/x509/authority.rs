@@ -45,8 +45,8 @@ pub(crate) struct NewIntermediateArgs {
     key: KeyArgs,
     /// File for the certificate [default: NAME.pem]
     ///
-    /// It contains the new certificate, then the intermediate authorities above it, but not the root. So the file can
-    /// be uploaded, and a device's chain has all certificates up to the root.
+    /// The file contains the new certificate, then the intermediate authorities above it, but not the root.
+    /// `new-device` copies these certificates into the chain of the device.
     #[arg(long, value_name = "FILE")]
     cert_out: Option<PathBuf>,
     #[command(flatten)]

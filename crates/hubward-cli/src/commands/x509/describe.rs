@@ -6,7 +6,8 @@ use hubward_x509::Certificate;
 use serde_json::{Value, json};
 use x509_cert::der::DateTime;
 
-/// The members of a certificate. The names are those of `X509CertificateInfo` in the service's API.
+/// The members of a certificate. The names, except `isAuthority`, are those of `X509CertificateInfo` in the
+/// service's API.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `X509CertificateInfo`.
 pub(super) fn members(certificate: &Certificate) -> Value {

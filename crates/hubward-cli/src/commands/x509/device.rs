@@ -60,7 +60,7 @@ pub(super) async fn run(args: &NewDeviceArgs, output: &Output) -> Result<ExitCod
 }
 
 /// The commands that enroll the device, and the variables that the device needs. Returns nothing if the common name is
-/// no registration ID.
+/// not a registration ID.
 fn next(name: &str, certificate: &Path, key: Option<&Path>, issuer: Option<&Path>) -> Vec<String> {
     let shell = Shell::here();
     let text = |it: &Path| it.display().to_string();

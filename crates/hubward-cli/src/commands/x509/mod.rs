@@ -21,7 +21,7 @@ pub(crate) enum X509Command {
     #[command(after_help = "Example:
   hubward x509 new-ca --name lab-root --out-dir certs")]
     NewCa(authority::NewCaArgs),
-    /// Create an intermediate authority that a root has signed.
+    /// Create an intermediate authority (CA) that another authority signs.
     #[command(after_help = "Example:
   hubward x509 new-intermediate --name line-7 \\
       --issuer-cert certs/lab-root.pem --issuer-key certs/lab-root.key --out-dir certs")]

@@ -30,7 +30,7 @@ pub(crate) struct VerifyArgs {
     /// PEM file with the authorities that DPS or the hub knows.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Registration ID that the common name must be.
+    /// Registration ID that the common name must match.
     #[arg(long, value_name = "ID", visible_alias = "rid")]
     registration_id: Option<RegistrationId>,
 }
@@ -120,8 +120,8 @@ fn of_key(leaf: &Certificate, file: &Path, passphrase: Option<&str>) -> Option<P
     }
 }
 
-/// Checks that a service with these authorities knows an issuer of the device: the chain contains an authority, or an
-/// authority has issued the last certificate.
+/// Checks that a service with these authorities accepts the chain: the chain contains one of the authorities, or one of
+/// the authorities has issued a certificate of the chain.
 fn of_authorities(chain: &[Certificate], authorities: &[Certificate]) -> Option<Problem> {
     let is_known = |it: &Certificate| authorities.iter().any(|authority| authority == it || it.is_issued_by(authority));
     if chain.iter().any(is_known) {
