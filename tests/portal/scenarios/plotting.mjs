@@ -61,7 +61,7 @@ export const scenarios = [
       const { page } = scene;
       await scene.open("#/");
       const readings = await page.evaluate(async () => {
-        const { chart } = await import("./chart.js");
+        const { chart } = await import("/portal/chart.js");
         const made = chart({ name: "same", selected: (time) => made.select(time) });
         document.querySelector("#main").append(made.element);
         made.draw([[1000, 5], [1000, 6], [1000, 7], [2000, 8]].map(([time, value]) => ({ time, value })));
