@@ -49,7 +49,7 @@ pub enum Pkcs11Error {
         /// The labels of all tokens.
         found: String,
     },
-    /// The token refused the login.
+    /// The token refused the PIN, or needs a PIN and there is none. Other errors of a login are [`Pkcs11Error::Call`].
     #[error("the login to the token failed ({place}): {problem}")]
     Login {
         /// The token.

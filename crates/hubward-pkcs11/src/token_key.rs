@@ -41,7 +41,7 @@ enum State {
     Open(Opened),
     /// The next signature opens a session.
     Lost,
-    /// The login has failed. Each further attempt could lock the token.
+    /// The token has refused the PIN. Each further attempt could lock the token.
     Locked(Pkcs11Error),
 }
 
@@ -189,7 +189,6 @@ fn log_in(
     location: &KeyLocation,
     place: &Place,
 ) -> Result<(), Pkcs11Error> {
-    let refused = |problem: String| Pkcs11Error::Login { place: place.clone(), problem };
     let token = module
         .get_token_info(slot)
         .map_err(|error| Pkcs11Error::Call { place: place.clone(), problem: text_of(&error) })?;
@@ -198,17 +197,25 @@ fn log_in(
     }
     let pin = location.pin.as_ref().map(crate::Pin::auth);
     if pin.is_none() && !token.protected_authentication_path() {
-        return Err(refused("the token needs a PIN, and there is none".to_owned()));
+        let problem = "the token needs a PIN, and there is none".to_owned();
+        return Err(Pkcs11Error::Login { place: place.clone(), problem });
     }
     match session.login(UserType::User, pin) {
         // A login is valid for all sessions of the program with this token.
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-            Err(refused("the PIN is wrong".to_owned()))
-        }
-        Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(refused("the PIN is locked".to_owned())),
-        Err(error) => Err(refused(text_of(&error))),
+        Err(error) => Err(login_error(place, &error)),
     }
+}
+
+/// The error for a failed login: [`Pkcs11Error::Login`] only if another attempt with the same PIN cannot succeed.
+fn login_error(place: &Place, error: &Error) -> Pkcs11Error {
+    let problem = match error {
+        Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => "the PIN is wrong",
+        Error::Pkcs11(RvError::PinLocked, _) => "the PIN is locked",
+        Error::Pkcs11(RvError::PinExpired, _) => "the PIN has expired",
+        other => return Pkcs11Error::Call { place: place.clone(), problem: text_of(other) },
+    };
+    Pkcs11Error::Login { place: place.clone(), problem: problem.to_owned() }
 }
 
 /// Whether a new session can help.
@@ -226,4 +233,32 @@ const fn is_lost(error: &Error) -> bool {
             _
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::*;
+
+    #[test]
+    fn only_a_refused_pin_is_a_failed_login() {
+        let place = Place::new(&KeyLocation::new("module.so"));
+        for (code, is_login) in [
+            (RvError::PinIncorrect, true),
+            (RvError::PinInvalid, true),
+            (RvError::PinLenRange, true),
+            (RvError::PinLocked, true),
+            (RvError::PinExpired, true),
+            (RvError::TokenNotPresent, false),
+            (RvError::DeviceRemoved, false),
+            (RvError::DeviceError, false),
+            (RvError::SessionHandleInvalid, false),
+            (RvError::GeneralError, false),
+        ] {
+            let error = login_error(&place, &Error::Pkcs11(code, Function::Login));
+            assert_eq!(matches!(error, Pkcs11Error::Login { .. }), is_login, "{code:?}: {error}");
+            assert_eq!(matches!(error, Pkcs11Error::Call { .. }), !is_login, "{code:?}: {error}");
+        }
+    }
 }
