@@ -23,9 +23,9 @@
 //! * The program loads the module (a shared library) once, and never unloads it. The module runs in the program: load
 //!   only modules that you trust.
 //! * Each key has a session of its own. Threads that sign with the same key wait for each other.
-//! * If the token has been removed or has closed the session, the next signature opens a new session and logs in again.
-//!   Each signature tries this at most once. If the token refuses the PIN, the key never logs in again, because a token
-//!   locks itself after some wrong PINs. After any other error, the next signature tries again.
+//! * If the token has been removed, has failed or has closed the session, the next signature opens a new session and
+//!   logs in again. Each signature tries this at most once. If the token refuses the PIN, the key never logs in again,
+//!   because a token locks itself after some wrong PINs. After any other error, the next signature tries again.
 //! * For a TLS handshake, the program computes the hash, and the token signs the hash. The token needs the mechanism
 //!   `CKM_ECDSA` for an EC key, and `CKM_RSA_PKCS` or `CKM_RSA_PKCS_PSS` for an RSA key.
 //! * For a SAS token, the PKCS#11 token computes the HMAC. It needs the mechanism `CKM_SHA256_HMAC`.

@@ -218,7 +218,7 @@ fn login_error(place: &Place, error: &Error) -> Pkcs11Error {
     Pkcs11Error::Login { place: place.clone(), problem: problem.to_owned() }
 }
 
-/// Whether a new session can help.
+/// Whether a new session can help. Modules also return the general errors when a token was replaced or reset.
 const fn is_lost(error: &Error) -> bool {
     matches!(
         error,
@@ -229,7 +229,11 @@ const fn is_lost(error: &Error) -> bool {
                 | RvError::TokenNotPresent
                 | RvError::UserNotLoggedIn
                 | RvError::KeyHandleInvalid
-                | RvError::ObjectHandleInvalid,
+                | RvError::ObjectHandleInvalid
+                | RvError::DeviceError
+                | RvError::GeneralError
+                | RvError::FunctionFailed
+                | RvError::CryptokiNotInitialized,
             _
         )
     )
@@ -259,6 +263,23 @@ mod tests {
             let error = login_error(&place, &Error::Pkcs11(code, Function::Login));
             assert_eq!(matches!(error, Pkcs11Error::Login { .. }), is_login, "{code:?}: {error}");
             assert_eq!(matches!(error, Pkcs11Error::Call { .. }), !is_login, "{code:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_lost_after_an_error_that_can_pass() {
+        for (code, expected) in [
+            (RvError::SessionHandleInvalid, true),
+            (RvError::DeviceRemoved, true),
+            (RvError::DeviceError, true),
+            (RvError::GeneralError, true),
+            (RvError::FunctionFailed, true),
+            (RvError::CryptokiNotInitialized, true),
+            (RvError::MechanismInvalid, false),
+            (RvError::KeyFunctionNotPermitted, false),
+            (RvError::DataLenRange, false),
+        ] {
+            assert_eq!(is_lost(&Error::Pkcs11(code, Function::Sign)), expected, "{code:?}");
         }
     }
 }
