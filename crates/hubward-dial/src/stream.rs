@@ -23,17 +23,26 @@ pub struct Opened {
     /// The peer's time, from the `Date` header of its answer to a WebSocket upgrade. `None` without an upgrade or
     /// without a valid header.
     pub server_time: Option<SystemTime>,
+    /// Whether the client presents a certificate to a server that asks for one. With TLS 1.3, the server can refuse the
+    /// certificate after the dialer has opened the stream.
+    pub has_certificate: bool,
 }
 
 impl Opened {
-    /// Creates the result for a stream without a server time.
+    /// Creates the result for a stream without a server time and without a client certificate.
     pub const fn new(stream: Box<dyn ByteStream>) -> Self {
-        Self { stream, server_time: None }
+        Self { stream, server_time: None, has_certificate: false }
     }
 
     /// Sets the peer's time.
     pub const fn server_time(mut self, server_time: Option<SystemTime>) -> Self {
         self.server_time = server_time;
+        self
+    }
+
+    /// Sets whether the client has a certificate.
+    pub const fn has_certificate(mut self, has_certificate: bool) -> Self {
+        self.has_certificate = has_certificate;
         self
     }
 }
@@ -54,7 +63,8 @@ pub trait Dialer: Send + Sync + fmt::Debug {
 
     /// Opens a byte stream as [`Dialer::dial`] does, and also returns what the dialer learned about the peer.
     ///
-    /// A dialer overrides this method if it learns such a fact, for example the server's time.
+    /// A dialer overrides this method if it learns such a fact, for example the server's time. A dialer on top of
+    /// another one passes on [`Opened::has_certificate`].
     ///
     /// # Errors
     /// As for [`Dialer::dial`].

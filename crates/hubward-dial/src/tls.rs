@@ -11,7 +11,8 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatibl
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, TcpDialer, TlsConfig, TlsFault, on_blocking_thread,
+    ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened, TcpDialer, TlsConfig, TlsFault,
+    on_blocking_thread,
 };
 
 /// Opens TLS connections. The certificate must match the original host name, even if a
@@ -63,6 +64,10 @@ impl fmt::Debug for TlsDialer {
 #[async_trait]
 impl Dialer for TlsDialer {
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        self.open(to).await.map(|it| it.stream)
+    }
+
+    async fn open(&self, to: &Endpoint) -> Result<Opened, DialError> {
         let name = ServerName::try_from(to.host.clone()).map_err(|_| DialError::Connect {
             endpoint: to.clone(),
             source: io::Error::new(io::ErrorKind::InvalidInput, "not a host name"),
@@ -76,9 +81,9 @@ impl Dialer for TlsDialer {
         match tokio::time::timeout(self.handshake_timeout, handshake).await {
             Ok(Ok(stream)) => {
                 self.tcp.progress().enter(DialStep::Done);
-                Ok(Box::new(stream))
+                Ok(Opened::new(Box::new(stream)).has_certificate(self.config.has_certificate()))
             }
-            Ok(Err(error)) => Err(failed(to, error)),
+            Ok(Err(error)) => Err(failed(to, error, self.config.has_certificate())),
             Err(_) => {
                 Err(DialError::Timeout { endpoint: to.clone(), during: DialStep::Tls, after: self.handshake_timeout })
             }
@@ -90,9 +95,9 @@ impl Dialer for TlsDialer {
     }
 }
 
-fn failed(to: &Endpoint, source: io::Error) -> DialError {
+fn failed(to: &Endpoint, source: io::Error, has_certificate: bool) -> DialError {
     let endpoint = to.clone();
-    match TlsFault::find(&source) {
+    match TlsFault::find(&source, has_certificate) {
         Some(fault) => DialError::Tls { endpoint, fault, source },
         // The peer closed the connection during the handshake. Leave out the source, because its text says nothing
         // more.
@@ -106,12 +111,19 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 impl TlsFault {
     /// Looks for a TLS failure in `error` and its causes, and in errors inside an [`io::Error`]. Returns `None` if
     /// there is no TLS failure, for example if the network failed.
+    ///
+    /// `has_certificate` says whether the client of this connection has a certificate. A client without a certificate
+    /// never gets [`TlsFault::ClientCertificate`] or [`TlsFault::Signing`]: the cause of such a failure is then not its
+    /// credential.
     #[must_use]
-    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn find(error: &(dyn Error + 'static), has_certificate: bool) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(error) = error.downcast_ref() {
-                return Some(Self::of(error));
+                return Some(match Self::of(error) {
+                    Self::ClientCertificate | Self::Signing if !has_certificate => Self::Other,
+                    fault => fault,
+                });
             }
             // For an I/O error, the method `source` skips the wrapped error.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -132,7 +144,7 @@ impl TlsFault {
                 }
                 _ => Self::Other,
             },
-            // A server sends these alerts only about the certificate of the client, and about its signature.
+            // To a client with a certificate, a server sends these alerts only about the certificate and the signature.
             // Source: RFC 8446, section 6.2.
             E::AlertReceived(
                 AlertDescription::BadCertificate
@@ -145,7 +157,7 @@ impl TlsFault {
                 | AlertDescription::DecryptError
                 | AlertDescription::CertificateRequired,
             ) => Self::ClientCertificate,
-            // In a client's handshake, rustls and private keys return these errors only if the key cannot sign.
+            // With a certificate, rustls and private keys return these errors only if the key cannot sign.
             E::General(_) | E::Other(_) => Self::Signing,
             // Source: RFC 6066, section 3.
             E::AlertReceived(AlertDescription::UnrecognisedName) => Self::UnknownName,

@@ -110,8 +110,7 @@ impl TlsSettings {
             }
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        let signs_outside = self.identity.as_ref().is_some_and(ClientCertificate::signs_outside);
-        Ok(TlsConfig::new(config, signs_outside))
+        Ok(TlsConfig::new(config, self.identity.as_ref()))
     }
 }
 

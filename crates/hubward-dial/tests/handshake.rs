@@ -150,6 +150,8 @@ async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
         (b"\x15\x03\x01\x00\x02\x02\x46", Some(TlsFault::NotTls)),
         // A fatal alert: unrecognized name.
         (b"\x15\x03\x03\x00\x02\x02\x70", Some(TlsFault::UnknownName)),
+        // A fatal alert: access denied. The client has no certificate that the server could refuse.
+        (b"\x15\x03\x03\x00\x02\x02\x31", Some(TlsFault::Other)),
         // A fatal alert: handshake failure.
         (b"\x15\x03\x01\x00\x02\x02\x28", Some(TlsFault::Other)),
         (b"", None),
@@ -199,12 +201,26 @@ async fn an_invalid_host_name_is_refused_before_dialing() {
 fn a_tls_fault_is_found_inside_other_errors() {
     let tls = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
     let once = io::Error::new(io::ErrorKind::InvalidData, tls());
-    assert_eq!(TlsFault::find(&once), Some(TlsFault::Untrusted));
+    assert_eq!(TlsFault::find(&once, false), Some(TlsFault::Untrusted));
     // hyper-rustls wraps the error in this way.
     let twice = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls()));
-    assert_eq!(TlsFault::find(&twice), Some(TlsFault::Untrusted));
+    assert_eq!(TlsFault::find(&twice, false), Some(TlsFault::Untrusted));
     let to = Endpoint::new("hub.example", 1);
     let named = DialError::Tls { endpoint: to, fault: TlsFault::Other, source: twice };
-    assert_eq!(TlsFault::find(&named), Some(TlsFault::Untrusted));
-    assert_eq!(TlsFault::find(&io::Error::other("the network is down")), None);
+    assert_eq!(TlsFault::find(&named, false), Some(TlsFault::Untrusted));
+    assert_eq!(TlsFault::find(&io::Error::other("the network is down"), false), None);
+}
+
+/// Only a client with a certificate can have a wrong certificate, or a key that cannot sign.
+#[test]
+fn a_client_without_a_certificate_never_has_a_fault_of_a_certificate() {
+    use rustls::AlertDescription as Alert;
+    let alerts = [Alert::AccessDenied, Alert::UnknownCA, Alert::DecryptError, Alert::CertificateRequired];
+    let alerts = alerts.map(|it| (rustls::Error::AlertReceived(it), TlsFault::ClientCertificate));
+    let general = rustls::Error::General("the key is locked".into());
+    for (error, with_certificate) in alerts.into_iter().chain([(general, TlsFault::Signing)]) {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        assert_eq!(TlsFault::find(&error, true), Some(with_certificate), "{error}");
+        assert_eq!(TlsFault::find(&error, false), Some(TlsFault::Other), "{error}");
+    }
 }

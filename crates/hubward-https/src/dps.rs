@@ -32,6 +32,7 @@ pub struct HttpsDps {
     endpoint: Endpoint,
     client: Client<Tracked<HttpsConnector<HyperConnector>>, Full<Bytes>>,
     progress: DialProgress,
+    has_certificate: bool,
     /// The stage of the latest request.
     request_stage: Stage,
 }
@@ -52,7 +53,7 @@ impl HttpsDps {
             .http1_max_buf_size(HEAD_MAX)
             .http1_title_case_headers(true)
             .build(connector);
-        Self { endpoint, client, progress, request_stage: Stage::Register }
+        Self { endpoint, client, progress, has_certificate: tls.has_certificate(), request_stage: Stage::Register }
     }
 
     async fn ask(
@@ -62,7 +63,8 @@ impl HttpsDps {
         request: &Register,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
-        let context = RequestContext { endpoint: &self.endpoint, stage, token };
+        let Self { endpoint, has_certificate, .. } = self;
+        let context = RequestContext { endpoint, stage, has_certificate: *has_certificate, token };
         let request = self.request(operation, request, token)?;
         let (method, path) = (request.method(), request.uri().path());
         tracing::debug!(endpoint = %self.endpoint, %method, path, "sending a request to DPS");

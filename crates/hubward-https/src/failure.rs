@@ -44,7 +44,7 @@ pub(crate) fn protocol(context: &RequestContext<'_>, source: ProtoError) -> Tran
 fn of_exchange(context: &RequestContext<'_>, stage: Stage, error: &(dyn Error + 'static)) -> TransportError {
     let endpoint = context.endpoint.to_string();
     let io = find::<io::Error>(error);
-    if let Some(fault) = DialFault::find(error) {
+    if let Some(fault) = DialFault::find(error, context.has_certificate) {
         let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), copied);
         return TransportError::Tls { endpoint, fault: tls_fault(fault), source };
     }

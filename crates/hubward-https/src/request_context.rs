@@ -7,5 +7,7 @@ use hubward_transport::{SasToken, Stage};
 pub(crate) struct RequestContext<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) stage: Stage,
+    /// Whether the client presents a certificate.
+    pub(crate) has_certificate: bool,
     pub(crate) token: Option<&'a SasToken>,
 }

@@ -78,6 +78,8 @@ pub(crate) struct Session {
     acknowledge: Acknowledge,
     /// The time of the peer's clock when the stream was opened.
     server_time: Option<SystemTime>,
+    /// Whether the client presents a certificate.
+    has_certificate: bool,
     accepted: bool,
     /// Whether the caller has started to close the session.
     closing: bool,
@@ -110,6 +112,7 @@ impl Session {
             max_packet: options.max_packet,
             acknowledge,
             server_time: opened.server_time,
+            has_certificate: opened.has_certificate,
             accepted: false,
             closing: false,
             failed: false,
@@ -461,7 +464,7 @@ impl Session {
         // With TLS 1.3, the server can refuse the client's certificate after the client has finished the handshake. The
         // session reads this refusal.
         let source = match source {
-            Some(source) if DialFault::find(&source) == Some(DialFault::ClientCertificate) => {
+            Some(source) if DialFault::find(&source, self.has_certificate) == Some(DialFault::ClientCertificate) => {
                 let (endpoint, fault) = (self.endpoint.clone(), TlsFault::ClientCertificate);
                 return TransportError::Tls { endpoint, fault, source };
             }

@@ -153,9 +153,9 @@ pub enum TlsFault {
     UnknownName,
     /// The peer does not speak TLS, or not a supported version.
     NotTls,
-    /// The server refused the certificate that the client presented, or required one.
+    /// The server refused the certificate that the client presented. Only for a client with a certificate.
     ClientCertificate,
-    /// The private key of the client's certificate could not sign.
+    /// The private key of the client's certificate could not sign. Only for a client with a certificate.
     Signing,
     /// Anything else.
     Other,

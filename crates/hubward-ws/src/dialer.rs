@@ -66,19 +66,20 @@ impl<D: Dialer> Dialer for WsDialer<D> {
             endpoint: to.clone(),
             source: io::Error::new(io::ErrorKind::InvalidInput, problem),
         })?;
-        let stream = self.inner.dial(to).await?;
+        let Opened { stream, has_certificate, .. } = self.inner.open(to).await?;
         self.enter(DialStep::Upgrade);
         let upgrade = client_async_with_config(request, stream, Some(config()));
         let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
             .await
             .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DialStep::Upgrade, after: self.timeout })?
-            .map_err(|error| upgrade_error(to, error))?;
+            .map_err(|error| upgrade_error(to, error, has_certificate))?;
         // The client offers no extension, so the server must not choose one. tungstenite does not check this rule.
         if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err(not_websocket(to, "an extension that the client did not offer"));
         }
         self.enter(DialStep::Done);
-        Ok(Opened::new(Box::new(WebSocketStream::new(stream))).server_time(date(&response)))
+        let opened = Opened::new(Box::new(WebSocketStream::new(stream)));
+        Ok(opened.server_time(date(&response)).has_certificate(has_certificate))
     }
 
     fn progress(&self) -> Option<&DialProgress> {
@@ -123,7 +124,7 @@ impl<D> WsDialer<D> {
 }
 
 /// Converts a failed upgrade to an error that shows whether the network or the server is at fault.
-fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
+fn upgrade_error(to: &Endpoint, error: WsError, has_certificate: bool) -> DialError {
     let closed = |source| DialError::Closed { endpoint: to.clone(), during: DialStep::Upgrade, source };
     match error {
         WsError::Http(response) => DialError::Upgrade {
@@ -133,9 +134,9 @@ fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
             server_time: date(&response),
         },
         // With TLS 1.3, the server can refuse the client's certificate after the client has finished the handshake.
-        WsError::Io(source) => match TlsFault::find(&source) {
-            Some(fault) => DialError::Tls { endpoint: to.clone(), fault, source },
-            None => closed(Some(source)),
+        WsError::Io(source) => match TlsFault::find(&source, has_certificate) {
+            Some(fault @ TlsFault::ClientCertificate) => DialError::Tls { endpoint: to.clone(), fault, source },
+            _ => closed(Some(source)),
         },
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
         // tungstenite returns this error for an answer that is very long, or arrives in very many small fragments.

@@ -1,12 +1,16 @@
 //! The client side of the upgrade, against hand-written servers.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, DialStep, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, DialStep, Dialer, Endpoint, Opened, TlsFault};
 use hubward_ws::{WebSocketStream, WsDialer, accept_key};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use rustls::AlertDescription;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 /// A dialer that returns one end of a pipe.
 #[derive(Debug)]
@@ -199,5 +203,56 @@ async fn an_invalid_host_or_path_is_refused_before_dialing() {
         let dialer = WsDialer::new(Pipe(Mutex::new(Some(here))), path, "mqtt");
         let error = dialer.dial(&Endpoint::new(host, 443)).await.expect_err("nonsense");
         assert!(matches!(error, DialError::Connect { .. }), "{path} {host}: {error:?}");
+    }
+}
+
+/// A dialer that returns itself as a TLS 1.3 connection. The first read returns an alert of the server.
+#[derive(Debug, Clone, Copy)]
+struct Alerting {
+    has_certificate: bool,
+}
+
+#[async_trait]
+impl Dialer for Alerting {
+    async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        self.open(to).await.map(|it| it.stream)
+    }
+
+    async fn open(&self, _to: &Endpoint) -> Result<Opened, DialError> {
+        Ok(Opened::new(Box::new(*self)).has_certificate(self.has_certificate))
+    }
+}
+
+impl AsyncRead for Alerting {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let alert = rustls::Error::AlertReceived(AlertDescription::AccessDenied);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, alert)))
+    }
+}
+
+impl AsyncWrite for Alerting {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn an_alert_after_the_handshake_is_about_the_certificate_only_if_there_is_one() {
+    for has_certificate in [true, false] {
+        let dialer = WsDialer::new(Alerting { has_certificate }, "/$iothub/websocket", "mqtt");
+        let error = dialer.dial(&hub()).await.expect_err("an alert");
+        match error {
+            DialError::Tls { fault: TlsFault::ClientCertificate, .. } => assert!(has_certificate, "{error}"),
+            DialError::Closed { during: DialStep::Upgrade, .. } => assert!(!has_certificate, "{error}"),
+            _ => panic!("{error}"),
+        }
     }
 }

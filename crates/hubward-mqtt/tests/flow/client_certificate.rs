@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, Dialer, Endpoint, Opened};
 use hubward_mqtt::{MqttDps, MqttHub};
 use hubward_transport::{DpsTransport, Fault, HubTransport, TlsFault, TransportError, TransportKind};
 use rustls::AlertDescription;
@@ -23,6 +23,7 @@ struct Alerting {
     alert: AlertDescription,
     /// Whether the server has reset the connection, so that writing fails.
     is_reset: bool,
+    has_certificate: bool,
 }
 
 impl AsyncRead for Alerting {
@@ -51,19 +52,26 @@ impl Dialer for Alerting {
     async fn dial(&self, _: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
         Ok(Box::new(*self))
     }
+
+    async fn open(&self, _: &Endpoint) -> Result<Opened, DialError> {
+        Ok(Opened::new(Box::new(*self)).has_certificate(self.has_certificate))
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_certificate_refused_after_the_handshake_is_not_a_closed_connection() {
-    for (alert, is_refused) in [
-        (AlertDescription::CertificateRequired, true),
-        (AlertDescription::BadCertificate, true),
-        (AlertDescription::UnknownCA, true),
-        (AlertDescription::CertificateExpired, true),
-        (AlertDescription::InternalError, false),
+    for (alert, has_certificate, is_refused) in [
+        (AlertDescription::CertificateRequired, true, true),
+        (AlertDescription::BadCertificate, true, true),
+        (AlertDescription::UnknownCA, true, true),
+        (AlertDescription::CertificateExpired, true, true),
+        (AlertDescription::InternalError, true, false),
+        // A device with a token connects again: its credential is not the cause.
+        (AlertDescription::CertificateRequired, false, false),
+        (AlertDescription::AccessDenied, false, false),
     ] {
         for is_reset in [false, true] {
-            let dialer = Arc::new(Alerting { alert, is_reset });
+            let dialer = Arc::new(Alerting { alert, is_reset, has_certificate });
             let endpoint = Endpoint::new("dps.example", 8883);
             let mut dps = MqttDps::new(TransportKind::Mqtt, endpoint, dialer.clone());
             let by_dps = dps.register(&registration("dev-1"), None).await.expect_err("refused");
@@ -73,6 +81,7 @@ async fn a_certificate_refused_after_the_handshake_is_not_a_closed_connection() 
             for error in [by_dps, by_hub] {
                 let found = matches!(error, TransportError::Tls { fault: TlsFault::ClientCertificate, .. });
                 assert_eq!(found, is_refused, "{alert:?}: {error:?}");
+                assert_eq!(matches!(error, TransportError::Closed { .. }), !is_refused, "{alert:?}: {error:?}");
                 assert_eq!(error.fault() == Fault::Credential, is_refused, "{alert:?}: {error:?}");
             }
         }

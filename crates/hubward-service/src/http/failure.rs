@@ -29,7 +29,8 @@ pub(crate) fn of_body(endpoint: &str, error: &hyper::Error) -> ServiceError {
 
 fn of_exchange(endpoint: String, error: &(dyn Error + 'static)) -> ServiceError {
     let io = find::<io::Error>(error);
-    if let Some(fault) = TlsFault::find(error) {
+    // This client logs in with tokens, never with a certificate.
+    if let Some(fault) = TlsFault::find(error, false) {
         let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), copied);
         return ServiceError::Tls { endpoint, fault, source };
     }
