@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{DialProgress, DialStep, Endpoint, HyperConnector, TcpDialer, TlsConfig};
+use hubward_dial::{DialProgress, DialStep, Endpoint, TcpDialer, TlsConfig};
 use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
 use hubward_proto::limits;
@@ -16,12 +15,11 @@ use hubward_transport::{
 };
 use hyper::Request;
 use hyper::header::{self, HeaderValue};
-use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::connector::Connector;
 use crate::request_context::RequestContext;
-use crate::tracked::Tracked;
 use crate::{answer, failure};
 
 /// Maximum size in bytes of the status line and headers of an answer.
@@ -30,7 +28,7 @@ const HEAD_MAX: usize = 64 * 1024;
 /// A client of DPS over HTTPS, for one endpoint. Keeps one connection open between requests.
 pub struct HttpsDps {
     endpoint: Endpoint,
-    client: Client<Tracked<HttpsConnector<HyperConnector>>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     progress: DialProgress,
     has_certificate: bool,
     /// The stage of the latest request.
@@ -43,17 +41,14 @@ impl HttpsDps {
     /// [`TlsSettings`](hubward_dial::TlsSettings)).
     #[must_use]
     pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: TlsConfig) -> Self {
-        let resolver = Arc::new(DefaultServerNameResolver::default());
-        let progress = tcp.progress().clone();
-        let inner = HttpsConnector::new(HyperConnector::new(tcp), tls.rustls(), true, resolver);
-        let connector = Tracked { inner, progress: progress.clone(), signs_outside: tls.signs_outside() };
+        let (progress, has_certificate) = (tcp.progress().clone(), tls.has_certificate());
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(HEAD_MAX)
             .http1_title_case_headers(true)
-            .build(connector);
-        Self { endpoint, client, progress, has_certificate: tls.has_certificate(), request_stage: Stage::Register }
+            .build(Connector::new(tcp, tls));
+        Self { endpoint, client, progress, has_certificate, request_stage: Stage::Register }
     }
 
     async fn ask(

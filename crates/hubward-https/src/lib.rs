@@ -29,10 +29,10 @@
 //!   token of the device, the error redacts it.
 
 mod answer;
+mod connector;
 mod dps;
 mod failure;
 mod request_context;
-mod tracked;
 
 pub use dps::HttpsDps;
 // Types in this crate's public API.

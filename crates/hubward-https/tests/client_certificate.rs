@@ -71,7 +71,9 @@ async fn start(device: &Device, certificate: ClientCertificate) -> (HttpsDps, ch
         .expect("a pair");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let rule: DialOverride = format!("{HOST}:443:{}", listener.local_addr().expect("bound")).parse().expect("a rule");
+    // A name, so that the client looks it up.
+    let port = listener.local_addr().expect("bound").port();
+    let rule: DialOverride = format!("{HOST}:443:localhost:{port}").parse().expect("a rule");
     let (saw, seen) = channel::unbounded_channel();
     tokio::spawn(async move {
         loop {
@@ -188,6 +190,20 @@ async fn a_slow_key_does_not_stop_other_tasks() {
     dps.register(&register(), None).await.expect("an answer");
     other_task.await.expect("no panic");
     assert!(seen.recv().await.flatten().is_some());
+}
+
+/// The lookup of the host name needs a thread for blocking work, and the handshake needs one after it.
+#[test]
+fn a_slow_key_needs_one_blocking_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let device = Device::new();
+        let (certificate, _begins, let_sign) = slow(&device);
+        let_sign.send(()).expect("the key may sign at once");
+        let (mut dps, mut seen) = start(&device, certificate).await;
+        dps.register(&register(), None).await.expect("an answer");
+        assert!(seen.recv().await.flatten().is_some());
+    });
 }
 
 #[tokio::test(flavor = "current_thread")]
