@@ -7,9 +7,10 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Runs `future` on a thread for blocking work, so that it may block without stopping other tasks.
+/// Runs `future` on a thread for blocking work, so that it may block without stopping other tasks. Keeps `permit` until
+/// the thread is free again, also if the caller drops the returned future.
 ///
 /// TLS calls the private key inside the handshake and waits for the signature. A key in a TPM, an HSM or a smart card
 /// may need more than a second.
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 ///
 /// # Panics
 /// Outside a tokio runtime, and if `future` panics.
-pub async fn on_blocking_thread<F>(future: F) -> io::Result<F::Output>
+pub(crate) async fn on_blocking_thread<F>(permit: OwnedSemaphorePermit, future: F) -> io::Result<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -31,6 +32,7 @@ where
     let (_caller, mut dropped) = oneshot::channel::<()>();
     let runtime = Handle::current();
     let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         runtime.block_on(async move {
             let mut future = pin!(future);
             poll_fn(|cx| match Pin::new(&mut dropped).poll(cx) {

@@ -29,7 +29,6 @@ mod tls;
 mod tls_config;
 mod trust;
 
-pub use blocking::on_blocking_thread;
 pub use dial_override::{DialOverride, DialOverrideError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};

@@ -10,10 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened, TcpDialer, TlsConfig, TlsFault,
-    on_blocking_thread,
-};
+use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened, TcpDialer, TlsConfig, TlsFault};
 
 /// Opens TLS connections. The certificate must match the original host name, even if a
 /// [`DialOverride`](crate::DialOverride) changes the address.
@@ -25,7 +22,8 @@ use crate::{
 ///
 /// If the private key of the client's certificate is outside the program, the handshake runs on a thread for blocking
 /// work. The time limit includes the signature. A key cannot be interrupted: after the limit or after the future was
-/// dropped, the thread ends when the key has signed.
+/// dropped, the thread ends when the key has signed. Until then, other handshakes with the same configuration wait,
+/// each until its own limit (see [`TlsConfig::handshake`]).
 #[derive(Clone)]
 #[must_use]
 pub struct TlsDialer {
@@ -75,10 +73,7 @@ impl Dialer for TlsDialer {
         let tcp = self.tcp.connect(to).await?;
         self.tcp.progress().enter(DialStep::Tls);
         let connecting = TlsConnector::from(self.config.rustls()).connect(name, tcp);
-        let handshake = async {
-            if self.config.signs_outside() { on_blocking_thread(connecting).await? } else { connecting.await }
-        };
-        match tokio::time::timeout(self.handshake_timeout, handshake).await {
+        match tokio::time::timeout(self.handshake_timeout, self.config.handshake(connecting)).await {
             Ok(Ok(stream)) => {
                 self.tcp.progress().enter(DialStep::Done);
                 Ok(Opened::new(Box::new(stream)).has_certificate(self.config.has_certificate()))

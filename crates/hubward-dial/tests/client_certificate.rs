@@ -212,10 +212,11 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.expect("a client");
-                let seen = serve(acceptor.clone(), tcp).await;
-                if saw.send(seen).is_err() {
-                    return;
-                }
+                let (acceptor, saw) = (acceptor.clone(), saw.clone());
+                tokio::spawn(async move {
+                    // The test may have ended.
+                    let _ = saw.send(serve(acceptor, tcp).await);
+                });
             }
         });
         Self { settings: TlsSettings::from_pem(own.pem().as_bytes()), port, seen }
@@ -374,6 +375,28 @@ async fn dropping_the_dial_closes_the_connection_when_the_key_has_signed() {
     let_sign.send(()).expect("the key still waits");
     // The server waits until the client closes, and only then tells what it saw.
     let _ = server.saw().await;
+}
+
+/// Each attempt would occupy another thread.
+#[tokio::test(flavor = "current_thread")]
+async fn a_key_that_hangs_is_not_asked_again_until_it_has_signed() {
+    let server = Server::start(TLS13, true, true).await;
+    let (certificate, mut begins, let_sign) = slow_device();
+    let (dialer, limit) = (server.dialer(Some(certificate)), Duration::from_millis(50));
+    let endpoint = server.endpoint();
+    tokio::select! {
+        _ = dialer.dial(&endpoint) => panic!("the key has not signed"),
+        began = begins.recv() => began.expect("the key begins"),
+    }
+    for _ in 0..2 {
+        let error = dialer.clone().handshake_timeout(limit).dial(&endpoint).await.expect_err("the key hangs");
+        assert!(matches!(error, DialError::Timeout { during: DialStep::Tls, after, .. } if after == limit), "{error}");
+    }
+    assert!(begins.try_recv().is_err(), "the key is still busy with the first attempt");
+    for _ in 0..2 {
+        let_sign.send(()).expect("the key waits");
+    }
+    server.visit(&dialer).await.expect("the key signs again");
 }
 
 #[tokio::test]

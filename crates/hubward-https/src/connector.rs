@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hubward_dial::{DialProgress, DialStep, HyperConnector, TcpDialer, TlsConfig, on_blocking_thread};
+use hubward_dial::{DialProgress, DialStep, HyperConnector, TcpDialer, TlsConfig};
 use hyper::Uri;
 use hyper_rustls::{DefaultServerNameResolver, MaybeHttpsStream, ResolveServerName};
 use hyper_util::rt::TokioIo;
@@ -49,7 +49,7 @@ impl Service<Uri> for Connector {
             let name = name?;
             let tcp = connecting.await?;
             let handshake = TlsConnector::from(tls.rustls()).connect(name, TokioIo::new(tcp));
-            let stream = if tls.signs_outside() { on_blocking_thread(handshake).await?? } else { handshake.await? };
+            let stream = tls.handshake(handshake).await?;
             progress.enter(DialStep::Done);
             Ok(MaybeHttpsStream::from(stream))
         })
