@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use hubward_proto::service::{EnrollmentGroup, EnrollmentSettings, IndividualEnrollment};
 use serde::{Deserialize, Serialize};
 
 use super::enroll_error::EnrollError;
@@ -82,6 +82,8 @@ pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<S
 
 /// Applies the whole seed, or nothing if the seed contains an error. If an object already exists, replaces all values
 /// of the object that a seed can contain.
+///
+/// A group may name a CA certificate that does not exist, because an export can contain such a group.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Replace, now)
 }
@@ -102,7 +104,10 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
         linked(state, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         let group = enrollment::complete(model.clone(), before, now)?;
-        named_authorities(state, &names, &model.enrollment_group_id, &group.0.model.settings)?;
+        if existing == Existing::Keep {
+            let before = before.map(|it| &it.model.settings);
+            named_authorities(state, &names, &model.enrollment_group_id, &group.0.model.settings, before)?;
+        }
         groups.extend(changed(&mut report, group));
     }
     let devices = seed_devices::check(state, &seed.devices, existing, now)?;
@@ -146,11 +151,7 @@ impl SeedReport {
 }
 
 /// Returns an error if the settings contain a hub that the emulator does not have.
-pub(crate) fn linked(
-    state: &State,
-    id: &str,
-    settings: &hubward_proto::service::EnrollmentSettings,
-) -> Result<(), EnrollError> {
+pub(crate) fn linked(state: &State, id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {
     let named = settings.iot_hubs.iter().flatten().chain(&settings.iot_hub_host_name);
     for hub in named {
         if !state.hubs.contains_key(&hub.to_ascii_lowercase()) {
@@ -163,21 +164,32 @@ pub(crate) fn linked(
 /// Returns an error if the settings name a CA certificate that exists neither in the emulator nor in `also` (names in
 /// lower case).
 ///
+/// Ignores the names that the existing enrollment `before` has already: a CA certificate can be deleted while a group
+/// names it, and the group can still be updated.
+///
 /// Source: `[guess]`
 pub(crate) fn named_authorities(
     state: &State,
     also: &BTreeSet<&str>,
     id: &str,
-    settings: &hubward_proto::service::EnrollmentSettings,
+    settings: &EnrollmentSettings,
+    before: Option<&EnrollmentSettings>,
 ) -> Result<(), EnrollError> {
-    let references = settings.attestation.as_ref().and_then(|it| it.x509.as_ref()?.ca_references.as_ref());
-    for name in references.into_iter().flat_map(|it| [&it.primary, &it.secondary]).flatten() {
+    let kept: Vec<&String> = before.into_iter().flat_map(authority_names).collect();
+    for name in authority_names(settings).filter(|it| !it.is_empty()) {
         let key = name.to_ascii_lowercase();
-        if !name.is_empty() && !state.authorities.contains_key(&key) && !also.contains(key.as_str()) {
+        let is_known = state.authorities.contains_key(&key) || also.contains(key.as_str());
+        if !is_known && !kept.iter().any(|it| it.eq_ignore_ascii_case(name)) {
             return Err(EnrollError::UnknownAuthority { id: id.to_owned(), name: name.clone() });
         }
     }
     Ok(())
+}
+
+/// The names of CA certificates in the settings.
+fn authority_names(settings: &EnrollmentSettings) -> impl Iterator<Item = &String> {
+    let references = settings.attestation.as_ref().and_then(|it| it.x509.as_ref()?.ca_references.as_ref());
+    references.into_iter().flat_map(|it| [&it.primary, &it.secondary]).flatten()
 }
 
 #[cfg(test)]
@@ -241,6 +253,26 @@ mod tests {
         assert_eq!(state.authorities.len(), 1, "nothing is applied");
         let error = apply(&mut state, &seed(&authority("a b", true)), SystemTime::UNIX_EPOCH).expect_err("its name");
         assert!(matches!(error, SeedError::Authority(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_group_without_its_authority_can_be_imported_and_seeded_again() {
+        let seed = |names: &str| {
+            let group = format!(
+                r#"{{"enrollmentGroups": [{{"enrollmentGroupId": "g", "attestation": {{"type": "x509",
+                    "x509": {{"caReferences": {names}}}}}}}]}}"#
+            );
+            Seed::from_json(&group).expect("a seed")
+        };
+        let one = seed(r#"{"primary": "deleted"}"#);
+        let mut state = State::new(["localhost"]);
+        import(&mut state, &one, SystemTime::UNIX_EPOCH).expect("an export can contain this group");
+        let report = apply(&mut state, &one, SystemTime::UNIX_EPOCH).expect("the group has this name already");
+        assert_eq!(report, SeedReport { unchanged: 1, ..SeedReport::default() });
+        let two = seed(r#"{"primary": "DELETED", "secondary": "new"}"#);
+        let error = apply(&mut state, &two, SystemTime::UNIX_EPOCH).expect_err("a new name");
+        let unknown = EnrollError::UnknownAuthority { id: "g".into(), name: "new".into() };
+        assert_eq!(error, SeedError::Enrollment(unknown));
     }
 
     #[test]

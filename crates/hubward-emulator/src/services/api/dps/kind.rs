@@ -60,7 +60,9 @@ pub(super) fn put<K: Kind>(
         (Some(before), _) => check_etag(if_match, before.model.settings().etag.as_deref())?,
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
-    named_authorities(state, &BTreeSet::new(), entry.model.id(), entry.model.settings()).map_err(refuse)?;
+    let settings_before = before.map(|it| it.model.settings());
+    named_authorities(state, &BTreeSet::new(), entry.model.id(), entry.model.settings(), settings_before)
+        .map_err(refuse)?;
     if put == Put::Unchanged {
         // A PUT always creates a new version, even if it changes nothing. (A repeated seed creates no new version.)
         let settings = entry.model.settings_mut();
@@ -138,4 +140,32 @@ fn check_model<K: Kind>(model: &K) -> Result<(), Refusal> {
 fn refuse(problem: EnrollError) -> Refusal {
     let status = if matches!(problem, EnrollError::NotEmulated { .. }) { 501 } else { 400 };
     Refusal::generic(status, format!("The request is refused: {problem}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hubward_proto::service::{EnrollmentGroup, X509Attestation};
+
+    use super::*;
+
+    #[test]
+    fn a_group_whose_authority_is_deleted_can_still_be_updated() {
+        let mut state = State::new(["localhost"]);
+        let certificate = crate::lab::root("root").certificate;
+        state.put_authority("root-1", &certificate, true, SystemTime::UNIX_EPOCH).expect("added");
+        let group = |secondary: Option<&str>| {
+            let mut group = EnrollmentGroup::new("g");
+            let x509 = X509Attestation::authorities("root-1", secondary.map(str::to_owned));
+            group.settings.attestation = Some(Attestation::x509(x509));
+            group
+        };
+        put(&mut state, group(None), &IfMatch::Absent, SystemTime::UNIX_EPOCH).expect("created");
+        state.authorities.remove("root-1");
+        put(&mut state, group(None), &IfMatch::Any, SystemTime::UNIX_EPOCH).expect("updated");
+        let refusal =
+            put(&mut state, group(Some("new")), &IfMatch::Any, SystemTime::UNIX_EPOCH).expect_err("a new name");
+        assert_eq!(refusal.status, 400);
+    }
 }
