@@ -293,28 +293,37 @@ pub struct X509CertificateWithInfo {
     pub info: Option<X509CertificateInfo>,
 }
 
-/// The contents of a certificate, as the service shows them. All members are always present.
+/// The contents of a certificate, as the service shows them. JSON that this type writes has all members. In JSON that
+/// it reads, an absent member or `null` is the default.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `X509CertificateInfo`; `[sdk]` azure-iot-sdk-java, which fails if a member is
 /// absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct X509CertificateInfo {
     /// The subject, such as `CN=dev-1, O=Contoso`.
+    #[serde(deserialize_with = "null_is_default")]
     pub subject_name: String,
     /// SHA-1 of the certificate, 40 upper-case hexadecimal digits.
+    #[serde(deserialize_with = "null_is_default")]
     pub sha1_thumbprint: String,
     /// SHA-256 of the certificate, 64 upper-case hexadecimal digits.
+    #[serde(deserialize_with = "null_is_default")]
     pub sha256_thumbprint: String,
     /// The issuer.
+    #[serde(deserialize_with = "null_is_default")]
     pub issuer_name: String,
     /// The start of the validity.
+    #[serde(deserialize_with = "null_is_default")]
     pub not_before_utc: String,
     /// The end of the validity.
+    #[serde(deserialize_with = "null_is_default")]
     pub not_after_utc: String,
     /// The serial number, hexadecimal.
+    #[serde(deserialize_with = "null_is_default")]
     pub serial_number: String,
     /// The X.509 version: 1, 2 or 3.
+    #[serde(deserialize_with = "null_is_default")]
     pub version: i32,
 }
 
@@ -461,6 +470,9 @@ mod tests {
         assert_eq!(enrollment.settings.initial_twin, Some(InitialTwin::default()));
         let keys = enrollment.settings.attestation.expect("an attestation").symmetric_key.expect("keys");
         assert_eq!(keys, SymmetricKeys::default());
+        let info: X509CertificateInfo =
+            serde_json::from_str(r#"{"subjectName":"CN=a","version":null,"serialNumber":null}"#).expect("half an info");
+        assert_eq!(info, X509CertificateInfo { subject_name: "CN=a".into(), ..X509CertificateInfo::default() });
         let twin: InitialTwin = serde_json::from_str(r#"{"properties":null}"#).expect("nulls");
         assert_eq!(twin, InitialTwin::default());
     }

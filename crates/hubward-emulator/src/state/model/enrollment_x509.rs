@@ -85,13 +85,17 @@ fn take_if_empty(certificates: &mut Option<X509Certificates>) {
         let text = one.as_mut().and_then(|it| it.certificate.take()).filter(|it| !it.trim().is_empty());
         match (one.as_mut(), text) {
             (Some(one), Some(text)) => one.certificate = Some(text),
-            (Some(with_info), None) if with_info.info.is_some() => {}
+            (Some(with_info), None) if with_info.info.as_ref().is_some_and(|it| !is_empty(it)) => {}
             _ => *one = None,
         }
     }
     if both.primary.is_none() && both.secondary.is_none() {
         *certificates = None;
     }
+}
+
+fn is_empty(info: &X509CertificateInfo) -> bool {
+    *info == X509CertificateInfo::default()
 }
 
 /// Removes empty names. Returns whether no name is left.
@@ -123,4 +127,26 @@ fn fill(
     certificate.certificate = Some(STANDARD.encode(read.der()));
     certificate.info = Some(info(&read));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_info_of_a_request_is_replaced_even_if_it_is_partial() {
+        let certificate = crate::lab::self_signed("dev-1").certificate;
+        let pem = serde_json::to_string(&certificate.to_pem()).expect("JSON");
+        for members in ["", r#", "info": {}"#, r#", "info": {"subjectName": "CN=other", "version": null}"#] {
+            let text = format!(
+                r#"{{"clientCertificates":
+                    {{"primary": {{"certificate": {pem}{members}}}, "secondary": {{"info": {{}}}}}}}}"#
+            );
+            let mut x509: X509Attestation = serde_json::from_str(&text).expect("it can be read");
+            complete("dev-1", false, &mut x509, None).expect("it is complete");
+            let certificates = x509.client_certificates.expect("certificates");
+            assert_eq!(certificates.primary.expect("a certificate").info, Some(info(&certificate)), "{members}");
+            assert_eq!(certificates.secondary, None, "{members}");
+        }
+    }
 }
