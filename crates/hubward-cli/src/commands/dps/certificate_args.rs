@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 use crate::certificate_file::CertificateFile;
@@ -101,12 +101,12 @@ impl Certificates {
             return Err(Failure::usage("there is a second certificate, but no first one")
                 .hint("add --certificate-path FILE, or, for a group, --ca-name NAME"));
         }
-        Ok(self.applied(json!({}), kind))
+        Ok(self.applied(Map::new(), kind))
     }
 
     /// The attestation of an existing enrollment. `x509` contains the current certificates. A current certificate stays
     /// if no argument replaces or removes it.
-    pub(super) fn over(&self, mut x509: Value, remove: &RemoveArgs, kind: Kind) -> Result<Value, Failure> {
+    pub(super) fn over(&self, mut x509: Map<String, Value>, remove: &RemoveArgs, kind: Kind) -> Result<Value, Failure> {
         for (name, removed) in
             [("primary", remove.remove_certificate), ("secondary", remove.remove_secondary_certificate)]
         {
@@ -128,13 +128,11 @@ impl Certificates {
     }
 
     /// Writes the certificates of the arguments into `x509`. A group has either certificates or names.
-    fn applied(&self, mut x509: Value, kind: Kind) -> Value {
+    fn applied(&self, mut x509: Map<String, Value>, kind: Kind) -> Value {
         let (ours, other) =
             if self.has_no_names() { (member(kind), "caReferences") } else { ("caReferences", member(kind)) };
-        if !self.is_empty()
-            && let Some(members) = x509.as_object_mut()
-        {
-            members.remove(other);
+        if !self.is_empty() {
+            x509.remove(other);
         }
         let certificate = |it: &CertificateFile| json!({ "certificate": it.to_pem() });
         let values = [
@@ -143,10 +141,11 @@ impl Certificates {
         ];
         for (name, certificate, authority) in values {
             if let Some(value) = certificate.or_else(|| authority.as_ref().map(|it| json!(it))) {
-                if !x509[ours].is_object() {
-                    x509[ours] = json!({});
+                let of = x509.entry(ours).or_insert_with(|| json!({}));
+                if !of.is_object() {
+                    *of = json!({});
                 }
-                x509[ours][name] = value;
+                of[name] = value;
             }
         }
         json!({ "type": "x509", "x509": x509 })
@@ -217,6 +216,7 @@ mod tests {
             ),
         ] {
             let expected = after.map(|it| json!({"type": "x509", "x509": it}));
+            let before = before.as_object().expect("an object").clone();
             assert_eq!(certificates.over(before, &removed, Kind::Group).ok(), expected, "{what}");
         }
     }

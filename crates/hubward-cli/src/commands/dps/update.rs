@@ -107,6 +107,7 @@ async fn update(
     if changes_certificates {
         let x509 = body.get("attestation").filter(|it| it["type"] == "x509").map(|it| it["x509"].clone());
         let x509 = x509.ok_or_else(|| Failure::usage(format!("{id} has no certificates to change")))?;
+        let x509 = members(x509).map_err(|error| not_an_enrollment(&error))?;
         body.insert("attestation".into(), certificates.over(x509, &args.remove, kind)?);
         if kind == Kind::Individual {
             certificates.warn_about_other_name(id);
@@ -124,7 +125,33 @@ async fn update(
     context.output.answer(&answer).await
 }
 
+/// The members of a JSON object. `null` is an object without members.
+fn members(value: Value) -> Result<Map<String, Value>, serde_json::Error> {
+    serde_json::from_value::<Option<_>>(value).map(Option::unwrap_or_default)
+}
+
 fn not_an_enrollment(error: &serde_json::Error) -> Failure {
     let message = format!("the service's answer is not an enrollment: {error}");
     Failure::new(ExitCode::Protocol, "service-answer", hubward::Fault::Peer.to_string(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_whose_certificates_are_no_object_is_refused() {
+        for (value, is_object) in [(json!({"a": 1}), true), (json!({}), true), (json!(null), true)]
+            .into_iter()
+            .chain([json!("text"), json!([]), json!(1), json!(true)].map(|it| (it, false)))
+        {
+            let read = members(value.clone());
+            assert_eq!(read.is_ok(), is_object, "{value}");
+            if let Err(error) = read {
+                assert!(not_an_enrollment(&error).messages[0].contains("is not an enrollment"), "{error}");
+            }
+        }
+    }
 }
