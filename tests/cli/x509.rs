@@ -122,6 +122,31 @@ async fn openssl_accepts_the_chain_of_a_device() {
 }
 
 #[tokio::test]
+async fn force_replaces_no_file_that_the_command_reads() {
+    let lab = Lab::with_a_device().await;
+    lab.write("secret.pem", "a passphrase");
+    let issuer = "--issuer-cert @root.pem --issuer-key @root.key";
+    for arguments in [
+        format!("new-device --name root {issuer}"),
+        format!("new-intermediate --name root {issuer}"),
+        format!("new-device --name dev-2 {issuer} --cert-out @root.key"),
+        format!("prove --code x {issuer} --cert-out @root.pem"),
+        "new-ca --name dev-1 --key-file @dev-1.pem".to_owned(),
+        "new-csr --name dev-1 --key-file @dev-1.key --csr-out @dev-1.key".to_owned(),
+        "new-ca --name secret --passphrase-file @secret.pem".to_owned(),
+    ] {
+        let before = ["root.pem", "root.key", "dev-1.pem", "dev-1.key", "secret.pem"].map(|it| lab.read(it));
+        let ran = lab.run(&format!("{arguments} --force")).await;
+        assert_eq!(ran.code, Some(2), "{arguments}: {}", ran.stderr_text());
+        assert!(ran.stderr_text().contains("is also a file that the command reads"), "{}", ran.stderr_text());
+        let after = ["root.pem", "root.key", "dev-1.pem", "dev-1.key", "secret.pem"].map(|it| lab.read(it));
+        assert!(before == after, "{arguments}");
+    }
+    let ran = lab.run("new-device --name dev-2 --cert-out @a.pem --key-out @./a.pem --force").await;
+    assert!(ran.stderr_text().contains("cannot contain the certificate and the key"), "{}", ran.stderr_text());
+}
+
+#[tokio::test]
 async fn a_chain_has_every_certificate_of_the_issuers_file() {
     let lab = Lab::with_a_device().await;
     let line = lab.read("line-7.pem");

@@ -1,7 +1,7 @@
 //! Writes new files, and never replaces a file unless the user asks for it.
 
 use std::io::{ErrorKind, Write as _};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
 
@@ -28,6 +28,31 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failure> {
         return Err(exists(path));
     }
     Ok(())
+}
+
+/// Whether writing to `output` replaces `other`, an input or another output. Two paths of a device or pipe are never
+/// the same, because writing to it replaces nothing.
+pub(crate) fn is_same(output: &Path, other: &Path) -> bool {
+    is_file_or_missing(output) && resolved(output) == resolved(other)
+}
+
+/// The absolute path without `.`, `..` and symbolic links. The last parts of the path need not exist.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut resolved = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(_) => {
+                resolved.push(part);
+                resolved = resolved.canonicalize().unwrap_or(resolved);
+            }
+            _ => resolved.push(part),
+        }
+    }
+    resolved
 }
 
 /// Writes a file. The file appears under its name only when it is completely on disk.

@@ -141,6 +141,11 @@ impl KeyArgs {
         self.passphrase_file.is_some() || self.key_passphrase_file.is_some()
     }
 
+    /// The files that the options read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        paths([&self.key_file, &self.key_passphrase_file, &self.passphrase_file])
+    }
+
     /// The file with the key, if the key is not new.
     pub(super) fn existing(&self) -> Option<&Path> {
         self.key_file.as_deref()
@@ -151,6 +156,13 @@ impl IssuerArgs {
     /// Reads the issuer.
     pub(super) fn issuer(&self) -> Result<Issuer, Failure> {
         issuer(&self.issuer_cert, &self.issuer_key, self.issuer_passphrase_file.as_deref())
+    }
+
+    /// The files that the options read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        let mut inputs = vec![self.issuer_cert.as_path(), &self.issuer_key];
+        inputs.extend(paths([&self.issuer_passphrase_file]));
+        inputs
     }
 }
 
@@ -165,10 +177,20 @@ impl OptionalIssuerArgs {
         }
     }
 
+    /// The files that the options read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        paths([&self.issuer_cert, &self.issuer_key, &self.issuer_passphrase_file])
+    }
+
     /// The path of the issuer's certificate, as the user wrote it.
     pub(super) fn certificate_file(&self) -> Option<&Path> {
         self.issuer_cert.as_deref()
     }
+}
+
+/// The paths that are set. `-` is standard input, not a file.
+fn paths<const N: usize>(options: [&Option<PathBuf>; N]) -> Vec<&Path> {
+    options.into_iter().filter_map(Option::as_deref).filter(|it| it.as_os_str() != "-").collect()
 }
 
 fn issuer(certificate: &Path, key: &Path, passphrase_file: Option<&Path>) -> Result<Issuer, Failure> {

@@ -55,7 +55,8 @@ pub(crate) struct NewIntermediateArgs {
 
 pub(super) async fn new_ca(args: &NewCaArgs, output: &Output) -> Result<ExitCode, Failure> {
     let content = content(&args.name, &args.validity)?;
-    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder)?;
+    let inputs = args.key.inputs();
+    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder, &inputs)?;
     let key = args.key.key()?;
     let chain = [issue(&content, &key, None)?];
     let next = next(&files.main, files.key(&args.key));
@@ -64,7 +65,8 @@ pub(super) async fn new_ca(args: &NewCaArgs, output: &Output) -> Result<ExitCode
 
 pub(super) async fn new_intermediate(args: &NewIntermediateArgs, output: &Output) -> Result<ExitCode, Failure> {
     let content = content(&args.name, &args.validity)?;
-    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder)?;
+    let inputs = [args.issuer.inputs(), args.key.inputs()].concat();
+    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder, &inputs)?;
     let (issuer, key) = (args.issuer.issuer()?, args.key.key()?);
     let mut chain = vec![issue(&content, &key, Some(&issuer))?];
     chain.extend(issuer.chain().iter().filter(|it| !it.is_self_signed()).cloned());

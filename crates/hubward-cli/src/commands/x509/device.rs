@@ -41,7 +41,8 @@ pub(crate) struct NewDeviceArgs {
 
 pub(super) async fn run(args: &NewDeviceArgs, output: &Output) -> Result<ExitCode, Failure> {
     let validity = args.validity.validity(now(), DAYS)?;
-    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder)?;
+    let inputs = [args.issuer.inputs(), args.key.inputs()].concat();
+    let files = Files::choose(&args.name, "pem", args.cert_out.as_deref(), Some(&args.key), &args.folder, &inputs)?;
     let (issuer, key) = (args.issuer.issuer()?, args.key.key()?);
     let content = Content { common_name: &args.name, role: Role::Device, validity, alternative_names: &args.san };
     let mut chain = vec![issue(&content, &key, issuer.as_ref())?];

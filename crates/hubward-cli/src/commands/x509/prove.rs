@@ -34,7 +34,7 @@ pub(crate) struct ProveArgs {
 }
 
 pub(super) async fn run(args: &ProveArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let files = Files::choose("proof", "pem", args.cert_out.as_deref(), None, &args.folder)?;
+    let files = Files::choose("proof", "pem", args.cert_out.as_deref(), None, &args.folder, &args.issuer.inputs())?;
     let issuer = args.issuer.issuer()?;
     // Only the certificate is needed, so the key is dropped.
     let key = Key::generate(Curve::P256)?;

@@ -32,7 +32,8 @@ pub(crate) struct NewCsrArgs {
 }
 
 pub(super) async fn run(args: &NewCsrArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let files = Files::choose(&args.name, "csr", args.csr_out.as_deref(), Some(&args.key), &args.folder)?;
+    let inputs = args.key.inputs();
+    let files = Files::choose(&args.name, "csr", args.csr_out.as_deref(), Some(&args.key), &args.folder, &inputs)?;
     let (key, passphrase) = (args.key.key()?, args.key.new_passphrase()?);
     let request = request(&args.name, &key, &args.san)?;
     let pem = request.pem().map_err(|error| Failure::local(error.to_string()))?.replace('\r', "");

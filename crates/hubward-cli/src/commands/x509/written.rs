@@ -24,23 +24,29 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Chooses the paths. Refuses existing files before the command creates anything.
+    /// Chooses the paths. Refuses existing files before the command creates anything. `inputs` are the files that the
+    /// command reads; it never replaces them.
     pub(super) fn choose(
         common_name: &str,
         extension: &str,
         main: Option<&Path>,
         key: Option<&KeyArgs>,
         folder: &FolderArgs,
+        inputs: &[&Path],
     ) -> Result<Self, Failure> {
         let in_folder = |name: String| folder.out_dir.as_ref().map_or_else(|| name.clone().into(), |it| it.join(&name));
         let main = main.map_or_else(|| in_folder(file_name(common_name, extension)), Path::to_owned);
         let new_key = key.filter(|it| it.existing().is_none());
         let new_key = new_key.map(|it| it.key_out.clone().unwrap_or_else(|| in_folder(file_name(common_name, "key"))));
-        if new_key.as_ref() == Some(&main) {
+        if new_key.as_ref().is_some_and(|it| it == &main || new_file::is_same(it, &main)) {
             return Err(Failure::usage(format!("{} cannot contain the certificate and the key", main.display()))
                 .hint("name two different files"));
         }
         for file in [Some(&main), new_key.as_ref()].into_iter().flatten() {
+            if inputs.iter().any(|it| new_file::is_same(file, it)) {
+                return Err(Failure::usage(format!("{} is also a file that the command reads", file.display()))
+                    .hint("name another file for the output, or another folder with --out-dir"));
+            }
             new_file::check(file, folder.force)?;
         }
         if let Some(folder) = &folder.out_dir {
@@ -113,4 +119,38 @@ pub(super) async fn report(
     }
     output.line(&text).await;
     Ok(ExitCode::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_never_replaces_an_input_or_the_other_output() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("dev.pem"), "a key").expect("written");
+        let out = FolderArgs { out_dir: Some(folder.path().to_owned()), force: true };
+        for (main, inputs, is_allowed) in [
+            (None, vec![at("dev.pem")], false),
+            (None, vec![at("./dev.pem")], false),
+            (None, vec![at("other/../dev.pem")], false),
+            (Some(at("new.pem")), vec![at("dev.pem")], true),
+            (Some(at("new/../dev.pem")), vec![at("dev.pem")], false),
+            (None, vec![at("other.pem"), at("third.pem")], true),
+        ] {
+            let inputs: Vec<_> = inputs.iter().map(PathBuf::as_path).collect();
+            let chosen = Files::choose("dev", "pem", main.as_deref(), None, &out, &inputs);
+            assert_eq!(chosen.is_ok(), is_allowed, "{main:?} {inputs:?}: {chosen:?}");
+        }
+        for (one, other, is_same) in [
+            ("a.pem", "./a.pem", true),
+            ("new/a.pem", "new/b/../a.pem", true),
+            ("dev.pem", "./dev.pem", true),
+            ("a.pem", "new/a.pem", false),
+        ] {
+            assert_eq!(new_file::is_same(&at(one), &at(other)), is_same, "{one} {other}");
+        }
+        assert!(new_file::is_same(Path::new("a.pem"), Path::new("./a.pem")));
+    }
 }
