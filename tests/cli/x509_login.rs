@@ -115,6 +115,11 @@ async fn a_flag_wins_over_the_variables_of_the_other_kind() {
     let send = Invocation::hubward(["device", "send", "1", "--connection-string-file", &string]).vars(&variables);
     let result = last(send.vars(&files)).await;
     assert_eq!(result["acknowledged"], 1, "{result}");
+    // A certificate of a flag, and a connection string of a variable with a key.
+    let of_variable_too = [("IOTHUB_DEVICE_CONNECTION_STRING", lab.read("string"))];
+    let send = Invocation::hubward(["device", "send", "1", "--cert-file", &chain, "--key-file", &key]);
+    let result = last(send.vars(&variables).vars(&of_variable_too)).await;
+    assert_eq!(result["acknowledged"], 1, "{result}");
     // Both are variables, so none wins.
     let error = last(provision().vars(&of_variable).vars(&files)).await;
     assert_eq!(error["exitCode"], 2, "{error}");

@@ -32,6 +32,9 @@ const DPS_FLAGS: [&str; 8] = [
     "payload",
 ];
 
+/// The variables that show that the device can register with DPS.
+const DPS_VARIABLES: [&str; 3] = [vars::HOST, vars::ID_SCOPE, vars::REGISTRATION_ID];
+
 /// The shortest token lifetime that the hub client can renew in time.
 const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
 
@@ -121,6 +124,9 @@ impl ConnectionArgs {
     ///
     /// A flag takes precedence over a variable: a flag for DPS, such as `--dps-host`, selects DPS even if the variable
     /// of the connection string is set. Without flags, this variable takes precedence over the variables of DPS.
+    ///
+    /// The flags of a certificate select DPS if the connection string of the variable has a key or token, and a
+    /// variable of DPS is set.
     fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.connection_string_file {
             return read_secret_file("connection string", file).map(Some);
@@ -136,7 +142,8 @@ impl ConnectionArgs {
         if self.dps.is_given() {
             return Ok(None);
         }
-        Ok(crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
+        let text = crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new);
+        Ok(text.filter(|it| !self.dps.certificate.is_given() || !is_for_other_login(it)))
     }
 
     /// Whether an option gives a connection string.
@@ -181,6 +188,14 @@ impl ConnectionArgs {
             .twin_deadline(Some(self.timeout));
         options.timeout(self.timeout).keep_alive(self.keep_alive)
     }
+}
+
+/// Whether the connection string has a key or token, and the variables of DPS are set too. Returns
+/// `false` for a string that cannot be read, so that the user gets to know its error.
+fn is_for_other_login(text: &str) -> bool {
+    let has_key = HubSettings::from_connection_string(text)
+        .is_ok_and(|it| !matches!(it.credential, Credential::MissingCertificate));
+    has_key && DPS_VARIABLES.into_iter().any(|it| crate::environment::variable(it).is_some())
 }
 
 /// Refuses a transport that cannot reach a hub.
