@@ -38,18 +38,21 @@ pub(crate) fn read(problems: &mut Problems, variable: impl Fn(&str) -> Option<St
     match ClientCertificate::from_files(chain, key, passphrase.as_ref().map(|it| it.as_str())) {
         Ok(certificate) => CertificateVars::Read(certificate),
         Err(error) => {
-            problems.invalid(variable_of(&error, key), format!("{error}; {}", error.advice()));
+            problems.invalid(variable_of(&error, chain, key), format!("{error}; {}", error.advice()));
             CertificateVars::Broken
         }
     }
 }
 
-/// The variable that the user has to change. `key` is the file of the private key.
-fn variable_of(error: &CertificateError, key: &Path) -> &'static str {
+/// The variable that the user has to change. `chain` and `key` are the files. If both are the same file, the
+/// certificate is read first, so an error of the file itself belongs to the certificate.
+fn variable_of(error: &CertificateError, chain: &Path, key: &Path) -> &'static str {
     use CertificateError as E;
+    let is_of_key = |from: &str| key != chain && from == format!("`{}`", key.display());
     match error {
         E::PassphraseNeeded { .. } | E::WrongPassphrase { .. } => vars::PASS_PHRASE,
-        E::File { file, .. } if file == key => vars::KEY_FILE,
+        E::File { file, .. } if file == key && key != chain => vars::KEY_FILE,
+        E::NotPem { from, .. } | E::TooLarge { from, .. } if is_of_key(from) => vars::KEY_FILE,
         E::NoKey { .. }
         | E::OldEncryption { .. }
         | E::UnsupportedEncryption { .. }

@@ -155,7 +155,15 @@ fn an_unusable_file_names_its_variable_and_the_advice() {
     let der = KeyPair::from_pem(&pair.key).expect("a key").serialize_der();
     fs::write(&encrypted, hubward_x509::encrypted_pem(&der, "hush").expect("a key").as_bytes()).expect("a file");
     let missing = folder.path().join("missing");
+    let [der_file, large] = ["key.der", "large.key"].map(|it| folder.path().join(it));
+    fs::write(&der_file, &der).expect("a file");
+    fs::write(&large, vec![b'x'; hubward_x509::FILE_MAX + 1]).expect("a file");
     for (chain, key, variable, advice) in [
+        (&chain, &der_file, "X509_KEY_FILE", "use a PEM file"),
+        (&chain, &large, "X509_KEY_FILE", "use a PEM file"),
+        (&der_file, &key, "X509_CERT_FILE", "use a PEM file"),
+        (&large, &large, "X509_CERT_FILE", "use a PEM file"),
+        (&missing, &missing, "X509_CERT_FILE", "check the path"),
         (&missing, &key, "X509_CERT_FILE", "check the path"),
         (&chain, &missing, "X509_KEY_FILE", "check the path"),
         (&key, &key, "X509_CERT_FILE", "use a PEM file with `-----BEGIN CERTIFICATE-----`"),
