@@ -53,7 +53,8 @@ pub(super) async fn run(args: &VerifyArgs, output: &Output) -> Result<ExitCode, 
     let chain = Certificate::chain_from_file(&args.file).map_err(|it| refused("FILE", "", &it))?;
     let authorities = args.ca_file.as_ref().map(Certificate::chain_from_file).transpose();
     let authorities = authorities.map_err(|it| refused("--ca-file", "", &it))?;
-    let mut problems = of_chain(&chain, now());
+    let now = now();
+    let mut problems = of_chain(&chain, now);
     if let Some(file) = &args.key_file {
         problems.extend(of_key(&chain[0], file, passphrase.as_ref().map(|it| it.as_str())));
     }
@@ -61,7 +62,7 @@ pub(super) async fn run(args: &VerifyArgs, output: &Output) -> Result<ExitCode, 
         problems.extend(chain[0].check_registration_id(id.as_str()).err().map(Problem::from));
     }
     if let Some(authorities) = &authorities {
-        problems.extend(of_authorities(&chain, authorities));
+        problems.extend(of_authorities(&chain, authorities, now));
     }
     show(&chain, &problems, output).await;
     let Some(first) = problems.first() else {
@@ -121,17 +122,45 @@ fn of_key(leaf: &Certificate, file: &Path, passphrase: Option<&str>) -> Option<P
 }
 
 /// Checks that a service with these authorities accepts the chain: the chain contains one of the authorities, or one of
-/// the authorities has issued a certificate of the chain.
-fn of_authorities(chain: &[Certificate], authorities: &[Certificate]) -> Option<Problem> {
-    let is_known = |it: &Certificate| authorities.iter().any(|authority| authority == it || it.is_issued_by(authority));
-    if chain.iter().any(is_known) {
-        return None;
+/// the authorities has issued a certificate of the chain. The authority must be a CA certificate and valid at `now`. It
+/// must not be the certificate of the device.
+fn of_authorities(chain: &[Certificate], authorities: &[Certificate], now: SystemTime) -> Option<Problem> {
+    let (leaf, last) = (&chain[0], &chain[chain.len() - 1]);
+    if authorities.contains(leaf) {
+        return Some(Problem {
+            message: format!("--ca-file contains the first certificate itself, `{}`", leaf.subject_name()),
+            advice: "name the file of the authority that issued this certificate".to_owned(),
+        });
     }
-    let last = &chain[chain.len() - 1];
-    Some(Problem {
-        message: format!("--ca-file contains no issuer of the chain; it ends with `{}`", last.subject_name()),
-        advice: format!("add the certificate of `{}` to the chain, or to --ca-file", last.issuer_name()),
+    let mut first_problem = None;
+    for authority in authorities {
+        if !chain.iter().any(|it| it == authority || it.is_issued_by(authority)) {
+            continue;
+        }
+        match of_authority(authority, now) {
+            None => return None,
+            problem => first_problem = first_problem.or(problem),
+        }
+    }
+    first_problem.or_else(|| {
+        Some(Problem {
+            message: format!("--ca-file contains no issuer of the chain; it ends with `{}`", last.subject_name()),
+            advice: format!("add the certificate of `{}` to the chain, or to --ca-file", last.issuer_name()),
+        })
     })
+}
+
+/// Why a service does not accept this authority. A certificate of version 1 or 2 has no extension that says that it is
+/// one.
+fn of_authority(authority: &Certificate, now: SystemTime) -> Option<Problem> {
+    if !authority.is_authority() && authority.version() >= 3 {
+        return Some(Problem {
+            message: format!("--ca-file: the certificate `{}` is not an authority (CA)", authority.subject_name()),
+            advice: "the certificate needs the extension `basic constraints` with `CA:TRUE`".to_owned(),
+        });
+    }
+    let error = authority.check_dates(now).err()?;
+    Some(Problem { message: format!("--ca-file: {error}"), advice: error.advice().to_owned() })
 }
 
 /// Prints the certificates and the problems.
@@ -196,13 +225,33 @@ mod tests {
                 assert!(problem.message.contains(expected), "{chain:?}: {problem:?}");
             }
         }
-        for (chain, authorities, is_known) in [
-            (vec![leaf.clone()], vec![root.clone()], true),
-            (vec![leaf.clone(), root.clone()], vec![root], true),
-            (vec![leaf.clone()], vec![other], false),
-            (vec![leaf.clone()], vec![leaf], true),
+        let old = authority("old", Validity { not_before: now, not_after: now + crate::lab::days_long(1) });
+        let of_old = issue(&content("dev-1", Role::Device, validity), &key, Some(&old)).expect("a leaf");
+        let no_authority = issue(&content("dev-2", Role::Device, validity), &key, None).expect("a certificate");
+        let old = old.chain()[0].clone();
+        let two_days = now + crate::lab::days_long(2);
+        for (chain, authorities, expected) in [
+            (vec![leaf.clone()], vec![root.clone()], None),
+            (vec![leaf.clone(), root.clone()], vec![root.clone()], None),
+            (vec![leaf.clone()], vec![other.clone()], Some("--ca-file contains no issuer")),
+            (vec![leaf.clone()], vec![other, root.clone()], None),
+            (vec![leaf.clone()], vec![leaf.clone()], Some("--ca-file contains the first certificate itself")),
+            (vec![leaf.clone(), root.clone()], vec![root, leaf.clone()], Some("--ca-file contains the first")),
+            (
+                vec![leaf, no_authority.clone()],
+                vec![no_authority],
+                Some("--ca-file: the certificate `CN=dev-2` is not an authority (CA)"),
+            ),
+            (vec![of_old], vec![old], Some("--ca-file: the certificate `CN=old` expired at")),
         ] {
-            assert_eq!(of_authorities(&chain, &authorities).is_none(), is_known, "{chain:?} {authorities:?}");
+            let problem = of_authorities(&chain, &authorities, two_days);
+            match expected {
+                None => assert_eq!(problem, None, "{chain:?} {authorities:?}"),
+                Some(text) => assert!(
+                    problem.as_ref().is_some_and(|it| it.message.starts_with(text)),
+                    "{chain:?} {authorities:?}: {problem:?}"
+                ),
+            }
         }
     }
 }
