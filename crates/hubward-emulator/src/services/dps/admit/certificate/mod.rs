@@ -88,7 +88,7 @@ impl Anchor<'_> {
         match self {
             Self::Signing(stored) => {
                 // Most groups are ruled out by the name, without reading their certificates.
-                let named = stored.info.as_ref().is_some_and(|it| it.subject_name == issued.issuer_name());
+                let named = stored.info.as_ref().is_some_and(|it| may_equal(&it.subject_name, issued.issuer_name()));
                 let text = stored.certificate.as_ref().filter(|_| named)?;
                 Certificate::from_service_text(text).ok().filter(|it| has_issued(it, issued))
             }
@@ -152,6 +152,32 @@ fn anchors<'s: 'a, 'a>(
         signing.chain(by_name.map(|(_, it)| Anchor::Authority(it))).map(move |it| (name.as_str(), it))
     };
     state.groups.iter().flat_map(of_group).collect()
+}
+
+/// Returns `false` only if the two names differ by the comparison of [`Certificate::is_issued_by`], which ignores
+/// string types, letter case and white space. The arguments are the texts of the names.
+fn may_equal(one: &str, other: &str) -> bool {
+    // `=#` begins a value that the text shows as hexadecimal DER.
+    let is_hexadecimal = |it: &str| it.contains("=#");
+    is_hexadecimal(one) || is_hexadecimal(other) || letters(one) == letters(other)
+}
+
+/// The letters and digits of a name in lower case, without escaped characters. They are sorted, because the order of
+/// the attributes in one part of a name can depend on the string types.
+fn letters(name: &str) -> Vec<char> {
+    let lower = name.to_lowercase();
+    let mut rest = lower.chars();
+    let mut letters = Vec::with_capacity(lower.len());
+    while let Some(character) = rest.next() {
+        if character != '\\' {
+            letters.extend(Some(character).filter(|it| it.is_alphanumeric()));
+        } else if rest.next().is_some_and(|it| it.is_ascii_hexdigit()) {
+            // A control character is escaped by two hexadecimal digits.
+            rest.next();
+        }
+    }
+    letters.sort_unstable();
+    letters
 }
 
 fn is(stored: &X509CertificateWithInfo, sha256: &str) -> bool {

@@ -287,6 +287,30 @@ fn each_refusal_has_the_documented_text_and_the_real_reason() {
 }
 
 #[test]
+fn the_names_of_a_group_are_compared_as_those_of_certificates() {
+    let pki = pki();
+    let caller = caller("dev-1", &[&pki.leaf.certificate]);
+    let mut state = state(&[group("g", &pki.intermediate.certificate, false)]);
+    for (subject, expected) in [("CN=intermediate", true), ("CN=Inter\\ Mediate\\0a", true), ("CN=other", false)] {
+        let settings = &mut state.groups.get_mut("g").expect("a group").model.settings;
+        let x509 = settings.attestation.as_mut().and_then(|it| it.x509.as_mut()).expect("certificates");
+        let signing = x509.signing_certificates.as_mut().and_then(|it| it.primary.as_mut()).expect("a certificate");
+        signing.info.as_mut().expect("its content").subject_name = subject.into();
+        assert_eq!(judge(&state, &caller).is_ok(), expected, "{subject}");
+    }
+    for (one, other, expected) in [
+        ("CN=Line 7, O=Contoso", "CN=line  7, O=CONTOSO", true),
+        ("CN=a+OU=b", "OU=b+CN=a", true),
+        ("CN=\\ #a\\,b\\ ", "CN=\\#a\\,b", true),
+        ("1.2.3=#0c0161", "1.2.3=#0c0141", true),
+        ("CN=Gerät", "CN=GERÄT", true),
+        ("CN=line-7", "CN=line-8", false),
+    ] {
+        assert_eq!(may_equal(one, other), expected, "{one} {other}");
+    }
+}
+
+#[test]
 fn an_unreadable_certificate_above_the_leaf_is_refused() {
     let pki = pki();
     let mut caller = caller("dev-1", &[]);
