@@ -1,9 +1,18 @@
 //! Writes new files, and never replaces a file unless the user asks for it.
 
+use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
+
+/// The user ID of root.
+#[cfg(unix)]
+const ROOT: u32 = 0;
+
+/// The folders whose pipes and devices other users cannot create. `/dev/shm` is none of them.
+#[cfg(unix)]
+const TRUSTED_FOLDERS: [&str; 4] = ["/dev", "/dev/fd", "/dev/pts", "/proc/self/fd"];
 
 /// The users that can read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +67,17 @@ fn resolved(path: &Path) -> PathBuf {
 /// Writes a file. The file appears under its name only when it is completely on disk.
 ///
 /// If `path` is a pipe or a device, such as `/dev/stdout`, writes directly to it. If `path` is a symbolic link to a
-/// file, returns an error: another user may have created the link, to get a key.
+/// file, returns an error: another user may have created the link, to get a key. For the same reason, writes nothing
+/// private to a pipe of another user.
 pub(crate) fn write(path: &Path, bytes: &[u8], access: Access, force: bool) -> Result<(), Failure> {
     check(path, force)?;
     let failed = |error: std::io::Error| Failure::local(format!("{} cannot be written: {error}", path.display()));
     if !is_file_or_missing(path) {
-        let opened = std::fs::OpenOptions::new().write(true).open(path);
-        return opened.and_then(|mut it| it.write_all(bytes)).map_err(failed);
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        if access == Access::Private {
+            check_reader(path, &file)?;
+        }
+        return file.write_all(bytes).map_err(failed);
     }
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -85,6 +98,32 @@ pub(crate) fn write(path: &Path, bytes: &[u8], access: Access, force: bool) -> R
 
 fn exists(path: &Path) -> Failure {
     Failure::usage(format!("{} exists", path.display())).hint("choose another file, or replace this one with --force")
+}
+
+/// Returns an error if `file`, a pipe or device at `path`, can belong to a program of another user.
+#[cfg(unix)]
+fn check_reader(path: &Path, file: &File) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = file
+        .metadata()
+        .map_err(|error| Failure::local(format!("{} cannot be written: {error}", path.display())))?
+        .uid();
+    if is_trusted(path, owner, rustix::process::geteuid().as_raw()) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} is a pipe or device of another user", path.display()))
+        .hint("choose another file for the key"))
+}
+
+#[cfg(not(unix))]
+fn check_reader(_: &Path, _: &File) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Whether a pipe or device belongs to this user or to root, or was opened by the parent process.
+#[cfg(unix)]
+fn is_trusted(path: &Path, owner: u32, user: u32) -> bool {
+    owner == user || owner == ROOT || TRUSTED_FOLDERS.into_iter().any(|it| path.parent() == Some(Path::new(it)))
 }
 
 /// Whether `path` is a file, or leads to a file, or does not exist.
@@ -162,5 +201,22 @@ mod tests {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut reader, &mut text).expect("read");
         assert_eq!(text, "a certificate");
+    }
+
+    #[test]
+    fn a_key_goes_only_to_trusted_pipes() {
+        let (user, other) = (1000, 1001);
+        for (path, owner, expected) in [
+            ("folder/pipe", user, true),
+            ("folder/pipe", other, false),
+            ("folder/pipe", ROOT, true),
+            ("/dev/stdout", other, true),
+            ("/dev/fd/3", other, true),
+            ("/proc/self/fd/1", other, true),
+            ("/dev/shm/pipe", other, false),
+            ("/dev/../tmp/pipe", other, false),
+        ] {
+            assert_eq!(is_trusted(Path::new(path), owner, user), expected, "{path} {owner}");
+        }
     }
 }
