@@ -73,7 +73,7 @@ export function certificates({ list, detail, narrow }) {
         h("h1", { class: "id" }, it.name),
         h("div", { class: "actions" }, h("button", { type: "button", class: "danger", on: { click: () => remove(it) } }, "Delete…"))),
       h("dl", { class: "facts" },
-        fact("Status", status(it), !properties.isVerified && " Devices cannot use it yet."),
+        fact("Status", status(it), !properties.isVerified && ". Devices cannot use it yet."),
         fact("Subject", h("code", null, properties.subject)),
         fact("SHA-1 thumbprint", h("code", { class: "wrap" }, properties.thumbprint)),
         fact("Expiry", when(properties.expiry)),
