@@ -3,44 +3,19 @@
 //! This file has only one test. The tests of one program run on several threads, and a second test would change which
 //! log events the first one captures.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+mod captured;
+
 use std::time::Duration;
 
+use captured::Captured;
 use hubward::error::TransportError;
 use hubward::{ConnectError, ConnectOptions, HubSettings, Settings, SharedKey, TransportKind};
 use tokio::net::TcpSocket;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
-#[derive(Debug, Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    /// Removes the captured lines and returns those of our crates.
-    fn take(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().expect("not poisoned"));
-        String::from_utf8_lossy(&bytes).lines().filter(|it| it.contains("hubward_")).map(str::to_owned).collect()
-    }
-}
-
-impl Write for &Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> &'a Self {
-        self
-    }
+/// Removes the captured lines and returns those of our crates.
+fn our_lines(captured: &Captured) -> Vec<String> {
+    captured.take().lines().filter(|it| it.contains("hubward_")).map(str::to_owned).collect()
 }
 
 /// Checks the lines that contain `what`, and ignores all others. Asserts that there is one such line for each row, in
@@ -79,7 +54,7 @@ async fn each_attempt_is_logged_and_a_stopped_emulator_ends_the_attempts() {
         let error = settings.provision().await.expect_err("no program listens");
         assert!(format!("{error:?}").contains("\n\nHint: is the emulator running?"), "{error:?}");
         let transport = format!("transport=\"{kind}\"");
-        let (lines, transport) = (captured.take(), transport.as_str());
+        let (lines, transport) = (our_lines(&captured), transport.as_str());
         let sent = "attempting a request to DPS";
         assert_lines(
             &lines,
@@ -113,7 +88,7 @@ async fn each_attempt_is_logged_and_a_stopped_emulator_ends_the_attempts() {
         assert!(matches!(ended.transport_error(), Some(TransportError::NotListening { .. })), "{error:?}");
         assert!(format!("{error:?}").contains("\n\nHint: is the emulator running?"), "{error:?}");
         let transport = format!("transport=\"{kind}\"");
-        let (lines, transport) = (captured.take(), transport.as_str());
+        let (lines, transport) = (our_lines(&captured), transport.as_str());
         let failed: Vec<&String> = lines.iter().filter(|it| it.contains("not connected to the hub")).collect();
         // `connect` gives up after the second failure. If the client's wait after this failure is very short, the
         // client may begin a third attempt before `connect` stops it.

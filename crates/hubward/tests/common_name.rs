@@ -3,41 +3,11 @@
 //! This file has only one test. The tests of one program run on several threads, and a second test would change which
 //! log events the first one captures.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+mod captured;
 
+use captured::Captured;
 use hubward::{ClientCertificate, HubSettings};
 use rcgen::{CertificateParams, DnType, KeyPair};
-use tracing_subscriber::fmt::MakeWriter;
-
-#[derive(Debug, Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    /// Removes the captured text and returns it.
-    fn take(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut *self.0.lock().expect("not poisoned"))).into_owned()
-    }
-}
-
-impl Write for &Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> &'a Self {
-        self
-    }
-}
 
 fn certificate(name: &str) -> (ClientCertificate, KeyPair) {
     let key = KeyPair::generate().expect("a key");
