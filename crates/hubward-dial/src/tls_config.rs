@@ -68,7 +68,7 @@ impl TlsConfig {
     /// only after the key has signed.
     ///
     /// # Panics
-    /// If `connecting` panics, and if the private key is outside the program and there is no tokio runtime.
+    /// If `connecting` panics, and outside a tokio runtime if the private key is outside the program.
     pub async fn handshake<T: Send + 'static>(
         &self,
         connecting: impl Future<Output = io::Result<T>> + Send + 'static,

@@ -31,7 +31,7 @@ pub enum CertificateError {
     NotPem {
         /// The path of the file, or a name for the text.
         from: String,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
     /// The text contains no certificate.
@@ -59,7 +59,7 @@ pub enum CertificateError {
     Malformed {
         /// The path of the file, or a name for the text.
         from: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The leaf is an X.509 certificate of version 1 or 2.
@@ -107,7 +107,7 @@ pub enum CertificateError {
     UnsupportedKey {
         /// The path of the file, or a name for the text.
         from: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The private key does not belong to the leaf.
@@ -169,7 +169,7 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    /// What the person who prepared the files can do.
+    /// Advice for the person who prepared the files.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self {

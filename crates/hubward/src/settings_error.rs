@@ -59,7 +59,7 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// What a device can have instead of a missing variable.
+/// The variables that a device can have instead of a missing one.
 fn alternative(variable: &str) -> &'static str {
     if variable == vars::SYMMETRIC_KEY { " (or X509_CERT_FILE and X509_KEY_FILE)" } else { "" }
 }

@@ -15,22 +15,22 @@ async fn answers_and_errors_have_the_forms_of_azure_resource_manager() {
     let (etag, other) = ("If-Match: *\r\n", "If-Match: \"AAAAAAAAAAA=\"\r\n");
     for (line, headers, body, status, code) in [
         ("GET /api/certificates", "", "", 200, ""),
-        ("PUT /api/certificates/root", "", upload.as_str(), 200, ""),
-        ("PUT /api/certificates/root", "", &upload, 409, "Conflict"),
-        ("PUT /api/certificates/root", other, &upload, 412, "PreconditionFailed"),
-        ("PUT /api/certificates/root", etag, &upload, 200, ""),
+        ("PUT /api/certificates/lab", "", upload.as_str(), 200, ""),
+        ("PUT /api/certificates/lab", "", &upload, 409, "Conflict"),
+        ("PUT /api/certificates/lab", other, &upload, 412, "PreconditionFailed"),
+        ("PUT /api/certificates/lab", etag, &upload, 200, ""),
         ("PUT /api/certificates/x", "", "{}", 400, "BadRequest"),
         ("PUT /api/certificates/x", "", "[1]", 400, "BadRequest"),
         ("PUT /api/certificates/x", "", "{", 400, "BadRequest"),
         ("PUT /api/certificates/x", "If-Match: a\r\nIf-Match: b\r\n", &upload, 400, "BadRequest"),
-        ("GET /api/certificates/ROOT", "", "", 200, ""),
+        ("GET /api/certificates/LAB", "", "", 200, ""),
         ("GET /api/certificates/other", "", "", 404, "NotFound"),
-        ("POST /api/certificates/root/generateVerificationCode", "", "", 400, "BadRequest"),
-        ("POST /api/certificates/root/generateVerificationCode", etag, "", 200, ""),
-        ("POST /api/certificates/root/verify", etag, "{\"certificate\": \"MA==\"}", 400, "BadRequest"),
-        ("DELETE /api/certificates/root", other, "", 412, "PreconditionFailed"),
-        ("DELETE /api/certificates/root", etag, "", 200, ""),
-        ("DELETE /api/certificates/root", etag, "", 404, "NotFound"),
+        ("POST /api/certificates/lab/generateVerificationCode", "", "", 400, "BadRequest"),
+        ("POST /api/certificates/lab/generateVerificationCode", etag, "", 200, ""),
+        ("POST /api/certificates/lab/verify", etag, "{\"certificate\": \"MA==\"}", 400, "BadRequest"),
+        ("DELETE /api/certificates/lab", other, "", 412, "PreconditionFailed"),
+        ("DELETE /api/certificates/lab", etag, "", 200, ""),
+        ("DELETE /api/certificates/lab", etag, "", 404, "NotFound"),
     ] {
         let length = body.len();
         let request = format!(
@@ -45,7 +45,7 @@ async fn answers_and_errors_have_the_forms_of_azure_resource_manager() {
     }
     for kind in [EventKind::AuthorityCreated, EventKind::AuthorityUpdated, EventKind::AuthorityDeleted] {
         let event = emulator.events().wait_for(|it| it.kind == kind).await;
-        assert_eq!(event.id.as_deref(), Some("root"), "{event}");
+        assert_eq!(event.id.as_deref(), Some("lab"), "{event}");
     }
     let wrong = "POST /api/certificates HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let reply = http(&mut stream, wrong).await.expect("an answer");

@@ -21,9 +21,9 @@ const REQUESTS: [&str; 19] = [
     "DELETE /dps/enrollments/dev-1",
     "POST /api/clock",
     "GET /api/certificates",
-    "PUT /api/certificates/root",
-    "POST /api/certificates/root/generateVerificationCode",
-    "DELETE /api/certificates/root",
+    "PUT /api/certificates/lab",
+    "POST /api/certificates/lab/generateVerificationCode",
+    "DELETE /api/certificates/lab",
     "GET /api/traffic",
     "POST /api/simulated",
 ];
