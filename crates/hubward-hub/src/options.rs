@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hubward_proto::limits;
 
+use crate::Pacing;
 use crate::deadline::DURATION_MAX;
 
 /// Options of a [`HubClient`](crate::HubClient).
@@ -56,6 +57,9 @@ pub struct HubOptions {
     /// When the client has been logged in for this time without a failure, the bounds of the waits return to their
     /// start. A renewal does not interrupt this time. Default 30 s.
     pub backoff_reset_after: Duration,
+    /// Spreads the reconnects of a fleet: the client waits at least this long after a failure of the network or of the
+    /// service. Default `None`: only the back-off applies.
+    pub pacing: Option<Pacing>,
     /// Minimum wait between attempts while another client seems to use the same identity
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and
     /// twice this time. Default 60 s.
@@ -154,6 +158,12 @@ impl HubOptions {
         self
     }
 
+    /// Sets [`HubOptions::pacing`].
+    pub const fn pacing(mut self, pacing: Option<Pacing>) -> Self {
+        self.pacing = pacing;
+        self
+    }
+
     /// Sets [`HubOptions::duplicate_wait`].
     pub const fn duplicate_wait(mut self, wait: Duration) -> Self {
         self.duplicate_wait = wait;
@@ -248,6 +258,7 @@ impl Default for HubOptions {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             refused_backoff: Backoff::new(Duration::from_secs(30), Duration::from_secs(15 * 60)),
             backoff_reset_after: Duration::from_secs(30),
+            pacing: None,
             duplicate_wait: Duration::from_secs(60),
             method_calls: 16,
             method_deadline: limits::METHOD_RESPONSE_TIMEOUT_MAX,

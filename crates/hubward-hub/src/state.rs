@@ -14,6 +14,9 @@ pub enum ConnectionState {
     Connecting,
     /// The hub has accepted the login.
     Connected,
+    /// The client has no hub, and its [`HubProvider`](crate::HubProvider) looks for one. Messages wait. A client without
+    /// a provider never has this state.
+    FindingHub,
     /// A planned renewal is running: the client moves to a new token. Messages wait briefly. No message is lost, and
     /// the client reports no failure.
     Renewing,
@@ -52,6 +55,7 @@ impl ConnectionState {
         match self {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
+            Self::FindingHub => "finding-hub",
             Self::Renewing => "renewing",
             Self::Disconnected { .. } => "disconnected",
             Self::Closed { .. } => "closed",
@@ -141,6 +145,9 @@ pub enum CloseReason {
     /// * The hub no longer accepts the token, and the client cannot renew it because the program supplied it.
     #[error(transparent)]
     Refused(Arc<TransportError>),
+    /// The client's [`HubProvider`](crate::HubProvider) has ended it.
+    #[error(transparent)]
+    Provider(Arc<dyn std::error::Error + Send + Sync>),
     /// The client's task was aborted, because the runtime shut down or a transport panicked.
     #[error("its task was aborted, because the runtime shut down or a transport panicked")]
     Aborted,
@@ -160,7 +167,7 @@ impl CloseReason {
     pub fn transport_error(&self) -> Option<&TransportError> {
         match self {
             Self::Refused(error) => Some(error),
-            Self::Requested | Self::Dropped | Self::Aborted => None,
+            Self::Requested | Self::Dropped | Self::Provider(_) | Self::Aborted => None,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::deadline::later;
 use crate::driver::{Channels, Driver, WallClock};
 use crate::incoming::Incoming;
 use crate::shared::{Command, Shared};
-use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, Unsupported};
+use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, HubProvider, Unsupported};
 
 /// Capacity of the command channel for commands other than messages.
 const OTHER_COMMANDS: usize = 16;
@@ -70,6 +70,27 @@ impl HubClient {
         options: HubOptions,
     ) -> Self {
         Self::spawn_by(transport, login, credential, options, Arc::new(clock::now))
+    }
+
+    /// Starts a client whose hub the provider chooses, and returns at once. The client accepts messages before it has a
+    /// hub.
+    ///
+    /// Such a client ends only if the program closes it or drops its last handle, or if the provider ends it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    pub fn spawn_with_provider(provider: Box<dyn HubProvider>, options: HubOptions) -> Self {
+        let _ = (provider, options);
+        todo!("the seam")
+    }
+
+    /// Passes [`HubEvent::Requested`](crate::HubEvent::Requested) to the provider, which may move the client to another
+    /// hub, credential or protocol. Does not wait. Does nothing if the client has no provider, or has ended.
+    ///
+    /// If the client moves, it first waits for acknowledgements and running methods, as for a
+    /// [renewal](HubOptions::renewal_drain). Several calls before the provider's answer count as one.
+    pub fn ask_provider(&self) {
+        todo!("the seam")
     }
 
     /// Like [`HubClient::spawn`], but with another wall clock.
