@@ -42,6 +42,8 @@ pub struct Registration {
     failures: u32,
     /// How often the flow registered again, because the service did not know the operation.
     reregistrations: u32,
+    /// Number of register requests whose outcome is known.
+    registrations: u32,
     /// Consecutive logins that the service refused as unavailable.
     unavailable: u32,
     /// Consecutive connections that this machine refused, because no program listens.
@@ -178,11 +180,19 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
+    /// Maximum number of register requests, including those that fail; at least 1. The flow gives up before it would
+    /// send another one. Polls do not count: the service bills registrations, but not polls. No limit by default.
+    pub max_registrations: u32,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_failures: 10, first_wait: Duration::from_secs(1), max_wait: Duration::from_secs(60) }
+        Self {
+            max_failures: 10,
+            first_wait: Duration::from_secs(1),
+            max_wait: Duration::from_secs(60),
+            max_registrations: u32::MAX,
+        }
     }
 }
 
@@ -204,6 +214,12 @@ impl RetryPolicy {
         self.max_wait = max_wait;
         self
     }
+
+    /// Sets [`RetryPolicy::max_registrations`].
+    pub const fn max_registrations(mut self, max_registrations: u32) -> Self {
+        self.max_registrations = max_registrations;
+        self
+    }
 }
 
 impl Registration {
@@ -216,6 +232,7 @@ impl Registration {
             state: State::Ready { not_before: None },
             failures: 0,
             reregistrations: 0,
+            registrations: 0,
             unavailable: 0,
             not_listening: 0,
             is_answered: false,
@@ -258,6 +275,9 @@ impl Registration {
     pub fn on_reply(&mut self, now: Instant, jitter: f64, reply: Result<&DpsReply, Failure>) {
         if matches!(self.state, State::Ended(_)) {
             return;
+        }
+        if self.operation.is_none() {
+            self.registrations += 1;
         }
         match reply {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
@@ -360,7 +380,8 @@ impl Registration {
             FailureKind::Throttled if failure.retry_after.is_none() => limits::SERVER_ERROR_WAIT,
             FailureKind::Throttled | FailureKind::Network | FailureKind::NotListening => Duration::ZERO,
         };
-        if failures > self.policy.max_failures {
+        let may_register = self.operation.is_some() || self.registrations < self.policy.max_registrations;
+        if failures > self.policy.max_failures || !may_register {
             self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
             return;
         }

@@ -315,3 +315,38 @@ fn a_connection_that_this_machine_refuses_is_repeated_twice_before_the_first_ans
     it.fail(FailureKind::NotListening, None);
     assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: POLICY_FAILURES + 1, out_of_time: false }));
 }
+
+#[test]
+fn a_flow_with_one_registration_retries_polls_only() {
+    let once = || {
+        let mut it = Flow::new(None);
+        it.flow.policy = it.flow.policy.clone().max_registrations(1);
+        it
+    };
+    let gave_up = Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: false });
+    for kind in [FailureKind::Network, FailureKind::Throttled, FailureKind::Server, FailureKind::NotListening] {
+        let mut it = once();
+        assert_eq!(it.step(), Step::Register);
+        it.fail(kind, None);
+        assert_eq!(it.step(), gave_up, "a failed registration is not repeated: {kind:?}");
+
+        let mut it = once();
+        assert_eq!(it.step(), Step::Register);
+        it.answer(assigning(), None);
+        it.wait();
+        it.fail(kind, None);
+        it.wait();
+        assert_eq!(it.step(), poll(), "a failed poll is repeated: {kind:?}");
+        it.fail(FailureKind::OperationUnknown, None);
+        assert!(matches!(it.step(), Step::End(RegistrationEnd::GaveUp { .. })), "a lost operation: {kind:?}");
+    }
+    // An operation of an earlier run does not count.
+    let mut it = once();
+    it.flow = it.flow.resume(OperationId::new("4.op").expect("id"));
+    assert_eq!(it.step(), poll());
+    it.fail(FailureKind::OperationUnknown, None);
+    it.wait();
+    assert_eq!(it.step(), Step::Register);
+    it.fail(FailureKind::OperationUnknown, None);
+    assert!(matches!(it.step(), Step::End(RegistrationEnd::GaveUp { .. })));
+}
