@@ -1,0 +1,89 @@
+//! What a supervisor needs from outside: connections to DPS and hubs, the wall clock, and randomness. Simulations and
+//! tests use their own implementation.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use hubward_hub::HubTarget;
+use hubward_proto::hub::HubIdentity;
+use hubward_transport::{Credential, DpsTransport, clock};
+
+use crate::error::SetupError;
+use crate::{HubSettings, Settings};
+
+/// Builds the connections of a device. One value serves one device.
+#[async_trait]
+pub(crate) trait Network: Send + Sync + fmt::Debug {
+    /// Builds a transport to DPS that logs in with `credential`. Opens no connection.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the certificate authorities cannot be read, or the credential cannot be used.
+    async fn dps(&self, settings: &Settings, credential: &Credential) -> Result<Box<dyn DpsTransport>, SetupError>;
+
+    /// Builds the target for a device at its hub. Opens no connection.
+    ///
+    /// # Errors
+    /// As for [`Network::dps`].
+    async fn hub(
+        &self,
+        settings: &Settings,
+        identity: HubIdentity,
+        credential: &Credential,
+    ) -> Result<HubTarget, SetupError>;
+
+    /// The time of the wall clock. Files contain it; no wait depends on it.
+    fn wall(&self) -> SystemTime;
+
+    /// A random number from 0 to 1.
+    fn random(&self) -> f64;
+}
+
+/// Real connections.
+#[derive(Debug)]
+pub(crate) struct RealNetwork;
+
+#[async_trait]
+impl Network for RealNetwork {
+    async fn dps(&self, settings: &Settings, credential: &Credential) -> Result<Box<dyn DpsTransport>, SetupError> {
+        let settings = settings.clone().credential(credential.clone());
+        // The file of the certificate authorities is read.
+        blocking(move || settings.build_dps_transport()).await
+    }
+
+    async fn hub(
+        &self,
+        settings: &Settings,
+        identity: HubIdentity,
+        credential: &Credential,
+    ) -> Result<HubTarget, SetupError> {
+        let mut hub = HubSettings::new(identity, credential.clone());
+        hub.transport = settings.effective_hub_transport();
+        hub.options = settings.options.clone();
+        blocking(move || {
+            let transport = hub.build_hub_transport()?;
+            Ok(HubTarget::new(transport, hub.login(), hub.credential))
+        })
+        .await
+    }
+
+    fn wall(&self) -> SystemTime {
+        clock::now()
+    }
+
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
+}
+
+/// Runs `work` on a thread for blocking work.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down. It drops this future.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
