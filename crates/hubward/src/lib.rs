@@ -178,6 +178,7 @@ mod connect;
 mod connect_error;
 mod connect_options;
 mod connection_string;
+mod device;
 mod diagnosis;
 pub mod error;
 #[cfg(all(doc, not(doctest)))]

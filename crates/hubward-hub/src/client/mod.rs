@@ -25,7 +25,9 @@ use crate::deadline::later;
 use crate::driver::{Channels, Driver, WallClock};
 use crate::incoming::Incoming;
 use crate::shared::{Command, Shared};
-use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, HubProvider, Unsupported};
+use crate::{
+    CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, HubProvider, Unsupported,
+};
 
 /// Capacity of the command channel for commands other than messages.
 const OTHER_COMMANDS: usize = 16;

@@ -1,0 +1,3 @@
+//! A device that registers, remembers its hub, and recovers.
+
+pub(crate) mod cache;
