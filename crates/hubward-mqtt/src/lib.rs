@@ -59,7 +59,7 @@ mod twin_requests;
 
 pub use crate::core::TAG_MAX;
 pub use dps::MqttDps;
-pub use hub::MqttHub;
+pub use hub::{MqttHub, hub_abilities};
 // Types in this crate's public API, and the dialers for it.
 pub use hubward_dial::{Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettings, TrustError};
 pub use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT, WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};

@@ -150,7 +150,7 @@ fn absent(state: &ConnectionState) -> Option<Arc<TransportError>> {
 }
 
 /// Logs a warning once if the environment names a proxy, because this version does not support proxies.
-fn warn_about_proxies() {
+pub(crate) fn warn_about_proxies() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         if let Some(variable) = hubward_dial::unused_proxy_variable() {

@@ -178,7 +178,7 @@ mod connect;
 mod connect_error;
 mod connect_options;
 mod connection_string;
-mod device;
+pub mod device;
 mod diagnosis;
 pub mod error;
 #[cfg(all(doc, not(doctest)))]
@@ -191,6 +191,7 @@ pub mod vars;
 
 pub use connect_error::ConnectError;
 pub use connect_options::ConnectOptions;
+pub use device::{Device, DeviceEvent, DevicePolicy, DeviceSettings};
 pub use diagnosis::Diagnosis;
 pub use hub_settings::HubSettings;
 pub use hubward_dial::DialOverride;

@@ -77,6 +77,11 @@ impl Problems {
         }
     }
 
+    /// Adds the problems of other settings.
+    pub(crate) fn absorb<T>(&mut self, settings: Result<T, SettingsError>) -> Option<T> {
+        settings.map_err(|error| self.0.splice(0..0, error.problems).for_each(drop)).ok()
+    }
+
     pub(crate) fn missing(&mut self, variable: &'static str) {
         self.0.push(SettingsProblem { variable, invalid: None });
     }

@@ -24,6 +24,11 @@ pub const CA_FILE: &str = "HUBWARD_CA_FILE";
 /// Addresses to connect to instead of the addresses that DNS returns.
 pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
 
+/// The file in which a [`Device`](crate::Device) remembers its hub.
+pub const CACHE_FILE: &str = "HUBWARD_CACHE_FILE";
+/// A second symmetric key of a [`Device`](crate::Device), base64.
+pub const SECONDARY_KEY: &str = "HUBWARD_SECONDARY_KEY";
+
 /// Reads an environment variable. Returns `None` if the variable is not set, is blank or is not UTF-8.
 ///
 /// A blank variable counts as not set, because shells and container files often pass a missing value as an empty one.

@@ -98,6 +98,14 @@ impl From<MqttHub> for Arc<dyn HubTransport> {
     }
 }
 
+/// The features of a hub that this protocol supports.
+#[must_use]
+pub fn hub_abilities() -> Abilities {
+    let mut abilities = Abilities::default();
+    (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+    abilities
+}
+
 #[async_trait]
 impl HubTransport for MqttHub {
     fn kind(&self) -> TransportKind {
@@ -109,9 +117,7 @@ impl HubTransport for MqttHub {
     }
 
     fn abilities(&self) -> Abilities {
-        let mut abilities = Abilities::default();
-        (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
-        abilities
+        hub_abilities()
     }
 
     fn stage(&self) -> Option<Stage> {

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use hubward_hub::DisconnectCause;
+use hubward_dps::ProvisionError;
 use hubward_proto::HubHost;
 use hubward_transport::{HubTransport, RegistrationId};
 use tokio::sync::{Notify, oneshot};
 
 use super::credentials::Credentials;
-use super::event::{DeviceEvent, RegisterReason};
+use super::event::DeviceEvent;
 use super::event_stream::Publisher;
 use crate::ConnectError;
 
@@ -79,12 +79,21 @@ impl Change {
     }
 }
 
+/// Which party wants the device to register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RegisterRequest {
+    /// The program.
+    Program,
+    /// An operator, with the direct method of this name.
+    Method(String),
+}
+
 /// What the program has requested and the supervisor has not taken yet. A new request of a kind replaces the one
 /// before.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     /// To register the device again, and why.
-    pub(crate) register: Option<RegisterReason>,
+    pub(crate) register: Option<RegisterRequest>,
     /// To use other credentials.
     pub(crate) change: Option<Change>,
 }
@@ -147,7 +156,7 @@ impl Control {
     }
 
     /// Requests a registration.
-    pub(crate) fn request_registration(&self, reason: RegisterReason) {
+    pub(crate) fn request_registration(&self, reason: RegisterRequest) {
         self.state().requests.register = Some(reason);
         self.news.notify_one();
     }
@@ -198,6 +207,15 @@ impl Control {
         self.state().verdict = Some(error);
     }
 
+    /// Adds to the reason, if there is one, that no time is left for another attempt. Returns `false` if there is none.
+    pub(crate) fn has_run_out_of_time(&self) -> bool {
+        let mut state = self.state();
+        if let Some(ConnectError::Provision(ProvisionError::Transport { out_of_time, .. })) = &mut state.verdict {
+            *out_of_time = true;
+        }
+        state.verdict.is_some()
+    }
+
     /// Takes the reason for which the supervisor has ended the device.
     pub(crate) fn take_verdict(&self) -> Option<ConnectError> {
         self.state().verdict.take()
@@ -226,9 +244,4 @@ impl fmt::Debug for Control {
             .field("state", &*self.state())
             .finish_non_exhaustive()
     }
-}
-
-/// The reason of a rollback, in one line.
-pub(crate) fn reason_of(cause: &DisconnectCause) -> String {
-    hubward_proto::error_messages(cause).join(": ")
 }

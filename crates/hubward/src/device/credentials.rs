@@ -70,14 +70,14 @@ struct Entry {
 }
 
 impl Credentials {
+    /// Makes the list of `first` and the credentials after it.
+    pub(crate) fn of(first: NamedCredential, others: impl IntoIterator<Item = NamedCredential>) -> Self {
+        Self { list: entries(std::iter::once(first).chain(others)).into() }
+    }
+
     /// Makes the list. Returns `None` if there is no credential.
     pub(crate) fn new(credentials: impl IntoIterator<Item = NamedCredential>) -> Option<Self> {
-        let mut list: Vec<Entry> = Vec::new();
-        for NamedCredential { name, credential } in credentials {
-            let earlier = list.iter().filter(|it| kind(&it.credential) == kind(&credential)).count();
-            let name = name.unwrap_or_else(|| default_name(&credential, earlier).into());
-            list.push(Entry { name, credential });
-        }
+        let list = entries(credentials);
         (!list.is_empty()).then(|| Self { list: list.into() })
     }
 
@@ -104,6 +104,16 @@ impl Credentials {
     fn entry(&self, position: usize) -> &Entry {
         self.list.get(position).unwrap_or(&self.list[0])
     }
+}
+
+fn entries(credentials: impl IntoIterator<Item = NamedCredential>) -> Vec<Entry> {
+    let mut list: Vec<Entry> = Vec::new();
+    for NamedCredential { name, credential } in credentials {
+        let earlier = list.iter().filter(|it| kind(&it.credential) == kind(&credential)).count();
+        let name = name.unwrap_or_else(|| default_name(&credential, earlier).into());
+        list.push(Entry { name, credential });
+    }
+    list
 }
 
 /// What the default name of a credential says about it.
@@ -140,8 +150,7 @@ mod tests {
         let own = NamedCredential::new("factory certificate", Credential::MissingCertificate);
         let all = Credentials::new([key(), missing(), key(), own, key(), missing()]).expect("credentials");
         let names: Vec<Arc<str>> = (0..all.count()).map(|it| all.name(it)).collect();
-        let expected =
-            ["primary key", "certificate", "secondary key", "factory certificate", "key 3", "certificate 3"];
+        let expected = ["primary key", "certificate", "secondary key", "factory certificate", "key 3", "certificate 3"];
         assert_eq!(names.iter().map(|it| &**it).collect::<Vec<_>>(), expected);
         assert!(Credentials::new([]).is_none());
     }

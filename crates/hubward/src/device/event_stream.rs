@@ -27,14 +27,14 @@ impl DeviceEvents {
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<DeviceEvent> {
         loop {
-            let news = self.reader.news.notified();
             if let Some(event) = self.try_next() {
                 return Some(event);
             }
             if self.reader.buffer().is_ended {
                 return None;
             }
-            news.await;
+            // If an event has come meanwhile, this returns at once.
+            self.reader.news.notified().await;
         }
     }
 

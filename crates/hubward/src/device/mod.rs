@@ -1,3 +1,24 @@
-//! A device that registers, remembers its hub, and recovers.
+//! A device that keeps itself connected: it registers, remembers its hub, recovers, and follows its moves.
+//!
+//! [`Device`](crate::Device) is the handle. This module has the types that programs seldom need to name.
 
 pub(crate) mod cache;
+mod control;
+mod credentials;
+mod event;
+mod event_stream;
+mod handle;
+mod lifecycle;
+mod network;
+mod settings;
+mod storage;
+mod supervisor;
+
+pub use cache::{CacheError, SetAside, SetAsideReason};
+pub use control::{CredentialChange, CredentialChangeError};
+pub use credentials::NamedCredential;
+pub use event::{DeviceEvent, DeviceStep};
+pub use event_stream::DeviceEvents;
+pub use handle::Device;
+pub use lifecycle::{DevicePolicy, DpsTrouble, HubTrouble, Reason};
+pub use settings::DeviceSettings;

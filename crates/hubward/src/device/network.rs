@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use hubward_hub::HubTarget;
 use hubward_proto::hub::HubIdentity;
-use hubward_transport::{Credential, DpsTransport, clock};
+use hubward_transport::{Abilities, Credential, DpsTransport, TransportKind, clock};
 
 use crate::error::SetupError;
 use crate::{HubSettings, Settings};
@@ -15,6 +15,9 @@ use crate::{HubSettings, Settings};
 /// Builds the connections of a device. One value serves one device.
 #[async_trait]
 pub(crate) trait Network: Send + Sync + fmt::Debug {
+    /// The features of a hub that this protocol supports.
+    fn abilities(&self, kind: TransportKind) -> Abilities;
+
     /// Builds a transport to DPS that logs in with `credential`. Opens no connection.
     ///
     /// # Errors
@@ -45,6 +48,14 @@ pub(crate) struct RealNetwork;
 
 #[async_trait]
 impl Network for RealNetwork {
+    fn abilities(&self, kind: TransportKind) -> Abilities {
+        match kind {
+            #[cfg(any(feature = "mqtt", feature = "ws"))]
+            TransportKind::Mqtt | TransportKind::MqttWs => hubward_mqtt::hub_abilities(),
+            _ => Abilities::default(),
+        }
+    }
+
     async fn dps(&self, settings: &Settings, credential: &Credential) -> Result<Box<dyn DpsTransport>, SetupError> {
         let settings = settings.clone().credential(credential.clone());
         // The file of the certificate authorities is read.

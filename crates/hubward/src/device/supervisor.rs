@@ -1,0 +1,455 @@
+//! Carries out what the lifecycle decides: waits, registers, reads and writes the assignment cache, and tells the client
+//! of the hub where to connect.
+//!
+//! This file has no rule of its own about when to do what. See `lifecycle/`.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hubward_dps::{Assignment, Progress, ProvisionError, Provisioner};
+use hubward_hub::{CloseReason, DisconnectCause, HubDecision, HubEvent, HubFailure, HubProvider};
+use hubward_proto::hub::HubIdentity;
+use hubward_proto::{HubHost, OperationId};
+use hubward_transport::{Abilities, CredentialError, TransportKind, UnixSeconds};
+use tokio::time::{Instant, sleep};
+
+use super::cache::{Binding, CachedAssignment};
+use super::control::{Approach, Change, Control, CredentialChangeError, RegisterRequest, Requests};
+use super::credentials::Credentials;
+use super::event::{DeviceEvent, DeviceStep, one_line};
+use super::lifecycle::{Accepted, Lifecycle, Next, Reason, Request};
+use super::network::Network;
+use super::storage::Storage;
+use crate::diagnosis::Diagnosis;
+use crate::error::SetupError;
+use crate::{ConnectError, DeviceSettings, Settings};
+
+/// The wait between the call of the direct method and the registration, so that the response of the method leaves
+/// before a possible move.
+const AFTER_METHOD: Duration = Duration::from_secs(1);
+
+/// Decides for the client of one device. The client owns it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    settings: Settings,
+    cache_file: Option<std::path::PathBuf>,
+    control: Arc<Control>,
+    network: Box<dyn Network>,
+    storage: Box<dyn Storage>,
+    lifecycle: Lifecycle,
+    credentials: Credentials,
+    /// New credentials that no hub has accepted yet. They are in `credentials` meanwhile.
+    trial: Option<Trial>,
+    /// The hub that DPS assigned.
+    home: Option<CachedAssignment>,
+    /// The credential of the client's target.
+    credential: usize,
+    /// The hub that accepted the device last.
+    last_hub: Option<HubHost>,
+    /// Whether the hub has accepted the device since the last failure or move.
+    is_accepted: bool,
+    /// A registration that DPS was still working on when the device stopped asking.
+    operation: Option<Operation>,
+    /// Until the first login: when [`DeviceSettings::connect`] times out. `None` if the device never gives up.
+    until: Option<Instant>,
+    /// Number of failed registrations until the first login.
+    attempts: u32,
+}
+
+#[derive(Debug)]
+struct Trial {
+    change: Change,
+    /// The credentials to which a rollback returns.
+    before: Credentials,
+}
+
+#[derive(Debug)]
+struct Operation {
+    id: OperationId,
+    credential: usize,
+}
+
+impl Supervisor {
+    /// `until` is the time at which a `connect` times out; `None` for a device that never gives up.
+    pub(crate) fn new(
+        settings: DeviceSettings,
+        control: Arc<Control>,
+        network: Box<dyn Network>,
+        storage: Box<dyn Storage>,
+        until: Option<Instant>,
+    ) -> Self {
+        let credentials = settings.credentials();
+        Self {
+            control,
+            network,
+            storage,
+            lifecycle: Lifecycle::new(settings.policy, credentials.count(), until.is_some()),
+            credentials,
+            trial: None,
+            home: None,
+            credential: 0,
+            last_hub: None,
+            is_accepted: false,
+            operation: None,
+            until,
+            attempts: 0,
+            settings: settings.settings,
+            cache_file: settings.cache,
+        }
+    }
+
+    async fn on_started(&mut self) -> HubDecision {
+        if self.home.is_none() {
+            let (home, set_aside) = self.storage.open(self.binding(&self.credentials)).await;
+            if let Some(warning) = set_aside {
+                self.control.report(&DeviceEvent::CacheSetAside(warning));
+            }
+            if let (Some(home), Some(file)) = (&home, &self.cache_file) {
+                let (hub, device_id) = (home.hub.clone(), home.device_id.clone());
+                self.control.report(&DeviceEvent::CacheUsed { hub, device_id, file: file.clone() });
+            }
+            self.home = home;
+        }
+        let next = self.lifecycle.on_started(now(), self.home.is_some(), self.network.random());
+        self.follow(next).await
+    }
+
+    async fn on_accepted(&mut self) {
+        self.until = None;
+        self.control.set_approach(None);
+        let Some(home) = self.home.clone() else { return };
+        let accepted = self.lifecycle.on_accepted(now());
+        if !std::mem::replace(&mut self.is_accepted, true) {
+            let moved_from = self.last_hub.replace(home.hub.clone()).filter(|it| *it != home.hub);
+            let credential = self.credentials.name(self.credential);
+            self.control.report(&DeviceEvent::Connected { hub: home.hub.clone(), credential, moved_from });
+        }
+        if accepted == Accepted::KeepCredentials
+            && let Some(trial) = self.trial.take()
+        {
+            let credential = self.credentials.name(self.credential);
+            self.control.report(&DeviceEvent::CredentialsKept { credential });
+            trial.change.resolve(Ok(()));
+        }
+        if self.trial.is_none() && (home.credential != Some(self.credential) || accepted == Accepted::KeepCredentials) {
+            let credential = Some(self.credential);
+            self.remember(CachedAssignment { credential, ..home }).await;
+        }
+    }
+
+    async fn on_failed(&mut self, failure: HubFailure) -> HubDecision {
+        if failure.accepted_for.is_some() && !self.is_accepted {
+            // The client passes on only the newest event, and so may have left out the acceptance.
+            self.on_accepted().await;
+        }
+        self.is_accepted = false;
+        let Some(hub) = self.home.as_ref().map(|it| it.hub.clone()) else { return self.on_started().await };
+        let credential = self.credentials.name(self.credential);
+        let next = self.lifecycle.on_hub_failed(now(), &failure, self.network.random());
+        let HubFailure { cause, failures, .. } = failure;
+        let (next, rolled_back) = self.roll_back(next, || one_line(&cause));
+        let then = self.step(&next);
+        if next == Next::End
+            && let DisconnectCause::Transport(error) = &cause
+        {
+            self.control.set_verdict(ConnectError::Hub(CloseReason::Refused(Arc::clone(error)).into()));
+        }
+        self.control.report(&DeviceEvent::HubFailed { hub, credential, cause, failures, then });
+        self.report_rollback(rolled_back, &next);
+        self.follow(next).await
+    }
+
+    /// Does what the lifecycle says, until there is something for the client to do.
+    async fn follow(&mut self, mut next: Next) -> HubDecision {
+        loop {
+            next = match next {
+                Next::Stay { at_least, .. } => return HubDecision::Stay { at_least },
+                Next::Connect { credential, at_least, .. } => match self.connect(credential, at_least).await {
+                    Ok(decision) => return decision,
+                    Err(next) => next,
+                },
+                Next::Register { credential, after, reason } => match self.wait(after).await {
+                    None => self.register(credential, reason).await,
+                    Some(other) => other,
+                },
+                // Only an answer to a failure contains a rollback, and `roll_back` has taken it.
+                Next::RollBack(next) => *next,
+                Next::End => return HubDecision::End(Arc::new(Ended)),
+            };
+        }
+    }
+
+    /// Waits. Returns another step if the program or an operator asks for one meanwhile.
+    async fn wait(&mut self, time: Duration) -> Option<Next> {
+        if time.is_zero() {
+            return None;
+        }
+        if self.until.is_some_and(|it| Instant::now() + time >= it) {
+            // The reason is in the verdict, if there was a failure.
+            return Some(self.time_out().await);
+        }
+        let control = Arc::clone(&self.control);
+        let asleep = sleep(time);
+        tokio::pin!(asleep);
+        loop {
+            tokio::select! {
+                () = &mut asleep => return None,
+                () = control.requested() => if let Some(next) = self.on_requests() {
+                    return Some(next);
+                },
+            }
+        }
+    }
+
+    /// The time of `connect` is over, or does not last until the next attempt. If there is a failure to report, ends at
+    /// once; otherwise at the time at which `connect` returns its own error.
+    async fn time_out(&mut self) -> Next {
+        if !self.control.has_run_out_of_time() {
+            pending::<()>().await;
+        }
+        Next::End
+    }
+
+    async fn register(&mut self, credential: usize, reason: Reason) -> Next {
+        let name = self.credentials.name(credential);
+        let (dps_host, key) = (self.settings.dps_host.clone(), self.credentials.get(credential).clone());
+        self.control.report(&DeviceEvent::Registering { dps_host, credential: name.clone(), reason: reason.clone() });
+        let transport = match self.network.dps(&self.settings, &key).await {
+            Ok(transport) => transport,
+            Err(error) => return self.on_unusable(credential, error),
+        };
+        // An issued certificate: the request gets its CSR here.
+        let request = self.settings.registration_request();
+        let running: Arc<Mutex<Option<OperationId>>> = Arc::default();
+        let noted = Arc::clone(&running);
+        let mut provisioner = Provisioner::new(transport, request, key)
+            .deadline(self.registration_time())
+            .retry(self.lifecycle.retry_policy().max_registrations(1))
+            .on_progress(move |progress| {
+                if let Progress::Polling { operation } = progress {
+                    *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((*operation).clone());
+                }
+            });
+        let operation = self.operation.take().filter(|it| it.credential == credential && reason != Reason::Requested);
+        if let Some(Operation { id, .. }) = operation {
+            provisioner = provisioner.resume(id);
+        }
+        match provisioner.run().await {
+            Ok(assignment) => self.on_assigned(&assignment, credential).await,
+            Err(error) => {
+                let id = running.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.operation = id.filter(|_| error.is_retryable()).map(|id| Operation { id, credential });
+                self.on_registration_failed(name, error)
+            }
+        }
+    }
+
+    /// How long a registration may take.
+    fn registration_time(&self) -> Duration {
+        let most = self.lifecycle.policy().registration_timeout;
+        self.until.map_or(most, |it| it.saturating_duration_since(Instant::now()).min(most))
+    }
+
+    async fn on_assigned(&mut self, assignment: &Assignment, credential: usize) -> Next {
+        let before = self.home.as_ref().map(|it| (it.hub.clone(), it.device_id.clone()));
+        let moved = before.as_ref().is_none_or(|(hub, id)| *hub != assignment.hub || *id != assignment.device_id);
+        self.control.report(&DeviceEvent::Assigned {
+            hub: assignment.hub.clone(),
+            device_id: assignment.device_id.clone(),
+            moved_from: before.map(|(hub, _)| hub).filter(|it| *it != assignment.hub),
+            substatus: assignment.state.substatus.clone(),
+        });
+        let at = UnixSeconds::from_system_time(self.network.wall());
+        let credential = Some(credential).filter(|_| self.trial.is_none());
+        self.remember(CachedAssignment::new(assignment, at, credential)).await;
+        self.lifecycle.on_assigned(now(), moved, self.network.random())
+    }
+
+    fn on_registration_failed(&mut self, credential: Arc<str>, mut error: ProvisionError) -> Next {
+        if self.until.is_some()
+            && let ProvisionError::Transport { attempts, .. } = &mut error
+        {
+            self.attempts = self.attempts.saturating_add(*attempts);
+            *attempts = self.attempts;
+        }
+        let next = self.lifecycle.on_registration_failed(now(), &error, self.network.random());
+        let text = one_line(&error);
+        let (next, rolled_back) = self.roll_back(next, || text.clone());
+        let (then, diagnosis) = (self.step(&next), Diagnosis::of_provision(&error));
+        let event = DeviceEvent::RegistrationFailed { credential, error: text, diagnosis: Box::new(diagnosis), then };
+        self.set_verdict(ConnectError::Provision(error));
+        self.control.report(&event);
+        self.report_rollback(rolled_back, &next);
+        next
+    }
+
+    /// A transport cannot be built with this credential. For the lifecycle, this is a failed registration.
+    fn on_unusable(&mut self, credential: usize, error: SetupError) -> Next {
+        let text = one_line(&error);
+        let credential = self.credentials.name(credential);
+        let failure = ProvisionError::Credential(CredentialError::Unusable(text.clone()));
+        let next = self.lifecycle.on_registration_failed(now(), &failure, self.network.random());
+        let (next, rolled_back) = self.roll_back(next, || text.clone());
+        let (then, diagnosis) = (self.step(&next), Box::new(error.diagnosis()));
+        self.set_verdict(ConnectError::Setup(error));
+        self.control.report(&DeviceEvent::CredentialUnusable { credential, error: text, diagnosis, then });
+        self.report_rollback(rolled_back, &next);
+        next
+    }
+
+    async fn connect(&mut self, credential: usize, at_least: Duration) -> Result<HubDecision, Next> {
+        let Some(home) = &self.home else { return Err(self.lifecycle.on_started(now(), false, self.network.random())) };
+        let identity = HubIdentity::new(home.hub.clone(), home.device_id.clone());
+        match self.network.hub(&self.settings, identity, self.credentials.get(credential)).await {
+            Ok(target) => {
+                self.credential = credential;
+                self.is_accepted = false;
+                if self.until.is_some() {
+                    let (hub, transport) = (home.hub.clone(), Arc::clone(&target.transport));
+                    self.control.set_approach(Some(Approach { hub, transport, since: Instant::now() }));
+                }
+                Ok(HubDecision::Connect { target: Box::new(target), at_least })
+            }
+            Err(error) => Err(self.on_unusable(credential, error)),
+        }
+    }
+
+    /// Takes the requests of the program. Returns the next step, or `None` if there was no request.
+    fn on_requests(&mut self) -> Option<Next> {
+        let Requests { register, change } = self.control.take_requests();
+        let mut next = None;
+        if let Some(change) = change {
+            let count = change.credentials.count();
+            let credentials = (0..count).map(|it| change.credentials.name(it)).collect();
+            let new = change.credentials.clone();
+            let before = match self.trial.take() {
+                Some(Trial { change, before }) => {
+                    change.resolve(Err(CredentialChangeError::Superseded));
+                    before
+                }
+                None => self.credentials.clone(),
+            };
+            self.credentials = new;
+            self.trial = Some(Trial { change, before });
+            self.operation = None;
+            let step = self.lifecycle.on_requested(now(), Request::ChangeCredentials { count });
+            self.control.report(&DeviceEvent::CredentialsOnTrial { credentials, then: self.step(&step) });
+            next = Some(step);
+        }
+        if let Some(reason) = register {
+            let (method, least) = match reason {
+                RegisterRequest::Program => (None, Duration::ZERO),
+                RegisterRequest::Method(name) => (Some(name), AFTER_METHOD),
+            };
+            self.control.report(&DeviceEvent::ReprovisionRequested { method });
+            let mut step = self.lifecycle.on_requested(now(), Request::Register);
+            if let Next::Register { after, .. } = &mut step {
+                *after = (*after).max(least);
+            }
+            next = Some(step);
+        }
+        next
+    }
+
+    /// Returns to the credentials before a trial, if the step says so. Returns the step without the rollback.
+    fn roll_back(&mut self, next: Next, reason: impl FnOnce() -> String) -> (Next, Option<String>) {
+        let Next::RollBack(next) = next else { return (next, None) };
+        let Some(Trial { change, before }) = self.trial.take() else { return (*next, None) };
+        self.credentials = before;
+        self.operation = None;
+        let reason = reason();
+        change.resolve(Err(CredentialChangeError::RolledBack { reason: reason.clone() }));
+        (*next, Some(reason))
+    }
+
+    fn report_rollback(&self, reason: Option<String>, next: &Next) {
+        if let Some(reason) = reason {
+            self.control.report(&DeviceEvent::CredentialsRolledBack { reason, then: self.step(next) });
+        }
+    }
+
+    /// Keeps the error that `connect` returns if it ends now.
+    fn set_verdict(&self, error: ConnectError) {
+        if self.until.is_some() {
+            self.control.set_verdict(error);
+        }
+    }
+
+    async fn remember(&mut self, home: CachedAssignment) {
+        // Until a hub has accepted new credentials, the file belongs to the credentials before them.
+        let credentials = self.trial.as_ref().map_or(&self.credentials, |it| &it.before);
+        let binding = self.binding(credentials);
+        self.home = Some(home.clone());
+        if let Err(error) = self.storage.store(binding, home).await {
+            self.control.report(&DeviceEvent::CacheNotWritten(error));
+        }
+    }
+
+    fn binding(&self, credentials: &Credentials) -> Binding {
+        let Settings { dps_host, id_scope, registration_id, .. } = &self.settings;
+        Binding::new(dps_host, id_scope, registration_id, credentials.iter())
+    }
+
+    /// A step in the words of an event.
+    fn step(&self, next: &Next) -> DeviceStep {
+        match next {
+            Next::Stay { at_least, reason } => DeviceStep::Stay { at_least: *at_least, reason: reason.clone() },
+            Next::Connect { credential, at_least, reason } => DeviceStep::Connect {
+                credential: self.credentials.name(*credential),
+                after: *at_least,
+                reason: reason.clone(),
+            },
+            Next::Register { credential, after, reason } => DeviceStep::Register {
+                credential: self.credentials.name(*credential),
+                after: *after,
+                reason: reason.clone(),
+            },
+            Next::RollBack(next) => self.step(next),
+            Next::End => DeviceStep::End,
+        }
+    }
+}
+
+#[async_trait]
+impl HubProvider for Supervisor {
+    fn kind(&self) -> TransportKind {
+        self.settings.effective_hub_transport()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.network.abilities(self.kind())
+    }
+
+    async fn decide(&mut self, event: HubEvent) -> HubDecision {
+        match event {
+            HubEvent::Started => self.on_started().await,
+            HubEvent::Accepted => {
+                self.on_accepted().await;
+                HubDecision::STAY
+            }
+            HubEvent::Failed(failure) => self.on_failed(failure).await,
+            HubEvent::Requested => match self.on_requests() {
+                Some(next) => self.follow(next).await,
+                None => HubDecision::STAY,
+            },
+            _ => HubDecision::STAY,
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.control.end();
+    }
+}
+
+/// The error of a client that its supervisor ends. `connect` replaces it with the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the device could not connect")]
+struct Ended;
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
