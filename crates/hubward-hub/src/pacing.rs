@@ -34,10 +34,18 @@ impl Pacing {
         self.max
     }
 
-    /// Returns a wait. `random` is from 0 to 1: with 0 the wait is 1 s, with 1 it is [`Pacing::max`].
+    /// Returns the wait before the first attempt. `random` is from 0 to 1: with 0 the wait is 1 s, with 1 it is
+    /// [`Pacing::max`].
     #[must_use]
     pub fn wait(self, random: f64) -> Duration {
         MIN + self.max.saturating_sub(MIN).mul_f64(in_range(random, 0.0, 1.0))
+    }
+
+    /// Returns the wait before each further attempt, after the first one has failed: from [`Pacing::max`] to twice
+    /// this time.
+    #[must_use]
+    pub fn wait_again(self, random: f64) -> Duration {
+        self.max + self.max.mul_f64(in_range(random, 0.0, 1.0))
     }
 }
 

@@ -67,6 +67,14 @@ pub struct HubFailure {
     pub accepted_for: Option<Duration>,
 }
 
+impl HubFailure {
+    /// Creates a failure, for tests of a provider. The client creates the failures that it passes to its provider.
+    #[must_use]
+    pub const fn new(cause: DisconnectCause, failures: u32, lasting: Duration, accepted_for: Option<Duration>) -> Self {
+        Self { cause, failures, lasting, accepted_for }
+    }
+}
+
 /// The answer of a provider.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

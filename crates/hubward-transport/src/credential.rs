@@ -110,9 +110,6 @@ pub enum CredentialError {
     /// The signer could not sign.
     #[error("the signer could not sign: {0}")]
     Signer(String),
-    /// The credential cannot be used, for example because the certificate has expired.
-    #[error("the credential cannot be used: {0}")]
-    Unusable(String),
     /// The device logs in with a certificate, and the program has not set it.
     #[error("the device logs in with a certificate, and no certificate is set")]
     MissingCertificate,

@@ -290,7 +290,10 @@ impl fmt::Display for Reason {
             Self::BackToHub(trouble) => write!(f, "{trouble}, and the device has a hub"),
             Self::RegisterAgain(trouble) => write!(f, "{trouble}, and the device has no hub"),
             Self::Requested => f.write_str("it was requested"),
+            Self::HubUnusable(trouble) => write!(f, "{trouble}, and DPS may know another hub"),
             Self::CredentialsChanged => f.write_str("the program changed the credentials"),
+            Self::TrialFailed { is_refused: true } => f.write_str("the new credentials are refused"),
+            Self::TrialFailed { is_refused: false } => f.write_str("too many attempts with the new credentials failed"),
         }
     }
 }
@@ -317,6 +320,8 @@ impl fmt::Display for DpsTrouble {
             Self::Server => "DPS has a failure",
             Self::Throttled => "DPS is busy",
             Self::Refused => "DPS refuses the device",
+            Self::UntrustedServer => "the server could not prove that it is DPS",
+            Self::Request => "the device cannot send such a request",
             Self::LocalCredential => "the credential provides no signature",
             Self::NotListening => "no program listens at this address",
         })

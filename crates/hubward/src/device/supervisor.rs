@@ -12,7 +12,7 @@ use hubward_dps::{Assignment, Progress, ProvisionError, Provisioner};
 use hubward_hub::{CloseReason, DisconnectCause, HubDecision, HubEvent, HubFailure, HubProvider};
 use hubward_proto::hub::HubIdentity;
 use hubward_proto::{HubHost, OperationId};
-use hubward_transport::{Abilities, CredentialError, TransportKind, UnixSeconds};
+use hubward_transport::{Abilities, TransportKind, UnixSeconds};
 use tokio::time::{Instant, sleep};
 
 use super::cache::{Binding, CachedAssignment};
@@ -109,6 +109,9 @@ impl Supervisor {
             if let (Some(home), Some(file)) = (&home, &self.cache_file) {
                 let (hub, device_id) = (home.hub.clone(), home.device_id.clone());
                 self.control.report(&DeviceEvent::CacheUsed { hub, device_id, file: file.clone() });
+            }
+            if let Some(credential) = home.as_ref().and_then(|it| it.credential) {
+                self.lifecycle.prefer(credential);
             }
             self.home = home;
         }
@@ -218,7 +221,10 @@ impl Supervisor {
         self.control.report(&DeviceEvent::Registering { dps_host, credential: name.clone(), reason: reason.clone() });
         let transport = match self.network.dps(&self.settings, &key).await {
             Ok(transport) => transport,
-            Err(error) => return self.on_unusable(credential, error),
+            Err(error) => {
+                let next = self.lifecycle.on_unusable_at_dps(now(), self.network.random());
+                return self.on_unusable(name, error, next);
+            }
         };
         // An issued certificate: the request gets its CSR here.
         let request = self.settings.registration_request();
@@ -226,7 +232,7 @@ impl Supervisor {
         let noted = Arc::clone(&running);
         let mut provisioner = Provisioner::new(transport, request, key)
             .deadline(self.registration_time())
-            .retry(self.lifecycle.retry_policy().max_registrations(1))
+            .retry(self.lifecycle.retry_policy())
             .on_progress(move |progress| {
                 if let Progress::Polling { operation } = progress {
                     *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((*operation).clone());
@@ -264,7 +270,7 @@ impl Supervisor {
         let at = UnixSeconds::from_system_time(self.network.wall());
         let credential = Some(credential).filter(|_| self.trial.is_none());
         self.remember(CachedAssignment::new(assignment, at, credential)).await;
-        self.lifecycle.on_assigned(now(), moved, self.network.random())
+        self.lifecycle.on_assigned(now(), moved)
     }
 
     fn on_registration_failed(&mut self, credential: Arc<str>, mut error: ProvisionError) -> Next {
@@ -285,12 +291,9 @@ impl Supervisor {
         next
     }
 
-    /// A transport cannot be built with this credential. For the lifecycle, this is a failed registration.
-    fn on_unusable(&mut self, credential: usize, error: SetupError) -> Next {
+    /// A transport cannot be built with this credential. `next` is the answer of the lifecycle.
+    fn on_unusable(&mut self, credential: Arc<str>, error: SetupError, next: Next) -> Next {
         let text = one_line(&error);
-        let credential = self.credentials.name(credential);
-        let failure = ProvisionError::Credential(CredentialError::Unusable(text.clone()));
-        let next = self.lifecycle.on_registration_failed(now(), &failure, self.network.random());
         let (next, rolled_back) = self.roll_back(next, || text.clone());
         let (then, diagnosis) = (self.step(&next), Box::new(error.diagnosis()));
         self.set_verdict(ConnectError::Setup(error));
@@ -312,7 +315,11 @@ impl Supervisor {
                 }
                 Ok(HubDecision::Connect { target: Box::new(target), at_least })
             }
-            Err(error) => Err(self.on_unusable(credential, error)),
+            Err(error) => {
+                let name = self.credentials.name(credential);
+                let next = self.lifecycle.on_unusable_at_hub(now(), self.network.random());
+                Err(self.on_unusable(name, error, next))
+            }
         }
     }
 

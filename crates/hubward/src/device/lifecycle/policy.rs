@@ -38,17 +38,15 @@ pub struct DevicePolicy {
     pub refused_jitter: f64,
     /// After the hub has accepted the device for this time, the slow schedule starts over. Default 10 minutes.
     pub settled_after: Duration,
-    /// Number of retries within one registration; after these, the registration has failed. A device with
-    /// [`pacing`](Self::pacing) does not retry within a registration. Default 3.
-    pub registration_retries: u32,
-    /// Maximum time of one registration, with its polls and retries. Default 10 minutes.
+    /// Maximum time of one registration, with its polls. Default 10 minutes.
     pub registration_timeout: Duration,
     /// Wait after a failed registration. A random wait between half of a bound and the bound, which doubles with each
-    /// failed registration. Default 10 s to 10 minutes.
+    /// failed registration. Default 2 s to 10 minutes.
     ///
     /// A Retry-After of DPS and [`server_error_wait`](Self::server_error_wait) can make a wait longer.
     pub registration_wait: Backoff,
-    /// Minimum wait after DPS has failed with a status of 5xx. Default 5 s.
+    /// Minimum wait after DPS has failed with a status of 5xx, or has throttled the device without a Retry-After. Default
+    /// 5 s.
     pub server_error_wait: Duration,
     /// Number of failures in a row after which the device drops credentials that are on trial, and uses the credentials
     /// before them. At least 1. Default 3.
@@ -92,12 +90,6 @@ impl DevicePolicy {
         self
     }
 
-    /// Sets [`DevicePolicy::registration_retries`].
-    pub const fn registration_retries(mut self, retries: u32) -> Self {
-        self.registration_retries = retries;
-        self
-    }
-
     /// Sets [`DevicePolicy::registration_timeout`].
     pub const fn registration_timeout(mut self, timeout: Duration) -> Self {
         self.registration_timeout = timeout;
@@ -133,6 +125,28 @@ impl DevicePolicy {
         self.limits_reconnects = limits_reconnects;
         self
     }
+
+    /// Returns the policy with every number brought into its range.
+    pub(super) fn in_range(mut self) -> Self {
+        self.hub_failures = self.hub_failures.max(1);
+        self.trial_failures = self.trial_failures.max(1);
+        // A value that is not a number becomes 0.
+        self.refused_jitter = if self.refused_jitter > 0.0 { self.refused_jitter.min(1.0) } else { 0.0 };
+        for wait in [&mut self.refused_wait, &mut self.registration_wait] {
+            // With a wait of zero, the device would register without end.
+            wait.first = wait.first.clamp(Duration::from_secs(1), super::WAIT_MAX);
+            wait.cap = wait.cap.clamp(wait.first, super::WAIT_MAX);
+        }
+        for time in [
+            &mut self.hub_failing_for,
+            &mut self.settled_after,
+            &mut self.registration_timeout,
+            &mut self.server_error_wait,
+        ] {
+            *time = (*time).min(super::WAIT_MAX);
+        }
+        self
+    }
 }
 
 impl Default for DevicePolicy {
@@ -144,9 +158,8 @@ impl Default for DevicePolicy {
             refused_wait: Backoff::new(MINUTE.saturating_mul(5), MINUTE.saturating_mul(60)),
             refused_jitter: 0.25,
             settled_after: MINUTE.saturating_mul(10),
-            registration_retries: 3,
             registration_timeout: MINUTE.saturating_mul(10),
-            registration_wait: Backoff::new(Duration::from_secs(10), MINUTE.saturating_mul(10)),
+            registration_wait: Backoff::new(Duration::from_secs(2), MINUTE.saturating_mul(10)),
             server_error_wait: limits::SERVER_ERROR_WAIT,
             trial_failures: 3,
             pacing: None,

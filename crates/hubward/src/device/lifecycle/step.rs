@@ -79,8 +79,16 @@ pub enum Reason {
     RegisterAgain(DpsTrouble),
     /// The program or an operator has asked for a registration.
     Requested,
+    /// The device starts and wants an answer soon, and its known hub cannot be used. DPS may know another one.
+    HubUnusable(HubTrouble),
     /// The program has changed the credentials.
     CredentialsChanged,
+    /// The new credentials have failed.
+    TrialFailed {
+        /// Whether a service refused them, or the device itself could not use them. Otherwise, too many attempts failed
+        /// for other reasons.
+        is_refused: bool,
+    },
 }
 
 /// What the acceptance by a hub means.
