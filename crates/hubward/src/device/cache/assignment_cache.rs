@@ -6,11 +6,22 @@ use hubward_dps::{Assignment, Substatus};
 use hubward_proto::{DeviceId, HubHost};
 use hubward_transport::UnixSeconds;
 
-use super::{Binding, CacheError, SetAside};
+use super::document::{Document, Members, invalid};
+use super::private_file::PrivateFile;
+use super::{Binding, CacheError, SetAside, SetAsideReason};
+
+/// What the file is, in the file and in messages.
+const CONTENT: &str = "assignment cache";
 
 /// The file that remembers the hub of a device.
+///
+/// It contains no credential, only a fingerprint that does not help to guess one (see [`Binding`]).
 #[derive(Debug)]
-pub(crate) struct AssignmentCache {}
+pub(crate) struct AssignmentCache {
+    file: PrivateFile,
+    binding: Binding,
+    rest: Rest,
+}
 
 /// The content of an assignment cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +43,33 @@ pub(crate) struct CachedAssignment {
     pub(crate) credential: Option<usize>,
 }
 
+/// What the file contains and this version does not know.
+#[derive(Debug, Default)]
+struct Rest {
+    document: Document,
+    binding: Members,
+    assignment: Members,
+    /// The identity to which the members in `assignment` belong.
+    identity: Option<(HubHost, DeviceId)>,
+}
+
 impl CachedAssignment {
     /// Creates the content from an assignment of DPS.
     pub(crate) fn new(assignment: &Assignment, assigned_at: UnixSeconds, credential: Option<usize>) -> Self {
-        let _ = (assignment, assigned_at, credential);
-        todo!()
+        let state = &assignment.state;
+        Self {
+            hub: assignment.hub.clone(),
+            device_id: assignment.device_id.clone(),
+            assigned_at,
+            substatus: state.substatus.clone(),
+            etag: state.etag.clone(),
+            connection_profile: state.connection_profile.clone(),
+            credential,
+        }
+    }
+
+    fn identity(&self) -> (HubHost, DeviceId) {
+        (self.hub.clone(), self.device_id.clone())
     }
 }
 
@@ -47,25 +80,42 @@ impl AssignmentCache {
         path: impl Into<PathBuf>,
         binding: Binding,
     ) -> (Self, Option<CachedAssignment>, Option<SetAside>) {
-        let _ = (path.into(), binding);
-        todo!()
+        let file = PrivateFile::new(path.into(), CONTENT);
+        file.sweep();
+        let read = file.read().and_then(|it| it.map(|it| parse(&it, &binding)).transpose());
+        let (assignment, rest, warning) = match read {
+            Ok(Some((assignment, rest))) => (Some(assignment), rest, None),
+            Ok(None) => (None, Rest::default(), None),
+            Err(reason) => (None, Rest::default(), Some(file.set_aside(reason))),
+        };
+        (Self { file, binding, rest }, assignment, warning)
     }
 
     /// Replaces the file. If the file already has this content, writes nothing.
     ///
+    /// Keeps members of a newer minor version of the format. If the hub or the device id is another one, drops those
+    /// that belonged to the old assignment.
+    ///
     /// After a change of the device's credentials, call [`AssignmentCache::rebind`] before.
     ///
     /// # Errors
-    /// [`CacheError`]. The file is unchanged.
+    /// [`CacheError`]. The file has its old or its new content.
     pub(crate) fn store(&mut self, assignment: &CachedAssignment) -> Result<(), CacheError> {
-        let _ = assignment;
-        todo!()
+        if self.rest.identity.as_ref().is_some_and(|it| *it != assignment.identity()) {
+            self.rest.assignment = Members::default();
+            self.rest.identity = None;
+        }
+        let bytes = encode(assignment, &self.binding, &self.rest);
+        // A flash memory wears out with each write.
+        if matches!(self.file.read(), Ok(Some(now)) if *now == *bytes) {
+            return Ok(());
+        }
+        self.file.replace(&bytes)
     }
 
     /// Sets another binding for the next [`AssignmentCache::store`], after the credentials of the device have changed.
     pub(crate) fn rebind(&mut self, binding: Binding) {
-        let _ = binding;
-        todo!()
+        self.binding = binding;
     }
 
     /// Removes the file, if there is one.
@@ -73,6 +123,45 @@ impl AssignmentCache {
     /// # Errors
     /// [`CacheError`]
     pub(crate) fn clear(&mut self) -> Result<(), CacheError> {
-        todo!()
+        self.rest = Rest::default();
+        self.file.remove()
     }
+}
+
+fn parse(bytes: &[u8], binding: &Binding) -> Result<(CachedAssignment, Rest), SetAsideReason> {
+    let mut document = Document::parse(bytes, CONTENT)?;
+    let members = document.members();
+    let rest_of_binding = binding.check(members.take_object("binding"))?;
+    let mut members = members.take_object("assignment").ok_or_else(|| invalid("assignment"))?;
+    let id = |it: Option<String>, name| it.ok_or_else(|| invalid(name));
+    let hub = HubHost::new(id(members.take_text("hub"), "hub")?).map_err(|_| invalid("hub"))?;
+    let device_id = DeviceId::new(id(members.take_text("deviceId"), "deviceId")?).map_err(|_| invalid("deviceId"))?;
+    let assigned_at = members.take_time("assignedAt").ok_or_else(|| invalid("assignedAt"))?;
+    let assignment = CachedAssignment {
+        hub,
+        device_id,
+        assigned_at,
+        substatus: members.take_optional_text("substatus")?.map(Substatus::from),
+        etag: members.take_optional_text("etag")?,
+        connection_profile: members.take_optional_text("connectionProfile")?,
+        credential: members.take_optional_text("credential")?.and_then(|it| binding.position(&it)),
+    };
+    let identity = Some(assignment.identity());
+    Ok((assignment, Rest { document, binding: rest_of_binding, assignment: members, identity }))
+}
+
+fn encode(assignment: &CachedAssignment, binding: &Binding, rest: &Rest) -> zeroize::Zeroizing<Vec<u8>> {
+    let mut members = rest.assignment.clone();
+    members.set_text("hub", Some(assignment.hub.to_string()));
+    members.set_text("deviceId", Some(assignment.device_id.to_string()));
+    members.set_time("assignedAt", assignment.assigned_at);
+    members.set_text("substatus", assignment.substatus.as_ref().map(Substatus::to_string));
+    members.set_text("etag", assignment.etag.clone());
+    members.set_text("connectionProfile", assignment.connection_profile.clone());
+    let credential = assignment.credential.and_then(|it| binding.fingerprint(it));
+    members.set_text("credential", credential.map(str::to_owned));
+    let mut document = rest.document.clone();
+    document.members().set_object("binding", Some(binding.write(rest.binding.clone())));
+    document.members().set_object("assignment", Some(members));
+    document.encode(CONTENT)
 }

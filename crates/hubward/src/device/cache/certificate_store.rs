@@ -8,18 +8,37 @@
 //! 3. [`CertificateStore::confirm`] forgets the previous pair, after the hub has accepted the current one. If the hub
 //!    refuses the current pair, [`CertificateStore::revert`] returns to the previous one.
 //!
-//! After a crash at any moment, the file has the state before or after a step.
+//! After a crash at any moment, the file has the state before or after a step. So a key is never beside the chain of
+//! another key: one file contains both, and one rename replaces both. The store also compares the key with the chain
+//! each time that it reads the file.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hubward_transport::{ClientCertificate, UnixSeconds};
+use hubward_x509::{Certificate, CertificateError};
 use zeroize::Zeroizing;
 
-use super::{Binding, CacheError, SetAside};
+use super::document::{Document, Members, damaged, invalid};
+use super::private_file::PrivateFile;
+use super::{Binding, CacheError, SetAside, SetAsideReason};
+
+/// What the file is, in the file and in messages.
+const CONTENT: &str = "certificate store";
+
+/// The label of a key (PKCS#8). Source: `[doc]` RFC 7468, section 10.
+const KEY: &str = "PRIVATE KEY";
+
+/// The label of a certificate. Source: `[doc]` RFC 7468, section 5.
+const CERTIFICATE: &str = "CERTIFICATE";
 
 /// The file that keeps the issued certificate of a device, with its private key.
 #[derive(Debug)]
-pub(crate) struct CertificateStore {}
+pub(crate) struct CertificateStore {
+    file: PrivateFile,
+    binding: Binding,
+    state: State,
+}
 
 /// A private key whose certificate has been requested, or is about to be.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,22 +51,12 @@ pub(crate) struct PendingKey {
     pub(crate) created_at: UnixSeconds,
 }
 
-impl std::fmt::Debug for PendingKey {
-    /// Writes the request id and the time, but not the key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PendingKey")
-            .field("request_id", &self.request_id)
-            .field("created_at", &self.created_at)
-            .finish_non_exhaustive()
-    }
-}
-
 /// An issued certificate with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IssuedCertificate {
     /// The chain and the key.
     pub(crate) certificate: ClientCertificate,
-    /// When the chain was stored.
+    /// When the chain was stored, by the clock of the device.
     pub(crate) issued_at: UnixSeconds,
 }
 
@@ -58,82 +67,258 @@ pub(crate) struct StoredCertificates {
     pub(crate) current: Option<IssuedCertificate>,
     /// The pair before the current one, until the hub has accepted the current one.
     pub(crate) previous: Option<IssuedCertificate>,
-    /// The key of a request without an answer. The device can send the request again, with the same request id.
+    /// The key of a request without an answer. The device can send the request again, with the same request id, or
+    /// generate another key.
     pub(crate) pending: Option<PendingKey>,
+}
+
+/// Why [`CertificateStore::finish`] failed.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FinishError {
+    /// There is no pending key.
+    #[error("a certificate was issued, but no key waits for it")]
+    NoPendingKey,
+    /// The chain cannot be used with the pending key. Trying again does not help; request another certificate.
+    #[error("the issued certificate cannot be used")]
+    Chain(#[source] CertificateError),
+    /// The file cannot be written. The pending key is still there, so the caller can try again.
+    #[error(transparent)]
+    Store(#[from] CacheError),
+}
+
+hubward_proto::debug_as_error_report!(FinishError);
+
+/// The content of the file, in the form in which it can be written again.
+#[derive(Debug, Clone, Default)]
+struct State {
+    current: Option<Pair>,
+    previous: Option<Pair>,
+    pending: Option<PendingKey>,
+    /// Members that this version does not know.
+    document: Document,
+    binding: Members,
+}
+
+#[derive(Clone)]
+struct Pair {
+    issued: IssuedCertificate,
+    /// The key as PEM. [`ClientCertificate`] does not give out its key.
+    key: Zeroizing<String>,
+    /// Members that this version does not know.
+    rest: Members,
 }
 
 impl CertificateStore {
     /// The file of the certificate store that belongs to an assignment cache: the cache's name and `.certificate`.
     pub(crate) fn beside(cache: &Path) -> PathBuf {
-        let _ = cache;
-        todo!()
+        let mut name = cache.file_name().unwrap_or_default().to_owned();
+        name.push(".certificate");
+        cache.with_file_name(name)
     }
 
     /// Reads the file. Returns its content (empty if the file cannot be used), and a warning if there is a file that
-    /// cannot be used. Never fails.
+    /// cannot be used. Also removes temporary files that a killed process left. Never fails.
     ///
     /// The credentials of the binding do not matter: an issued certificate stays valid after the device got another key
     /// for DPS.
     pub(crate) fn open(path: impl Into<PathBuf>, binding: Binding) -> (Self, StoredCertificates, Option<SetAside>) {
-        let _ = (path.into(), binding);
-        todo!()
+        let file = PrivateFile::new(path.into(), CONTENT);
+        file.sweep();
+        let read = file.read().and_then(|it| it.map(|it| parse(&it, &binding)).transpose());
+        let (state, warning) = match read {
+            Ok(state) => (state.unwrap_or_default(), None),
+            Err(reason) => (State::default(), Some(file.set_aside(reason))),
+        };
+        let store = Self { file, binding, state };
+        let content = store.content();
+        (store, content, warning)
     }
 
     /// What the store contains.
-    pub(crate) fn content(&self) -> &StoredCertificates {
-        todo!()
+    pub(crate) fn content(&self) -> StoredCertificates {
+        let issued = |it: &Option<Pair>| it.as_ref().map(|it| it.issued.clone());
+        let State { current, previous, pending, .. } = &self.state;
+        StoredCertificates { current: issued(current), previous: issued(previous), pending: pending.clone() }
     }
 
     /// Stores a new key, in place of the pending one if there is one. Call this before the request leaves the device.
     ///
     /// # Errors
-    /// [`CacheError`]. The file and [`CertificateStore::content`] are unchanged; do not send the request.
+    /// [`CacheError`]. The content of the store is unchanged; do not send the request.
     pub(crate) fn begin(&mut self, pending: PendingKey) -> Result<(), CacheError> {
-        let _ = pending;
-        todo!()
+        if without_armour(&pending.key, KEY).is_none() {
+            return Err(self.file.error("the key is not PEM (PKCS#8)"));
+        }
+        self.change(|state| state.pending = Some(pending))
     }
 
-    /// Makes the pending key and this chain (PEM, leaf first) the current pair, and returns it. The pair before it stays
-    /// as the previous one.
+    /// Makes the pending key and this chain (leaf first) the current pair, and returns it. The pair before it stays as
+    /// the previous one.
     ///
     /// # Errors
-    /// [`CacheError`] if there is no pending key, the chain does not belong to it, or the file cannot be written. The
-    /// file and [`CertificateStore::content`] are unchanged.
-    pub(crate) fn finish(&mut self, chain: &str, now: UnixSeconds) -> Result<IssuedCertificate, CacheError> {
-        let _ = (chain, now);
-        todo!()
+    /// [`FinishError`]. The content of the store is unchanged.
+    pub(crate) fn finish(&mut self, chain: &[Certificate], now: UnixSeconds) -> Result<IssuedCertificate, FinishError> {
+        let pending = self.state.pending.as_ref().ok_or(FinishError::NoPendingKey)?;
+        let key = pending.key.clone();
+        let text: String = chain.iter().map(Certificate::to_pem).collect();
+        let certificate =
+            ClientCertificate::from_pem(text.as_bytes(), key.as_bytes(), None).map_err(FinishError::Chain)?;
+        let issued = IssuedCertificate { certificate, issued_at: now };
+        let pair = Pair { issued: issued.clone(), key, rest: Members::default() };
+        self.change(|state| {
+            state.previous = state.current.replace(pair);
+            state.pending = None;
+        })?;
+        Ok(issued)
     }
 
-    /// Forgets the previous pair, because the hub has accepted the current one. Writes only if there is a previous pair.
+    /// Forgets the previous pair, because the hub has accepted the current one. Writes only if there is a previous
+    /// pair.
     ///
     /// # Errors
-    /// [`CacheError`]
+    /// [`CacheError`]. The content of the store is unchanged.
     pub(crate) fn confirm(&mut self) -> Result<(), CacheError> {
-        todo!()
+        if self.state.previous.is_none() { Ok(()) } else { self.change(|state| state.previous = None) }
     }
 
     /// Returns to the previous pair, because the hub has refused the current one. Without a previous pair, the store
     /// has no current pair afterwards.
     ///
     /// # Errors
-    /// [`CacheError`]
+    /// [`CacheError`]. The content of the store is unchanged.
     pub(crate) fn revert(&mut self) -> Result<(), CacheError> {
-        todo!()
+        self.change(|state| state.current = state.previous.take())
     }
 
     /// Forgets the pending key, because its request was refused.
     ///
     /// # Errors
-    /// [`CacheError`]
+    /// [`CacheError`]. The content of the store is unchanged.
     pub(crate) fn discard_pending(&mut self) -> Result<(), CacheError> {
-        todo!()
+        if self.state.pending.is_none() { Ok(()) } else { self.change(|state| state.pending = None) }
     }
 
     /// Removes the file, if there is one.
     ///
     /// # Errors
-    /// [`CacheError`]
+    /// [`CacheError`]. The content of the store is unchanged.
     pub(crate) fn clear(&mut self) -> Result<(), CacheError> {
-        todo!()
+        self.file.remove()?;
+        self.state = State::default();
+        Ok(())
     }
+
+    /// Changes the state on disk, then in memory.
+    fn change(&mut self, change: impl FnOnce(&mut State)) -> Result<(), CacheError> {
+        let mut state = self.state.clone();
+        change(&mut state);
+        self.file.replace(&encode(&state, &self.binding))?;
+        self.state = state;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PendingKey {
+    /// Writes the request id and the time, but not the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingKey")
+            .field("request_id", &self.request_id)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pair {
+    /// Does not write the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").field("issued", &self.issued).finish_non_exhaustive()
+    }
+}
+
+fn parse(bytes: &[u8], binding: &Binding) -> Result<State, SetAsideReason> {
+    let mut document = Document::parse(bytes, CONTENT)?;
+    let members = document.members();
+    let rest_of_binding = binding.check_without_credentials(members.take_object("binding"))?;
+    let mut object = |name: &str| match members.take_object(name) {
+        None if members.has(name) => Err(invalid(name)),
+        found => Ok(found),
+    };
+    let current = object("current")?.map(parse_pair).transpose()?;
+    let previous = object("previous")?.map(parse_pair).transpose()?;
+    let pending = object("pending")?.map(parse_pending).transpose()?;
+    Ok(State { current, previous, pending, document, binding: rest_of_binding })
+}
+
+fn parse_pair(mut members: Members) -> Result<Pair, SetAsideReason> {
+    let key = take_key(&mut members)?;
+    let issued_at = members.take_time("issuedAt").ok_or_else(|| invalid("issuedAt"))?;
+    let chain = members.take_texts("chain").ok_or_else(|| invalid("chain"))?;
+    let chain: String = chain.iter().map(|it| with_armour(it, CERTIFICATE)).collect();
+    let certificate = ClientCertificate::from_pem(chain.as_bytes(), key.as_bytes(), None)
+        .map_err(|error| damaged(format!("it contains a certificate that cannot be used: {error}")))?;
+    Ok(Pair { issued: IssuedCertificate { certificate, issued_at }, key, rest: members })
+}
+
+/// Does not keep unknown members: they belong to a request, which ends soon.
+fn parse_pending(mut members: Members) -> Result<PendingKey, SetAsideReason> {
+    let key = take_key(&mut members)?;
+    let request_id = members.take_optional_text("requestId")?;
+    let created_at = members.take_time("createdAt").ok_or_else(|| invalid("createdAt"))?;
+    Ok(PendingKey { key, request_id, created_at })
+}
+
+fn take_key(members: &mut Members) -> Result<Zeroizing<String>, SetAsideReason> {
+    let key = Zeroizing::new(members.take_text("privateKey").ok_or_else(|| invalid("privateKey"))?);
+    Ok(Zeroizing::new(with_armour(&key, KEY)))
+}
+
+fn encode(state: &State, binding: &Binding) -> Zeroizing<Vec<u8>> {
+    let mut document = state.document.clone();
+    let members = document.members();
+    members.set_object("binding", Some(binding.write(state.binding.clone())));
+    members.set_object("current", state.current.as_ref().map(encode_pair));
+    members.set_object("previous", state.previous.as_ref().map(encode_pair));
+    members.set_object("pending", state.pending.as_ref().map(encode_pending));
+    document.encode(CONTENT)
+}
+
+fn encode_pair(pair: &Pair) -> Members {
+    let mut members = pair.rest.clone();
+    let chain = pair.issued.certificate.chain().iter();
+    members.set_texts("chain", chain.filter_map(|it| without_armour(&it.to_pem(), CERTIFICATE)).collect());
+    members.set_time("issuedAt", pair.issued.issued_at);
+    members.set_text("privateKey", without_armour(&pair.key, KEY));
+    members
+}
+
+fn encode_pending(pending: &PendingKey) -> Members {
+    let mut members = Members::default();
+    members.set_time("createdAt", pending.created_at);
+    members.set_text("privateKey", without_armour(&pending.key, KEY));
+    members.set_text("requestId", pending.request_id.clone());
+    members
+}
+
+/// The base64 of a PEM text with one block, without line breaks. A line break would be an escape sequence in JSON, and
+/// the JSON parser keeps a copy of a text with escape sequences.
+fn without_armour(pem: &str, label: &str) -> Option<String> {
+    let begin = format!("-----BEGIN {label}-----");
+    let body = pem.trim().strip_prefix(&begin)?.strip_suffix(&format!("-----END {label}-----"))?;
+    let mut base64 = String::with_capacity(body.len());
+    base64.extend(body.chars().filter(|it| !it.is_ascii_whitespace()));
+    base64.bytes().all(|it| it.is_ascii_alphanumeric() || b"+/=".contains(&it)).then_some(base64)
+}
+
+/// A PEM text with one block.
+fn with_armour(base64: &str, label: &str) -> String {
+    const LINE_LENGTH: usize = 64;
+    let mut pem = String::with_capacity(base64.len() + base64.len() / LINE_LENGTH + 2 * label.len() + 64);
+    pem.push_str(&format!("-----BEGIN {label}-----\n"));
+    for line in base64.as_bytes().chunks(LINE_LENGTH) {
+        // An invalid text becomes an invalid key.
+        pem.push_str(std::str::from_utf8(line).unwrap_or("?"));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }

@@ -10,11 +10,13 @@
 mod assignment_cache;
 mod binding;
 mod certificate_store;
+mod document;
 mod error;
+mod private_file;
 mod set_aside;
 
 pub(crate) use assignment_cache::{AssignmentCache, CachedAssignment};
 pub(crate) use binding::Binding;
-pub(crate) use certificate_store::{CertificateStore, IssuedCertificate, PendingKey, StoredCertificates};
+pub(crate) use certificate_store::{CertificateStore, FinishError, IssuedCertificate, PendingKey, StoredCertificates};
 pub use error::CacheError;
 pub use set_aside::{SetAside, SetAsideReason};

@@ -1,5 +1,6 @@
-//! A file of the device that cannot be used.
+//! The warning about a file of the device that cannot be used.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// A file of the device that cannot be used. The device starts without it, as if there were no file.
@@ -23,9 +24,9 @@ pub struct SetAside {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetAsideReason {
-    /// The content is not what this program wrote: the file is empty, incomplete, changed, or too large.
+    /// The file is empty, incomplete, changed, or too large. Contains the details.
     Damaged(String),
-    /// A newer version of this program wrote the file, in a format that this version cannot read.
+    /// A newer version of hubward wrote the file, in a format that this version cannot read.
     Newer {
         /// The version of the format.
         version: String,
@@ -35,15 +36,41 @@ pub enum SetAsideReason {
         /// What differs, such as `registration id`.
         difference: &'static str,
     },
-    /// There is something else with this name: a folder, a symbolic link, a pipe, a device.
+    /// Something else has this name, such as a folder, a symbolic link or a pipe. Contains what it is.
     NotAFile(&'static str),
-    /// The operating system does not let this program read the file.
+    /// The operating system does not let the program read the file. Contains its error.
     Unreadable(String),
 }
 
-impl std::fmt::Display for SetAside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let _ = f;
-        todo!()
+impl SetAsideReason {
+    /// What is appended to the name of the file. `None` if the file keeps its name: it is not a file, or a reason that
+    /// passes, such as a permission, prevents reading it.
+    pub(super) const fn ending(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged(_) => Some(".damaged"),
+            Self::Newer { .. } => Some(".newer"),
+            Self::Foreign { .. } => Some(".foreign"),
+            Self::NotAFile(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} `{}` ", self.what, self.file.display())?;
+        match &self.reason {
+            SetAsideReason::Damaged(details) => write!(f, "is damaged: {details}")?,
+            SetAsideReason::Newer { version } => {
+                write!(f, "is from a newer version of hubward: it has the format {version}")?;
+            }
+            SetAsideReason::Foreign { difference } => write!(f, "belongs to another device: the {difference} differs")?,
+            SetAsideReason::NotAFile(kind) => write!(f, "is {kind}, not a file")?,
+            SetAsideReason::Unreadable(error) => write!(f, "cannot be read: {error}")?,
+        }
+        match (&self.renamed_to, self.reason.ending()) {
+            (Some(name), _) => write!(f, "; it is now `{}`, and the device starts without it", name.display()),
+            (None, Some(_)) => f.write_str("; it cannot be renamed, and the device starts without it"),
+            (None, None) => f.write_str("; the device starts without it"),
+        }
     }
 }
