@@ -460,3 +460,6 @@ struct Ended;
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;
