@@ -5,6 +5,7 @@
 //! tests must check. One test compares this list with the sides that are really checked. If a vector is not in the
 //! list, `cargo xtask tidy` fails.
 
+mod credentials;
 mod dps;
 mod hub;
 mod sas;

@@ -44,6 +44,15 @@ pub enum ProvisionError {
         /// The deadline, as the time since the start of the registration.
         after: Duration,
     },
+    /// The service assigned a hub with a connection profile that hubward does not support. hubward supports only
+    /// `classic`, which is MQTT 3.1.1.
+    #[error("{endpoint} assigned a hub with the connection profile `{profile}`; hubward supports only `classic`")]
+    ConnectionProfile {
+        /// Host and port of the service.
+        endpoint: String,
+        /// The name of the profile, such as `mqttV5`, in the form of an [`Excerpt`](hubward_proto::Excerpt).
+        profile: String,
+    },
     /// The service's response violates the protocol.
     #[error("{endpoint} sent an invalid response")]
     Broken {
@@ -68,6 +77,7 @@ impl ProvisionError {
             Self::Transport { source, .. } => source.fault(),
             Self::Rejected { .. } => Fault::Service,
             Self::Deadline { .. } => Fault::Deadline,
+            Self::ConnectionProfile { .. } => Fault::Unsupported,
             Self::Broken { .. } => Fault::Peer,
             Self::Credential(_) => Fault::Credential,
         }
@@ -79,7 +89,7 @@ impl ProvisionError {
         match self {
             Self::Transport { source, .. } => source.is_retryable(),
             Self::Deadline { .. } => true,
-            Self::Rejected { .. } | Self::Broken { .. } | Self::Credential(_) => false,
+            Self::Rejected { .. } | Self::ConnectionProfile { .. } | Self::Broken { .. } | Self::Credential(_) => false,
         }
     }
 
@@ -89,9 +99,10 @@ impl ProvisionError {
     pub fn endpoint(&self) -> Option<&str> {
         match self {
             Self::Transport { source, .. } => source.endpoint(),
-            Self::Rejected { endpoint, .. } | Self::Deadline { endpoint, .. } | Self::Broken { endpoint, .. } => {
-                Some(endpoint)
-            }
+            Self::Rejected { endpoint, .. }
+            | Self::Deadline { endpoint, .. }
+            | Self::ConnectionProfile { endpoint, .. }
+            | Self::Broken { endpoint, .. } => Some(endpoint),
             Self::Credential(_) => None,
         }
     }

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hubward_dial::{DialProgress, DialStep, Endpoint, TcpDialer, TlsConfig};
-use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
 use hubward_proto::limits;
 use hubward_transport::{
@@ -75,10 +74,10 @@ impl HttpsDps {
         register: &Register,
         token: Option<&SasToken>,
     ) -> Result<Request<Full<Bytes>>, TransportError> {
-        let target = target(&register.id_scope, &register.registration_id, operation);
+        let target = target(&register.id_scope, &register.registration_id, operation, register.api_version());
         let body = match operation {
             DpsOperation::Status(_) => Vec::new(),
-            _ => DeviceRegistration::new(&register.registration_id, register.payload.clone()).encode(),
+            _ => register.body().encode(),
         };
         if body.len() > limits::DPS_MESSAGE_MAX {
             let (what, size, limit) = ("the registration with its payload", body.len(), limits::DPS_MESSAGE_MAX);

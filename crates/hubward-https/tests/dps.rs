@@ -4,7 +4,8 @@ mod server;
 
 use std::time::Duration;
 
-use hubward_proto::dps::AssignmentStatus;
+use hubward_proto::Csr;
+use hubward_proto::dps::{AssignmentStatus, Registration, RegistrationEnd, RetryPolicy, Step};
 use hubward_transport::{
     DpsBody, DpsReply, DpsTransport, IdScope, OperationId, ProtoError, Refusal, RefusedBy, Register, RegistrationId,
     SasToken, Stage, TlsFault, TransportError,
@@ -111,6 +112,53 @@ async fn requests_match_the_documentation_and_share_one_connection() {
     assert!(!request.contains("Authorization"), "{request}");
     let expected = r#"{"registrationId":"device1","payload":{"modelId":"dtmi:com:example:Pump;1"}}"#;
     assert_eq!(request.split_once("\r\n\r\n").expect("a body").1, expected);
+}
+
+/// The requests carry the certificate request and the `api-version` of the preview, and the poll returns the chain.
+#[tokio::test]
+async fn a_certificate_request_uses_the_preview_version() {
+    let chain = ASSIGNED.replace(r#""etag""#, r#""issuedCertificateChain":["MIIB","MIIC"],"etag""#);
+    let mut server =
+        Server::start(vec![vec![Answer::new("202 Accepted", "", ASSIGNING), Answer::new("200 OK", "", &chain)]]).await;
+    let register = register().csr(Csr::new("AAAA").expect("base64"));
+    server.dps.register(&register, None).await.expect("202");
+    let request = server.request().await;
+    let line = "PUT /0ne00000000/registrations/device1/register?api-version=2025-07-01-preview HTTP/1.1\r\n";
+    assert!(request.starts_with(line), "{request}");
+    assert!(request.ends_with("\r\n\r\n{\"registrationId\":\"device1\",\"csr\":\"AAAA\"}"), "{request}");
+
+    let reply = server.dps.operation_status(&register, &operation(), None).await.expect("200");
+    let request = server.request().await;
+    let line = request.lines().next().expect("a line");
+    assert!(line.starts_with("GET ") && line.contains("?api-version=2025-07-01-preview "), "{request}");
+    assert!(request.ends_with("\r\n\r\n"), "a poll has no body: {request}");
+    let DpsBody::Operation(operation) = reply.body else { panic!("an operation") };
+    let state = operation.registration_state.expect("a state");
+    assert_eq!(state.issued_certificate_chain, Some(vec!["MIIB".to_owned(), "MIIC".to_owned()]));
+}
+
+#[tokio::test]
+async fn another_connection_profile_ends_the_registration() {
+    for (profile, expected) in [
+        (String::new(), None),
+        (r#""connectionProfile":null,"#.to_owned(), None),
+        (r#""connectionProfile":"classic","#.to_owned(), None),
+        (r#""connectionProfile":"mqttV5","#.to_owned(), Some("mqttV5")),
+        (r#""connectionProfile":"new","#.to_owned(), Some("new")),
+    ] {
+        let body = ASSIGNED.replace(r#""etag""#, &format!(r#"{profile}"etag""#));
+        let reply = answered(Answer::new("200 OK", "", &body)).await.expect("200");
+        let now = std::time::Instant::now();
+        let mut flow = Registration::new(RetryPolicy::default(), None);
+        assert_eq!(flow.step(now), Step::Register);
+        flow.on_reply(now, 0.5, Ok(&reply));
+        let refused = match flow.step(now) {
+            Step::End(RegistrationEnd::Assigned(_)) => None,
+            Step::End(RegistrationEnd::Broken(ProtoError::ConnectionProfile(name))) => Some(name),
+            other => panic!("{profile}: {other:?}"),
+        };
+        assert_eq!(refused.as_deref(), expected, "{profile}");
+    }
 }
 
 #[tokio::test]

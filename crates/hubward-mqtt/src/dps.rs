@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hubward_dial::{DialStep, Dialer, Endpoint};
 use hubward_proto::dps::{
-    DeviceRegistration, DpsBody, DpsReply, DpsUsername, OperationTopic, RESPONSE_FILTER, Register, RegisterTopic,
-    RegistrationOperation, ResponseTopic, ServiceError,
+    DpsBody, DpsReply, OperationTopic, RESPONSE_FILTER, Register, RegisterTopic, RegistrationOperation, ResponseTopic,
+    ServiceError,
 };
 use hubward_proto::{OperationId, ProtoError, limits, retry_after};
 use hubward_transport::{
@@ -126,7 +126,7 @@ impl MqttDps {
     async fn can_reuse(&mut self, registration: &Register) -> bool {
         match &mut self.connection {
             Some(connection) => {
-                connection.username == username(registration)
+                connection.username == registration.username().encode()
                     && connection.last_used.elapsed() < KEEP_ALIVE
                     && connection.session.is_alive().await
             }
@@ -200,7 +200,7 @@ impl DpsRequest<'_> {
     /// Encodes the body of the request. A poll has no body, because its topic contains all information.
     fn body(self, request: &Register) -> Result<Vec<u8>, TransportError> {
         let body = match self {
-            Self::Register => DeviceRegistration::new(&request.registration_id, request.payload.clone()).encode(),
+            Self::Register => request.body().encode(),
             Self::Status(_) => Vec::new(),
         };
         if body.len() > limits::DPS_MESSAGE_MAX {
@@ -215,7 +215,7 @@ impl DpsRequest<'_> {
 #[derive(Debug)]
 struct DpsConnection {
     session: Session,
-    /// The user name of the login. It contains id scope, registration id and client version.
+    /// The user name of the login. It contains id scope, registration id, `api-version` and client version.
     username: String,
     endpoint: String,
     last_tag: u16,
@@ -234,7 +234,7 @@ impl DpsConnection {
         *stage = Stage::Connect;
         let opened = dialer.open(to).await.map_err(transport_error)?;
         *stage = Stage::Login;
-        let (endpoint, username) = (to.to_string(), username(request));
+        let (endpoint, username) = (to.to_string(), request.username().encode());
         let login = Login {
             client_id: request.registration_id.to_string(),
             username: username.clone(),
@@ -340,9 +340,4 @@ fn response_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Mes
 fn is_about_login(refusal: &Refusal) -> bool {
     use hubward_proto::dps::error_code::Cause;
     !matches!(refusal.stage, Stage::Register | Stage::Poll) || refusal.cause() == Cause::Credential
-}
-
-fn username(request: &Register) -> String {
-    let version = request.client_version.clone();
-    DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }

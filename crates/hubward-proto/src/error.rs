@@ -59,6 +59,12 @@ pub enum ProtoError {
         /// The status that the service sent, in the form of an [`Excerpt`](crate::Excerpt).
         String,
     ),
+    /// The hub requires a connection profile that hubward does not support. hubward supports only `classic`.
+    #[error("the hub requires the connection profile `{0}`, but hubward supports only `classic`")]
+    ConnectionProfile(
+        /// The profile that the service sent, in the form of an [`Excerpt`](crate::Excerpt).
+        String,
+    ),
     /// An answer lacks a required member.
     #[error("the answer lacks `{0}`")]
     Missing(&'static str),

@@ -127,6 +127,21 @@ id!(
     }
 );
 
+id!(
+    /// The id that a device gives to a certificate request at its hub. The hub's answers repeat it.
+    ///
+    /// Source: `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview, `csr-scenarions.md`.
+    CertificateRequestId,
+    "id of a certificate request",
+    "it must have 4 to 36 ASCII letters, digits and -, and no - at either end",
+    |text| {
+        (4..=36).contains(&text.len())
+            && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    }
+);
+
 fn is_identity(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@$'".contains(&it))
@@ -182,6 +197,27 @@ mod tests {
             ["", ".", "..", "/", "a/b", "../a", "a?b", "a#b", "a+b", "a&b", "a%2fb", "a b", "a\0", "a\nb", "é", &long]
         {
             assert!(OperationId::new(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_certificate_request_has_4_to_36_characters() {
+        let (longest, long) = ("a".repeat(36), "a".repeat(37));
+        for (text, valid) in [
+            ("a1B2", true),
+            ("a--b", true),
+            ("5ecd03d5-4c78-479e-8be7-61d5e55dac0d", true),
+            (longest.as_str(), true),
+            (long.as_str(), false),
+            ("abc", false),
+            ("-abc", false),
+            ("abc-", false),
+            ("ab_c", false),
+            ("ab&c", false),
+            ("abcé", false),
+            ("", false),
+        ] {
+            assert_eq!(CertificateRequestId::new(text).is_ok(), valid, "{text}");
         }
     }
 

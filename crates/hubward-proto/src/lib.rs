@@ -28,6 +28,7 @@
 //!   * `[seen]`: a trace;
 //!   * `[guess]`: our choice, because no source exists.
 
+mod csr;
 pub mod dps;
 mod error;
 mod error_report;
@@ -40,10 +41,11 @@ mod percent;
 pub mod retry_after;
 pub mod service;
 
+pub use csr::Csr;
 pub use error::ProtoError;
 pub use error_report::error_messages;
 #[doc(hidden)]
 pub use error_report::write_error_report;
 pub use excerpt::{Excerpt, is_hidden};
 pub use fault::Fault;
-pub use ids::{DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};
+pub use ids::{CertificateRequestId, DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};

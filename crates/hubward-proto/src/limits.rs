@@ -112,6 +112,22 @@ pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 
+/// Maximum length of a certificate request in base64 characters.
+///
+/// Source: `[sdk]` Azure/azure-iot-sdk; `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview,
+/// `csr-scenarions.md`.
+pub const CSR_MAX: usize = 8192;
+
+/// How long a client waits for the next answer to a certificate request. After each answer 202, the time starts again.
+///
+/// Source: `[sdk]` Azure/azure-iot-sdk. azure-iot-sdk-c waits 180 s.
+pub const CERTIFICATE_ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a hub works on a certificate request after its answer 202.
+///
+/// Source: `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview, `csr-scenarions.md` (about 12 hours).
+pub const CERTIFICATE_OPERATION_LIFE: Duration = Duration::from_secs(12 * 3600);
+
 /// The longest silence of a client that a hub accepts. After this time, the hub disconnects the client, even if the
 /// client chose a longer keep-alive.
 ///

@@ -4,8 +4,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use der::{Decode as _, Encode as _};
 use ring::digest;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
@@ -91,15 +89,22 @@ impl Certificate {
         if text.contains("-----BEGIN") {
             return Self::from_pem(text.as_bytes());
         }
-        let from = "the text";
-        if text.len() > crate::FILE_MAX {
-            return Err(CertificateError::TooLarge { from: from.into(), limit: crate::FILE_MAX });
-        }
-        let compact: String = text.split_ascii_whitespace().collect();
-        let Ok(bytes) = STANDARD.decode(&compact) else {
-            return Err(CertificateError::NotPem { from: from.into(), problem: "it is neither PEM nor base64" });
-        };
-        if bytes.starts_with(b"-----BEGIN") { Self::from_pem(&bytes) } else { Self::read(&bytes, from) }
+        let bytes = chain::decode_base64(text)?;
+        if bytes.starts_with(b"-----BEGIN") { Self::from_pem(&bytes) } else { Self::read(&bytes, "the text") }
+    }
+
+    /// Reads a chain that DPS or a hub has issued. Each text is the base64 of DER, the base64 of PEM, or PEM, because
+    /// the sources name all three. A PEM text can contain several certificates. Does not check that the certificates
+    /// belong together; [`ClientCertificate::with_device_key`](crate::ClientCertificate::with_device_key) does.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, `issuedCertificateChain`; `[sdk]` Azure/azure-iot-sdk; for base64 of PEM,
+    /// `[seen]` a public report of a live run, 2026-09.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if there is no certificate, more than [`CHAIN_MAX`](crate::CHAIN_MAX), more than
+    /// [`FILE_MAX`](crate::FILE_MAX) bytes, or a text that is not a certificate.
+    pub fn chain_from_service_texts(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, CertificateError> {
+        chain::from_service_texts(texts.iter().map(AsRef::as_ref))
     }
 
     /// Reads a certificate from DER. `from` names the file or text in errors.

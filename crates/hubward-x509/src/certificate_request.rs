@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use der::{Decode as _, Encode as _};
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -61,6 +63,12 @@ impl CertificateRequest {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The request as base64 of DER, without line breaks: the form that DPS and hubs read.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.der)
     }
 
     /// The subject, in the form of [`Certificate::subject_name`](crate::Certificate::subject_name).

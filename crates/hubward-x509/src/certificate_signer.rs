@@ -87,6 +87,11 @@ impl CertificateSigner {
         &self.public_key
     }
 
+    /// The key in the form that TLS uses.
+    pub(crate) fn signing_key(&self) -> Arc<dyn SigningKey> {
+        Arc::clone(&self.key)
+    }
+
     /// Signs `message` with the signature that [`KeyAlgorithm`] names, in the form that certificates contain.
     ///
     /// # Errors

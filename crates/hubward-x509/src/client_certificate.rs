@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use crate::{Certificate, CertificateError, chain, input, private_key};
+use crate::{Certificate, CertificateError, DeviceKey, chain, input, private_key};
 
 /// Maximum length of the common name of a certificate with which a device registers, in characters.
 ///
@@ -70,6 +70,14 @@ impl ClientCertificate {
     /// the leaf.
     pub fn with_signing_key(chain: Vec<Certificate>, key: Arc<dyn SigningKey>) -> Result<Self, CertificateError> {
         Self::new(chain, key, true)
+    }
+
+    /// Combines a chain that a service has issued with the key of the request.
+    ///
+    /// # Errors
+    /// As for [`ClientCertificate::with_signing_key`].
+    pub fn with_device_key(chain: Vec<Certificate>, key: &DeviceKey) -> Result<Self, CertificateError> {
+        Self::new(chain, key.signer().signing_key(), false)
     }
 
     fn new(chain: Vec<Certificate>, key: Arc<dyn SigningKey>, signs_outside: bool) -> Result<Self, CertificateError> {

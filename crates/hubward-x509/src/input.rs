@@ -88,16 +88,30 @@ pub(crate) fn blocks<'a>(text: &'a [u8], from: &str) -> Result<Vec<Block<'a>>, C
 
 /// A PEM text with one block, with `\n` as line break.
 pub(crate) fn to_pem(label: &str, der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut text = format!("{BEGIN}{label}{DASHES}\n");
+    std::mem::take(&mut *to_secret_pem(label, der))
+}
+
+/// Like [`to_pem`], but leaves no copy of the text in memory when the result is dropped.
+pub(crate) fn to_secret_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    // Both buffers have their capacity from the start: a buffer that grows leaves copies in memory.
+    let base64 = Zeroizing::new(STANDARD.encode(der));
+    let lines = base64.len().div_ceil(LINE_LENGTH);
+    let frame = BEGIN.len() + END.len() + 2 * (label.len() + DASHES.len() + 1);
+    let mut text = Zeroizing::new(String::with_capacity(base64.len() + lines + frame));
     let mut rest = base64.as_str();
+    for part in [BEGIN, label, DASHES, "\n"] {
+        text.push_str(part);
+    }
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(LINE_LENGTH));
         text.push_str(line);
         text.push('\n');
         rest = after;
     }
-    text + END + label + DASHES + "\n"
+    for part in [END, label, DASHES, "\n"] {
+        text.push_str(part);
+    }
+    text
 }
 
 /// The size of the file, but at most [`FILE_MAX`], and two bytes more, so that reading up to the end does not grow the

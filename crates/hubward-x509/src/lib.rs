@@ -3,7 +3,8 @@
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
 //! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateRequest`] asks an authority for a
-//! certificate. [`CertificateSigner`] is a private key that signs certificates and certificate requests.
+//! certificate. [`CertificateSigner`] is a private key that signs certificates and certificate requests. [`DeviceKey`] is a
+//! new private key, which the program stores with the certificate that a service issues for it.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;
@@ -36,11 +37,13 @@ mod certificate_signer;
 mod chain;
 mod client_certificate;
 mod decryption;
+mod device_key;
 mod encryption;
 mod error;
 mod input;
 mod key_kind;
 mod name;
+mod new_request;
 mod private_key;
 mod signature;
 
@@ -49,6 +52,7 @@ pub use certificate_request::CertificateRequest;
 pub use certificate_signer::{CertificateSigner, KeyAlgorithm};
 pub use chain::CHAIN_MAX;
 pub use client_certificate::{COMMON_NAME_MAX, ClientCertificate};
+pub use device_key::DeviceKey;
 pub use encryption::encrypted_pem;
 pub use error::CertificateError;
 pub use input::FILE_MAX;

@@ -18,6 +18,9 @@ const DUPLICATE: &str = "stop the other program that logs in as this device, or 
 const NOT_LISTENING: &str =
     "is the emulator running? the connection goes to this machine, but no program listens at this port";
 
+const CONNECTION_PROFILE: &str = "let the enrollment assign a hub with the connection profile `classic`, which is \
+     MQTT 3.1.1; a newer version of hubward may support the other profile";
+
 const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
      another server with this name";
 
@@ -177,6 +180,7 @@ impl Diagnosis {
                  that does not answer"
                     .into(),
             ),
+            ProvisionError::ConnectionProfile { .. } => assign(None, CONNECTION_PROFILE.into()),
             ProvisionError::Broken { source: ProtoError::UnknownStatus(_), .. } => {
                 assign(None, format!("a newer version of hubward may know this status; otherwise {OTHER_SERVER}"))
             }
@@ -445,6 +449,16 @@ mod tests {
             assert_eq!(facts, (stage.to_owned(), endpoint, fault));
             assert!(found.hint.is_some_and(|it| it.starts_with(hint)), "{cause}");
         }
+    }
+
+    #[test]
+    fn a_hub_with_another_connection_profile_is_diagnosed() {
+        let (endpoint, profile) = ("dps.example:443".to_owned(), "mqttV5".to_owned());
+        let found = Diagnosis::of_provision(&ProvisionError::ConnectionProfile { endpoint, profile });
+        assert_eq!(found.stage, DiagnosisStage::Assignment);
+        assert_eq!(found.endpoint.as_deref(), Some("dps.example:443"));
+        assert_eq!(found.fault, Fault::Unsupported);
+        assert!(found.hint.is_some_and(|it| it.contains("`classic`")), "the hint names the profile that works");
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn user_names(bytes: &[u8]) -> bool {
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     if let Ok(request) = DpsHttpRequest::parse(method, path, query) {
         accepted = true;
-        let written = target(&request.id_scope, &request.registration_id, &request.operation);
+        let written = target(&request.id_scope, &request.registration_id, &request.operation, &request.api_version);
         let (path, query) = written.split_once('?').expect("the api-version");
         assert_eq!(DpsHttpRequest::parse(request.operation.method(), path, Some(query)), Ok(request));
     }

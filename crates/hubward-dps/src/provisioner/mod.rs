@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hubward_proto::dps::{DpsReply, Register, Registration, RegistrationEnd, RetryPolicy, SAS_POLICY, Step};
-use hubward_proto::{OperationId, dps::Assignment};
+use hubward_proto::{OperationId, ProtoError, dps::Assignment};
 use hubward_transport::{Credential, DpsTransport, Stage, TransportError, UnixSeconds, clock};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -267,6 +267,9 @@ impl Provisioner {
             (RegistrationEnd::Assigned(assignment), _) => Ok(*assignment),
             (RegistrationEnd::Rejected { status, state }, _) => {
                 Err(ProvisionError::Rejected { endpoint, status, state })
+            }
+            (RegistrationEnd::Broken(ProtoError::ConnectionProfile(profile)), _) => {
+                Err(ProvisionError::ConnectionProfile { endpoint, profile })
             }
             (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
             // The flow gives up only after a failure, so `failures` contains an error.

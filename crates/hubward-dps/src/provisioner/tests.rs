@@ -217,6 +217,23 @@ async fn a_failed_assignment_contains_code_and_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_with_another_connection_profile_is_refused_by_name() {
+    let state = json!({"status": "assigned", "assignedHub": "h", "deviceId": "dev-1", "connectionProfile": "mqttV5"});
+    let service = Service::new(vec![Act::Answer(
+        json!({"operationId": "4.op", "status": "assigned", "registrationState": state}),
+        None,
+    )]);
+    let error = provisioner(&service).run().await.expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "dps.example:443 assigned a hub with the connection profile `mqttV5`; hubward supports only `classic`"
+    );
+    assert_eq!((error.fault(), error.is_retryable()), (Fault::Unsupported, false));
+    assert_eq!(error.endpoint(), Some("dps.example:443"));
+    assert_eq!(asked(&service), ["register", "close"], "the provisioner does not try again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn resuming_does_not_register() {
     let service = Service::new(vec![assigned()]);
     let operation = OperationId::new("4.old").expect("id");

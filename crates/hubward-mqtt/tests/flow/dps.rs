@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use hubward_dial::{DialError, Endpoint, TlsFault};
 use hubward_mqtt::MqttDps;
-use hubward_proto::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation};
-use hubward_proto::{IdScope, OperationId, RegistrationId};
+use hubward_proto::dps::{
+    AssignmentStatus, DpsBody, DpsReply, Registration, RegistrationEnd, RegistrationOperation, RetryPolicy, Step,
+};
+use hubward_proto::{Csr, IdScope, OperationId, ProtoError, RegistrationId};
 use hubward_transport::{DpsTransport, Fault, RefusedBy, Register, SasToken, Stage, TransportError, TransportKind};
 use tokio::join;
 
@@ -36,8 +38,12 @@ pub(crate) fn operation_id() -> OperationId {
 }
 
 pub(crate) fn client() -> (MqttDps, std::sync::Arc<TestDialer>, Listener) {
+    client_of(TransportKind::Mqtt)
+}
+
+fn client_of(kind: TransportKind) -> (MqttDps, std::sync::Arc<TestDialer>, Listener) {
     let (dialer, listener) = network(64 * 1024);
-    let dps = MqttDps::new(TransportKind::Mqtt, Endpoint::new("dps.example", 8883), dialer.clone());
+    let dps = MqttDps::new(kind, Endpoint::new("dps.example", 8883), dialer.clone());
     (dps, dialer, listener)
 }
 
@@ -59,6 +65,100 @@ async fn login_answered_with(answer: &'static [u8]) -> TransportError {
         peer
     });
     result.expect_err("no login")
+}
+
+/// The login names the `api-version` of the preview, the registration contains the certificate request, and the poll
+/// over the same connection returns the chain.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_request_uses_the_preview_version() {
+    for kind in [TransportKind::Mqtt, TransportKind::MqttWs] {
+        let (mut dps, _dialer, mut listener) = client_of(kind);
+        let registration = registration("dev-1").csr(Csr::new("AAAA").expect("base64"));
+        let server = async {
+            let mut peer = listener.accept().await;
+            let connect = peer.packet().await;
+            let username = b"0ne00000001/registrations/dev-1/api-version=2025-07-01-preview";
+            assert!(connect.ends_with(username), "{}", connect.escape_ascii());
+            peer.send(CONNACK).await;
+            peer.expect(SUBSCRIBE).await;
+            peer.send(SUBACK).await;
+            let register = peer.packet().await;
+            let body = br#"{"registrationId":"dev-1","csr":"AAAA"}"#;
+            assert!(register.ends_with(body), "{}", register.escape_ascii());
+            peer.send(&publish(None, "$dps/registrations/res/202/?$rid=1&retry-after=3", ASSIGNING)).await;
+            peer.packet().await;
+            let answer = br#"{"operationId":"4.op","status":"assigned","registrationState":{"assignedHub":"h.example",
+                "deviceId":"dev-1","issuedCertificateChain":["MIIB","MIIC"]}}"#;
+            peer.send(&publish(None, "$dps/registrations/res/200/?$rid=2", answer)).await;
+            peer
+        };
+        let requests = async {
+            dps.register(&registration, None).await.expect("202");
+            dps.operation_status(&registration, &operation_id(), None).await.expect("200")
+        };
+        let (reply, _peer) = join!(requests, server);
+        let state = operation(reply).registration_state.expect("a state");
+        assert_eq!(state.issued_certificate_chain, Some(vec!["MIIB".to_owned(), "MIIC".to_owned()]), "{kind}");
+    }
+}
+
+/// The connection of a registration without a certificate request has the stable `api-version`, so a registration with
+/// one opens another connection.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_request_does_not_use_the_connection_of_another_version() {
+    let (mut dps, _dialer, mut listener) = client();
+    let (plain, with_csr) = (registration("dev-1"), registration("dev-1").csr(Csr::new("AAAA").expect("base64")));
+    let answer = |id: &str| publish(None, &format!("$dps/registrations/res/200/?$rid={id}"), ASSIGNED);
+    let server = async {
+        let mut first = listener.accept_subscribed().await;
+        first.packet().await;
+        first.send(&answer("1")).await;
+        let mut second = listener.accept_subscribed().await;
+        second.packet().await;
+        second.send(&answer("2")).await;
+        (first, second)
+    };
+    let requests = async {
+        dps.register(&plain, None).await.expect("200");
+        dps.register(&with_csr, None).await.expect("200");
+    };
+    let ((), _peers) = join!(requests, server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_connection_profile_ends_the_registration() {
+    for kind in [TransportKind::Mqtt, TransportKind::MqttWs] {
+        for (profile, expected) in [
+            ("", None),
+            (r#","connectionProfile":null"#, None),
+            (r#","connectionProfile":"classic""#, None),
+            (r#","connectionProfile":"mqttV5""#, Some("mqttV5")),
+            (r#","connectionProfile":"new""#, Some("new")),
+        ] {
+            let (mut dps, _dialer, mut listener) = client_of(kind);
+            let registration = registration("dev-1");
+            let body = format!(
+                r#"{{"operationId":"4.op","status":"assigned","registrationState":{{"assignedHub":"h.example",
+                "deviceId":"dev-1"{profile}}}}}"#
+            );
+            let (reply, _peer) = join!(dps.register(&registration, None), async {
+                let mut peer = listener.accept_subscribed().await;
+                peer.packet().await;
+                peer.send(&publish(None, "$dps/registrations/res/200/?$rid=1", body.as_bytes())).await;
+                peer
+            });
+            let now = tokio::time::Instant::now().into_std();
+            let mut flow = Registration::new(RetryPolicy::default(), None);
+            assert_eq!(flow.step(now), Step::Register);
+            flow.on_reply(now, 0.5, Ok(&reply.expect("200")));
+            let refused = match flow.step(now) {
+                Step::End(RegistrationEnd::Assigned(_)) => None,
+                Step::End(RegistrationEnd::Broken(ProtoError::ConnectionProfile(name))) => Some(name),
+                other => panic!("{kind} {profile}: {other:?}"),
+            };
+            assert_eq!(refused.as_deref(), expected, "{kind} {profile}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

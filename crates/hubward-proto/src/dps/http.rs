@@ -1,6 +1,5 @@
 //! The HTTPS paths and headers of the DPS device API.
 
-use crate::dps::API_VERSION;
 use crate::percent::{decode, encode};
 use crate::{IdScope, OperationId, ProtoError, RegistrationId};
 
@@ -45,9 +44,14 @@ impl DpsOperation {
 }
 
 /// Returns the path and query of a request. Percent-encodes the registration id and the operation id, so that each of
-/// them is one segment. The query contains [`API_VERSION`].
+/// them is one segment.
 #[must_use]
-pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &DpsOperation) -> String {
+pub fn target(
+    id_scope: &IdScope,
+    registration_id: &RegistrationId,
+    operation: &DpsOperation,
+    api_version: &str,
+) -> String {
     let id = encode(registration_id.as_str());
     let tail = match operation {
         DpsOperation::Register => "/register".to_owned(),
@@ -56,7 +60,7 @@ pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &
         }
         DpsOperation::Lookup => String::new(),
     };
-    format!("/{id_scope}/registrations/{id}{tail}?api-version={API_VERSION}")
+    format!("/{id_scope}/registrations/{id}{tail}?api-version={}", encode(api_version))
 }
 
 /// A request to the DPS device API, as a server parses it.
@@ -68,6 +72,9 @@ pub struct DpsHttpRequest {
     pub registration_id: RegistrationId,
     /// The requested operation.
     pub operation: DpsOperation,
+    /// `api-version`, decoded; not empty. The parser accepts any value, because only the service decides which versions
+    /// it supports.
+    pub api_version: String,
 }
 
 /// Why a request does not belong to the DPS device API.
@@ -107,17 +114,15 @@ impl DpsHttpRequest {
         if method != allowed {
             return Err(DpsHttpRequestError::Method);
         }
-        let has_version = query.unwrap_or_default().split('&').any(|it| {
-            it.split_once('=')
-                .is_some_and(|(name, value)| name.eq_ignore_ascii_case("api-version") && !value.is_empty())
-        });
-        if !has_version {
-            return Err(DpsHttpRequestError::ApiVersion);
-        }
+        let mut parameters = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
+        let (_, api_version) = parameters
+            .find(|(name, value)| name.eq_ignore_ascii_case("api-version") && !value.is_empty())
+            .ok_or(DpsHttpRequestError::ApiVersion)?;
         Ok(Self {
             id_scope: IdScope::new(scope).map_err(DpsHttpRequestError::Id)?,
             registration_id: RegistrationId::new(id).map_err(DpsHttpRequestError::Id)?,
             operation,
+            api_version: decode(api_version).ok_or(DpsHttpRequestError::ApiVersion)?,
         })
     }
 }
@@ -143,11 +148,12 @@ mod tests {
             ),
             (DpsOperation::Lookup, "/0ne00000000/registrations/a%3Ab?api-version=2021-06-01"),
         ] {
-            let target = target(&id_scope, &registration_id, &operation);
+            let target = target(&id_scope, &registration_id, &operation, "2021-06-01");
             assert_eq!(target, expected);
             let (path, query) = target.split_once('?').expect("a query");
             let request = DpsHttpRequest::parse(operation.method(), path, Some(query)).expect("a request");
-            assert_eq!(request, DpsHttpRequest { id_scope: ids().0, registration_id: ids().1, operation });
+            let api_version = "2021-06-01".to_owned();
+            assert_eq!(request, DpsHttpRequest { id_scope: ids().0, registration_id: ids().1, operation, api_version });
         }
     }
 

@@ -13,6 +13,13 @@ pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
 /// Source: `[sdk]` azure-iot-sdk-c (sends it over both); stable since 2021.
 pub const API_VERSION: &str = "2021-06-01";
 
+/// The `api-version` of a registration with a certificate request, and of its polls. DPS returns the issued chain only
+/// to a version that knows it.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices, 2025-07-01-preview. The stable version 2026-11-01
+/// has the same members, but was not deployed on 2026-09-30.
+pub const API_VERSION_WITH_CSR: &str = "2025-07-01-preview";
+
 /// The policy name (`skn`) of a device's token for DPS.
 ///
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.

@@ -8,7 +8,7 @@ mod registration;
 mod reply;
 mod topic;
 
-pub use login::{API_VERSION, DpsUsername, GLOBAL_HOST, SAS_POLICY, sas_resource};
+pub use login::{API_VERSION, API_VERSION_WITH_CSR, DpsUsername, GLOBAL_HOST, SAS_POLICY, sas_resource};
 pub use model::{
     AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState, ServiceError, Substatus,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ProtoError, RegistrationId};
+use crate::{Csr, ProtoError, RegistrationId};
 
 /// Defines an enum for a JSON string of the service. A known string becomes a variant. An unknown string becomes
 /// `Unknown` and keeps its text.
@@ -103,13 +103,25 @@ pub struct DeviceRegistration {
     /// Data for the custom allocation webhook. JSON `null` counts as absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
+    /// A certificate request in the form of a [`Csr`]. A server checks the form with [`Csr::new`].
+    ///
+    /// Source: `[sdk]` Azure/azure-iot-sdk, c/tests: the bodies with `csr`, with and without `payload`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csr: Option<String>,
 }
 
 impl DeviceRegistration {
     /// Creates the body for a device, with or without a payload.
     #[must_use]
     pub fn new(registration_id: &RegistrationId, payload: Option<Value>) -> Self {
-        Self { registration_id: Some(registration_id.to_string()), payload }
+        Self { registration_id: Some(registration_id.to_string()), payload, csr: None }
+    }
+
+    /// Sets [`DeviceRegistration::csr`].
+    #[must_use]
+    pub fn csr(mut self, csr: Option<&Csr>) -> Self {
+        self.csr = csr.map(|it| it.as_str().to_owned());
+        self
     }
 
     /// Encodes the body as JSON.
@@ -192,8 +204,19 @@ pub struct RegistrationState {
     /// Present if the device authenticated with a certificate: `{"enrollmentGroupId": …}` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509: Option<Value>,
-    /// The name of the protocol that the hub requires. If this member is absent, the hub uses `classic`, the usual
-    /// protocol over MQTT 3.1.1.
+    /// The certificates that DPS issued for the certificate request of the registration: the certificate of the device
+    /// first, then its issuers. Absent if the registration had no certificate request.
+    ///
+    /// The encoding of each text differs between the sources: the specification and the SDKs of C, C# and Java say
+    /// base64 of DER, a page of the documentation shows PEM, and a live service sent base64 of PEM. `hubward-x509` reads
+    /// all three.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationResult` of 2025-07-01-preview; `[sdk]` Azure/azure-iot-sdk;
+    /// for base64 of PEM, `[seen]` a public report of a live run, 2026-09.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_certificate_chain: Option<Vec<String>>,
+    /// The name of the protocol that the hub requires. If this member is absent or `null`, the hub uses `classic`, the
+    /// usual protocol over MQTT 3.1.1. The other known name is `mqttV5`.
     ///
     /// Source: `[sdk]` Azure/azure-iot-sdk, c/docs/architecture.md.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,5 +282,28 @@ mod tests {
         let null = DeviceRegistration::parse(br#"{"payload": null, "registrationId": "device1"}"#).expect("JSON");
         assert_eq!(null.payload, None);
         assert_eq!(DeviceRegistration::parse(b" ").expect("empty"), DeviceRegistration::default());
+    }
+
+    #[test]
+    fn parses_its_own_body_with_a_certificate_request() {
+        let (id, csr) = (RegistrationId::new("d1").expect("id"), Csr::new("AAAA").expect("a request"));
+        let body = DeviceRegistration::new(&id, None).csr(Some(&csr));
+        assert_eq!(body.encode(), br#"{"registrationId":"d1","csr":"AAAA"}"#);
+        assert_eq!(DeviceRegistration::parse(&body.encode()).expect("JSON"), body);
+        let null = DeviceRegistration::parse(br#"{"csr":null}"#).expect("JSON");
+        assert_eq!(null.csr, None);
+    }
+
+    #[test]
+    fn the_issued_chain_may_be_absent_or_null() {
+        for (text, expected) in [
+            (r#"{}"#, None),
+            (r#"{"issuedCertificateChain":null}"#, None),
+            (r#"{"issuedCertificateChain":[]}"#, Some(vec![])),
+            (r#"{"issuedCertificateChain":["MII","MIJ"]}"#, Some(vec!["MII".to_owned(), "MIJ".to_owned()])),
+        ] {
+            let state: RegistrationState = serde_json::from_str(text).expect(text);
+            assert_eq!(state.issued_certificate_chain, expected, "{text}");
+        }
     }
 }

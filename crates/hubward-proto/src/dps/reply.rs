@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::dps::RegistrationOperation;
-use crate::{IdScope, RegistrationId};
+use crate::dps::{API_VERSION, API_VERSION_WITH_CSR, DeviceRegistration, DpsUsername, RegistrationOperation};
+use crate::{Csr, IdScope, RegistrationId};
 
 /// A registration request, for any transport.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +21,14 @@ pub struct Register {
     pub payload: Option<Value>,
     /// Name and version of the program, for the service's diagnostics.
     pub client_version: Option<String>,
+    /// A request for a certificate that the device will use at its hub; a preview of the service.
+    pub csr: Option<Csr>,
 }
 
 impl Register {
     /// Creates a registration without payload.
     pub const fn new(id_scope: IdScope, registration_id: RegistrationId) -> Self {
-        Self { id_scope, registration_id, payload: None, client_version: None }
+        Self { id_scope, registration_id, payload: None, client_version: None, csr: None }
     }
 
     /// Sets [`Register::payload`]. DPS passes it to the custom allocation webhook, if the enrollment has one.
@@ -39,6 +41,33 @@ impl Register {
     pub fn client_version(mut self, client_version: impl Into<String>) -> Self {
         self.client_version = Some(client_version.into());
         self
+    }
+
+    /// Sets [`Register::csr`]. If the enrollment has a policy for certificates, DPS returns the issued chain in
+    /// [`RegistrationState::issued_certificate_chain`](crate::dps::RegistrationState::issued_certificate_chain).
+    pub fn csr(mut self, csr: Csr) -> Self {
+        self.csr = Some(csr);
+        self
+    }
+
+    /// Returns the `api-version` for this registration and its polls: [`API_VERSION`], or [`API_VERSION_WITH_CSR`] with
+    /// a certificate request.
+    #[must_use]
+    pub const fn api_version(&self) -> &'static str {
+        if self.csr.is_some() { API_VERSION_WITH_CSR } else { API_VERSION }
+    }
+
+    /// Returns the body of the registration.
+    #[must_use]
+    pub fn body(&self) -> DeviceRegistration {
+        DeviceRegistration::new(&self.registration_id, self.payload.clone()).csr(self.csr.as_ref())
+    }
+
+    /// Returns the MQTT user name for the registration and its polls.
+    #[must_use]
+    pub fn username(&self) -> DpsUsername {
+        let name = DpsUsername::new(self.id_scope.clone(), self.registration_id.clone(), self.client_version.clone());
+        DpsUsername { api_version: self.api_version().to_owned(), ..name }
     }
 
     /// Returns the resource that a token for this registration must cover.

@@ -10,6 +10,12 @@ use crate::{DeviceId, HubHost, ModuleId, ProtoError};
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` azure-iot-sdk-node.
 pub const API_VERSION: &str = "2021-04-12";
 
+/// The `api-version` of a login after which the device may request certificates; a preview of the service.
+///
+/// Source: `[doc]` Azure/azure-iot-sdk; `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview,
+/// `csr-scenarions.md`.
+pub const API_VERSION_WITH_CERTIFICATES: &str = "2025-08-01-preview";
+
 /// The identity of a device, or of a module of a device, at a hub. Topics, user names and token resources contain this
 /// identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,6 +106,12 @@ impl HubUsername {
     /// Creates a user name with [`API_VERSION`].
     pub fn new(identity: HubIdentity) -> Self {
         Self { identity, api_version: Some(API_VERSION.to_owned()), user_agent: None, model_id: None }
+    }
+
+    /// Sets [`HubUsername::api_version`].
+    pub fn api_version(mut self, api_version: impl Into<String>) -> Self {
+        self.api_version = Some(api_version.into());
+        self
     }
 
     /// Sets [`HubUsername::user_agent`], such as `acme-pump/2.1`.

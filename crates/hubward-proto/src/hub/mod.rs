@@ -1,8 +1,11 @@
 //! The device API of IoT Hub: user name, topics, property bags, messages.
 
+pub mod credential_code;
+mod credential_topic;
 mod error_body;
 mod incoming;
 mod incoming_topic;
+mod issue_certificate;
 mod login;
 mod message;
 mod property_bag;
@@ -12,10 +15,14 @@ mod topic;
 pub mod twin;
 mod twin_size;
 
+pub use credential_topic::{CredentialResponseTopic, IssueCertificateTopic};
 pub use error_body::ErrorBody;
 pub use incoming::IncomingMessage;
 pub use incoming_topic::{CloudToDeviceTopic, ModuleInputTopic};
-pub use login::{API_VERSION, HubIdentity, HubUsername};
+pub use issue_certificate::{
+    CertificateAccepted, CertificateRefusal, IssueCertificate, IssuedCertificates, MalformedRequest, Replace,
+};
+pub use login::{API_VERSION, API_VERSION_WITH_CERTIFICATES, HubIdentity, HubUsername};
 pub use message::Message;
 pub use property_bag::PropertyBag;
 pub use request_topic::{MethodResponseTopic, TwinGetTopic, TwinReportedTopic};

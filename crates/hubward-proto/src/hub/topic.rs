@@ -3,6 +3,8 @@
 use crate::hub::{HubIdentity, Message, PropertyBag};
 use crate::{ProtoError, limits};
 
+const CREDENTIALS: &str = "$iothub/credentials/res/#";
+
 /// The topic to which a device or module publishes telemetry:
 /// `devices/{id}[/modules/{id}]/messages/events/{bag}`.
 ///
@@ -79,6 +81,12 @@ pub enum TopicFilter {
     TwinResponses,
     /// Changes of desired properties: `$iothub/twin/PATCH/properties/desired/#`.
     DesiredProperties,
+    /// Answers to certificate requests: `$iothub/credentials/res/#`. A page of the documentation has
+    /// `$iothub/credential/#`; the SDKs do not use this filter.
+    ///
+    /// Source: `[sdk]` Azure/azure-iot-sdk; `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview,
+    /// `csr-scenarions.md`.
+    Credentials,
 }
 
 impl TopicFilter {
@@ -94,6 +102,7 @@ impl TopicFilter {
             Self::Methods => "$iothub/methods/POST/#".to_owned(),
             Self::TwinResponses => "$iothub/twin/res/#".to_owned(),
             Self::DesiredProperties => "$iothub/twin/PATCH/properties/desired/#".to_owned(),
+            Self::Credentials => CREDENTIALS.to_owned(),
         }
     }
 
@@ -108,6 +117,9 @@ impl TopicFilter {
         }
         if filter == "$iothub/twin/res/#" {
             return Ok(Self::TwinResponses);
+        }
+        if filter == CREDENTIALS {
+            return Ok(Self::Credentials);
         }
         if filter.starts_with("$iothub/twin/PATCH/properties/desired/") {
             return Ok(Self::DesiredProperties);
@@ -170,6 +182,8 @@ mod tests {
             (&identity(), "devices/+/messages/devicebound/#", Some(TopicFilter::CloudToDevice)),
             (&identity(), "$iothub/methods/POST/#", Some(TopicFilter::Methods)),
             (&identity(), "$iothub/twin/res/#", Some(TopicFilter::TwinResponses)),
+            (&identity(), "$iothub/credentials/res/#", Some(TopicFilter::Credentials)),
+            (&identity(), "$iothub/credential/#", None),
             (&identity(), "$iothub/twin/PATCH/properties/desired/#", Some(TopicFilter::DesiredProperties)),
             (&module, "devices/d1/modules/m/inputs/#", Some(TopicFilter::ModuleInputs)),
             (&module, "devices/d1/modules/m/#", Some(TopicFilter::ModuleInputs)),

@@ -144,16 +144,21 @@ pub struct EnrollmentSettings {
     /// The webhook of a custom allocation; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_allocation_definition: Option<Value>,
-    /// The policy for issuing device certificates, in 2025-07-01-preview; not interpreted.
+    /// The name of the policy by which DPS issues certificates to the devices, in 2025-07-01-preview. See
+    /// [`EnrollmentSettings::certificate_policy`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_policy_name: Option<Value>,
     /// The policy for issuing device certificates, in 2021-11-01-preview; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate_issuance_policy: Option<Value>,
-    /// The authority that issues device certificates, in further previews; not interpreted.
+    /// The namespace of the authority that issues certificates to the devices, in 2026-11-01. This version has three
+    /// members: all of them are present, or none. See [`EnrollmentSettings::certificate_policy`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_name: Option<Value>,
+    /// The name of the authority in `namespace_name`, in 2026-11-01.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority_name: Option<Value>,
-    /// The policy of the authority in `certificate_authority_name`; not interpreted.
+    /// The name of the policy of the authority in `certificate_authority_name`, in 2026-11-01.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_policy_name: Option<Value>,
     /// The certificates that devices trust, in previews; not interpreted.

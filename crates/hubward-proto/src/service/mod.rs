@@ -2,6 +2,7 @@
 
 mod authority;
 mod bulk;
+mod certificate_policy;
 mod enrollment;
 pub mod http;
 mod hub;
@@ -10,6 +11,7 @@ pub use authority::{
     ArmError, ArmRefusal, CaCertificate, CaCertificateList, CaCertificateProof, CaCertificateProperties,
 };
 pub use bulk::{BulkError, BulkMode, BulkResult, EnrollmentBulk, EnrollmentGroupBulk, QuerySpecification};
+pub use certificate_policy::CertificatePolicy;
 pub use enrollment::{
     AllocationPolicy, Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment,
     InitialTwin, ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, TwinProperties, X509Attestation,

@@ -5,6 +5,7 @@ mod chains;
 mod encryption;
 mod errors;
 mod files;
+mod issuance;
 mod keys;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -45,6 +45,7 @@ pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
     for (name, value) in [
         ("credentialPolicyName", &settings.credential_policy_name),
         ("clientCertificateIssuancePolicy", &settings.client_certificate_issuance_policy),
+        ("namespaceName", &settings.namespace_name),
         ("certificateAuthorityName", &settings.certificate_authority_name),
         ("certificatePolicyName", &settings.certificate_policy_name),
         ("trustBundleId", &settings.trust_bundle_id),

@@ -412,10 +412,7 @@ impl RetryPolicy {
 fn assignment(operation: &RegistrationOperation) -> Result<Assignment, ProtoError> {
     let state = operation.registration_state.clone().ok_or(ProtoError::Missing("registrationState"))?;
     if let Some(profile) = state.connection_profile.as_deref().filter(|it| *it != CLASSIC) {
-        return Err(ProtoError::Unexpected(format!(
-            "the hub requires the connection profile `{}`, but hubward supports only `{CLASSIC}`",
-            Excerpt(profile)
-        )));
+        return Err(ProtoError::ConnectionProfile(Excerpt(profile).to_string()));
     }
     let hub = state.assigned_hub.as_deref().ok_or(ProtoError::Missing("assignedHub"))?;
     let device_id = state.device_id.as_deref().ok_or(ProtoError::Missing("deviceId"))?;

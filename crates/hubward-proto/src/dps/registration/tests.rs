@@ -219,15 +219,30 @@ fn the_error_names_the_missing_member_of_an_answer() {
 
 #[test]
 fn refuses_an_unknown_connection_profile() {
-    for (profile, accepted) in [("classic", true), ("mqttV5", false), ("new", false)] {
+    let refused = |name: &str| Some(ProtoError::ConnectionProfile(name.to_owned()));
+    let long = "x".repeat(10_000);
+    for (profile, problem) in [
+        (None, None),
+        (Some(json!(null)), None),
+        (Some(json!("classic")), None),
+        (Some(json!("mqttV5")), refused("mqttV5")),
+        (Some(json!("Classic")), refused("Classic")),
+        (Some(json!("new\u{1b}[2J")), refused("new\\u{1b}[2J")),
+        (Some(json!("")), refused("")),
+        (Some(json!(long)), refused(&Excerpt(&long).to_string())),
+    ] {
+        let mut state = json!({"assignedHub": "h", "deviceId": "d"});
+        if let Some(profile) = &profile {
+            state["connectionProfile"] = profile.clone();
+        }
         let mut it = Flow::new(None);
-        it.answer(
-            json!({"status": "assigned", "registrationState":
-                {"assignedHub": "h", "deviceId": "d", "connectionProfile": profile}}),
-            None,
-        );
-        let assigned = matches!(it.step(), Step::End(RegistrationEnd::Assigned(_)));
-        assert_eq!(assigned, accepted, "{profile}");
+        it.answer(json!({"status": "assigned", "registrationState": state}), None);
+        let found = match it.step() {
+            Step::End(RegistrationEnd::Assigned(_)) => None,
+            Step::End(RegistrationEnd::Broken(problem)) => Some(problem),
+            other => panic!("{profile:?}: {other:?}"),
+        };
+        assert_eq!(found, problem, "{profile:?}");
     }
 }
 

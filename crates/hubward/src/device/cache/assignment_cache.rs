@@ -45,7 +45,7 @@ pub(crate) struct CachedAssignment {
 
 /// What the file contains and this version does not know.
 #[derive(Debug, Default)]
-struct Rest {
+pub(super) struct Rest {
     document: Document,
     binding: Members,
     assignment: Members,
@@ -128,7 +128,7 @@ impl AssignmentCache {
     }
 }
 
-fn parse(bytes: &[u8], binding: &Binding) -> Result<(CachedAssignment, Rest), SetAsideReason> {
+pub(super) fn parse(bytes: &[u8], binding: &Binding) -> Result<(CachedAssignment, Rest), SetAsideReason> {
     let mut document = Document::parse(bytes, CONTENT)?;
     let members = document.members();
     let rest_of_binding = binding.check(members.take_object("binding"))?;

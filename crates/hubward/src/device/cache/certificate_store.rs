@@ -90,7 +90,7 @@ hubward_proto::debug_as_error_report!(FinishError);
 
 /// The content of the file, in the form in which it can be written again.
 #[derive(Debug, Clone, Default)]
-struct State {
+pub(super) struct State {
     current: Option<Pair>,
     previous: Option<Pair>,
     pending: Option<PendingKey>,
@@ -235,7 +235,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-fn parse(bytes: &[u8], binding: &Binding) -> Result<State, SetAsideReason> {
+pub(super) fn parse(bytes: &[u8], binding: &Binding) -> Result<State, SetAsideReason> {
     let mut document = Document::parse(bytes, CONTENT)?;
     let members = document.members();
     let rest_of_binding = binding.check_without_credentials(members.take_object("binding"))?;

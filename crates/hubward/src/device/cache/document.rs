@@ -56,7 +56,7 @@ impl Document {
                 Some((MAJOR, minor)) if members.take_text(CONTENT).as_deref() == Some(content) => {
                     Ok(Self { minor, members })
                 }
-                Some((MAJOR, _)) => Err(damaged(format!("it is not a {content}"))),
+                Some((MAJOR, _)) => Err(damaged(format!("its member `{CONTENT}` is not `{content}`"))),
                 Some((major, _)) if major > MAJOR => Err(SetAsideReason::Newer { version }),
                 _ => Err(damaged("its version is missing or invalid")),
             };

@@ -15,6 +15,9 @@ mod error;
 mod private_file;
 mod set_aside;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use assignment_cache::{AssignmentCache, CachedAssignment};
 pub(crate) use binding::Binding;
 pub(crate) use certificate_store::{CertificateStore, FinishError, IssuedCertificate, PendingKey, StoredCertificates};

@@ -67,7 +67,7 @@ impl PrivateFile {
             return Err(too_large(size));
         }
         // The buffer has its capacity from the start: a buffer that grows leaves copies of a key in memory.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(SIZE_MAX + 2));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size + 2));
         file.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() > SIZE_MAX { Err(too_large(bytes.len())) } else { Ok(Some(bytes)) }
     }
