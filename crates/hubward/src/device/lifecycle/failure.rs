@@ -41,7 +41,7 @@ pub enum DpsTrouble {
     Server,
     /// DPS asks the device to send less.
     Throttled,
-    /// DPS does not accept the identity, or the enrollment does not assign a hub to it.
+    /// DPS does not accept the identity, or the enrollment does not assign a hub to it that the device can use.
     Refused,
     /// The server at the address could not prove that it is DPS, or broke the protocol.
     UntrustedServer,
@@ -98,7 +98,8 @@ impl DpsTrouble {
     /// Returns the meaning of `error`.
     pub(crate) fn of(error: &ProvisionError) -> Self {
         match error {
-            ProvisionError::Rejected { .. } => Self::Refused,
+            // A hub with another protocol does not help the device until an operator changes the enrollment.
+            ProvisionError::Rejected { .. } | ProvisionError::ConnectionProfile { .. } => Self::Refused,
             ProvisionError::Credential(_) => Self::LocalCredential,
             ProvisionError::Broken { .. } => Self::UntrustedServer,
             ProvisionError::Transport { source, .. } => Self::of_transport(source),
@@ -284,6 +285,10 @@ mod tests {
             (rejected(AssignmentStatus::Disabled), DpsTrouble::Refused),
             (ProvisionError::Credential(CredentialError::Signer("no key".into())), DpsTrouble::LocalCredential),
             (ProvisionError::Broken { endpoint: endpoint.clone(), source }, DpsTrouble::UntrustedServer),
+            (
+                ProvisionError::ConnectionProfile { endpoint: endpoint.clone(), profile: "mqttV5".into() },
+                DpsTrouble::Refused,
+            ),
             (ProvisionError::Deadline { endpoint, after: Duration::from_secs(600) }, DpsTrouble::Transient),
         ] {
             assert_eq!(DpsTrouble::of(&error), meaning, "{error}");
