@@ -1,40 +1,43 @@
 //! Carries out what the lifecycle decides: waits, registers, reads and writes the assignment cache, and tells the client
 //! of the hub where to connect.
 //!
-//! This file has no rule of its own about when to do what. See `lifecycle/`.
+//! These files have no rule of their own about when to do what. See `lifecycle/`. `registration.rs` makes one
+//! registration, and `requests.rs` takes the requests of the program.
+
+mod registration;
+mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hubward_dps::{Assignment, Progress, ProvisionError, Provisioner};
 use hubward_hub::{CloseReason, DisconnectCause, HubDecision, HubEvent, HubFailure, HubProvider};
+use hubward_proto::HubHost;
 use hubward_proto::hub::HubIdentity;
-use hubward_proto::{HubHost, OperationId};
-use hubward_transport::{Abilities, TransportKind, UnixSeconds};
+use hubward_transport::{Abilities, TransportKind};
 use tokio::time::{Instant, sleep};
 
+use self::registration::Operation;
+use self::requests::Trial;
 use super::cache::{Binding, CachedAssignment};
-use super::control::{Approach, Change, Control, CredentialChangeError, RegisterRequest, Requests};
+use super::control::{Approach, Control};
 use super::credentials::Credentials;
 use super::event::{DeviceEvent, DeviceStep, one_line};
-use super::lifecycle::{Accepted, Lifecycle, Next, Reason, Request};
+use super::lifecycle::{Accepted, Lifecycle, Next};
 use super::network::Network;
+use super::settings::DeviceSettings;
 use super::storage::Storage;
-use crate::diagnosis::Diagnosis;
-use crate::error::SetupError;
-use crate::{ConnectError, DeviceSettings, Settings};
-
-/// The wait between the call of the direct method and the registration, so that the response of the method leaves
-/// before a possible move.
-const AFTER_METHOD: Duration = Duration::from_secs(1);
+use crate::{ConnectError, Settings};
 
 /// Decides for the client of one device. The client owns it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     settings: Settings,
-    cache_file: Option<std::path::PathBuf>,
+    cache_file: Option<PathBuf>,
     control: Arc<Control>,
     network: Box<dyn Network>,
     storage: Box<dyn Storage>,
@@ -56,19 +59,6 @@ pub(crate) struct Supervisor {
     until: Option<Instant>,
     /// Number of failed registrations until the first login.
     attempts: u32,
-}
-
-#[derive(Debug)]
-struct Trial {
-    change: Change,
-    /// The credentials to which a rollback returns.
-    before: Credentials,
-}
-
-#[derive(Debug)]
-struct Operation {
-    id: OperationId,
-    credential: usize,
 }
 
 impl Supervisor {
@@ -215,93 +205,6 @@ impl Supervisor {
         Next::End
     }
 
-    async fn register(&mut self, credential: usize, reason: Reason) -> Next {
-        let name = self.credentials.name(credential);
-        let (dps_host, key) = (self.settings.dps_host.clone(), self.credentials.get(credential).clone());
-        self.control.report(&DeviceEvent::Registering { dps_host, credential: name.clone(), reason: reason.clone() });
-        let transport = match self.network.dps(&self.settings, &key).await {
-            Ok(transport) => transport,
-            Err(error) => {
-                let next = self.lifecycle.on_unusable_at_dps(now(), self.network.random());
-                return self.on_unusable(name, error, next);
-            }
-        };
-        // An issued certificate: the request gets its CSR here.
-        let request = self.settings.registration_request();
-        let running: Arc<Mutex<Option<OperationId>>> = Arc::default();
-        let noted = Arc::clone(&running);
-        let mut provisioner = Provisioner::new(transport, request, key)
-            .deadline(self.registration_time())
-            .retry(self.lifecycle.retry_policy())
-            .on_progress(move |progress| {
-                if let Progress::Polling { operation } = progress {
-                    *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((*operation).clone());
-                }
-            });
-        let operation = self.operation.take().filter(|it| it.credential == credential && reason != Reason::Requested);
-        if let Some(Operation { id, .. }) = operation {
-            provisioner = provisioner.resume(id);
-        }
-        match provisioner.run().await {
-            Ok(assignment) => self.on_assigned(&assignment, credential).await,
-            Err(error) => {
-                let id = running.lock().unwrap_or_else(PoisonError::into_inner).take();
-                self.operation = id.filter(|_| error.is_retryable()).map(|id| Operation { id, credential });
-                self.on_registration_failed(name, error)
-            }
-        }
-    }
-
-    /// How long a registration may take.
-    fn registration_time(&self) -> Duration {
-        let most = self.lifecycle.policy().registration_timeout;
-        self.until.map_or(most, |it| it.saturating_duration_since(Instant::now()).min(most))
-    }
-
-    async fn on_assigned(&mut self, assignment: &Assignment, credential: usize) -> Next {
-        let before = self.home.as_ref().map(|it| (it.hub.clone(), it.device_id.clone()));
-        let moved = before.as_ref().is_none_or(|(hub, id)| *hub != assignment.hub || *id != assignment.device_id);
-        self.control.report(&DeviceEvent::Assigned {
-            hub: assignment.hub.clone(),
-            device_id: assignment.device_id.clone(),
-            moved_from: before.map(|(hub, _)| hub).filter(|it| *it != assignment.hub),
-            substatus: assignment.state.substatus.clone(),
-        });
-        let at = UnixSeconds::from_system_time(self.network.wall());
-        let credential = Some(credential).filter(|_| self.trial.is_none());
-        self.remember(CachedAssignment::new(assignment, at, credential)).await;
-        self.lifecycle.on_assigned(now(), moved)
-    }
-
-    fn on_registration_failed(&mut self, credential: Arc<str>, mut error: ProvisionError) -> Next {
-        if self.until.is_some()
-            && let ProvisionError::Transport { attempts, .. } = &mut error
-        {
-            self.attempts = self.attempts.saturating_add(*attempts);
-            *attempts = self.attempts;
-        }
-        let next = self.lifecycle.on_registration_failed(now(), &error, self.network.random());
-        let text = one_line(&error);
-        let (next, rolled_back) = self.roll_back(next, || text.clone());
-        let (then, diagnosis) = (self.step(&next), Diagnosis::of_provision(&error));
-        let event = DeviceEvent::RegistrationFailed { credential, error: text, diagnosis: Box::new(diagnosis), then };
-        self.set_verdict(ConnectError::Provision(error));
-        self.control.report(&event);
-        self.report_rollback(rolled_back, &next);
-        next
-    }
-
-    /// A transport cannot be built with this credential. `next` is the answer of the lifecycle.
-    fn on_unusable(&mut self, credential: Arc<str>, error: SetupError, next: Next) -> Next {
-        let text = one_line(&error);
-        let (next, rolled_back) = self.roll_back(next, || text.clone());
-        let (then, diagnosis) = (self.step(&next), Box::new(error.diagnosis()));
-        self.set_verdict(ConnectError::Setup(error));
-        self.control.report(&DeviceEvent::CredentialUnusable { credential, error: text, diagnosis, then });
-        self.report_rollback(rolled_back, &next);
-        next
-    }
-
     async fn connect(&mut self, credential: usize, at_least: Duration) -> Result<HubDecision, Next> {
         let Some(home) = &self.home else { return Err(self.lifecycle.on_started(now(), false, self.network.random())) };
         let identity = HubIdentity::new(home.hub.clone(), home.device_id.clone());
@@ -320,60 +223,6 @@ impl Supervisor {
                 let next = self.lifecycle.on_unusable_at_hub(now(), self.network.random());
                 Err(self.on_unusable(name, error, next))
             }
-        }
-    }
-
-    /// Takes the requests of the program. Returns the next step, or `None` if there was no request.
-    fn on_requests(&mut self) -> Option<Next> {
-        let Requests { register, change } = self.control.take_requests();
-        let mut next = None;
-        if let Some(change) = change {
-            let count = change.credentials.count();
-            let credentials = (0..count).map(|it| change.credentials.name(it)).collect();
-            let new = change.credentials.clone();
-            let before = match self.trial.take() {
-                Some(Trial { change, before }) => {
-                    change.resolve(Err(CredentialChangeError::Superseded));
-                    before
-                }
-                None => self.credentials.clone(),
-            };
-            self.credentials = new;
-            self.trial = Some(Trial { change, before });
-            self.operation = None;
-            let step = self.lifecycle.on_requested(now(), Request::ChangeCredentials { count });
-            self.control.report(&DeviceEvent::CredentialsOnTrial { credentials, then: self.step(&step) });
-            next = Some(step);
-        }
-        if let Some(reason) = register {
-            let (method, least) = match reason {
-                RegisterRequest::Program => (None, Duration::ZERO),
-                RegisterRequest::Method(name) => (Some(name), AFTER_METHOD),
-            };
-            self.control.report(&DeviceEvent::ReprovisionRequested { method });
-            let mut step = self.lifecycle.on_requested(now(), Request::Register);
-            if let Next::Register { after, .. } = &mut step {
-                *after = (*after).max(least);
-            }
-            next = Some(step);
-        }
-        next
-    }
-
-    /// Returns to the credentials before a trial, if the step says so. Returns the step without the rollback.
-    fn roll_back(&mut self, next: Next, reason: impl FnOnce() -> String) -> (Next, Option<String>) {
-        let Next::RollBack(next) = next else { return (next, None) };
-        let Some(Trial { change, before }) = self.trial.take() else { return (*next, None) };
-        self.credentials = before;
-        self.operation = None;
-        let reason = reason();
-        change.resolve(Err(CredentialChangeError::RolledBack { reason: reason.clone() }));
-        (*next, Some(reason))
-    }
-
-    fn report_rollback(&self, reason: Option<String>, next: &Next) {
-        if let Some(reason) = reason {
-            self.control.report(&DeviceEvent::CredentialsRolledBack { reason, then: self.step(next) });
         }
     }
 
@@ -460,6 +309,3 @@ struct Ended;
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
-
-#[cfg(test)]
-mod tests;

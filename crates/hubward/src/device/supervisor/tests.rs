@@ -2,22 +2,27 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
-use hubward_dps::AssignmentStatus;
+use hubward_dps::{AssignmentStatus, ProvisionError};
 use hubward_hub::HubTarget;
+use hubward_proto::OperationId;
 use hubward_proto::dps::{DpsBody, DpsReply, Register};
 use hubward_sas::SIGNATURE_LEN;
 use hubward_transport::{
     Credential, CredentialError, DpsTransport, HubConnection, HubLogin, HubTransport, IdScope, Refusal, RefusedBy,
-    RegistrationId, SasToken, Signer, Stage, TransportError,
+    RegistrationId, SasToken, Signer, Stage, TransportError, UnixSeconds,
 };
 use serde_json::{Value, json};
 
+use super::requests::AFTER_METHOD;
 use super::*;
 use crate::device::NamedCredential;
 use crate::device::cache::{CacheError, SetAside};
+use crate::device::control::{CredentialChangeError, RegisterRequest};
 use crate::device::event_stream::DeviceEvents;
+use crate::error::SetupError;
 
 /// The answer of the scripted DPS to a request.
 enum Act {

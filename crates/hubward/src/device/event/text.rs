@@ -1,188 +1,13 @@
-//! What happens to a device, for programs, logs and people.
+//! The texts of events and their parts, for people.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hubward_dps::Substatus;
-use hubward_hub::DisconnectCause;
-use hubward_proto::{DeviceId, HubHost, error_messages};
+use hubward_proto::error_messages;
 
-use super::cache::{CacheError, SetAside};
-use super::lifecycle::{DpsTrouble, HubTrouble, Reason};
-use crate::Diagnosis;
-
-/// Something that happened to a device, what the device does next, and why.
-///
-/// [`Display`](fmt::Display) writes one line for a person. It contains no secret.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum DeviceEvent {
-    /// The device starts, and its assignment cache names its hub. It connects to this hub without DPS.
-    CacheUsed {
-        /// The hub.
-        hub: HubHost,
-        /// The id of the device at this hub.
-        device_id: DeviceId,
-        /// The file.
-        file: PathBuf,
-    },
-    /// The assignment cache cannot be used. The device registers instead.
-    CacheSetAside(SetAside),
-    /// The assignment cache cannot be written. The device works, but registers at its next start.
-    CacheNotWritten(CacheError),
-    /// The device registers with DPS: it sends one registration.
-    Registering {
-        /// Host name of DPS.
-        dps_host: String,
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// Why it registers.
-        reason: Reason,
-    },
-    /// DPS has assigned the device to a hub.
-    Assigned {
-        /// The hub.
-        hub: HubHost,
-        /// The id of the device at this hub.
-        device_id: DeviceId,
-        /// The hub before, if it was another one.
-        moved_from: Option<HubHost>,
-        /// What DPS did with the device's data.
-        substatus: Option<Substatus>,
-    },
-    /// A registration failed.
-    RegistrationFailed {
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// The failure, in one line.
-        error: String,
-        /// The party that has to act, and what to do.
-        diagnosis: Box<Diagnosis>,
-        /// What the device does next.
-        then: DeviceStep,
-    },
-    /// The hub has accepted the device.
-    Connected {
-        /// The hub.
-        hub: HubHost,
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// The hub that had accepted the device before, if it was another one. The new hub may not have the reported
-        /// properties, so the program should report all of them anew.
-        moved_from: Option<HubHost>,
-    },
-    /// A connection to the hub, or an attempt to connect, failed.
-    HubFailed {
-        /// The hub.
-        hub: HubHost,
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// The failure.
-        cause: DisconnectCause,
-        /// Number of failures in a row, including this one.
-        failures: u32,
-        /// What the device does next.
-        then: DeviceStep,
-    },
-    /// A credential cannot be used, for example because the certificate has expired. The device sent nothing.
-    CredentialUnusable {
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// Why it cannot be used, in one line.
-        error: String,
-        /// The party that has to act, and what to do.
-        diagnosis: Box<Diagnosis>,
-        /// What the device does next.
-        then: DeviceStep,
-    },
-    /// The program or an operator has asked for a registration.
-    ReprovisionRequested {
-        /// The direct method that an operator has called; `None` if the program called
-        /// [`Device::reprovision`](crate::Device::reprovision).
-        method: Option<String>,
-    },
-    /// The device tries new credentials. It keeps them when the hub has accepted one of them.
-    CredentialsOnTrial {
-        /// The names of the new credentials.
-        credentials: Vec<Arc<str>>,
-        /// What the device does next.
-        then: DeviceStep,
-    },
-    /// The hub has accepted the new credentials. The device keeps them.
-    CredentialsKept {
-        /// The name of the credential that the hub accepted.
-        credential: Arc<str>,
-    },
-    /// The new credentials do not work. The device returns to the credentials before them.
-    CredentialsRolledBack {
-        /// What the hub or DPS answered.
-        reason: String,
-        /// What the device does next.
-        then: DeviceStep,
-    },
-    /// The reader of the events was too slow, and this number of events was discarded.
-    Missed {
-        /// The number of events.
-        count: u64,
-    },
-}
-
-/// What a device does next, and why. [`Display`](fmt::Display) writes a part of a sentence.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum DeviceStep {
-    /// It stays with its hub. It connects again after the back-off of the client, and not before `at_least` has passed.
-    Stay {
-        /// The minimum wait.
-        at_least: Duration,
-        /// Why.
-        reason: Reason,
-    },
-    /// It connects to its hub with this credential.
-    Connect {
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// The minimum wait.
-        after: Duration,
-        /// Why.
-        reason: Reason,
-    },
-    /// It registers with this credential.
-    Register {
-        /// The name of the credential.
-        credential: Arc<str>,
-        /// The wait.
-        after: Duration,
-        /// Why.
-        reason: Reason,
-    },
-    /// It ends, because no retry can change the failure. Only a device that [`connect`](crate::DeviceSettings::connect)
-    /// started ends, and only before its first login.
-    End,
-}
-
-impl DeviceEvent {
-    /// Returns `true` for an event that a person should look at: a file that cannot be used, a failed registration, a
-    /// hub that refuses the device or fails for long, credentials that do not work. Logs have the level `WARN` for
-    /// these events, and `INFO` for the others.
-    #[must_use]
-    pub fn is_trouble(&self) -> bool {
-        match self {
-            Self::CacheSetAside(_)
-            | Self::CacheNotWritten(_)
-            | Self::RegistrationFailed { .. }
-            | Self::CredentialUnusable { .. }
-            | Self::CredentialsRolledBack { .. }
-            | Self::Missed { .. } => true,
-            Self::HubFailed { then, .. } => {
-                !matches!(then, DeviceStep::Stay { reason: Reason::HubTrouble(HubTrouble::Transient), .. })
-            }
-            _ => false,
-        }
-    }
-}
+use super::super::lifecycle::{DpsTrouble, HubTrouble, Reason};
+use super::{DeviceEvent, DeviceStep};
 
 impl fmt::Display for DeviceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -338,7 +163,7 @@ const fn data_of(substatus: Option<&Substatus>) -> Option<&'static str> {
 }
 
 /// The messages of an error and of its causes, in one line.
-pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+pub(in crate::device) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     error_messages(error).join(": ")
 }
 
@@ -374,7 +199,11 @@ impl fmt::Display for Span {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use hubward_hub::DisconnectCause;
+    use hubward_proto::{DeviceId, HubHost};
     use hubward_transport::{Refusal, RefusedBy, Stage, TransportError};
 
     fn hub() -> HubHost {
