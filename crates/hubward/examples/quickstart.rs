@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use hubward::{Message, Settings};
+use hubward::{Device, Message};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = Settings::from_env()?.connect().await?;
+    let device = Device::from_env()?.connect().await?;
     for speed in 1..=10 {
-        hub.send(Message::new(format!("test wind speed {speed}"))).await?;
+        device.send(Message::new(format!("test wind speed {speed}"))).await?;
     }
-    hub.close(Duration::from_secs(5)).await?;
+    device.close(Duration::from_secs(5)).await?;
     println!("ten messages acknowledged");
     Ok(())
 }

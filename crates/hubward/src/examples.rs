@@ -9,6 +9,10 @@
 //!
 #![doc = concat!("```rust\n", include_str!("../examples/quickstart.rs"), "```")]
 //!
+//! # Stay connected
+//!
+#![doc = concat!("```rust\n", include_str!("../examples/stay_connected.rs"), "```")]
+//!
 //! # Send telemetry
 //!
 #![doc = concat!("```rust\n", include_str!("../examples/send_telemetry.rs"), "```")]

@@ -8,15 +8,15 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use hubward::{Message, Settings};
+//! use hubward::{Device, Message};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let hub = Settings::from_env()?.connect().await?;
+//!     let device = Device::from_env()?.connect().await?;
 //!     for speed in 1..=10 {
-//!         hub.send(Message::new(format!("test wind speed {speed}"))).await?;
+//!         device.send(Message::new(format!("test wind speed {speed}"))).await?;
 //!     }
-//!     hub.close(Duration::from_secs(5)).await?;
+//!     device.close(Duration::from_secs(5)).await?;
 //!     println!("ten messages acknowledged");
 //!     Ok(())
 //! }
@@ -24,24 +24,37 @@
 //!
 //! # How to connect
 //!
-//! | the device | settings | connect |
-//! |---|---|---|
-//! | gets its hub from DPS | [`Settings`]: from the environment, or a credential and ids | [`Settings::connect`] |
-//! | has a known hub | [`HubSettings`]: from a connection string, or ids and a credential | [`HubSettings::connect`] |
+//! | the program | how it connects |
+//! |---|---|
+//! | runs a device in the field, which gets its hub from DPS | [`Device::from_env`], then [`DeviceSettings::connect`] |
+//! | connects a device once, to the hub that DPS assigns | [`Settings::from_env`], then [`Settings::connect`] |
+//! | connects a device or module to a known hub | [`HubSettings::from_env`], then [`HubSettings::connect`] |
+//!
+//! A program can also make the settings without the environment: from a credential and ids ([`Settings::new`], and
+//! [`Settings::device`] for a [`Device`]), or from a connection string ([`HubSettings::from_connection_string`]).
 //!
 //! The credential of a device is a symmetric key or a [certificate](#certificates).
 //!
-//! [`Settings::connect`] and [`HubSettings::connect`] return a [`HubClient`]. The methods of the client send telemetry
-//! with receipts, read and change the twin, answer direct methods and receive messages.
+//! A [`Device`] keeps itself connected for as long as the program runs. It remembers its hub in a
+//! [file](field@DeviceSettings::cache), stays with this hub in trouble that passes, tries its next credential after a
+//! refusal, registers again when that can help, and follows its moves to other hubs. It says what it does and why in
+//! [events](DeviceEvent). [`DevicePolicy`] has the numbers.
 //!
-//! `Settings` and `HubSettings` contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a
-//! function that registers method handlers before the login, and the [`HubOptions`].
+//! [`Settings::connect`] is simpler: it registers the device at each start, and the client stays with this hub. Use it
+//! for tests, tools, and programs that end soon.
+//!
+//! [`Device`] contains a [`HubClient`]; [`Settings::connect`] and [`HubSettings::connect`] return one. The methods of
+//! the client send telemetry with receipts, read and change the twin, answer direct methods and receive messages.
+//!
+//! All of these settings contain the same [`ConnectOptions`]: the timeout, the certificate authorities, a function that
+//! registers method handlers before the login, and the [`HubOptions`].
 //!
 //! # Examples
 //!
 //! Each of these programs is complete. It needs only `hubward` and `tokio`.
 //!
 //! * [Register the device and send ten messages](examples#register-and-send)
+//! * [Stay connected: cache, events, a second key](examples#stay-connected)
 //! * [Send telemetry: JSON, properties, receipts](examples#send-telemetry)
 //! * [Answer a direct method](examples#answer-a-method)
 //! * [Follow the desired properties of the twin](examples#follow-desired-properties)
@@ -104,6 +117,7 @@
 //!   says what to do.
 //! * If no program listens at an address of this machine, the emulator is not running, and `connect` fails within three
 //!   seconds. A client that has already been connected keeps trying to reconnect.
+//! * A [`Device`] that was connected once never gives up, and neither does one that [`DeviceSettings::spawn`] started.
 //! * If `main` returns an error of this crate, Rust prints the error's message, its causes and what to do.
 //! * The client logs each attempt to connect with the crate `tracing`: transport, endpoint, attempt, outcome and next
 //!   wait. No log contains a secret.
