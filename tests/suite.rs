@@ -6,6 +6,7 @@ mod cli;
 mod conformance;
 mod corpora;
 mod crash;
+mod device;
 mod examples;
 #[cfg(target_os = "linux")]
 mod floods;
