@@ -32,12 +32,14 @@ struct Known {
     size: TwinSize,
     /// The number of states up to now.
     number: u64,
+    /// Whether `state` is the state at an earlier hub.
+    is_outdated: bool,
 }
 
 impl Latest {
-    /// The version of the state; `None` before the first one.
+    /// The version of the state; `None` before the first one, and after a move to another hub.
     pub(crate) fn version(&self) -> Option<u64> {
-        self.lock().state.as_ref().map(|it| it.version)
+        self.lock().current().map(|it| it.version)
     }
 
     /// The number of states up to now.
@@ -45,11 +47,16 @@ impl Latest {
         self.lock().number
     }
 
-    /// Returns the newest state and its number. Returns `None` if there is no state, or if the newest state has this
-    /// `number`.
+    /// Forgets the state, because the client has moved to another hub. The versions of the new hub start over.
+    pub(crate) fn on_moved(&self) {
+        self.lock().is_outdated = true;
+    }
+
+    /// Returns the newest state and its number. Returns `None` if there is no state, if the newest state has this
+    /// `number`, or if the client has moved to another hub and does not know the state there.
     pub(crate) fn newer_than(&self, number: u64) -> Option<(u64, Arc<Properties>)> {
         let known = self.lock();
-        known.state.clone().filter(|_| known.number != number).map(|it| (known.number, it))
+        known.current().cloned().filter(|_| known.number != number).map(|it| (known.number, it))
     }
 
     /// Replaces the state.
@@ -60,7 +67,8 @@ impl Latest {
         let size = TwinSize::of(&state.values);
         check(size)?;
         let mut known = self.lock();
-        if known.state.as_deref() != Some(&state) {
+        if known.current().map(|it| &**it) != Some(&state) {
+            known.is_outdated = false;
             known.state = Some(Arc::new(state));
             known.size = size;
             known.number += 1;
@@ -74,7 +82,7 @@ impl Latest {
     /// [`ProtoError::TooLarge`]; the state stays as it was.
     pub(crate) fn merge(&self, change: &Properties) -> Result<(), ProtoError> {
         let mut known = self.lock();
-        let Some(state) = &known.state else { return Ok(()) };
+        let Some(state) = known.current() else { return Ok(()) };
         let size = known.size.after(&state.values, &change.values);
         check(size)?;
         known.size = size;
@@ -93,6 +101,10 @@ impl Latest {
 }
 
 impl Known {
+    fn current(&self) -> Option<&Arc<Properties>> {
+        self.state.as_ref().filter(|_| !self.is_outdated)
+    }
+
     /// Changes the state in place; copies it first if a reader holds it.
     fn change(&mut self, change: impl FnOnce(&mut Properties)) {
         if let Some(state) = &mut self.state {

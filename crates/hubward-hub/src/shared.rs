@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::features::TwinRequest;
 use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
-use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
+use crate::{CloseReason, Closed, ConnectionState, DisconnectCause, HubOptions, HubProvider, HubTarget};
 
 // A channel of tokio allocates memory for many items at once. With large commands, this memory would take kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
@@ -27,12 +27,38 @@ pub(crate) enum Command {
     Close(Box<Instant>),
 }
 
-/// State that the handles and the task share.
-pub(crate) struct Shared {
-    pub(crate) login: Arc<HubLogin>,
+/// The target of a client, as the program sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetSnapshot {
+    /// `None` before a provider has chosen a hub.
+    pub(crate) login: Option<Arc<HubLogin>>,
     pub(crate) endpoint: Arc<str>,
     pub(crate) kind: TransportKind,
     pub(crate) abilities: Abilities,
+}
+
+impl TargetSnapshot {
+    pub(crate) fn of(target: &HubTarget) -> Self {
+        Self {
+            login: Some(Arc::new(target.login.clone())),
+            endpoint: target.transport.endpoint(&target.login).into(),
+            kind: target.transport.kind(),
+            abilities: target.transport.abilities(),
+        }
+    }
+
+    /// The client has no hub yet.
+    pub(crate) fn before_the_first(provider: &dyn HubProvider) -> Self {
+        let endpoint = "no hub yet".into();
+        Self { login: None, endpoint, kind: provider.kind(), abilities: provider.abilities() }
+    }
+}
+
+/// State that the handles and the task share.
+pub(crate) struct Shared {
+    target: Mutex<TargetSnapshot>,
+    /// Whether the program has asked for a decision of the provider that the task has not requested yet.
+    pub(crate) asks_provider: AtomicBool,
     /// Contains one permit for each message that may wait. Closed when the client takes no more messages.
     pub(crate) room: Semaphore,
     /// Contains one permit for each byte that messages may use while they wait or are in flight. Closed together with
@@ -55,6 +81,36 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(target: TargetSnapshot, incoming: Arc<Incoming>, options: &HubOptions) -> Self {
+        let state = match target.login {
+            Some(_) => ConnectionState::Connecting,
+            None => ConnectionState::FindingHub,
+        };
+        Self {
+            target: Mutex::new(target),
+            asks_provider: AtomicBool::new(false),
+            room: Semaphore::new(options.queue),
+            byte_room: Semaphore::new(options.queue_bytes),
+            twin_room: Semaphore::new(options.twin_queue),
+            desired: watch::Sender::new(false),
+            subscriptions: Mutex::default(),
+            incoming,
+            state: watch::Sender::new(state),
+            last_cause: Mutex::new(None),
+            closed: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The present target.
+    pub(crate) fn target(&self) -> TargetSnapshot {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_target(&self, target: TargetSnapshot) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+
     /// Why the client ended, or is ending.
     pub(crate) fn reason(&self) -> CloseReason {
         self.closed.get().map_or(CloseReason::Requested, |it| it.reason.clone())

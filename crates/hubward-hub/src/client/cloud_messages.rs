@@ -43,7 +43,7 @@ impl HubClient {
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md.
     pub fn cloud_messages(&self) -> Result<CloudMessages, ReceiveError> {
-        self.receive(Feature::CloudToDevice, self.login().identity.module.is_none())
+        self.receive(Feature::CloudToDevice, !self.is_module())
     }
 
     /// Returns a receiver of the messages that other modules send to this module's inputs. [`IncomingMessage::input`]
@@ -52,13 +52,18 @@ impl HubClient {
     /// # Errors
     /// [`ReceiveError`].
     pub fn inputs(&self) -> Result<CloudMessages, ReceiveError> {
-        self.receive(Feature::Inputs, self.login().identity.module.is_some())
+        self.receive(Feature::Inputs, self.is_module())
     }
 
     /// Returns counts of failed calls, and of messages that were lost or that the hub delivers again.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         self.shared.incoming.counters.snapshot()
+    }
+
+    /// A client without a hub is a device, because only devices get their hub from a provider.
+    fn is_module(&self) -> bool {
+        self.login().is_some_and(|it| it.identity.module.is_some())
     }
 
     fn receive(&self, feature: Feature, fits: bool) -> Result<CloudMessages, ReceiveError> {

@@ -8,8 +8,8 @@ mod twin;
 mod weak;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, TransportKind, clock};
@@ -22,11 +22,12 @@ pub use self::methods::MethodCall;
 pub use self::twin::{Reported, TwinError};
 pub use self::weak::WeakHubClient;
 use crate::deadline::later;
-use crate::driver::{Channels, Driver, WallClock};
+use crate::driver::{Channels, Driver, HubSource, WallClock};
 use crate::incoming::Incoming;
-use crate::shared::{Command, Shared};
+use crate::shared::{Command, Shared, TargetSnapshot};
 use crate::{
-    CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, HubProvider, Unsupported,
+    CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, HubProvider, HubTarget,
+    Unsupported,
 };
 
 /// Capacity of the command channel for commands other than messages.
@@ -37,7 +38,8 @@ const OTHER_COMMANDS: usize = 16;
 /// never full.
 const FEATURES: usize = 16;
 
-/// A handle of a client. A client connects one device or module to one hub. Clones of a handle share one connection.
+/// A handle of a client. A client connects one device or module to one hub at a time. Clones of a handle share one
+/// connection.
 ///
 /// A background task owns the connection. The handle only sends commands to the task.
 ///
@@ -82,8 +84,7 @@ impl HubClient {
     /// # Panics
     /// Outside a tokio runtime with time enabled.
     pub fn spawn_with_provider(provider: Box<dyn HubProvider>, options: HubOptions) -> Self {
-        let _ = (provider, options);
-        todo!("the seam")
+        Self::start(HubSource::Provider(provider), options, Arc::new(clock::now))
     }
 
     /// Passes [`HubEvent::Requested`](crate::HubEvent::Requested) to the provider, which may move the client to another
@@ -92,7 +93,8 @@ impl HubClient {
     /// If the client moves, it first waits for acknowledgements and running methods, as for a
     /// [renewal](HubOptions::renewal_drain). Several calls before the provider's answer count as one.
     pub fn ask_provider(&self) {
-        todo!("the seam")
+        self.shared.asks_provider.store(true, Ordering::SeqCst);
+        self.shared.incoming.wake_task();
     }
 
     /// Like [`HubClient::spawn`], but with another wall clock.
@@ -103,31 +105,23 @@ impl HubClient {
         options: HubOptions,
         wall: WallClock,
     ) -> Self {
-        let (transport, options) = (transport.into(), options.in_range());
-        let abilities = transport.abilities();
+        Self::start(HubSource::Target(Box::new(HubTarget::new(transport, login, credential))), options, wall)
+    }
+
+    pub(crate) fn start(source: HubSource, options: HubOptions, wall: WallClock) -> Self {
+        let options = options.in_range();
         let (incoming, task_wakes) = Incoming::new(&options);
-        let shared = Arc::new(Shared {
-            endpoint: transport.endpoint(&login).into(),
-            kind: transport.kind(),
-            abilities,
-            login: Arc::new(login),
-            room: Semaphore::new(options.queue),
-            byte_room: Semaphore::new(options.queue_bytes),
-            twin_room: Semaphore::new(options.twin_queue),
-            desired: watch::Sender::new(false),
-            subscriptions: Mutex::default(),
-            incoming,
-            state: watch::Sender::new(ConnectionState::Connecting),
-            last_cause: Mutex::new(None),
-            closed: OnceLock::new(),
-            is_closed: AtomicBool::new(false),
-        });
+        let target = match &source {
+            HubSource::Target(target) => TargetSnapshot::of(target),
+            HubSource::Provider(provider) => TargetSnapshot::before_the_first(&**provider),
+        };
+        let shared = Arc::new(Shared::new(target, incoming, &options));
         let (commands, receiver) =
             mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
         let (subscriptions, features) = mpsc::channel(FEATURES);
         let channels = Channels { commands: receiver, features, task_wakes };
-        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), channels, wall, Instant::now()));
+        tokio::spawn(Driver::new(source, options, shared.clone(), channels, wall, Instant::now()));
         Self { shared, commands, subscriptions, send_deadline, twin_deadline }
     }
 
@@ -200,36 +194,39 @@ impl HubClient {
 
     /// Returns the host and port that the client connects to. Use the text only in logs and error messages.
     ///
-    /// The value is a snapshot: in a later version of this crate, a client may move to another hub or transport. So
-    /// call this method again instead of keeping its result.
+    /// The value is a snapshot: a client with a [provider](HubClient::spawn_with_provider) may move to another hub or
+    /// transport. So call this method again instead of keeping its result. Before such a client has a hub, the text is
+    /// `no hub yet`.
     ///
     /// The same applies to [`HubClient::login`], [`HubClient::kind`] and [`HubClient::abilities`].
     #[must_use]
     pub fn endpoint(&self) -> Arc<str> {
-        self.shared.endpoint.clone()
+        self.shared.target().endpoint
     }
 
     /// The protocol that the client uses now; a [snapshot](HubClient::endpoint).
     #[must_use]
     pub fn kind(&self) -> TransportKind {
-        self.shared.kind
+        self.shared.target().kind
     }
 
     /// The features that this protocol supports; a [snapshot](HubClient::endpoint).
     #[must_use]
     pub fn abilities(&self) -> Abilities {
-        self.shared.abilities
+        self.shared.target().abilities
     }
 
-    /// Returns the identity and options of the login. This is a [snapshot](HubClient::endpoint) that costs no copy.
+    /// Returns the identity and options of the login; `None` before a provider has chosen a hub. This is a
+    /// [snapshot](HubClient::endpoint) that costs no copy.
     #[must_use]
-    pub fn login(&self) -> Arc<HubLogin> {
-        self.shared.login.clone()
+    pub fn login(&self) -> Option<Arc<HubLogin>> {
+        self.shared.target().login
     }
 
     /// Fails if the protocol does not support the feature.
     pub(crate) fn check(&self, feature: Feature) -> Result<(), Unsupported> {
-        Unsupported::check(self.shared.abilities, self.shared.kind, feature)
+        let (abilities, kind) = (self.abilities(), self.kind());
+        Unsupported::check(abilities, kind, feature)
     }
 
     /// Subscribes to a feature at the hub, on this connection and every later one. Does not wait.
@@ -245,8 +242,8 @@ impl HubClient {
 impl fmt::Debug for HubClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubClient")
-            .field("endpoint", &self.shared.endpoint)
-            .field("kind", &self.shared.kind)
+            .field("endpoint", &self.endpoint())
+            .field("kind", &self.kind())
             .field("state", &*self.shared.state.borrow())
             .finish_non_exhaustive()
     }

@@ -38,7 +38,8 @@ impl FailureCounts {
             half + half.mul_f64(rng.f64())
         } else {
             self.transient = self.transient.saturating_add(1);
-            bound(options.backoff, self.transient).mul_f64(rng.f64())
+            let wait = bound(options.backoff, self.transient).mul_f64(rng.f64());
+            options.pacing.map_or(wait, |it| wait.max(it.wait(rng.f64())))
         };
         match error.and_then(TransportError::retry_after) {
             // `requested` is the Retry-After of the service. The client waits at least this long, but a value of more

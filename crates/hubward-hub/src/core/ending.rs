@@ -83,7 +83,11 @@ impl<T> Core<T> {
             Phase::Disconnecting { until: already, .. } => {
                 self.phase = Phase::Disconnecting { until: already.min(until), then: AfterDisconnect::End };
             }
-            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
+            Phase::Waiting { .. }
+            | Phase::Deciding { .. }
+            | Phase::Opening { .. }
+            | Phase::Login { .. }
+            | Phase::Ended => self.end(),
         }
     }
 

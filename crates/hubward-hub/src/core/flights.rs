@@ -18,6 +18,10 @@ struct Flight<T> {
     order: u64,
     /// When the message was given to this connection. `None` while the message waits to be sent again.
     sent_at: Option<Instant>,
+    /// Whether a connection to the present hub has sent the message. If not, only an earlier hub may have it.
+    is_at_hub: bool,
+    /// Whether a connection to another hub may have sent the message.
+    was_moved: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +79,14 @@ impl<T> Flights<T> {
     /// never used. If there is none, it takes the slot that was freed first.
     pub(crate) fn insert(&mut self, message: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
-        let flight = Flight { message: Some(message), deadline, order: self.sent, sent_at: Some(now) };
+        let flight = Flight {
+            message: Some(message),
+            deadline,
+            order: self.sent,
+            sent_at: Some(now),
+            is_at_hub: true,
+            was_moved: false,
+        };
         self.sent += 1;
         self.taken += 1;
         self.unresolved += 1;
@@ -92,16 +103,35 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Returns the tag of the next message to send again. An earlier connection sent this message, and the current
-    /// connection has not sent it yet.
-    pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
+    /// Returns the tag of the next message to send again, and whether an earlier connection to this hub has sent it. An
+    /// earlier connection sent this message, and the current connection has not sent it yet.
+    pub(crate) fn next_again(&mut self, now: Instant) -> Option<(Tag, bool)> {
         while let Some(at) = self.again.pop_front() {
             if let Some(flight) = &mut self.slots[usize::from(at)] {
                 flight.sent_at = Some(now);
-                return Some(tag(at));
+                return Some((tag(at), std::mem::replace(&mut flight.is_at_hub, true)));
             }
         }
         None
+    }
+
+    /// Handles a move to another hub, when no connection is left. Messages whose receipts are unresolved come first at
+    /// the new hub, in the order of their first transmissions. They get new tags, because the new hub does not know the
+    /// old ones.
+    pub(crate) fn moved(&mut self) {
+        self.lost();
+        let order = std::mem::take(&mut self.again);
+        let mut old = std::mem::take(&mut self.slots);
+        let flights = order.into_iter().filter_map(|at| old.get_mut(usize::from(at))?.take());
+        self.slots = flights.map(|it| Some(Flight { is_at_hub: false, was_moved: true, ..it })).collect();
+        self.again = (0..self.window).take(self.slots.len()).collect();
+        self.free = VecDeque::new();
+        self.taken = self.slots.len();
+    }
+
+    /// Whether another hub may have the message under a tag.
+    pub(crate) fn was_moved(&self, tag: Tag) -> bool {
+        self.slots.get(slot(tag)).is_some_and(|it| it.as_ref().is_some_and(|it| it.was_moved))
     }
 
     /// The message under a tag, if its receipt is unresolved.
@@ -196,7 +226,7 @@ mod tests {
     }
 
     fn tags(flights: &mut Flights<u32>) -> Vec<u16> {
-        std::iter::from_fn(|| flights.next_again(now())).map(|it| it.0.get()).collect()
+        std::iter::from_fn(|| flights.next_again(now())).map(|(tag, _)| tag.0.get()).collect()
     }
 
     #[test]
@@ -227,6 +257,32 @@ mod tests {
         assert_eq!(flights.acknowledged(first[2]).and_then(|it| it.0), Some(2));
         flights.lost();
         assert_eq!(flights.drain(), [3, 4]);
+        assert_eq!((flights.len(), flights.unresolved()), (0, 0));
+    }
+
+    #[test]
+    fn after_a_move_unacknowledged_messages_come_first_with_new_tags_and_without_dup() {
+        let mut flights = Flights::new(4);
+        let tags: Vec<_> = (0..4).map(|it| flights.insert(it, None, now())).collect();
+        flights.acknowledged(tags[0]);
+        flights.acknowledged(tags[1]);
+        // This message takes the tag of message 0.
+        assert_eq!(flights.insert(4, None, now()).0.get(), 1);
+        flights.lost();
+        let again = |flights: &mut Flights<u32>| -> Vec<_> {
+            let next = std::iter::from_fn(|| flights.next_again(now()));
+            next.map(|(tag, dup)| (tag.0.get(), dup)).collect::<Vec<_>>()
+        };
+        assert_eq!(again(&mut flights), [(3, true), (4, true), (1, true)]);
+        flights.moved();
+        assert_eq!(flights.message(Tag(NonZeroU16::MIN)), Some(&2));
+        assert_eq!(again(&mut flights), [(1, false), (2, false), (3, false)]);
+        assert!((1..=3).all(|it| flights.was_moved(tag(it - 1))));
+        let new = flights.insert(5, None, now());
+        assert_eq!((new.0.get(), flights.was_moved(new), flights.is_full()), (4, false, true));
+        flights.lost();
+        assert_eq!(again(&mut flights), [(1, true), (2, true), (3, true), (4, true)], "the hub may know them now");
+        assert_eq!(flights.drain(), [2, 3, 4, 5]);
         assert_eq!((flights.len(), flights.unresolved()), (0, 0));
     }
 

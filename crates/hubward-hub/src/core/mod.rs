@@ -14,6 +14,7 @@
 mod backoff;
 mod ending;
 mod flights;
+mod moves;
 mod phase;
 #[cfg(test)]
 mod simulation;
@@ -31,6 +32,8 @@ use tokio::time::Instant;
 
 use self::backoff::FailureCounts;
 use self::flights::Flights;
+use self::moves::Supervision;
+pub(crate) use self::moves::{Move, Question, TargetSetup};
 pub(crate) use self::phase::Link;
 use self::phase::{AfterDisconnect, Closing, Phase};
 use self::takeovers::Takeovers;
@@ -48,14 +51,14 @@ const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 /// a long queue would be slow.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
-/// Properties that do not change while a client lives.
+/// What the core knows about its client.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) options: HubOptions,
-    pub(crate) endpoint: Arc<str>,
-    pub(crate) token: TokenKind,
-    /// Whether a token can be replaced without a new connection.
-    pub(crate) renew_in_place: bool,
+    /// Properties of the target. A client with a provider has no target at first; these are then placeholders.
+    pub(crate) target: TargetSetup,
+    /// Whether a provider chooses the hub.
+    pub(crate) is_supervised: bool,
 }
 
 /// Whether the client logs in with a token, and whether it can get another one.
@@ -111,6 +114,8 @@ pub(crate) struct Core<T> {
     accepted_since: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
+    /// What concerns the provider; `None` without one.
+    supervision: Option<Box<Supervision>>,
     closing: Option<Closing>,
     /// Whether other parts of the client have unfinished work.
     hold: Hold,
@@ -135,9 +140,14 @@ struct Waiting<T> {
 impl<T> Core<T> {
     pub(crate) fn new(setup: Setup, now: Instant) -> Self {
         let options = &setup.options;
+        let supervision = setup.is_supervised.then(|| Box::new(Supervision::new()));
+        let (phase, state) = match supervision {
+            None => (Phase::Waiting { until: now }, ConnectionState::Connecting),
+            Some(_) => (Phase::Deciding { next_try: now }, ConnectionState::FindingHub),
+        };
         Self {
             rng: options.seed.map_or_else(Rng::new, Rng::with_seed),
-            phase: Phase::Waiting { until: now },
+            phase,
             attempts: 0,
             waiting: VecDeque::new(),
             flights: Flights::new(options.window),
@@ -151,9 +161,10 @@ impl<T> Core<T> {
             accepted_since: None,
             last_cause: None,
             was_connected: false,
+            supervision,
             closing: None,
             hold: Hold::default(),
-            state: ConnectionState::Connecting,
+            state,
             state_changed: false,
             setup,
         }
@@ -201,6 +212,9 @@ impl<T> Core<T> {
             self.accepted_since.get_or_insert(now);
             self.was_connected = true;
             self.last_cause = None;
+            if let Some(supervision) = &mut self.supervision {
+                supervision.on_accepted();
+            }
             self.set_state(ConnectionState::Connected);
         }
     }
@@ -223,10 +237,13 @@ impl<T> Core<T> {
     /// The driver calls this when the connection cannot send the message that [`Core::next_send`] returned, for example
     /// because the message is too large. Resolves the message with `problem`. The connection stays usable.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
+        let was_sent = again || self.flights.was_moved(tag);
         if let Some((Some(message), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
-            let outcome =
-                if again { SendOutcome::Unknown(SendFailure::Resend(problem)) } else { SendOutcome::Refused(problem) };
+            let outcome = match was_sent {
+                true => SendOutcome::Unknown(SendFailure::Resend(problem)),
+                false => SendOutcome::Refused(problem),
+            };
             self.resolved.push((message, outcome));
         }
         self.advance(now);
@@ -241,7 +258,7 @@ impl<T> Core<T> {
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         if let Phase::Disconnecting { then, .. } = self.phase {
             match then {
-                AfterDisconnect::Reopen => self.open(now),
+                AfterDisconnect::Reopen => self.reopen(now),
                 AfterDisconnect::End => self.end(),
             }
         }
@@ -282,7 +299,7 @@ impl<T> Core<T> {
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.expire(now);
         match self.phase {
-            Phase::Waiting { until } if until <= now => self.open(now),
+            Phase::Waiting { until } if until <= now => self.leave_wait(now),
             Phase::Opening { until } if until <= now => self.timed_out(now, Stage::Connect),
             Phase::Login { until, .. } if until <= now => self.timed_out(now, Stage::Login),
             Phase::Renewing { until } if until <= now => self.timed_out(now, Stage::Exchange),
@@ -313,7 +330,7 @@ impl<T> Core<T> {
             | Phase::Draining { until }
             | Phase::Disconnecting { until, .. } => Some(until),
             Phase::Up { renew_at } => renew_at,
-            Phase::Ended => None,
+            Phase::Deciding { .. } | Phase::Ended => None,
         };
         let closing = self.closing.as_ref().map(|it| it.until).filter(|_| !self.is_ending());
         [phase, closing, self.next_expiry, self.next_overdue].into_iter().flatten().min()
@@ -323,7 +340,7 @@ impl<T> Core<T> {
     pub(crate) const fn link(&self) -> Link {
         let attempt = self.attempts;
         match self.phase {
-            Phase::Waiting { .. } => Link::Nothing,
+            Phase::Waiting { .. } | Phase::Deciding { .. } => Link::Nothing,
             Phase::Opening { .. } => Link::Opening(attempt),
             Phase::Login { .. } | Phase::Up { .. } | Phase::Draining { .. } => Link::Open(attempt),
             Phase::Renewing { .. } => Link::OpenRenewing(attempt),
@@ -359,13 +376,13 @@ impl<T> Core<T> {
     }
 
     /// Chooses the next message for the connection. Returns the tag of the message, and `true` if an earlier connection
-    /// may have sent it. The caller must check that the connection has room.
+    /// to the same hub may have sent it. The caller must check that the connection has room.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
         if !self.may_request(now) {
             return None;
         }
         let next = match self.flights.next_again(now) {
-            Some(tag) => Some((tag, true)),
+            Some(next) => Some(next),
             None => self.next_new(now).map(|tag| (tag, false)),
         };
         if next.is_some() && self.next_overdue.is_none() {
@@ -421,17 +438,17 @@ impl<T> Core<T> {
 
     fn timed_out(&mut self, now: Instant, stage: Stage) {
         let after = self.setup.options.login_deadline;
-        self.on_lost(now, TransportError::Timeout { endpoint: self.setup.endpoint.to_string(), stage, after });
+        self.on_lost(now, TransportError::Timeout { endpoint: self.setup.target.endpoint.to_string(), stage, after });
     }
 
     fn fail(&mut self, now: Instant, mut cause: DisconnectCause) {
         match self.phase {
             // This connection is being closed anyway.
             Phase::Disconnecting { .. } => return self.on_disconnected(now),
-            Phase::Waiting { .. } | Phase::Ended => return,
+            Phase::Waiting { .. } | Phase::Deciding { .. } | Phase::Ended => return,
             _ => {}
         }
-        self.end_accepted(now);
+        let accepted_for = self.end_accepted(now);
         if self.up().is_some()
             && let DisconnectCause::Transport(error) = &cause
             && let Some(takeovers) = self.takeovers.failed(now, error)
@@ -442,9 +459,10 @@ impl<T> Core<T> {
         // For the renewal, the client was about to replace this connection. So the end of the connection is not a
         // failure.
         if matches!(self.phase, Phase::Draining { .. }) {
-            return self.open(now);
+            return self.reopen(now);
         }
         if let DisconnectCause::Transport(error) = &cause
+            && self.supervision.is_none()
             && self.is_final(error)
         {
             self.last_cause = Some(cause.clone());
@@ -454,7 +472,13 @@ impl<T> Core<T> {
         let wait = self.failures.failed(&cause, options, &mut self.rng);
         let wait = wait.max(self.takeovers.min_wait(options.duplicate_wait, &mut self.rng));
         let next_try = now + wait;
-        self.phase = Phase::Waiting { until: next_try };
+        self.phase = match &mut self.supervision {
+            None => Phase::Waiting { until: next_try },
+            Some(supervision) => {
+                supervision.on_failed(now, &cause, accepted_for);
+                Phase::Deciding { next_try }
+            }
+        };
         self.last_cause = Some(cause.clone());
         self.set_state(ConnectionState::Disconnected { cause, attempt: self.failures.attempt(), next_try });
     }
@@ -466,7 +490,7 @@ impl<T> Core<T> {
     /// certificate, the client keeps trying, because an operator can enable the device again, or set its thumbprints.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
-            self.setup.token == TokenKind::Fixed && error.fault() == Fault::Credential
+            self.setup.target.token == TokenKind::Fixed && error.fault() == Fault::Credential
         } else {
             !error.is_retryable()
         }
@@ -474,14 +498,17 @@ impl<T> Core<T> {
 
     /// Handles the end of the time during which the hub has accepted the client. If this time was at least
     /// [`HubOptions::backoff_reset_after`], resets the failure counts. Also reports the length of this time to
-    /// [`Takeovers::lasted`].
-    fn end_accepted(&mut self, now: Instant) {
-        let Some(since) = self.accepted_since.take() else { return };
-        let lasted = now.saturating_duration_since(since);
+    /// [`Takeovers::lasted`]. Returns this length; `None` if the hub has not accepted the client since the last failure.
+    fn end_accepted(&mut self, now: Instant) -> Option<Duration> {
+        let lasted = now.saturating_duration_since(self.accepted_since.take()?);
         if lasted >= self.setup.options.backoff_reset_after {
             self.failures.reset();
+            if let Some(supervision) = &mut self.supervision {
+                supervision.reset();
+            }
         }
         self.takeovers.lasted(lasted);
+        Some(lasted)
     }
 
     fn forget_connection(&mut self) {
@@ -500,13 +527,19 @@ impl<T> Core<T> {
     }
 
     fn renew(&mut self, now: Instant) {
-        self.set_state(ConnectionState::Renewing);
-        if self.setup.renew_in_place {
+        if self.setup.target.renew_in_place {
+            self.set_state(ConnectionState::Renewing);
             self.phase = Phase::Renewing { until: now + self.setup.options.login_deadline };
         } else {
-            self.next_overdue = None;
-            self.phase = Phase::Draining { until: now + self.setup.options.renewal_drain };
+            self.drain(now);
         }
+    }
+
+    /// Starts to replace the connection: first waits for acknowledgements.
+    fn drain(&mut self, now: Instant) {
+        self.set_state(ConnectionState::Renewing);
+        self.next_overdue = None;
+        self.phase = Phase::Draining { until: now + self.setup.options.renewal_drain };
     }
 
     fn start_disconnect(&mut self, now: Instant) {

@@ -10,6 +10,11 @@ pub(super) enum Phase {
     Waiting {
         until: Instant,
     },
+    /// The provider decides what the client does next. If the client keeps its hub, it connects at `next_try` at the
+    /// earliest.
+    Deciding {
+        next_try: Instant,
+    },
     /// An attempt to connect is running.
     Opening {
         until: Instant,
@@ -27,7 +32,7 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// A renewal waits for acknowledgements. The client sends new messages only if the renewal also waits for
+    /// A renewal or a planned move waits for acknowledgements. The client sends new messages only if the renewal also waits for
     /// unfinished work of other parts of the client, such as a running method; see
     /// [`Core::may_request`](super::Core::may_request).
     Draining {

@@ -19,9 +19,11 @@ fn options() -> HubOptions {
 
 fn core(options: HubOptions) -> (Core<u32>, Instant) {
     let now = Instant::now();
-    let setup =
-        Setup { options, endpoint: "hub.example:8883".into(), token: TokenKind::Renewable, renew_in_place: false };
-    (Core::new(setup, now), now)
+    (Core::new(Setup { options, target: target(), is_supervised: false }, now), now)
+}
+
+fn target() -> TargetSetup {
+    TargetSetup { endpoint: "hub.example:8883".into(), token: TokenKind::Renewable, renew_in_place: false }
 }
 
 fn open(core: &mut Core<u32>, now: Instant) {
@@ -120,7 +122,7 @@ fn after_a_first_success_a_refusal_is_retried_slowly() {
 #[test]
 fn a_ready_token_that_is_no_longer_accepted_ends_the_client() {
     let (mut core, now) = core(options());
-    core.setup.token = TokenKind::Fixed;
+    core.setup.target.token = TokenKind::Fixed;
     open(&mut core, now);
     core.on_opened(now, None);
     core.on_ready(now);
@@ -432,7 +434,7 @@ fn a_connection_that_breaks_during_a_renewal_is_not_a_failure() {
 #[test]
 fn a_renewal_in_place_continues_to_send() {
     let (mut core, now) = core(options());
-    core.setup.renew_in_place = true;
+    core.setup.target.renew_in_place = true;
     connect(&mut core, now);
     assert!(core.on_token_old(now));
     core.on_time(now);

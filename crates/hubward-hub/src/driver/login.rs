@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use hubward_transport::{Credential, HubConnection, HubLogin, HubTransport, SasToken, TransportError, UnixSeconds};
+use hubward_transport::{Credential, HubConnection, HubLogin, SasToken, TransportError, UnixSeconds};
 use tokio::time::Instant;
 
+use crate::HubTarget;
 use crate::core::TokenLife;
-use crate::shared::Shared;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 
@@ -61,16 +61,10 @@ impl Age {
 
 /// Signs a new token and opens a connection with it. If the credential is a certificate, opens the connection without a
 /// token.
-pub(super) fn attempt(
-    transport: Arc<dyn HubTransport>,
-    shared: Arc<Shared>,
-    credential: Credential,
-    life: Duration,
-    wall: WallClock,
-) -> Attempt {
+pub(super) fn attempt(target: HubTarget, life: Duration, wall: WallClock) -> Attempt {
     Box::pin(async move {
-        let sas = sign(&shared.login, &credential, life, &wall).await?;
-        transport.open(&shared.login, sas.as_ref()).await
+        let sas = sign(&target.login, &target.credential, life, &wall).await?;
+        target.transport.open(&target.login, sas.as_ref()).await
     })
 }
 
@@ -97,17 +91,11 @@ enum Step {
 }
 
 impl Renewal {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        credential: Credential,
-        life: Duration,
-        wall: WallClock,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(target: HubTarget, life: Duration, wall: WallClock, now: Instant) -> Self {
         let age = Age::new(life, now, wall());
         let signing = Box::pin(async move {
             // The core renews only a token that the credential can sign again.
-            let token = sign(&shared.login, &credential, life, &wall).await?;
+            let token = sign(&target.login, &target.credential, life, &wall).await?;
             token.ok_or(TransportError::Unsupported("the credential has no token to renew"))
         });
         Self { age, step: Step::Signing(signing) }

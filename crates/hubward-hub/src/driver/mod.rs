@@ -5,6 +5,7 @@
 
 mod handler;
 mod login;
+mod supervision;
 #[cfg(test)]
 mod tests;
 
@@ -16,20 +17,21 @@ use std::time::{Duration, SystemTime};
 
 use hubward_proto::error_messages;
 use hubward_transport::{
-    Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, Stage, TransportError, Upstream, clock,
-    one_line,
+    Downstream, Feature, HubConnection, ProtoError, Stage, TransportError, Upstream, clock, one_line,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
-use crate::core::{Core, Link, Setup, TokenKind};
+pub(crate) use self::supervision::HubSource;
+use self::supervision::Supervisor;
+use crate::core::{Core, Link, Setup};
 use crate::features::{CallResponse, Features, Outgoing, is_request};
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::receipt::PendingMessage;
 use crate::shared::{Command, Shared};
-use crate::{CloseReason, Closed, ConnectionState, HubOptions};
+use crate::{CloseReason, Closed, ConnectionState, HubOptions, HubTarget};
 
 /// Maximum number of commands taken at once.
 const BATCH: usize = 256;
@@ -42,8 +44,10 @@ const ROUNDS: usize = 32;
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
-    transport: Arc<dyn HubTransport>,
-    credential: Credential,
+    /// `None` before the provider has chosen a hub.
+    target: Option<HubTarget>,
+    /// The provider, if there is one.
+    supervisor: Option<Box<Supervisor>>,
     options: HubOptions,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
@@ -99,7 +103,8 @@ impl Future for Driver {
             this.features.on_time(now);
             this.hold();
             this.core.on_time(now);
-            let moved = this.drive_link(cx, now);
+            let mut moved = this.drive_link(cx, now);
+            moved |= this.drive_provider(cx, now);
             this.features.on_connection(now, this.core.up());
             this.publish();
             if this.core.link() == Link::Ended {
@@ -124,25 +129,25 @@ impl Future for Driver {
 
 impl Driver {
     pub(crate) fn new(
-        transport: Arc<dyn HubTransport>,
-        credential: Credential,
+        source: HubSource,
         options: HubOptions,
         shared: Arc<Shared>,
         channels: Channels,
         wall: WallClock,
         now: Instant,
     ) -> Self {
-        let setup = Setup {
-            options: options.clone(),
-            endpoint: shared.endpoint.clone(),
-            token: TokenKind::of(&credential),
-            renew_in_place: shared.abilities.renew_in_place,
+        let is_supervised = matches!(source, HubSource::Provider(_));
+        let target = supervision::setup(&source, &shared.target());
+        let setup = Setup { options: options.clone(), target, is_supervised };
+        let (target, supervisor) = match source {
+            HubSource::Target(target) => (Some(*target), None),
+            HubSource::Provider(provider) => (None, Some(Box::new(Supervisor::new(provider)))),
         };
         let (response_sender, responses) = mpsc::channel(options.method_calls);
         let features = Features::new(&options, shared.incoming.clone());
         Self {
-            transport,
-            credential,
+            target,
+            supervisor,
             options,
             shared,
             commands: channels.commands,
@@ -244,17 +249,14 @@ impl Driver {
         if self.attempt != number {
             self.drop_link();
             self.attempt = number;
+            self.follow_move(now);
+            // The core makes no attempt without a target.
+            let Some(target) = self.target.clone() else { return false };
             let life = self.options.token_lifetime;
-            self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
-            let (transport, endpoint) = (self.transport.kind().as_str(), &*self.shared.endpoint);
+            self.age = target.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
+            let (transport, endpoint) = (target.transport.kind().as_str(), self.endpoint());
             tracing::debug!(transport, endpoint, attempt = number, "connecting to the hub");
-            self.current = CurrentLink::Attempt(login::attempt(
-                self.transport.clone(),
-                self.shared.clone(),
-                self.credential.clone(),
-                life,
-                self.wall.clone(),
-            ));
+            self.current = CurrentLink::Attempt(login::attempt(target, life, self.wall.clone()));
         }
         let CurrentLink::Attempt(attempt) = &mut self.current else { return false };
         match attempt.as_mut().poll(cx) {
@@ -289,7 +291,7 @@ impl Driver {
             for event in self.events.drain(..) {
                 match event {
                     Downstream::Ready { server_time, .. } => {
-                        compare_clocks(&self.shared.endpoint, server_time, &self.wall);
+                        compare_clocks(&self.shared.target().endpoint, server_time, &self.wall);
                         self.core.on_ready(now);
                         self.features.on_connection(now, self.core.up());
                     }
@@ -304,7 +306,7 @@ impl Driver {
                 handler::start(job, deadline, self.response_sender.clone(), incoming);
             }
             if let Some(source) = self.features.broken() {
-                let (endpoint, stage) = (self.shared.endpoint.to_string(), Stage::Exchange);
+                let (endpoint, stage) = (self.endpoint(), Stage::Exchange);
                 self.on_lost(now, TransportError::Protocol { endpoint, stage, source });
                 return true;
             }
@@ -335,17 +337,20 @@ impl Driver {
     /// Handles a failed attempt, or the end of the connection.
     fn on_lost(&mut self, now: Instant, error: TransportError) {
         self.drop_link();
-        let error = if self.credential.certificate().is_some() { error.with_certificate() } else { error };
-        compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
+        let certificate = self.target.as_ref().and_then(|it| it.credential.certificate());
+        let error = if certificate.is_some() { error.with_certificate() } else { error };
+        compare_clocks(&self.endpoint(), error.refusal().and_then(|it| it.server_time), &self.wall);
         self.core.on_lost(now, error);
     }
 
     fn drive_renewal(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let CurrentLink::Connection(connection) = &mut self.current else { return false };
-        let mut renewal = self.renewal.take().unwrap_or_else(|| {
-            let (shared, credential) = (self.shared.clone(), self.credential.clone());
-            Renewal::new(shared, credential, self.options.token_lifetime, self.wall.clone(), now)
-        });
+        let (CurrentLink::Connection(connection), Some(target)) = (&mut self.current, &self.target) else {
+            return false;
+        };
+        let mut renewal = self
+            .renewal
+            .take()
+            .unwrap_or_else(|| Renewal::new(target.clone(), self.options.token_lifetime, self.wall.clone(), now));
         match renewal.poll(cx, connection.as_mut()) {
             Poll::Pending => {
                 self.renewal = Some(renewal);
@@ -374,6 +379,11 @@ impl Driver {
         self.drop_link();
         self.core.on_disconnected(now);
         true
+    }
+
+    /// Host and port of the hub, for messages.
+    fn endpoint(&self) -> String {
+        self.shared.target().endpoint.to_string()
     }
 
     /// Resolves receipts, returns permits and publishes the state.
@@ -420,7 +430,7 @@ impl Driver {
 
     /// Logs the new state: the outcome of an attempt to connect, or how a connection ended.
     fn log_state(&self, state: &ConnectionState) {
-        let (transport, endpoint, attempt) = (self.transport.kind().as_str(), &*self.shared.endpoint, self.attempt);
+        let (transport, endpoint, attempt) = (self.shared.target().kind.as_str(), self.endpoint(), self.attempt);
         let reason = self.core.last_cause().map(|it| error_messages(it).join(": "));
         match state {
             ConnectionState::Disconnected { attempt: failures, next_try, .. } => {

@@ -92,6 +92,12 @@ impl Features {
         }
     }
 
+    /// Handles a move to another hub. No connection is up. The twin of the new hub has nothing in common with the old
+    /// one.
+    pub(crate) fn on_moved(&mut self) {
+        self.twins.on_moved();
+    }
+
     /// Handles an event of the connection. The driver passes only the events that the core does not handle.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {

@@ -61,6 +61,11 @@ impl Twins {
         self.desired.on_lost();
     }
 
+    /// Handles a move to another hub, after the end of the connection.
+    pub(crate) fn on_moved(&mut self) {
+        self.desired.on_moved();
+    }
+
     pub(crate) fn on_twin(&mut self, now: Instant, tag: Tag, body: &[u8]) {
         let Some(requester) = self.requests.on_response(tag) else { return late(tag) };
         let twin = Twin::parse(body);

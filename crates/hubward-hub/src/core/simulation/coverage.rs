@@ -5,12 +5,25 @@
 
 use std::fmt::Write as _;
 
-const STATES: [At; 11] =
-    [Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect, Ended];
+const STATES: [At; 12] = [
+    Waiting,
+    Deciding,
+    Opening,
+    Login,
+    Up,
+    Renewing,
+    Draining,
+    Disconnecting,
+    Reopening,
+    Relogin,
+    FinalDisconnect,
+    Ended,
+];
 
-const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin];
+const BEFORE_END: &[At] =
+    &[Waiting, Deciding, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin];
 const NOT_ENDED: &[At] =
-    &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
+    &[Waiting, Deciding, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
 const CONNECTION: &[At] = &[Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
 const EXCHANGE: &[At] = &[Up, Renewing, Draining];
 
@@ -20,7 +33,7 @@ const ONLY_EXCHANGE: &str = "nothing is read, or no request was sent on this con
 const ONLY_SENDING: &str = "nothing is sent";
 
 /// For each kind of failure: the states in which the failure must happen, and why it cannot happen in the other states.
-const TABLE: [(Kind, &[At], &str); 27] = [
+const TABLE: [(Kind, &[At], &str); 30] = [
     (Cut, CONNECTION, "no connection exists"),
     (Unreachable, &[Opening, Reopening], ONLY_CONNECTING),
     (Tls, &[Opening, Reopening], ONLY_CONNECTING),
@@ -56,6 +69,9 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (ClockJump, NOT_ENDED, "the driver is dropped"),
     (ExpiredUnsent, BEFORE_END, "everything is resolved by then"),
     (ExpiredInFlight, BEFORE_END, "everything is resolved by then"),
+    (MoveElsewhere, BEFORE_END, "a client that ends does not move"),
+    (MoveHere, BEFORE_END, "a client that ends does not move"),
+    (ProviderEnd, &[Deciding], "only a client that waits for its provider is ended by it here"),
     (Queued, &STATES, ""),
     (Close, &STATES, ""),
     (Drop, &STATES, ""),
@@ -67,6 +83,8 @@ const TABLE: [(Kind, &[At], &str); 27] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Waiting,
+    /// The provider decides.
+    Deciding,
     Opening,
     Login,
     Up,
@@ -127,6 +145,11 @@ pub(super) enum Kind {
     ClockJump,
     ExpiredUnsent,
     ExpiredInFlight,
+    /// The provider moves the client to another hub.
+    MoveElsewhere,
+    /// The provider gives the client another credential or protocol for the same hub.
+    MoveHere,
+    ProviderEnd,
     Queued,
     Close,
     Drop,

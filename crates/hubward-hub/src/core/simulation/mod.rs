@@ -5,6 +5,7 @@
 //! * Connections break at every step, are slow, or stay half-open.
 //! * Acknowledgements are lost, late, repeated or reordered.
 //! * The hub refuses logins, and attempts hang.
+//! * A provider moves the client to another hub, or to another credential at the same hub, at any moment.
 //! * Tokens are renewed, and deadlines pass.
 //! * The program closes the client at any moment.
 //!
@@ -15,6 +16,7 @@ mod coverage;
 mod model;
 mod peer;
 mod planted;
+mod provider;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,6 +110,8 @@ fn the_same_seed_gives_the_same_run() {
 fn planted_bugs_are_found() {
     for (bug, found_as) in [
         (Bug::LostDup, "DUP is set exactly on repetitions"),
+        (Bug::DupAfterMove, "DUP is set exactly on repetitions"),
+        (Bug::UnaskedProvider, "the client waits for ever"),
         (Bug::DoubleReceipt, "was resolved already"),
         (Bug::LeakedTimer, "a timer is still set"),
         (Bug::ForgottenTimer, "the client waits for ever"),

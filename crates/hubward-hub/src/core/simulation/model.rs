@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use hubward_transport::{Feature, Tag};
 use tokio::time::Instant;
@@ -21,6 +22,17 @@ pub(super) enum Happening {
     Desired(u64),
     Disconnected,
     Renewed,
+    /// The provider has decided.
+    Decided(Decision),
+}
+
+/// A decision of the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Decision {
+    Stay(Duration),
+    /// The client moves, to another hub if the first member is true, and waits.
+    Move(bool, Duration),
+    End,
 }
 
 /// How an attempt or a connection ends.
@@ -48,9 +60,6 @@ pub(super) struct Hub {
     /// The version of the desired properties.
     pub(super) desired: u64,
     pub(super) was_connected: bool,
-    /// The last message that arrived as a first transmission.
-    pub(super) last_new: Option<usize>,
-    pub(super) last_taken: Option<usize>,
     /// Number of accepted connections that were cut. The client may take each of these cuts for a takeover.
     pub(super) cuts: u32,
     /// The features to which the client has subscribed at least once.

@@ -52,8 +52,8 @@ impl World<'_> {
             Happening::Arrives(message, tag) => {
                 self.connection.on_the_way -= 1;
                 if !std::mem::replace(&mut self.records[message].taken, true) {
-                    assert!(self.hub.last_taken < Some(message), "out of order: {}", self.about());
-                    self.hub.last_taken = Some(message);
+                    assert!(self.last_taken < Some(message), "out of order: {}", self.about());
+                    self.last_taken = Some(message);
                 }
                 if !self.connection.mute {
                     self.later(0.0, 1.0, Happening::Acknowledged(tag));
@@ -66,6 +66,7 @@ impl World<'_> {
                 self.features.on_event(self.now, Downstream::Desired(body.into()));
             }
             Happening::Disconnected => self.core.on_disconnected(self.now),
+            Happening::Decided(decision) => self.decide(decision),
             Happening::Renewed => {
                 self.connection.renewing = false;
                 if let Some(life) = self.fresh() {
@@ -78,7 +79,7 @@ impl World<'_> {
     /// A new token, if the credential can sign one.
     fn fresh(&self) -> Option<TokenLife> {
         let setup = &self.core.setup;
-        (setup.token == TokenKind::Renewable)
+        (setup.target.token == TokenKind::Renewable)
             .then_some(TokenLife { span: setup.options.token_lifetime, age: Duration::ZERO })
     }
 
@@ -100,8 +101,10 @@ impl World<'_> {
         // Ignore two failures that cannot happen in this state:
         //
         // * A transport reports a silent peer only between the login and the disconnect.
-        // * During the last disconnect, the client waits for no token, so signing cannot fail.
-        if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
+        // * During the last disconnect, and while a move waits for acknowledgements, the client waits for no token, so
+        //   signing cannot fail.
+        let signs_nothing = matches!(at, At::FinalDisconnect | At::Draining);
+        if !is_exchange && failure == Failure::Silence || signs_nothing && failure == Failure::NoToken {
             return;
         }
         let stage = match at {
@@ -138,8 +141,10 @@ impl World<'_> {
         };
         self.note(kind);
         self.hub.cuts += u32::from(kind == Kind::Cut && is_exchange);
-        let (is_first, is_fixed) = (!self.hub.was_connected, self.core.setup.token == TokenKind::Fixed);
+        let (is_first, is_fixed) = (!self.hub.was_connected, self.core.setup.target.token == TokenKind::Fixed);
         let gives_up = match kind {
+            // The provider decides.
+            _ if self.core.setup.is_supervised => false,
             Kind::Tls => is_first,
             Kind::NoToken | Kind::RefusedPermanently => is_first || is_fixed,
             _ => false,
@@ -241,6 +246,7 @@ impl World<'_> {
     /// Does what a driver does after every event.
     pub(super) fn drive(&mut self) {
         loop {
+            self.follow_move();
             let link = self.core.link();
             self.features.on_connection(self.now, self.core.up());
             match link {
@@ -261,7 +267,8 @@ impl World<'_> {
                 Link::Disconnecting(_) => self.disconnect(),
             }
             self.receive();
-            if self.core.link() == link {
+            self.ask();
+            if self.core.link() == link && self.core.moves() == self.moves {
                 break;
             }
         }
@@ -361,15 +368,15 @@ impl World<'_> {
             assert_eq!(again, record.tag.is_some(), "DUP is set exactly on repetitions: {}", self.about());
             assert!(record.outcome.is_none(), "message {message} was resolved already, and is sent: {}", self.about());
             assert!(record.tag.is_none_or(|it| it == tag), "a message keeps its id: {}", self.about());
-            if again {
+            if record.is_sent {
                 self.note(Kind::SentAgain);
                 assert!(!self.connection.sent_new, "repetitions come first: {}", self.about());
                 assert!(self.connection.last_again < Some(message), "repetitions in order: {}", self.about());
                 self.connection.last_again = Some(message);
             } else {
                 self.connection.sent_new = true;
-                assert!(self.hub.last_new < Some(message), "first transmissions in order: {}", self.about());
-                self.hub.last_new = Some(message);
+                assert!(self.last_new < Some(message), "first transmissions in order: {}", self.about());
+                self.last_new = Some(message);
                 for earlier in self.open.range(..message) {
                     let sent = self.connection.unacknowledged.values().any(|it| it == earlier);
                     assert!(sent, "{earlier} is not sent again before {message}: {}", self.about());
@@ -380,7 +387,7 @@ impl World<'_> {
                 self.core.on_unsendable(self.now, tag, again, ProtoError::Missing("a reason"));
                 continue;
             }
-            self.records[message].tag = Some(tag);
+            (self.records[message].tag, self.records[message].is_sent) = (Some(tag), true);
             let reused = self.connection.unacknowledged.insert(tag, message);
             assert!(reused.is_none(), "{tag:?} is not answered yet: {}", self.about());
             assert!(self.connection.unacknowledged.len() <= self.window, "{}", self.about());

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use hubward_transport::Tag;
 use tokio::time::Instant;
 
-use crate::core::{Core, Link};
+use crate::core::{Core, Link, Question};
 use crate::outcome::{SendFailure, SendOutcome};
 
 /// A planted bug.
@@ -16,6 +16,10 @@ use crate::outcome::{SendFailure, SendOutcome};
 pub(super) enum Bug {
     /// A repeated message is not marked as a repetition.
     LostDup,
+    /// A message that an earlier hub may have is marked as a repetition.
+    DupAfterMove,
+    /// The provider is not asked about a failure.
+    UnaskedProvider,
     /// A message in flight is resolved at its deadline, and resolved again when its acknowledgement comes later.
     DoubleReceipt,
     /// After the end, the timer for a message deadline stays set.
@@ -50,7 +54,15 @@ impl Subject {
 
     pub(super) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
         let (tag, again) = self.core.next_send(now)?;
-        Some((tag, again && self.bug != Some(Bug::LostDup)))
+        match self.bug {
+            Some(Bug::LostDup) => Some((tag, false)),
+            Some(Bug::DupAfterMove) => Some((tag, again || self.core.flights.was_moved(tag))),
+            _ => Some((tag, again)),
+        }
+    }
+
+    pub(super) fn take_question(&mut self) -> Option<Question> {
+        self.core.take_question().filter(|_| self.bug != Some(Bug::UnaskedProvider))
     }
 
     pub(super) fn on_done(&mut self, now: Instant, tag: Tag) {

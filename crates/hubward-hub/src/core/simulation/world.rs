@@ -12,6 +12,7 @@ use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
 use super::model::{Connection, Happening, Hub};
 use super::planted::{Bug, Subject};
+use super::provider::target;
 use crate::core::phase::{AfterDisconnect, Phase};
 use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup, TokenKind};
 use crate::features::Features;
@@ -36,8 +37,10 @@ pub(super) fn run(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) deadline: Option<Instant>,
-    /// The tag of its first transmission.
+    /// The tag of its first transmission to the present hub.
     pub(super) tag: Option<Tag>,
+    /// Whether the client has sent the message, to any hub.
+    pub(super) is_sent: bool,
     /// Whether the peer has received the message.
     pub(super) taken: bool,
     pub(super) unsendable: bool,
@@ -66,8 +69,17 @@ pub(super) struct World<'a> {
     /// The last values given to [`Core::hold`]: renewal and close.
     hold: (bool, bool),
     close_until: Option<Instant>,
+    /// The last message that was sent for the first time, and the last one that arrived for the first time.
+    pub(super) last_new: Option<usize>,
+    pub(super) last_taken: Option<usize>,
+    /// The number of moves that the simulation has followed.
+    pub(super) moves: u64,
+    /// Whether the last planned move goes to another hub.
+    pub(super) is_elsewhere: bool,
+    /// Whether the provider works on a decision that the client waits for.
+    pub(super) is_deciding: bool,
     /// The version of the newest desired properties that the program got.
-    desired: u64,
+    pub(super) desired: u64,
     seen: &'a mut Seen,
     /// The failure rate of this world, 0 to 1.
     pub(super) rough: f64,
@@ -100,16 +112,7 @@ impl<'a> World<'a> {
                 features.subscribe(feature);
             }
         }
-        let setup = Setup {
-            options,
-            endpoint: "hub.example:8883".into(),
-            token: match rng.u8(..20) {
-                0 => TokenKind::Absent,
-                1 | 2 => TokenKind::Fixed,
-                _ => TokenKind::Renewable,
-            },
-            renew_in_place: rng.bool(),
-        };
+        let setup = Setup { options, target: target(&mut rng), is_supervised: rng.u8(..3) == 0 };
         Self {
             start,
             now: start,
@@ -125,6 +128,11 @@ impl<'a> World<'a> {
             events: 0,
             hold: (false, false),
             close_until: None,
+            last_new: None,
+            last_taken: None,
+            moves: 0,
+            is_elsewhere: false,
+            is_deciding: false,
             desired: 0,
             seen,
             rough: rng.f64() * rng.f64(),
@@ -166,7 +174,7 @@ impl<'a> World<'a> {
                     self.enqueue(deadline);
                 }
             }
-            750..800 if self.core.setup.token == TokenKind::Renewable && self.at() != At::Ended => {
+            750..800 if self.core.setup.target.token == TokenKind::Renewable && self.at() != At::Ended => {
                 self.note(Kind::ClockJump);
                 self.core.on_token_old(self.now);
                 self.core.on_time(self.now);
@@ -179,6 +187,7 @@ impl<'a> World<'a> {
             }
             940..944 => self.drop_handles(),
             944..948 => self.abort(),
+            950..990 if self.core.setup.is_supervised => self.move_on_request(),
             _ => {}
         }
         self.drive();
@@ -312,7 +321,7 @@ impl<'a> World<'a> {
             | Phase::Draining { until }
             | Phase::Disconnecting { until, .. } => Some((Kind::Hang, until)),
             Phase::Up { renew_at: Some(at) } => Some((Kind::Renewal, at)),
-            Phase::Up { renew_at: None } | Phase::Waiting { .. } | Phase::Ended => None,
+            Phase::Up { renew_at: None } | Phase::Waiting { .. } | Phase::Deciding { .. } | Phase::Ended => None,
         };
         let overdue = self.core.next_overdue.filter(|_| self.core.may_request(self.now)).map(|it| (Kind::Overdue, it));
         let closes = self.close_until.is_some_and(|it| it <= self.now);
@@ -340,11 +349,11 @@ impl<'a> World<'a> {
             let record = &mut self.records[message];
             let (what, is_true) = match outcome {
                 SendOutcome::Acknowledged => ("acknowledged", record.taken),
-                SendOutcome::Refused(_) => ("refused", record.tag.is_none() && record.unsendable),
-                SendOutcome::NotSent(_) => ("not sent", record.tag.is_none() && !record.taken),
-                SendOutcome::Unknown(_) => ("unknown", record.tag.is_some()),
+                SendOutcome::Refused(_) => ("refused", !record.is_sent && record.unsendable),
+                SendOutcome::NotSent(_) => ("not sent", !record.is_sent && !record.taken),
+                SendOutcome::Unknown(_) => ("unknown", record.is_sent),
             };
-            let (before, has_tag) = (record.outcome.replace(what), record.tag.is_some());
+            let (before, is_sent) = (record.outcome.replace(what), record.is_sent);
             let is_over = record.deadline.is_some_and(|it| it <= self.now);
             assert_eq!(before, None, "message {message} was resolved already: {}", self.about());
             assert!(is_true, "message {message} is not {what}: {}", self.about());
@@ -352,7 +361,7 @@ impl<'a> World<'a> {
                 outcome
             {
                 assert!(is_over, "message {message} resolved too early: {}", self.about());
-                self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
+                self.seen.note(if is_sent { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
             }
         }
         if let Some(desired) = self.features.take_newest() {
@@ -378,7 +387,8 @@ impl<'a> World<'a> {
             assert!(ended, "disconnects after the flush time: {}", self.about());
         }
         // A client that has not ended must have a timer, or a connection that may deliver an event.
-        let quiet = self.core.next_deadline().is_none() && !matches!(self.core.phase, Phase::Up { .. });
+        let is_waiting = matches!(self.core.phase, Phase::Up { .. }) || self.at() == At::Deciding && self.is_deciding;
+        let quiet = self.core.next_deadline().is_none() && !is_waiting;
         assert!(!quiet || self.at() == At::Ended, "the client waits for ever: {}", self.about());
     }
 
@@ -386,6 +396,7 @@ impl<'a> World<'a> {
         let renewing = matches!(self.core.state, ConnectionState::Renewing);
         match self.core.phase {
             Phase::Waiting { .. } => At::Waiting,
+            Phase::Deciding { .. } => At::Deciding,
             Phase::Opening { .. } if renewing => At::Reopening,
             Phase::Opening { .. } => At::Opening,
             Phase::Login { .. } if renewing => At::Relogin,

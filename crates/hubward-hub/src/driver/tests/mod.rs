@@ -7,6 +7,7 @@ mod cloud;
 mod ends;
 mod fake;
 mod methods;
+mod moves;
 mod room;
 mod twin;
 

@@ -37,6 +37,11 @@ enum Treatment {
 }
 
 impl Document {
+    /// Sets the desired properties.
+    pub(super) fn set_desired(&mut self, version: u64, values: Map<String, Value>) {
+        self.twin.desired = Properties::new(version, values);
+    }
+
     /// Handles a request. Returns the response, if the hub sends one, and `true` if the connection breaks.
     pub(super) fn ask(&mut self, connection: usize, tag: Tag, what: &Upstream) -> (Option<Downstream>, bool) {
         let patch = match what {

@@ -135,6 +135,12 @@ impl Desired {
         (self.was_too_large, self.broken) = (false, None);
     }
 
+    /// Handles a move to another hub, after the end of the connection. The versions of the new hub start over.
+    pub(crate) fn on_moved(&mut self) {
+        self.on_lost();
+        self.incoming.latest.on_moved();
+    }
+
     /// Whether the twin must be fetched now.
     pub(crate) fn is_due(&self) -> bool {
         self.phase == Phase::FetchNow
