@@ -197,6 +197,8 @@ mod diagnosis;
 pub mod error;
 #[cfg(all(doc, not(doctest)))]
 pub mod examples;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub_settings;
 mod settings;
 mod settings_error;

@@ -1,4 +1,5 @@
-//! The functions of the fuzz targets. There is one function for each parser that reads data from the network.
+//! The functions of the fuzz targets. There is one function for each parser that reads data from the network,
+//! and for each file that a device reads at its start.
 //!
 //! Each function takes bytes. It returns `true` if a parser accepts the bytes. It panics if a parser does not behave as
 //! documented, for example if encoding and parsing a value again gives another value.
@@ -8,6 +9,7 @@
 mod bodies;
 mod certificates;
 mod credentials;
+mod device_files;
 mod packets;
 mod requests;
 mod topics;
@@ -17,9 +19,11 @@ mod websocket;
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
+    ("assignment_caches", device_files::assignment_caches),
     ("bodies", bodies::bodies),
     ("certificate_requests", certificates::certificate_requests),
+    ("certificate_stores", device_files::certificate_stores),
     ("certificates", certificates::certificates),
     ("client_packets", packets::client_packets),
     ("credentials", credentials::credentials),

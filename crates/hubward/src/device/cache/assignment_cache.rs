@@ -150,7 +150,7 @@ pub(super) fn parse(bytes: &[u8], binding: &Binding) -> Result<(CachedAssignment
     Ok((assignment, Rest { document, binding: rest_of_binding, assignment: members, identity }))
 }
 
-fn encode(assignment: &CachedAssignment, binding: &Binding, rest: &Rest) -> zeroize::Zeroizing<Vec<u8>> {
+pub(super) fn encode(assignment: &CachedAssignment, binding: &Binding, rest: &Rest) -> zeroize::Zeroizing<Vec<u8>> {
     let mut members = rest.assignment.clone();
     members.set_text("hub", Some(assignment.hub.to_string()));
     members.set_text("deviceId", Some(assignment.device_id.to_string()));

@@ -12,11 +12,10 @@
 //! another key: one file contains both, and one rename replaces both. The store also compares the key with the chain
 //! each time that it reads the file.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hubward_transport::{ClientCertificate, UnixSeconds};
-use hubward_x509::{Certificate, CertificateError};
+use hubward_x509::{Certificate, CertificateError, DeviceKey};
 use zeroize::Zeroizing;
 
 use super::document::{Document, Members, damaged, invalid};
@@ -41,10 +40,10 @@ pub(crate) struct CertificateStore {
 }
 
 /// A private key whose certificate has been requested, or is about to be.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct PendingKey {
-    /// The key as PEM, PKCS#8.
-    pub(crate) key: Zeroizing<String>,
+    /// The key.
+    pub(crate) key: DeviceKey,
     /// The id of the request (`$rid`) at the hub; `None` for a request to DPS.
     pub(crate) request_id: Option<String>,
     /// When the key was generated.
@@ -99,11 +98,11 @@ pub(super) struct State {
     binding: Members,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Pair {
     issued: IssuedCertificate,
-    /// The key as PEM. [`ClientCertificate`] does not give out its key.
-    key: Zeroizing<String>,
+    /// The key. [`ClientCertificate`] does not give out its key.
+    key: DeviceKey,
     /// Members that this version does not know.
     rest: Members,
 }
@@ -146,8 +145,8 @@ impl CertificateStore {
     /// # Errors
     /// [`CacheError`]. The content of the store is unchanged; do not send the request.
     pub(crate) fn begin(&mut self, pending: PendingKey) -> Result<(), CacheError> {
-        if without_armour(&pending.key, KEY).is_none() {
-            return Err(self.file.error("the key is not PEM (PKCS#8)"));
+        if without_armour(&pending.key.expose_pem(), KEY).is_none() {
+            return Err(self.file.error("the key is not PEM with one block of PKCS#8"));
         }
         self.change(|state| state.pending = Some(pending))
     }
@@ -157,12 +156,14 @@ impl CertificateStore {
     ///
     /// # Errors
     /// [`FinishError`]. The content of the store is unchanged.
-    pub(crate) fn finish(&mut self, chain: &[Certificate], now: UnixSeconds) -> Result<IssuedCertificate, FinishError> {
+    pub(crate) fn finish(
+        &mut self,
+        chain: Vec<Certificate>,
+        now: UnixSeconds,
+    ) -> Result<IssuedCertificate, FinishError> {
         let pending = self.state.pending.as_ref().ok_or(FinishError::NoPendingKey)?;
         let key = pending.key.clone();
-        let text: String = chain.iter().map(Certificate::to_pem).collect();
-        let certificate =
-            ClientCertificate::from_pem(text.as_bytes(), key.as_bytes(), None).map_err(FinishError::Chain)?;
+        let certificate = ClientCertificate::with_device_key(chain, &key).map_err(FinishError::Chain)?;
         let issued = IssuedCertificate { certificate, issued_at: now };
         let pair = Pair { issued: issued.clone(), key, rest: Members::default() };
         self.change(|state| {
@@ -218,22 +219,16 @@ impl CertificateStore {
     }
 }
 
-impl fmt::Debug for PendingKey {
-    /// Writes the request id and the time, but not the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingKey")
-            .field("request_id", &self.request_id)
-            .field("created_at", &self.created_at)
-            .finish_non_exhaustive()
+impl PartialEq for PendingKey {
+    /// Compares the public keys, and the rest.
+    fn eq(&self, other: &Self) -> bool {
+        self.key.signer().public_key() == other.key.signer().public_key()
+            && self.request_id == other.request_id
+            && self.created_at == other.created_at
     }
 }
 
-impl fmt::Debug for Pair {
-    /// Does not write the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("issued", &self.issued).finish_non_exhaustive()
-    }
-}
+impl Eq for PendingKey {}
 
 pub(super) fn parse(bytes: &[u8], binding: &Binding) -> Result<State, SetAsideReason> {
     let mut document = Document::parse(bytes, CONTENT)?;
@@ -254,7 +249,8 @@ fn parse_pair(mut members: Members) -> Result<Pair, SetAsideReason> {
     let issued_at = members.take_time("issuedAt").ok_or_else(|| invalid("issuedAt"))?;
     let chain = members.take_texts("chain").ok_or_else(|| invalid("chain"))?;
     let chain: String = chain.iter().map(|it| with_armour(it, CERTIFICATE)).collect();
-    let certificate = ClientCertificate::from_pem(chain.as_bytes(), key.as_bytes(), None)
+    let certificate = Certificate::chain_from_pem(chain.as_bytes())
+        .and_then(|it| ClientCertificate::with_device_key(it, &key))
         .map_err(|error| damaged(format!("it contains a certificate that cannot be used: {error}")))?;
     Ok(Pair { issued: IssuedCertificate { certificate, issued_at }, key, rest: members })
 }
@@ -267,12 +263,12 @@ fn parse_pending(mut members: Members) -> Result<PendingKey, SetAsideReason> {
     Ok(PendingKey { key, request_id, created_at })
 }
 
-fn take_key(members: &mut Members) -> Result<Zeroizing<String>, SetAsideReason> {
+fn take_key(members: &mut Members) -> Result<DeviceKey, SetAsideReason> {
     let key = Zeroizing::new(members.take_text("privateKey").ok_or_else(|| invalid("privateKey"))?);
-    Ok(Zeroizing::new(with_armour(&key, KEY)))
+    DeviceKey::from_pem(&Zeroizing::new(with_armour(&key, KEY))).map_err(|_| invalid("privateKey"))
 }
 
-fn encode(state: &State, binding: &Binding) -> Zeroizing<Vec<u8>> {
+pub(super) fn encode(state: &State, binding: &Binding) -> Zeroizing<Vec<u8>> {
     let mut document = state.document.clone();
     let members = document.members();
     members.set_object("binding", Some(binding.write(state.binding.clone())));
@@ -287,14 +283,14 @@ fn encode_pair(pair: &Pair) -> Members {
     let chain = pair.issued.certificate.chain().iter();
     members.set_texts("chain", chain.filter_map(|it| without_armour(&it.to_pem(), CERTIFICATE)).collect());
     members.set_time("issuedAt", pair.issued.issued_at);
-    members.set_text("privateKey", without_armour(&pair.key, KEY));
+    members.set_text("privateKey", without_armour(&pair.key.expose_pem(), KEY));
     members
 }
 
 fn encode_pending(pending: &PendingKey) -> Members {
     let mut members = Members::default();
     members.set_time("createdAt", pending.created_at);
-    members.set_text("privateKey", without_armour(&pending.key, KEY));
+    members.set_text("privateKey", without_armour(&pending.key.expose_pem(), KEY));
     members.set_text("requestId", pending.request_id.clone());
     members
 }

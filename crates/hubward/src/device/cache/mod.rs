@@ -9,9 +9,11 @@
 
 mod assignment_cache;
 mod binding;
+#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor does not request certificates yet"))]
 mod certificate_store;
 mod document;
 mod error;
+pub(crate) mod fuzzing;
 mod private_file;
 mod set_aside;
 
@@ -20,6 +22,7 @@ mod tests;
 
 pub(crate) use assignment_cache::{AssignmentCache, CachedAssignment};
 pub(crate) use binding::Binding;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the supervisor does not request certificates yet"))]
 pub(crate) use certificate_store::{CertificateStore, FinishError, IssuedCertificate, PendingKey, StoredCertificates};
 pub use error::CacheError;
 pub use set_aside::{SetAside, SetAsideReason};

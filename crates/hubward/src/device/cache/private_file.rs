@@ -102,21 +102,23 @@ impl PrivateFile {
     }
 
     fn try_replace(&self, bytes: &[u8], before: &mut dyn FnMut(Step) -> io::Result<()>) -> io::Result<()> {
-        let temporary = Temporary(self.path.with_file_name(self.temporary_name(fastrand::u64(..))));
+        let path = self.path.with_file_name(self.temporary_name(fastrand::u64(..)));
         before(Step::Create)?;
         let mut options = OpenOptions::new();
         // With `create_new`, the system follows no link and opens no file that exists.
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary.0)?;
+        let mut file = options.open(&path)?;
+        let mut temporary = Temporary { path: &path, is_renamed: false };
         before(Step::Write)?;
         file.write_all(bytes)?;
         before(Step::SyncFile)?;
         file.sync_all()?;
         drop(file);
         before(Step::Rename)?;
-        fs::rename(&temporary.0, &self.path)?;
+        fs::rename(&path, &self.path)?;
+        temporary.is_renamed = true;
         before(Step::SyncFolder)?;
         sync_folder(&self.path)
     }
@@ -200,12 +202,17 @@ impl PrivateFile {
     }
 }
 
-/// A temporary file. Dropping this value removes the file, if it was created and not renamed.
-struct Temporary(PathBuf);
+/// A temporary file. Dropping this value removes the file, if it was not renamed.
+struct Temporary<'a> {
+    path: &'a Path,
+    is_renamed: bool,
+}
 
-impl Drop for Temporary {
+impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if !self.is_renamed {
+            let _ = fs::remove_file(self.path);
+        }
     }
 }
 

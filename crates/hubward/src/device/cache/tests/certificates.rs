@@ -17,7 +17,8 @@ fn after_start(path: &Path) -> [Option<usize>; 3] {
     let pair = |it: Option<super::super::IssuedCertificate>| {
         it.map(|it| PAIRS.iter().position(|pair| pair.chain == it.certificate.chain()).expect("a known chain"))
     };
-    let key = found.pending.map(|it| PAIRS.iter().position(|pair| pair.key == *it.key).expect("a known key"));
+    let key =
+        found.pending.map(|it| PAIRS.iter().position(|pair| pair.key == *it.key.expose_pem()).expect("a known key"));
     [pair(found.current), pair(found.previous), key]
 }
 
@@ -28,7 +29,7 @@ fn each_step_is_there_after_the_next_start() {
     assert_eq!(after_start(&path), [None, None, None]);
     store.begin(pending(0)).expect("stored");
     assert_eq!(after_start(&path), [None, None, Some(0)]);
-    let issued = store.finish(&PAIRS[0].chain, UnixSeconds(5)).expect("stored");
+    let issued = store.finish(PAIRS[0].chain.clone(), UnixSeconds(5)).expect("stored");
     assert_eq!((issued.certificate.leaf(), issued.issued_at), (&PAIRS[0].chain[0], UnixSeconds(5)));
     assert_eq!(after_start(&path), [Some(0), None, None]);
     store.begin(pending(1)).expect("stored");
@@ -37,7 +38,7 @@ fn each_step_is_there_after_the_next_start() {
     let (mut store, found, _) = open(&path);
     assert_eq!(found.pending, Some(pending(1)));
     assert_eq!(found, store.content());
-    store.finish(&PAIRS[1].chain, UnixSeconds(6)).expect("stored");
+    store.finish(PAIRS[1].chain.clone(), UnixSeconds(6)).expect("stored");
     assert_eq!(after_start(&path), [Some(1), Some(0), None]);
     store.confirm().expect("stored");
     assert_eq!(after_start(&path), [Some(1), None, None]);
@@ -47,7 +48,7 @@ fn each_step_is_there_after_the_next_start() {
     store.discard_pending().expect("stored");
     assert_eq!(after_start(&path), [Some(1), None, None]);
     store.begin(pending(2)).expect("stored");
-    store.finish(&PAIRS[2].chain, UnixSeconds(7)).expect("stored");
+    store.finish(PAIRS[2].chain.clone(), UnixSeconds(7)).expect("stored");
     store.revert().expect("stored");
     assert_eq!(after_start(&path), [Some(1), None, None]);
     store.revert().expect("stored");
@@ -60,22 +61,22 @@ fn each_step_is_there_after_the_next_start() {
 fn a_chain_that_does_not_belong_to_the_pending_key_changes_nothing() {
     let (_folder, path) = folder();
     let mut store = open(&path).0;
-    assert_eq!(store.finish(&PAIRS[0].chain, UnixSeconds(1)), Err(FinishError::NoPendingKey));
+    assert_eq!(store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)), Err(FinishError::NoPendingKey));
     store.begin(pending(0)).expect("stored");
-    store.finish(&PAIRS[0].chain, UnixSeconds(1)).expect("stored");
+    store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)).expect("stored");
     store.begin(pending(1)).expect("stored");
     let backwards: Vec<Certificate> = PAIRS[1].chain.iter().rev().cloned().collect();
-    for (what, chain) in [("of another key", &PAIRS[2].chain), ("backwards", &backwards), ("empty", &Vec::new())] {
+    for (what, chain) in [("of another key", PAIRS[2].chain.clone()), ("backwards", backwards), ("empty", Vec::new())] {
         let error = store.finish(chain, UnixSeconds(2)).expect_err(what);
         assert!(matches!(error, FinishError::Chain(_)), "{what}: {error:?}");
         assert_eq!(after_start(&path), [Some(0), None, Some(1)], "{what}");
     }
-    let error = store.finish(&PAIRS[2].chain, UnixSeconds(2)).expect_err("another key");
+    let error = store.finish(PAIRS[2].chain.clone(), UnixSeconds(2)).expect_err("another key");
     assert!(matches!(&error, FinishError::Chain(CertificateError::KeyMismatch { .. })), "{error:?}");
-    let pem = |key: &str| PendingKey { key: Zeroizing::new(key.to_owned()), ..pending(0) };
-    for key in ["", "MIG", "-----BEGIN EC PRIVATE KEY-----\nMIG\n-----END EC PRIVATE KEY-----\n"] {
-        store.begin(pem(key)).expect_err("not PKCS#8");
-    }
+    let text = PAIRS[2].key.clone() + &PAIRS[1].key;
+    let two = PendingKey { key: DeviceKey::from_pem(&text).expect("a key"), ..pending(0) };
+    let error = store.begin(two).expect_err("two keys");
+    assert_eq!(error.problem, "the key is not PEM with one block of PKCS#8");
     assert_eq!(after_start(&path), [Some(0), None, Some(1)]);
 }
 
@@ -87,7 +88,7 @@ fn a_failed_write_changes_nothing() {
     fs::remove_file(&path).expect("removed");
     fs::create_dir(&path).expect("a folder in place of the file");
     let before = store.content();
-    let error = store.finish(&PAIRS[0].chain, UnixSeconds(1)).expect_err("a folder");
+    let error = store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)).expect_err("a folder");
     let FinishError::Store(error) = error else { panic!("{error:?}") };
     assert_eq!(error.problem, "it is a folder");
     store.begin(pending(1)).expect_err("a folder");
@@ -95,7 +96,7 @@ fn a_failed_write_changes_nothing() {
     assert_eq!(store.content(), before);
     // When the disk works again, the issuance continues.
     fs::remove_dir(&path).expect("removed");
-    store.finish(&PAIRS[0].chain, UnixSeconds(1)).expect("stored");
+    store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)).expect("stored");
     assert_eq!(after_start(&path), [Some(0), None, None]);
     assert_eq!(names(folder.path()), ["device.json"]);
 }
@@ -147,7 +148,7 @@ fn a_newer_minor_version_loses_nothing_but_the_details_of_a_request() {
     let (_folder, path) = folder();
     fs::write(&path, seal(text[..text.len() - 1].as_bytes())).expect("written");
     let mut store = open(&path).0;
-    store.finish(&PAIRS[1].chain, UnixSeconds(9)).expect("stored");
+    store.finish(PAIRS[1].chain.clone(), UnixSeconds(9)).expect("stored");
     let value: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
     assert_eq!((&value["version"], &value["future"]), (&"1.2".into(), &serde_json::json!([1])));
     assert_eq!((&value["previous"]["serial"], value["current"].get("serial")), (&"ab".into(), None));
@@ -158,7 +159,7 @@ fn debug_and_messages_do_not_contain_the_key() {
     let (_folder, path) = folder();
     fs::write(&path, certificate_file()).expect("written");
     let (store, found, _) = open(&path);
-    let error = CertificateStore::open(&path, binding()).0.finish(&PAIRS[2].chain, UnixSeconds(1));
+    let error = CertificateStore::open(&path, binding()).0.finish(PAIRS[2].chain.clone(), UnixSeconds(1));
     let text = format!("{store:?} {found:?} {:?}", error.expect_err("another key"));
     for pair in &PAIRS[..2] {
         for line in pair.key.lines().filter(|it| !it.starts_with('-')) {

@@ -44,9 +44,9 @@ fn write_for_ever(folder: &Path) -> ! {
     for round in 0.. {
         cache.store(&assignment(round)).expect("stored");
         let number = next.map_or(0, |it| (it + 1) % pairs.len());
-        let key = Zeroizing::new(pairs[number].0.clone());
+        let key = DeviceKey::from_pem(&pairs[number].0).expect("a key");
         store.begin(PendingKey { key, ..pending(0) }).expect("stored");
-        store.finish(&pairs[number].1, UnixSeconds(round)).expect("stored");
+        store.finish(pairs[number].1.clone(), UnixSeconds(round)).expect("stored");
         if round % 2 == 0 { store.confirm() } else { store.revert().and_then(|()| store.begin(pending(1))) }
             .expect("stored");
         next = Some(number);

@@ -15,10 +15,9 @@ use std::sync::LazyLock;
 
 use hubward_proto::{DeviceId, HubHost, IdScope, RegistrationId};
 use hubward_transport::{Credential, SharedKey, UnixSeconds};
-use hubward_x509::Certificate;
+use hubward_x509::{Certificate, DeviceKey};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::{AssignmentCache, Binding, CachedAssignment, CertificateStore, PendingKey};
 
@@ -83,7 +82,7 @@ fn assignment(number: u64) -> CachedAssignment {
 
 fn pending(number: usize) -> PendingKey {
     PendingKey {
-        key: Zeroizing::new(PAIRS[number].key.clone()),
+        key: DeviceKey::from_pem(&PAIRS[number].key).expect("a key"),
         request_id: Some(format!("request-{number}")),
         created_at: UnixSeconds(1_700_000_000),
     }
@@ -101,7 +100,7 @@ fn certificate_file() -> Vec<u8> {
     let (_folder, path) = folder();
     let mut store = CertificateStore::open(&path, binding()).0;
     store.begin(pending(0)).expect("stored");
-    store.finish(&PAIRS[0].chain, UnixSeconds(1_700_000_000)).expect("stored");
+    store.finish(PAIRS[0].chain.clone(), UnixSeconds(1_700_000_000)).expect("stored");
     store.begin(pending(1)).expect("stored");
     fs::read(path).expect("a file")
 }

@@ -88,7 +88,7 @@ fn after_a_crash_at_any_step_of_an_issuance_the_pair_is_the_old_or_the_new_one()
         ("discard", |it| it.discard_pending().expect("stored")),
         ("begin again", |it| it.begin(pending(2)).expect("stored")),
         ("finish", |it| {
-            it.finish(&PAIRS[2].chain, UnixSeconds(2)).expect("stored");
+            it.finish(PAIRS[2].chain.clone(), UnixSeconds(2)).expect("stored");
         }),
         ("revert", |it| it.revert().expect("stored")),
         ("revert to nothing", |it| it.revert().expect("stored")),
@@ -96,7 +96,7 @@ fn after_a_crash_at_any_step_of_an_issuance_the_pair_is_the_old_or_the_new_one()
     let (_folder, path) = folder();
     let mut store = CertificateStore::open(&path, binding()).0;
     store.begin(pending(0)).expect("stored");
-    store.finish(&PAIRS[0].chain, UnixSeconds(1)).expect("stored");
+    store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)).expect("stored");
     for (what, change) in changes {
         let (old, old_bytes) = (store.content(), fs::read(&path).expect("a file"));
         change(&mut store);

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = hubward_tests::fuzz::run("certificate_stores", bytes);
+});
