@@ -37,7 +37,7 @@ const NOT_LISTENING_MAX: u32 = 2;
 /// The state of a device between the events.
 ///
 /// A credential is an index into the caller's list of credentials, which is in order of preference. While credentials
-/// are on trial ([`Lifecycle::is_trial`]), an index is for the new list. [`Next::RollBack`] returns to the list before.
+/// are on trial, an index is for the new list. [`Next::RollBack`] returns to the list before.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     policy: DevicePolicy,
@@ -120,11 +120,6 @@ impl Lifecycle {
     /// register request. The policy decides when the next register request is due.
     pub(crate) fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy::default().max_registrations(1)
-    }
-
-    /// Whether new credentials are on trial.
-    pub(crate) fn is_trial(&self) -> bool {
-        self.trial.is_some()
     }
 
     /// Starts with this credential, because a service has accepted it last, according to the cache. Call this before

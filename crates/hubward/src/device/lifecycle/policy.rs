@@ -32,6 +32,9 @@ pub struct DevicePolicy {
     ///
     /// After the first refusal by the hub, the device registers at once, because it may have been moved. The slow
     /// schedule begins with the second refusal.
+    ///
+    /// With the defaults, a device that is deleted everywhere registers about 27 times a day, and at most 35 times, for
+    /// each of its credentials.
     pub refused_wait: Backoff,
     /// Random part of each wait of the slow schedule, as a share of the wait: with 0.25, the wait is between 75 % and
     /// 125 %. From 0 to 1. Default 0.25.
