@@ -58,7 +58,8 @@ pub struct HubOptions {
     /// start. A renewal does not interrupt this time. Default 30 s.
     pub backoff_reset_after: Duration,
     /// Spreads the reconnects of a fleet: the client waits at least this long after a failure of the network or of the
-    /// service. Default `None`: only the back-off applies.
+    /// service ([`Pacing::wait`], and [`Pacing::wait_again`] after further failures in a row). Default `None`: only the
+    /// back-off applies.
     pub pacing: Option<Pacing>,
     /// Minimum wait between attempts while another client seems to use the same identity
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). Each wait is random, between this time and

@@ -65,13 +65,16 @@ pub struct HubFailure {
     /// For how long the hub had accepted the client before this failure; `None` if this was an attempt that never
     /// succeeded.
     pub accepted_for: Option<Duration>,
+    /// How long the client waits before its next attempt, from this failure on, unless the provider decides otherwise.
+    pub wait: Duration,
 }
 
 impl HubFailure {
-    /// Creates a failure, for tests of a provider. The client creates the failures that it passes to its provider.
+    /// Creates a failure without a wait, for tests of a provider. The client creates the failures that it passes to its
+    /// provider.
     #[must_use]
     pub const fn new(cause: DisconnectCause, failures: u32, lasting: Duration, accepted_for: Option<Duration>) -> Self {
-        Self { cause, failures, lasting, accepted_for }
+        Self { cause, failures, lasting, accepted_for, wait: Duration::ZERO }
     }
 }
 

@@ -39,7 +39,10 @@ impl FailureCounts {
         } else {
             self.transient = self.transient.saturating_add(1);
             let wait = bound(options.backoff, self.transient).mul_f64(rng.f64());
-            options.pacing.map_or(wait, |it| wait.max(it.wait(rng.f64())))
+            let random = rng.f64();
+            options
+                .pacing
+                .map_or(wait, |it| wait.max(if self.transient == 1 { it.wait(random) } else { it.wait_again(random) }))
         };
         match error.and_then(TransportError::retry_after) {
             // `requested` is the Retry-After of the service. The client waits at least this long, but a value of more

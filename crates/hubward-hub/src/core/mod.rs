@@ -475,7 +475,7 @@ impl<T> Core<T> {
         self.phase = match &mut self.supervision {
             None => Phase::Waiting { until: next_try },
             Some(supervision) => {
-                supervision.on_failed(now, &cause, accepted_for);
+                supervision.on_failed(now, &cause, accepted_for, wait);
                 Phase::Deciding { next_try }
             }
         };

@@ -80,11 +80,17 @@ impl Supervision {
         self.question = Some(Question::Accepted);
     }
 
-    pub(super) fn on_failed(&mut self, now: Instant, cause: &DisconnectCause, accepted_for: Option<Duration>) {
+    pub(super) fn on_failed(
+        &mut self,
+        now: Instant,
+        cause: &DisconnectCause,
+        accepted_for: Option<Duration>,
+        wait: Duration,
+    ) {
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
         let lasting = now.saturating_duration_since(since);
-        let failure = HubFailure { cause: cause.clone(), failures: self.failures, lasting, accepted_for };
+        let failure = HubFailure { cause: cause.clone(), failures: self.failures, lasting, accepted_for, wait };
         self.question = Some(Question::Failed(failure));
     }
 }

@@ -10,6 +10,7 @@ mod event_stream;
 mod handle;
 mod lifecycle;
 mod network;
+mod reconnect_limiter;
 mod settings;
 mod storage;
 mod supervisor;

@@ -2,13 +2,16 @@
 //! tests use their own implementation.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use hubward_hub::HubTarget;
+use hubward_proto::HubHost;
 use hubward_proto::hub::HubIdentity;
 use hubward_transport::{Abilities, Credential, DpsTransport, TransportKind, clock};
 
+use super::reconnect_limiter::ReconnectLimiter;
 use crate::error::SetupError;
 use crate::{HubSettings, Settings};
 
@@ -34,6 +37,12 @@ pub(crate) trait Network: Send + Sync + fmt::Debug {
         identity: HubIdentity,
         credential: &Credential,
     ) -> Result<HubTarget, SetupError>;
+
+    /// Reserves a time for an attempt to connect to `hub`, not before `wait` has passed. Returns how long the attempt has
+    /// to wait, so that the devices of one process do not all connect at once.
+    fn reserve(&self, _hub: &HubHost, _now: Instant, wait: Duration) -> Duration {
+        wait
+    }
 
     /// The time of the wall clock. Files contain it; no wait depends on it.
     fn wall(&self) -> SystemTime;
@@ -76,6 +85,11 @@ impl Network for RealNetwork {
             Ok(HubTarget::new(transport, hub.login(), hub.credential))
         })
         .await
+    }
+
+    fn reserve(&self, hub: &HubHost, now: Instant, wait: Duration) -> Duration {
+        static LIMITER: Mutex<ReconnectLimiter> = Mutex::new(ReconnectLimiter::new());
+        LIMITER.lock().unwrap_or_else(PoisonError::into_inner).reserve(hub.as_str(), now, wait)
     }
 
     fn wall(&self) -> SystemTime {

@@ -55,7 +55,10 @@ pub struct DevicePolicy {
     /// before them. At least 1. Default 3.
     pub trial_failures: u32,
     /// Spreads the first connections and the registrations of a fleet whose devices start or fail at the same time.
-    /// Default `None`. [`HubOptions::pacing`](crate::HubOptions::pacing) spreads the reconnects.
+    /// Default `None`. [`HubOptions::pacing`](crate::HubOptions::pacing) spreads the reconnects. [`Pacing`] says what
+    /// random waits can promise.
+    ///
+    /// Each service has its own limit: use the smaller one of the rates of DPS and the hub.
     pub pacing: Option<Pacing>,
     /// Limits the reconnects of all devices of this process to less than 100 in any second for each hub. A hub of the
     /// smallest size accepts no more. Default `true`.

@@ -141,7 +141,8 @@ impl Supervisor {
         let Some(hub) = self.home.as_ref().map(|it| it.hub.clone()) else { return self.on_started().await };
         let credential = self.credentials.name(self.credential);
         let next = self.lifecycle.on_hub_failed(now(), &failure, self.network.random());
-        let HubFailure { cause, failures, .. } = failure;
+        let HubFailure { cause, failures, wait, .. } = failure;
+        let next_try = Instant::now() + wait;
         let (next, rolled_back) = self.roll_back(next, || one_line(&cause));
         let then = self.step(&next);
         if next == Next::End
@@ -151,7 +152,21 @@ impl Supervisor {
         }
         self.control.report(&DeviceEvent::HubFailed { hub, credential, cause, failures, then });
         self.report_rollback(rolled_back, &next);
-        self.follow(next).await
+        match self.follow(next).await {
+            HubDecision::Stay { at_least } => {
+                let wait = next_try.saturating_duration_since(Instant::now()).max(at_least);
+                HubDecision::Stay { at_least: self.reserve(wait) }
+            }
+            decision => decision,
+        }
+    }
+
+    /// Returns how long an attempt to connect has to wait. It waits at least for `wait`.
+    fn reserve(&self, wait: Duration) -> Duration {
+        match &self.home {
+            Some(home) if self.lifecycle.policy().limits_reconnects => self.network.reserve(&home.hub, now(), wait),
+            _ => wait,
+        }
     }
 
     /// Does what the lifecycle says, until there is something for the client to do.
@@ -216,6 +231,7 @@ impl Supervisor {
                     let (hub, transport) = (home.hub.clone(), Arc::clone(&target.transport));
                     self.control.set_approach(Some(Approach { hub, transport, since: Instant::now() }));
                 }
+                let at_least = self.reserve(at_least);
                 Ok(HubDecision::Connect { target: Box::new(target), at_least })
             }
             Err(error) => {
