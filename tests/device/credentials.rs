@@ -38,7 +38,7 @@ async fn a_wrong_key_is_rolled_back(kind: TransportKind) {
     assert!(matches!(error, CredentialChangeError::RolledBack { .. }), "{error}");
     event(&mut events, |it| matches!(it, DeviceEvent::CredentialsRolledBack { .. })).await;
     device.send(Message::new("x")).await.expect("acknowledged with the old key");
-    assert!(scene.cloud.emulator.device(HUB, DEVICE).is_some_and(|it| it.connected));
+    assert!(scene.is_connected_to(HUB));
 }
 
 /// Source: `[doc]` iot-dps/how-to-roll-certificates.md: the new certificate becomes the secondary one of the enrollment,
@@ -52,10 +52,10 @@ async fn a_new_certificate_replaces_the_old_one(kind: TransportKind) {
         enrollment.create_with_certificates(&old.leaf().to_pem(), secondary.as_deref()).expect("an enrollment");
     };
     enroll(None);
-    let settings = scene.device().settings(|it| it.credential(old.certificate()));
+    let settings = scene.device().settings(|it| it.credential(old.client_certificate()));
     let device = settings.connect().await.expect("a connected device");
     enroll(Some(&new));
-    device.change_credentials([new.certificate()]).await.expect("DPS knows the new certificate");
+    device.change_credentials([new.client_certificate()]).await.expect("DPS knows the new certificate");
     device.send(Message::new("x")).await.expect("acknowledged");
     assert_eq!(scene.registrations(), 2, "the hub knows the new certificate after a registration");
 }

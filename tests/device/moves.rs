@@ -1,14 +1,14 @@
 //! A device moves to another hub while its handle stays in use.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hubward::{DeviceEvent, Message, MethodResponse, TransportKind, json};
 use hubward_emulator::Invocation;
 use hubward_tests::cloud::HUB;
 
 use super::on_every_transport;
-use super::scene::{DEVICE, OTHER_HUB, Scene, event};
+use super::scene::{DEVICE, OTHER_HUB, Scene, event, hub_of};
 
 on_every_transport!(
     a_handle_survives_a_move,
@@ -45,7 +45,7 @@ async fn a_handle_survives_a_move(kind: TransportKind) {
         receipt.await.unwrap_or_else(|error| panic!("message {number}: {error}"));
     }
     device.send(Message::new("at the new hub")).await.expect("acknowledged");
-    assert_eq!(device.login().identity.host.as_str(), OTHER_HUB);
+    assert_eq!(hub_of(&device), OTHER_HUB);
 
     scene.cloud.emulator.patch_desired(OTHER_HUB, DEVICE, json!({ "interval": 60 })).expect("a twin");
     while desired.changed().await.expect("a state").values.get("interval") != Some(&json!(60)) {}
@@ -83,6 +83,6 @@ async fn a_device_follows_a_move_that_it_was_not_told_of(kind: TransportKind) {
     // The cache has the new hub.
     drop(device);
     let again = scene.connect().await;
-    assert_eq!(again.login().identity.host.as_str(), OTHER_HUB);
+    assert_eq!(hub_of(&again), OTHER_HUB);
     assert_eq!(scene.registrations(), 2);
 }

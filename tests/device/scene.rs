@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hubward::device::DeviceEvents;
 use hubward::hub::Backoff;
-use hubward::{Device, DeviceEvent, DevicePolicy, DeviceSettings, Settings, TransportKind};
-use hubward_emulator::{Emulator, EventKind, EventSource};
+use hubward::{Device, DeviceEvent, DevicePolicy, DeviceSettings, HubOptions, Settings, TransportKind};
+use hubward_emulator::{ConnectionState, Emulator, EventKind, EventSource};
 use hubward_proto::service::{AllocationPolicy, InitialTwin};
 use hubward_tests::cloud::{Cloud, HUB, fast_reconnect, settings};
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ impl Scene {
     pub(super) async fn start(kind: TransportKind) -> Self {
         let cloud = Cloud::with(Emulator::builder().hubs([HUB, OTHER_HUB])).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = enroll(&cloud, HUB).transport(kind).options(|it| it.hub_options(fast_reconnect()));
+        let settings = enroll(&cloud, HUB).transport(kind).options(|it| it.hub_options(short_waits()));
         Self { cloud, settings, folder }
     }
 
@@ -69,8 +69,12 @@ impl Scene {
 
     /// Waits until the device is connected to this hub.
     pub(super) async fn arrival(&self, hub: &str) {
-        let is_there = |it: &Emulator| it.device(hub, DEVICE).filter(|it| it.connected).map(drop);
-        self.cloud.emulator.wait_until(is_there).await;
+        self.cloud.emulator.wait_until(|_| self.is_connected_to(hub).then_some(())).await;
+    }
+
+    /// Whether the device is connected to this hub.
+    pub(super) fn is_connected_to(&self, hub: &str) -> bool {
+        self.cloud.emulator.device(hub, DEVICE).is_some_and(|it| it.connection_state == ConnectionState::Connected)
     }
 }
 
@@ -82,6 +86,12 @@ pub(super) async fn event(events: &mut DeviceEvents, wanted: impl Fn(&DeviceEven
             return event;
         }
     }
+}
+
+/// Options with which a client waits for milliseconds after a failure, also after a refusal.
+fn short_waits() -> HubOptions {
+    let wait = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
+    fast_reconnect().refused_backoff(wait)
 }
 
 /// A policy whose waits last for milliseconds.
@@ -101,4 +111,9 @@ fn enroll(cloud: &Cloud, hub: &str) -> Settings {
     twin.properties.desired.insert("interval".into(), 30.into());
     let enrollment = cloud.emulator.enrollment(DEVICE).allocation(AllocationPolicy::Static).hubs([hub]);
     settings(&enrollment.initial_twin(twin).create().expect("an enrollment").vars())
+}
+
+/// The hub of the client of a device.
+pub(super) fn hub_of(device: &Device) -> String {
+    device.login().map(|it| it.identity.host.to_string()).unwrap_or_default()
 }

@@ -57,7 +57,8 @@ async fn a_second_key_works(kind: TransportKind) {
     let scene = Scene::start(kind).await;
     let right = scene.settings.credential.clone();
     let wrong = SharedKey::generate().expect("a key");
-    let settings = scene.device().settings(|it| it.credential(wrong)).fallback(NamedCredential::new("spare key", right));
+    let settings =
+        scene.device().settings(|it| it.credential(wrong)).fallback(NamedCredential::new("spare key", right));
     let device = settings.clone().connect().await.expect("the second key is right");
     device.send(Message::new("x")).await.expect("acknowledged");
     assert_eq!(scene.registrations(), 2, "one was refused");

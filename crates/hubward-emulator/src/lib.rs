@@ -64,7 +64,7 @@ mod lab;
 mod services;
 mod state;
 
-pub use doors::tls::{BadCertificate, CaError};
+pub use doors::tls::BadCertificate;
 pub use handle::builder::{Builder, SERVICE_RETRY_AFTER};
 pub use handle::emulator::Emulator;
 pub use handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
@@ -77,13 +77,15 @@ pub use state::disk::{StateError, StateLost};
 pub use state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 pub use state::journal::{Event, EventKind, EventLog, EventReader, EventSource};
 pub use state::model::{
-    Ack, AuthorityError, AuthorityView, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY,
-    DEV_ID_SCOPE, DeviceStatus, DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed,
-    SeedAssigned, SeedAuthentication, SeedAuthority, SeedDevice, SeedError, SeedModule, SeedProperties,
-    SeedRegistration, SeedReport, TwinView,
+    Ack, AuthorityError, AuthorityView, CloudMessageState, CloudMessageView, ConnectionState, CredentialPolicy,
+    CredentialPolicyError, DEFAULT_CREDENTIAL_POLICY, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, DeviceStatus, DeviceView,
+    EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned, SeedAuthentication,
+    SeedAuthority, SeedDevice, SeedError, SeedIssuance, SeedModule, SeedProperties, SeedRegistration, SeedReport,
+    TwinView,
 };
 /// Writes a file atomically. Replaces the file if it exists. Only the owner can read the file. The program `hubward`
 /// uses this function.
 #[doc(hidden)]
 pub use state::new_file::replace as replace_file;
+pub use state::secret_file::CaError;
 pub use state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};

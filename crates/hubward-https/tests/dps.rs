@@ -148,7 +148,7 @@ async fn another_connection_profile_ends_the_registration() {
     ] {
         let body = ASSIGNED.replace(r#""etag""#, &format!(r#"{profile}"etag""#));
         let reply = answered(Answer::new("200 OK", "", &body)).await.expect("200");
-        let now = std::time::Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut flow = Registration::new(RetryPolicy::default(), None);
         assert_eq!(flow.step(now), Step::Register);
         flow.on_reply(now, 0.5, Ok(&reply));

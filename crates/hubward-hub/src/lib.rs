@@ -58,7 +58,14 @@
 //!   succeed.
 //!
 //!   After the first successful login, a failure ends the client only if the hub refuses a token that the client
-//!   cannot renew.
+//!   cannot renew. A client with a provider ends only if the provider says so.
+//!
+//! * **A client can change its hub.** With a [`HubProvider`], a client asks after each failure what to do: stay, or move
+//!   to another hub, credential or protocol ([`HubClient::spawn_with_provider`]). Receipts, method handlers and
+//!   receivers stay valid.
+//!
+//!   After a move to another hub, unacknowledged messages leave first, and the desired properties start over. A program
+//!   that reports properties must report them again, because the new hub may not know them.
 //!
 //! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime, the client waits for
 //!   outstanding acknowledgements. It then moves to a connection with a new token.
@@ -134,8 +141,8 @@ mod unsupported;
 mod warnings;
 
 pub use client::{
-    CloudMessage, CloudMessages, DesiredProperties, HubClient, MethodCall, ReceiveError, Reported, SettleError,
-    TwinError, WeakHubClient,
+    CloudMessage, CloudMessages, DesiredProperties, HubClient, IssuanceError, IssuanceRequest, MethodCall,
+    ReceiveError, Reported, SettleError, TwinError, WeakHubClient,
 };
 pub use counts::HubCounts;
 pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, UnconfirmedReason};
@@ -149,5 +156,6 @@ pub use unsupported::{Capability, Unsupported};
 // Types of other crates that appear in this crate's API.
 pub use hubward_proto::hub::{Properties, Twin};
 pub use hubward_transport::{
-    Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, IncomingMessage, Message, SharedKey,
+    Abilities, CertificateRequestId, Credential, Csr, Feature, HubIdentity, HubLogin, HubTransport, IncomingMessage,
+    Message, SharedKey,
 };

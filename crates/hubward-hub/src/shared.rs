@@ -8,7 +8,7 @@ use hubward_transport::{Abilities, Feature, HubLogin, TransportKind};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::features::TwinRequest;
+use crate::features::{CertificateCall, TwinRequest};
 use crate::incoming::Incoming;
 use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause, HubOptions, HubProvider, HubTarget};
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Send(PendingMessage),
     /// Makes a twin request.
     Twin(Box<TwinRequest>),
+    /// Requests a certificate.
+    Certificate(Box<CertificateCall>),
     /// Ends the client, at this moment at the latest.
     Close(Box<Instant>),
 }
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) byte_room: Semaphore,
     /// Contains one permit for each twin request that may be unanswered. Closed when the client takes no more requests.
     pub(crate) twin_room: Semaphore,
+    /// Contains the permit for the only certificate request. Closed when the client takes no more requests.
+    pub(crate) certificate_room: Semaphore,
     /// Wakes the receivers of desired properties when a newer state exists. The value is `true` after the client has
     /// ended.
     pub(crate) desired: watch::Sender<bool>,
@@ -92,6 +96,7 @@ impl Shared {
             room: Semaphore::new(options.queue),
             byte_room: Semaphore::new(options.queue_bytes),
             twin_room: Semaphore::new(options.twin_queue),
+            certificate_room: Semaphore::new(1),
             desired: watch::Sender::new(false),
             subscriptions: Mutex::default(),
             incoming,

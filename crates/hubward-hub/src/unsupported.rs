@@ -59,6 +59,7 @@ impl Unsupported {
         let able = match feature {
             Feature::TwinResponses | Feature::Desired => abilities.twin,
             Feature::Methods => abilities.methods,
+            Feature::Certificates => abilities.certificates,
             _ => abilities.receive,
         };
         if able { Ok(()) } else { Err(Self::over(kind, Capability::Feature(feature))) }
@@ -103,6 +104,7 @@ mod tests {
             (Feature::Desired, "changes of desired properties are not possible over mqtt"),
             (Feature::Methods, "direct methods are not possible over mqtt"),
             (Feature::CloudToDevice, "cloud-to-device messages are not possible over mqtt"),
+            (Feature::Certificates, "certificate requests are not possible over mqtt"),
         ] {
             let error = Unsupported::check(none, kind, feature).expect_err("no abilities");
             assert_eq!((error.to_string().as_str(), error.fault()), (text, Fault::Unsupported));
@@ -117,6 +119,10 @@ mod tests {
             (
                 Unsupported::for_identity(kind, Feature::CloudToDevice),
                 "cloud-to-device messages are not possible for a module, only for a device",
+            ),
+            (
+                Unsupported::for_identity(kind, Feature::Certificates),
+                "certificate requests are not possible for a module, only for a device",
             ),
             (
                 Unsupported::for_identity(kind, Feature::Inputs),

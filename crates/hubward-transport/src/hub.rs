@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
+use hubward_proto::hub::{CertificateAccepted, HubIdentity, IncomingMessage, Message, Replace};
+use hubward_proto::{CertificateRequestId, Csr, ProtoError};
 use hubward_sas::SasToken;
 
 use crate::{Refusal, Stage, TransportError, TransportKind};
@@ -129,6 +130,8 @@ pub struct Abilities {
     pub abandon: bool,
     /// The client can refuse a received message permanently ([`Disposition::Reject`]).
     pub reject: bool,
+    /// The client can request certificates, after a login with [`HubLogin::certificate_requests`].
+    pub certificates: bool,
 }
 
 /// The parameters of a login to a hub.
@@ -147,6 +150,9 @@ pub struct HubLogin {
     pub keep_alive: Duration,
     /// If `true`, the hub discards the device's subscriptions and undelivered messages when the connection ends.
     pub clean_session: bool,
+    /// If `true`, the device may request certificates. Certificate requests are a preview of the service, so the login
+    /// then names another version of the API.
+    pub certificate_requests: bool,
 }
 
 impl HubLogin {
@@ -156,7 +162,14 @@ impl HubLogin {
 
     /// Creates a login with the defaults: keep-alive 60 s, persistent session.
     pub const fn new(identity: HubIdentity) -> Self {
-        Self { identity, user_agent: None, model_id: None, keep_alive: Self::KEEP_ALIVE, clean_session: false }
+        Self {
+            identity,
+            user_agent: None,
+            model_id: None,
+            keep_alive: Self::KEEP_ALIVE,
+            clean_session: false,
+            certificate_requests: false,
+        }
     }
 
     /// Sets [`HubLogin::user_agent`], such as `acme-pump/2.1`.
@@ -174,6 +187,12 @@ impl HubLogin {
     /// Sets [`HubLogin::keep_alive`].
     pub const fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets [`HubLogin::certificate_requests`].
+    pub const fn certificate_requests(mut self, certificate_requests: bool) -> Self {
+        self.certificate_requests = certificate_requests;
         self
     }
 
@@ -203,6 +222,18 @@ pub enum Upstream {
     /// A change of the reported properties, as JSON. It needs [`Feature::TwinResponses`]. The hub answers with
     /// [`Downstream::Reported`] or [`Downstream::Refused`].
     ReportedPatch(Bytes),
+    /// A request for a certificate of this device. It needs [`Feature::Certificates`].
+    ///
+    /// The hub acknowledges the request with [`Downstream::Done`]. Later, it sends one or more
+    /// [`Downstream::Certificate`], on this connection or on a later one.
+    IssueCertificate {
+        /// The id that the answers repeat.
+        id: CertificateRequestId,
+        /// The certificate request.
+        csr: Csr,
+        /// The pending request that this request replaces.
+        replace: Option<Replace>,
+    },
 }
 
 /// The kinds of messages that a hub sends only after a subscription.
@@ -219,6 +250,8 @@ pub enum Feature {
     CloudToDevice,
     /// Messages from other modules (modules only).
     Inputs,
+    /// Answers to certificate requests (devices only).
+    Certificates,
 }
 
 impl fmt::Display for Feature {
@@ -229,6 +262,7 @@ impl fmt::Display for Feature {
             Self::Methods => "direct methods",
             Self::CloudToDevice => "cloud-to-device messages",
             Self::Inputs => "module inputs",
+            Self::Certificates => "certificate requests",
         })
     }
 }
@@ -304,6 +338,8 @@ pub enum Downstream {
     Reported(Tag, Option<u64>),
     /// Desired properties have changed: a patch with `$version`, as JSON.
     Desired(Bytes),
+    /// An answer to a certificate request of this connection or of an earlier one.
+    Certificate(Box<CertificateResponse>),
     /// The cloud calls a direct method.
     Method(Box<Call>),
     /// A message arrived.
@@ -314,6 +350,34 @@ pub enum Downstream {
     /// The connection received an unreadable message and discarded it. If the message is a method call with a readable
     /// id, this value contains the id. With this id, the client can answer the call.
     Unreadable(Option<CallId>),
+}
+
+/// An answer of the hub to a certificate request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateResponse {
+    /// The id of the request, as the hub sent it.
+    pub id: String,
+    /// The answer.
+    pub outcome: CertificateOutcome,
+}
+
+/// The kinds of answers to a certificate request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificateOutcome {
+    /// The hub works on the request, and sends another answer later.
+    Accepted(CertificateAccepted),
+    /// The issued certificates as the hub sent them: the certificate of the device first, then its issuers.
+    Issued(Vec<String>),
+    /// The hub refused the request.
+    Refused {
+        /// The refusal, with the details that the hub sent.
+        refusal: Box<Refusal>,
+        /// The id of another request that the refusal names: for example, the one that is pending.
+        other: Option<String>,
+    },
+    /// The answer cannot be read.
+    Unreadable(ProtoError),
 }
 
 /// A direct method call.

@@ -33,16 +33,17 @@ pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
 pub use error::{Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
 pub use hub::{
-    Abilities, Call, CallId, Delivery, Disposition, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock,
-    Reply, Tag, Upstream,
+    Abilities, Call, CallId, CertificateOutcome, CertificateResponse, Delivery, Disposition, Downstream, Feature,
+    HubConnection, HubLogin, HubTransport, Lock, Reply, Tag, Upstream,
 };
 pub use kind::{TransportKind, UnknownTransport};
 pub use warning_limit::WarningLimit;
 // The traits use these types of the protocol crates.
 pub use hubward_proto::dps::{DpsBody, DpsReply, Register};
-pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
+pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message, Replace};
 pub use hubward_proto::{
-    DeviceId, Excerpt, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId,
+    CertificateRequestId, Csr, DeviceId, Excerpt, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError,
+    RegistrationId,
 };
 pub use hubward_sas::{KeyError, SasToken, SharedKey, UnixSeconds};
 pub use hubward_x509::{CertificateError, ClientCertificate};

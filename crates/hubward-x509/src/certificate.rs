@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use der::{Decode as _, Encode as _};
 use ring::digest;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::time::Time;
@@ -244,6 +245,19 @@ impl Certificate {
     #[must_use]
     pub fn key_identifier(&self) -> Option<&[u8]> {
         self.key_identifier.as_deref()
+    }
+
+    /// The URIs of the extension *subject alternative name*. The list is empty if there are none, or if the extension
+    /// cannot be read.
+    #[must_use]
+    pub fn alternative_uris(&self) -> Vec<String> {
+        let Ok(parsed) = x509_cert::Certificate::from_der(&self.der) else { return Vec::new() };
+        let names = parsed.tbs_certificate().get_extension::<SubjectAltName>().ok().flatten();
+        let uri = |it: &GeneralName| match it {
+            GeneralName::UniformResourceIdentifier(uri) => Some(uri.as_str().to_owned()),
+            _ => None,
+        };
+        names.map(|(_, it)| it.0.iter().filter_map(uri).collect()).unwrap_or_default()
     }
 
     /// Checks that the common name is this registration id, without regard to upper and lower case, and has at most

@@ -4,12 +4,15 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use der::{Decode as _, Encode as _};
+use const_oid::db::rfc5912;
+use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use der::{Decode as _, Encode as _, SliceReader};
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
+use crate::key_kind::RSA_BITS_MIN;
 use crate::signature::{Signature, Signed};
-use crate::{CertificateError, input, name};
+use crate::{CertificateError, KeyAlgorithm, input, name};
 
 /// The labels of a request. Source: `[doc]` RFC 7468, section 7; `[sdk]` OpenSSL, `pem.h`.
 const LABELS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
@@ -90,6 +93,34 @@ impl CertificateRequest {
         self.public_key.to_der().unwrap_or_default()
     }
 
+    /// The bits of the public key, without its algorithm: the point of an EC key, or the DER of an RSA key.
+    #[must_use]
+    pub fn public_key_bits(&self) -> &[u8] {
+        self.public_key.subject_public_key.raw_bytes()
+    }
+
+    /// The kind of the public key. Returns `None` for a key that Azure IoT does not accept, such as P-521, Ed25519, or
+    /// RSA with fewer than 2,048 bits.
+    #[must_use]
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        let algorithm = &self.public_key.algorithm;
+        match algorithm.oid {
+            rfc5912::ID_EC_PUBLIC_KEY => match algorithm.parameters.as_ref()?.decode_as::<ObjectIdentifier>().ok()? {
+                rfc5912::SECP_256_R_1 => Some(KeyAlgorithm::EcP256),
+                rfc5912::SECP_384_R_1 => Some(KeyAlgorithm::EcP384),
+                _ => None,
+            },
+            rfc5912::RSA_ENCRYPTION => {
+                let key = AnyRef::from_der(self.public_key_bits()).ok()?;
+                let modulus = UintRef::decode(&mut SliceReader::new(key.value()).ok()?).ok()?;
+                let modulus = modulus.as_bytes();
+                let bits = modulus.first().map_or(0, |it| modulus.len() * 8 - it.leading_zeros() as usize);
+                (bits >= RSA_BITS_MIN).then_some(KeyAlgorithm::Rsa)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the request's own key has signed it. Otherwise, the sender may not have the private key.
     #[must_use]
     pub fn is_signed_by_its_key(&self) -> bool {
@@ -129,6 +160,23 @@ mod tests {
             der[at] ^= 1;
             let damaged = CertificateRequest::from_der(&der).expect("still a request");
             assert!(!damaged.is_signed_by_its_key(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_the_kind_of_its_key() {
+        for (text, expected) in [
+            (include_str!("tests/data/p256.csr"), Some(KeyAlgorithm::EcP256)),
+            (include_str!("tests/data/p384.csr"), Some(KeyAlgorithm::EcP384)),
+            (include_str!("tests/data/rsa2048.csr"), Some(KeyAlgorithm::Rsa)),
+            (include_str!("tests/data/rsa1024.csr"), None),
+            (include_str!("tests/data/p521.csr"), None),
+            (include_str!("tests/data/ed25519.csr"), None),
+        ] {
+            let request = CertificateRequest::from_pem(text.as_bytes()).expect("a request");
+            assert_eq!(request.key_algorithm(), expected, "{text}");
+            assert!(request.is_signed_by_its_key() || expected.is_none(), "{text}");
+            assert!(request.public_key().ends_with(request.public_key_bits()), "{text}");
         }
     }
 

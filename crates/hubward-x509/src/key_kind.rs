@@ -5,8 +5,11 @@ use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 use rustls::pki_types::PrivateKeyDer;
 
+/// Bits of the smallest RSA key that ring and Azure IoT accept.
+pub(crate) const RSA_BITS_MIN: usize = 2048;
+
 /// Bits of the smallest and the largest RSA key that ring and Azure IoT accept.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+const RSA_BITS: std::ops::RangeInclusive<usize> = RSA_BITS_MIN..=4096;
 
 const ACCEPTED: &str = "Azure IoT accepts EC keys (P-256, P-384) and RSA keys (2048 to 4096 bits)";
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::services::cloud::{Cloud, Info};
 use crate::services::ready::Ready;
-use crate::state::model::{EnrollError, Entry, KeyPair, Model, complete};
+use crate::state::model::{EnrollError, Entry, KeyPair, Model, complete, named_policy};
 
 /// An individual enrollment with symmetric keys that exists.
 #[derive(Debug, Clone)]
@@ -144,6 +144,13 @@ macro_rules! settings {
             self
         }
 
+        /// Lets DPS issue a certificate to each device that sends a certificate request with its registration. `name` is
+        /// a credential policy; see [`Emulator::put_credential_policy`](crate::Emulator::put_credential_policy).
+        pub fn credential_policy(mut self, name: impl Into<String>) -> Self {
+            self.model.settings.credential_policy_name = Some(Value::String(name.into()));
+            self
+        }
+
         /// Disables the enrollment: its devices cannot register.
         pub fn disabled(mut self) -> Self {
             self.model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
@@ -221,6 +228,7 @@ impl<'a> EnrollmentBuilder<'a> {
         let key = model.registration_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.individuals.get(&key), now)?;
+            named_policy(state, &[], entry.model.id(), entry.model.settings())?;
             let entry = entry.answering(payload)?;
             state.individuals.insert(key, entry.clone());
             Ok(entry)
@@ -288,6 +296,7 @@ impl<'a> EnrollmentGroupBuilder<'a> {
         let key = model.enrollment_group_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.groups.get(&key), now)?;
+            named_policy(state, &[], entry.model.id(), entry.model.settings())?;
             let entry = entry.answering(payload)?;
             state.groups.insert(key, entry.clone());
             Ok(entry)

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use hubward_proto::ProtoError;
 
 use crate::doors::listen::BindError;
-use crate::doors::tls::CaError;
 use crate::state::disk::{StateError, StateLost};
 use crate::state::model::SeedError;
+use crate::state::secret_file::CaError;
 
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {

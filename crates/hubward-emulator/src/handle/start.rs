@@ -22,6 +22,7 @@ use crate::doors::tls::{Acceptor, Ca, Resolver, server_config};
 use crate::services::access::Access;
 use crate::services::cloud::{Cloud, Info};
 use crate::services::dps::Registrar;
+use crate::services::issuer::CredentialAuthority;
 #[cfg(feature = "admin")]
 use crate::services::simulated::Simulated;
 use crate::state::choices::Choices;
@@ -65,6 +66,10 @@ impl Builder {
         let addresses = options.check()?;
         let names = Arc::new(options.certificate_names()?);
         let (ca, ca_file, scratch) = open_ca(options.data_dir.as_deref())?;
+        let authority = Arc::new(match &options.data_dir {
+            Some(directory) => CredentialAuthority::open(directory)?,
+            None => CredentialAuthority::generate()?,
+        });
         let ca_pem = ca.pem().to_owned();
         let resolver = Resolver::new(Arc::new(ca), Arc::clone(&names), options.certificate)?;
         let tls = Acceptor::new(server_config(resolver)?, names);
@@ -120,10 +125,12 @@ impl Builder {
                 moves: Moves::default(),
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
+                authority: Arc::clone(&authority),
                 id_scope: options.id_scope,
                 retry_after: options.retry_after.map(|it| it.as_secs()),
                 polls_before_assigned: options.polls_before_assigned,
             },
+            authority,
             logs,
             traffic: Traffic::new(),
             #[cfg(feature = "admin")]

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::services::access::Access;
 use crate::services::dps::Registrar;
+use crate::services::issuer::CredentialAuthority;
 #[cfg(feature = "admin")]
 use crate::services::simulated::Simulated;
 use crate::state::choices::Choices;
@@ -30,6 +31,8 @@ pub(crate) struct Cloud {
     pub(crate) clock: Arc<Clock>,
     pub(crate) faults: Faults,
     pub(crate) registrar: Registrar,
+    /// Issues certificates to devices.
+    pub(crate) authority: Arc<CredentialAuthority>,
     pub(crate) journal: EventLog,
     /// Becomes `true` when the emulator shuts down, to end all streams.
     pub(crate) closing: watch::Sender<bool>,
@@ -84,6 +87,7 @@ impl Cloud {
         state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
         let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
         let journal = EventLog::new(Arc::clone(&clock));
+        let authority = Arc::new(CredentialAuthority::generate().expect("an authority"));
         Arc::new(Self {
             journal: journal.clone(),
             closing: watch::Sender::new(false),
@@ -92,10 +96,12 @@ impl Cloud {
                 moves: Moves::default(),
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
+                authority: Arc::clone(&authority),
                 id_scope: "0ne1".into(),
                 retry_after: None,
                 polls_before_assigned: 0,
             },
+            authority,
             store,
             clock,
             faults: Faults::default(),

@@ -11,6 +11,7 @@ pub(crate) mod cloud;
 pub(crate) mod dps;
 pub(crate) mod faults;
 pub(crate) mod hub;
+pub(crate) mod issuer;
 pub(crate) mod maintenance;
 pub(crate) mod policies;
 pub(crate) mod presented;

@@ -109,6 +109,15 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
     )
 }
 
+/// Formats a timestamp as the answers to certificate requests do: in UTC, with nine fractional digits of the second.
+///
+/// Source: `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview, `csr-scenarions.md`.
+pub(crate) fn long_timestamp(at: SystemTime) -> String {
+    let nanoseconds = OffsetDateTime::from(at).nanosecond();
+    let short = timestamp(at);
+    format!("{}{:02}Z", short.trim_end_matches('Z'), nanoseconds % 100)
+}
+
 /// Formats a timestamp for the HTTP header `Date`.
 ///
 /// Source: RFC 9110, section 5.6.7.
@@ -137,8 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn writes_seven_digits_and_http_dates() {
+    fn writes_seven_or_nine_digits_and_http_dates() {
         assert_eq!(timestamp(at(1_700_000_000, 123_456_789)), "2023-11-14T22:13:20.1234567Z");
+        assert_eq!(long_timestamp(at(1_700_000_000, 123_456_789)), "2023-11-14T22:13:20.123456789Z");
+        assert_eq!(long_timestamp(at(0, 5)), "1970-01-01T00:00:00.000000005Z");
         assert_eq!(timestamp(at(0, 0)), "1970-01-01T00:00:00.0000000Z");
         assert_eq!(http_date(at(1_700_000_000, 0)), "Tue, 14 Nov 2023 22:13:20 GMT");
     }

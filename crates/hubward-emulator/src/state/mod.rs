@@ -10,6 +10,7 @@ pub(crate) mod fault;
 pub(crate) mod journal;
 pub(crate) mod model;
 pub(crate) mod new_file;
+pub(crate) mod secret_file;
 pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod traffic;

@@ -31,6 +31,16 @@ pub(crate) fn etag() -> String {
     format!("\"{:08x}-0000-0100-0000-{:08x}0000\"", fastrand::u32(..), fastrand::u32(..))
 }
 
+/// Returns the bytes of a new serial number of a certificate: a random positive number of 16 bytes.
+///
+/// Each certificate needs its own serial number, because OpenSSL refuses a second certificate of the same issuer with
+/// the same serial number.
+pub(crate) fn serial_number() -> Vec<u8> {
+    let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    bytes
+}
+
 /// Returns a new `etag` of a hub identity. It is the base64 of a number, without quotes.
 ///
 /// Source: `[doc]` examples such as `NTk1NzM4OTA1`.

@@ -1,5 +1,6 @@
 //! The handle: what a program can do with a client.
 
+mod certificates;
 mod cloud_messages;
 mod desired;
 mod methods;
@@ -16,6 +17,7 @@ use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
+pub use self::certificates::{IssuanceError, IssuanceRequest};
 pub use self::cloud_messages::{CloudMessage, CloudMessages, ReceiveError, SettleError};
 pub use self::desired::DesiredProperties;
 pub use self::methods::MethodCall;

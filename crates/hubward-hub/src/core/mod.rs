@@ -8,6 +8,8 @@
 //! * hold an attempt, a connection or neither, as [`Core::link`] requires;
 //! * give the messages of [`Core::next_send`] to the connection, and report the events of the connection to the core;
 //! * call [`Core::on_time`] at [`Core::next_deadline`];
+//! * if the client has a provider, pass it the questions of [`Core::take_question`], pass its answers to the core, and
+//!   use another target when [`Core::moves`] changes;
 //! * resolve the receipts of [`Core::resolved`], return the permits of [`Core::freed`], and publish the state of
 //!   [`Core::changed_state`].
 

@@ -182,11 +182,12 @@ impl<T> Core<T> {
         supervision.question = None;
         supervision.reset();
         self.forget_connection();
+        // No hub has accepted the client with the new target yet.
+        self.accepted_since = None;
         if to.is_elsewhere {
             self.flights.moved();
             self.failures.reset();
             self.takeovers = Takeovers::default();
-            self.accepted_since = None;
             self.ack_timeout = self.setup.options.ack_timeout;
         }
         self.setup.target = to.target;

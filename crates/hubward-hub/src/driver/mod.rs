@@ -195,6 +195,7 @@ impl Driver {
                     self.core.enqueue(pending, deadline);
                 }
                 Command::Twin(request) => self.features.on_twin_request(*request),
+                Command::Certificate(call) => self.features.on_certificate_request(*call),
                 Command::Close(until) => {
                     self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
                     self.core.close(now, *until, CloseReason::Requested);
@@ -413,6 +414,7 @@ impl Driver {
             self.shared.room.close();
             self.shared.byte_room.close();
             self.shared.twin_room.close();
+            self.shared.certificate_room.close();
         }
         if self.features.has_changed() {
             // Wakes the receivers. They read the new state from `incoming`.

@@ -7,6 +7,7 @@
 //! next connection. Method calls and message locks belong to one connection and end with it.
 
 mod calls;
+mod certificates;
 mod desired;
 mod outgoing;
 mod retry_wait;
@@ -19,11 +20,14 @@ mod twins;
 
 use std::sync::Arc;
 
+use hubward_proto::limits;
 use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag};
 use tokio::time::Instant;
 
 use self::calls::Calls;
 pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
+use self::certificates::Certificates;
+pub(crate) use self::certificates::{CertificateCall, IssuanceFailure};
 pub(crate) use self::outgoing::Outgoing;
 use self::subscriptions::Subscriptions;
 use self::tags::RequestTags;
@@ -42,6 +46,7 @@ pub(crate) struct Features {
     tags: RequestTags,
     subscriptions: Subscriptions,
     twins: Twins,
+    certificates: Certificates,
     calls: Calls,
     /// Contains the received messages. Receivers take the messages from there.
     incoming: Arc<Incoming>,
@@ -54,6 +59,7 @@ impl Features {
             tags: RequestTags::default(),
             subscriptions: Subscriptions::default(),
             twins: Twins::new(options, incoming.clone()),
+            certificates: Certificates::new(limits::CERTIFICATE_ANSWER_TIMEOUT),
             calls: Calls::new(incoming.clone(), options.method_calls),
             incoming,
         }
@@ -72,6 +78,12 @@ impl Features {
         self.twins.request(request);
     }
 
+    /// Accepts a program's certificate request.
+    pub(crate) fn on_certificate_request(&mut self, call: CertificateCall) {
+        self.certificates.push(call);
+        self.subscriptions.subscribe(Feature::Certificates);
+    }
+
     /// Updates which connection is up. `up` is the number of this connection, or `None` if no connection is up. The
     /// driver calls this method after every step that may change the connection.
     pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
@@ -81,12 +93,14 @@ impl Features {
         if self.up.take().is_some() {
             self.subscriptions.on_lost();
             self.twins.on_lost();
+            self.certificates.on_lost();
             self.calls.on_lost();
             let wake_ups = self.incoming.inbox().on_lost(&self.incoming.counters);
             wake_ups.send();
         }
         if let Some(connection) = up {
             self.up = up;
+            self.drop_unused_subscription();
             self.subscriptions.on_ready(now);
             self.incoming.inbox().on_ready(connection);
         }
@@ -98,6 +112,14 @@ impl Features {
         self.twins.on_moved();
     }
 
+    /// Ends the subscription to certificates if no caller waits for one, because a hub without this preview may close a
+    /// connection that subscribes to it.
+    fn drop_unused_subscription(&mut self) {
+        if !self.certificates.is_pending() {
+            self.subscriptions.forget(Feature::Certificates);
+        }
+    }
+
     /// Handles an event of the connection. The driver passes only the events that the core does not handle.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
@@ -106,7 +128,13 @@ impl Features {
             }
             Downstream::Refused(tag, refusal) if self.subscriptions.on_refused(now, tag, &refusal) => {
                 self.twins.on_subscriptions(&self.subscriptions);
+                if let Some(refusal) = self.subscriptions.refusal(Feature::Certificates) {
+                    self.certificates.on_not_subscribed(refusal);
+                    self.drop_unused_subscription();
+                }
             }
+            Downstream::Done(tag) if self.certificates.on_delivered(tag) => {}
+            Downstream::Certificate(response) => self.certificates.on_response(now, *response),
             Downstream::Refused(tag, refusal) if self.twins.on_refused(now, tag, &refusal) => {}
             Downstream::Twin(tag, body) => self.twins.on_twin(now, tag, &body),
             Downstream::Reported(tag, version) => self.twins.on_reported(now, tag, version),
@@ -151,7 +179,9 @@ impl Features {
     /// `tag`.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
         if !self.subscriptions.on_unsendable(now, tag, &problem) {
-            self.twins.on_unsendable(now, tag, &problem);
+            if !self.certificates.on_unsendable(tag, &problem) {
+                self.twins.on_unsendable(now, tag, &problem);
+            }
         }
     }
 
@@ -159,11 +189,16 @@ impl Features {
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.subscriptions.on_time(now);
         self.twins.on_time(now);
+        if self.certificates.on_time(now) && !self.subscriptions.is_active(Feature::Certificates) {
+            self.subscriptions.forget(Feature::Certificates);
+        }
     }
 
     /// The latest moment for the next call of [`Features::on_time`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.subscriptions.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
+        let deadlines =
+            [self.subscriptions.next_deadline(), self.twins.next_deadline(), self.certificates.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Returns the next item for the connection. Replies come first. Requests follow only if `with_requests` is true.
@@ -179,6 +214,10 @@ impl Features {
         self.subscriptions
             .next(now, &mut self.tags)
             .or_else(|| self.twins.next(now, &mut self.tags, &self.subscriptions))
+            .or_else(|| {
+                let is_subscribed = self.subscriptions.is_active(Feature::Certificates);
+                if is_subscribed { self.certificates.next(now, &mut self.tags) } else { None }
+            })
     }
 
     /// Whether the newest desired properties changed since the last call.
@@ -218,6 +257,7 @@ impl Features {
     pub(crate) fn end(&mut self, reason: &CloseReason) {
         self.calls.on_lost();
         self.twins.end(reason);
+        self.certificates.end(reason);
         self.incoming.end(reason);
     }
 }

@@ -41,6 +41,12 @@ impl Subscriptions {
         self.by_feature.entry(feature).or_insert(SubscriptionState::Due);
     }
 
+    /// Ends the subscription: the client does not request it again. Sends nothing to the hub, so the hub keeps the
+    /// subscription on the current connection.
+    pub(crate) fn forget(&mut self, feature: Feature) {
+        self.by_feature.remove(&feature);
+    }
+
     /// Whether the hub has granted the subscription on this connection.
     pub(crate) fn is_active(&self, feature: Feature) -> bool {
         self.by_feature.get(&feature) == Some(&SubscriptionState::Active)

@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hubward_proto::hub::{
-    HubIdentity, Message, MethodResponseTopic, TelemetryTopic, TopicFilter, TwinGetTopic, TwinReportedTopic,
+    HubIdentity, IssueCertificate, IssueCertificateTopic, Message, MethodResponseTopic, TelemetryTopic, TopicFilter,
+    TwinGetTopic, TwinReportedTopic,
 };
 use hubward_proto::{ProtoError, limits};
 use hubward_transport::{
@@ -44,6 +45,10 @@ impl Connection {
             (Feature::Methods, _) => (TopicFilter::Methods, QoS::AtMostOnce),
             (Feature::CloudToDevice, false) => (TopicFilter::CloudToDevice, QoS::AtLeastOnce),
             (Feature::Inputs, true) => (TopicFilter::ModuleInputs, QoS::AtLeastOnce),
+            (Feature::Certificates, false) => (TopicFilter::Credentials, QoS::AtMostOnce),
+            (Feature::Certificates, true) => {
+                return Err(TransportError::Unsupported("a module cannot request certificates; its device can"));
+            }
             (Feature::CloudToDevice, true) => {
                 return Err(TransportError::Unsupported(
                     "a module does not receive cloud-to-device messages; subscribe to its inputs",
@@ -99,6 +104,12 @@ impl HubConnection for Connection {
                 self.session
                     .request_twin((tag, TwinRequestKind::Get), topic, Bytes::new())
                     .map_err(TransportError::Request)
+            }
+            Upstream::IssueCertificate { id, csr, replace } => {
+                let device = self.router.identity().device.as_str();
+                let body = IssueCertificate::new(device, csr.clone()).replace(replace.clone()).encode();
+                let topic = IssueCertificateTopic { request_id: id.to_string() }.encode();
+                self.session.publish(tag, topic, body.into(), again).map_err(TransportError::Request)
             }
             Upstream::ReportedPatch(patch) => self.patch_reported(tag, patch).map_err(TransportError::Request),
             _ => Err(TransportError::Unsupported("this version does not support sending this over MQTT")),

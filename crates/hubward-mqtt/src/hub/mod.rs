@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hubward_dial::{DialStep, Dialer, Endpoint};
-use hubward_proto::hub::HubUsername;
+use hubward_proto::hub::{API_VERSION_WITH_CERTIFICATES, HubUsername};
 use hubward_transport::{
     Abilities, HubConnection, HubLogin, HubTransport, SasToken, Stage, TransportError, TransportKind,
 };
@@ -35,7 +35,7 @@ use crate::session::{Acknowledge, Session};
 ///   response to the old request.
 /// * A subscription or twin request counts as unanswered for at most twice [`SessionOptions::silence`]. A telemetry
 ///   message counts as unanswered until the connection ends.
-/// * Telemetry and messages to the device use QoS 1. Twins and methods use QoS 0.
+/// * Telemetry, certificate requests and messages to the device use QoS 1. Twins and methods use QoS 0.
 /// * The client acknowledges a received message with PUBACK, and the hub then deletes the message.
 /// * PUBACKs must have the order in which the messages arrived (MQTT-4.6.0-2). A PUBACK therefore waits until the
 ///   program has completed the message and every earlier one.
@@ -103,6 +103,7 @@ impl From<MqttHub> for Arc<dyn HubTransport> {
 pub fn hub_abilities() -> Abilities {
     let mut abilities = Abilities::default();
     (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+    abilities.certificates = true;
     abilities
 }
 
@@ -132,9 +133,12 @@ impl HubTransport for MqttHub {
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
         let target = self.target(login);
         let opened = self.dialer.open(&target).await.map_err(transport_error)?;
-        let username = HubUsername::new(login.identity.clone())
+        let mut username = HubUsername::new(login.identity.clone())
             .user_agent(login.user_agent.clone())
             .model_id(login.model_id.clone());
+        if login.certificate_requests {
+            username = username.api_version(API_VERSION_WITH_CERTIFICATES);
+        }
         let packet = Login {
             client_id: login.identity.client_id(),
             username: username.encode(),

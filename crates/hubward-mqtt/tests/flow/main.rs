@@ -8,6 +8,7 @@ mod dps;
 mod dps_answers;
 mod dps_connection;
 mod hub;
+mod hub_certificates;
 mod hub_flow;
 mod hub_messages;
 mod hub_twin;

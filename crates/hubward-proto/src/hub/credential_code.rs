@@ -16,6 +16,9 @@ pub const MALFORMED_JSON: u32 = 400_006;
 /// The certificate request is base64, but not a valid request. The hub reports this after its answer 202.
 pub const CSR_REFUSED: u32 = 400_037;
 
+/// The hub does not issue certificates to this device. `[guess]`: the source names this code for the tier of the hub.
+pub const NOT_AVAILABLE: u32 = 403_010;
+
 /// Another request of the device is pending. `info` names it.
 pub const ALREADY_PENDING: u32 = 409_004;
 
@@ -29,7 +32,7 @@ pub const fn meaning(error_code: u32) -> Option<&'static str> {
         ARGUMENT_INVALID => "a member of the request is not valid",
         MALFORMED_JSON => "the body of the request is not JSON",
         CSR_REFUSED | 400_040 => "the hub could not use the certificate request",
-        403_010 => "the tier of the hub does not include certificates",
+        NOT_AVAILABLE => "the tier of the hub does not include certificates",
         ALREADY_PENDING | 409_005 => "another certificate request of the device is pending",
         REPLACED_UNKNOWN | 412_005 => "the request to replace does not exist",
         429_002 | 429_003 => "too many certificate requests at this moment",

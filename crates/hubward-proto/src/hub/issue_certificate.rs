@@ -213,6 +213,29 @@ pub struct CertificateRefusal {
 }
 
 impl CertificateRefusal {
+    /// Returns the `info` of [`credential_code::ALREADY_PENDING`]: the pending request, and the hub's answer to it.
+    #[must_use]
+    pub fn pending_info(request_id: &str, answer: &CertificateAccepted) -> Map<String, Value> {
+        let CertificateAccepted { correlation_id, operation_expires } = answer;
+        object([
+            ("requestId", request_id.into()),
+            ("operationExpires", operation_expires.clone().into()),
+            ("correlationId", correlation_id.clone().into()),
+        ])
+    }
+
+    /// Returns the `info` of [`credential_code::REPLACED_UNKNOWN`]: the id in the member `replace`.
+    #[must_use]
+    pub fn replaced_info(request_id: &str) -> Map<String, Value> {
+        object([("requestId", request_id.into())])
+    }
+
+    /// Returns the `info` of [`credential_code::CSR_REFUSED`].
+    #[must_use]
+    pub fn csr_info() -> Map<String, Value> {
+        object([("credentialError", "400000".into()), ("credentialMessage", "CSR did not pass verification".into())])
+    }
+
     /// Encodes the body as JSON. Absent members are `null`, except for `retryAfter`, which is then absent.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -245,6 +268,10 @@ impl CertificateRefusal {
     pub fn pending_request(&self) -> Option<&str> {
         self.info.as_ref()?.get("requestId")?.as_str()
     }
+}
+
+fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn text(members: &mut Map<String, Value>, name: &str) -> Option<String> {

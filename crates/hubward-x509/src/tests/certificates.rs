@@ -1,6 +1,6 @@
 //! The names, the serial number and the PEM of a certificate, and the registration id.
 
-use rcgen::{DnType, DnValue, SerialNumber};
+use rcgen::{DnType, DnValue, SanType, SerialNumber};
 
 use super::{Issued, chain, params};
 use crate::{COMMON_NAME_MAX, Certificate, CertificateError, ClientCertificate};
@@ -143,4 +143,18 @@ fn debug_shows_names_but_no_key() {
         assert!(!text.contains(line), "the key in {text}");
     }
     assert!(!text.to_lowercase().contains("private"), "{text}");
+}
+
+#[test]
+fn the_uris_of_a_certificate_are_listed() {
+    let mut with_uris = params("dev-1");
+    let uri = |it: &str| SanType::URI(it.try_into().expect("ASCII"));
+    with_uris.subject_alt_names = vec![
+        SanType::DnsName("dev-1.example".try_into().expect("ASCII")),
+        uri("urn:uuid:5ecd03d5-8183-412b-9d6e-b95a7f36feb7"),
+        uri("urn:example:2"),
+    ];
+    let certificate = Issued::by_itself(with_uris).certificate;
+    assert_eq!(certificate.alternative_uris(), ["urn:uuid:5ecd03d5-8183-412b-9d6e-b95a7f36feb7", "urn:example:2"]);
+    assert!(Issued::by_itself(params("dev-1")).certificate.alternative_uris().is_empty());
 }

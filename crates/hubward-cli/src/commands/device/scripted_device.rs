@@ -125,7 +125,7 @@ impl ScriptedDevice {
         end: impl Future<Output = ()>,
         flush: Duration,
     ) -> Result<(), DeviceError> {
-        let is_module = hub.login().identity.module.is_some();
+        let is_module = hub.login().is_some_and(|it| it.identity.module.is_some());
         let inbox = if is_module { hub.inputs() } else { hub.cloud_messages() }.map_err(DeviceError::Receive)?;
         let mut unanswered = FuturesUnordered::new();
         let result = tokio::select! {

@@ -1,8 +1,6 @@
 //! The certificate authority (CA). The emulator creates it at the first start. With a data directory, it keeps the CA
 //! there.
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rcgen::{
@@ -13,6 +11,8 @@ use ring::digest;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::state::clock::system_now;
+use crate::state::secret_file::CaError;
+use crate::state::wire_id;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -22,37 +22,6 @@ pub(crate) struct Ca {
     der: CertificateDer<'static>,
     pem: String,
 }
-
-/// Why the certificate authority cannot be used.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum CaError {
-    /// A file or directory cannot be created or read.
-    #[error("cannot use {path}", path = path.display())]
-    File {
-        /// The path.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The file exists, but does not contain a usable CA of an emulator.
-    #[error(
-        "{path} is not a certificate authority of this emulator ({what}); move it away to get a new one",
-        path = path.display()
-    )]
-    Unusable {
-        /// The path.
-        path: PathBuf,
-        /// The cause, without any part of the key.
-        what: &'static str,
-    },
-    /// A certificate cannot be issued.
-    #[error("cannot issue a certificate")]
-    Make(#[from] rcgen::Error),
-}
-
-hubward_proto::debug_as_error_report!(CaError);
 
 impl Ca {
     /// Creates a CA that is not stored.
@@ -121,10 +90,7 @@ fn params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// Returns a random positive number of 16 bytes. Each certificate needs its own serial number, because OpenSSL refuses
-/// a second certificate of the same issuer with the same serial number.
+/// A new serial number.
 pub(super) fn random_serial() -> SerialNumber {
-    let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
-    bytes[0] = (bytes[0] & 0x7f) | 0x40;
-    SerialNumber::from(bytes)
+    SerialNumber::from(wire_id::serial_number())
 }

@@ -1,17 +1,17 @@
 //! The certificate authority in the data directory.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::ca::{Ca, CaError};
+use super::ca::Ca;
 use super::leaf::{Names, mint};
 use crate::state::clock::system_now;
 use crate::state::new_file;
+use crate::state::secret_file::{self, CaError};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
@@ -25,33 +25,16 @@ impl Ca {
     /// `ca.pem` is a copy of the certificate for clients. If `ca.pem` differs from the certificate in `ca-key.pem`, the
     /// emulator replaces `ca.pem`.
     pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            move |source| CaError::File { path, source }
-        };
-        make_directory(directory).map_err(file(directory))?;
         let secret = directory.join("ca-key.pem");
-        let text = match fs::read_to_string(&secret) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (new, key) = Self::generate_with_key()?;
-                let text = format!("{key}{}", new.pem());
-                match new_file::create(&secret, |mut file| file.write_all(text.as_bytes())) {
-                    Ok(()) => text,
-                    // Another emulator created the file first; use that file.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        fs::read_to_string(&secret).map_err(file(&secret))?
-                    }
-                    Err(error) => return Err(file(&secret)(error)),
-                }
-            }
-            Err(error) => return Err(file(&secret)(error)),
-        };
-        warn_if_readable(&secret);
+        let text = secret_file::open(&secret, || {
+            let (new, key) = Self::generate_with_key()?;
+            Ok(format!("{key}{}", new.pem()))
+        })?;
         let ca = Self::parse(&secret, &text)?;
         let public = directory.join("ca.pem");
         if fs::read_to_string(&public).ok().as_deref() != Some(ca.pem()) {
-            new_file::replace(&public, ca.pem().as_bytes()).map_err(file(&public))?;
+            let failed = |source| CaError::File { path: public.clone(), source };
+            new_file::replace(&public, ca.pem().as_bytes()).map_err(failed)?;
         }
         Ok((ca, public))
     }
@@ -85,26 +68,6 @@ impl Ca {
         let now = rustls::pki_types::UnixTime::since_unix_epoch(now);
         verifier.verify_server_cert(&leaf.cert[0], &leaf.cert[1..], &name, &[], now).map(|_| ()).map_err(|_| ())
     }
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn warn_if_readable(path: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = fs::metadata(path) {
-        let mode = std::os::unix::fs::MetadataExt::mode(&metadata);
-        if mode & 0o077 != 0 {
-            tracing::warn!(path = %path.display(), "other users can read the key of the emulator's CA");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = path;
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use rcgen::{
 };
 use rustls::sign::CertifiedKey;
 
-use super::ca::{Ca, CaError, private_key, random_serial};
+use super::ca::{Ca, private_key, random_serial};
 use crate::state::clock::system_now;
+use crate::state::secret_file::CaError;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

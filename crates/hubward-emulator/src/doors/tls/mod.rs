@@ -15,7 +15,6 @@ use client::AnyClient;
 
 pub(crate) use acceptor::{Acceptor, HandshakeError};
 pub(crate) use ca::Ca;
-pub use ca::CaError;
 pub use leaf::BadCertificate;
 pub(crate) use leaf::Names;
 pub(crate) use resolver::Resolver;

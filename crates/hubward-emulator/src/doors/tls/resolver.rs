@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{BadCertificate, Ca, CaError, Names, leaf};
+use super::{BadCertificate, Ca, Names, leaf};
+use crate::state::secret_file::CaError;
 
 /// Issues leaf certificates on demand and caches them. The cache holds at most one certificate for each name of the
 /// emulator.

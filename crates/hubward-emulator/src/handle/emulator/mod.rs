@@ -1,6 +1,7 @@
 //! The handle of a running emulator.
 
 mod authorities;
+mod credential_policies;
 mod devices;
 mod enrollments;
 mod faults;

@@ -9,11 +9,30 @@ use serde_json::{Value, json};
 use super::admit::{Admitted, Caller};
 use super::allocate::allocate;
 use crate::state::clock::timestamp;
-use crate::state::model::{Assigned, Device, DeviceAuthentication, Record, State, Twin};
+use crate::state::model::{Assigned, Device, DeviceAuthentication, Issuance, Record, State, Twin};
 use crate::state::wire_id;
 
+/// The values of an identity that a registration sets.
+struct Identity<'a> {
+    authentication: DeviceAuthentication,
+    /// The name of the credential policy, if DPS issues a certificate to the device.
+    credential_policy: Option<&'a str>,
+}
+
+impl Identity<'_> {
+    /// How the hub issues certificates to the device. `before` is the value of the existing identity: the unique id
+    /// stays, so the earlier certificates of the device stay valid.
+    fn issuance(&self, before: Option<Issuance>) -> Option<Issuance> {
+        let policy = self.credential_policy?;
+        Some(match before {
+            Some(before) => Issuance { policy: policy.to_owned(), ..before },
+            None => Issuance::new(policy),
+        })
+    }
+}
+
 /// Registers a device that has authenticated. Writes its registration record, and its identity in the registry of the
-/// hub.
+/// hub. `credential_policy` is the name of the policy if DPS issues a certificate to the device.
 ///
 /// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration `substatus`:
 /// a device that moves to another hub is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
@@ -23,9 +42,18 @@ use crate::state::wire_id;
 /// `[guess]`:
 ///
 /// * An existing identity with the same id gets the new keys or thumbprints, and keeps its status and its connection.
+/// * If DPS issues a certificate, the type of the identity is `certificateAuthority`. A later registration without a
+///   certificate request sets the authentication of the enrollment again.
 /// * If a registration fails, the device stays at its hub.
 /// * If the old hub no longer has the device, the device gets a new twin.
-pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
+pub(crate) fn assign(
+    state: &mut State,
+    caller: &Caller,
+    admitted: &Admitted,
+    payload: Option<Value>,
+    credential_policy: Option<&str>,
+    now: SystemTime,
+) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
     let assignment = assigned.as_ref().map(|it| (it.hub.as_str(), it.device_id.as_str()));
@@ -51,6 +79,11 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
         Some(hub) => Ok(hub.to_owned()),
         None => allocate(caller.registration_id.as_str(), &settings, &linked),
     };
+    let authentication = match credential_policy {
+        Some(_) => DeviceAuthentication::CertificateAuthority,
+        None => admitted.authentication.clone(),
+    };
+    let identity = Identity { authentication, credential_policy };
     let mut now_assigned = None;
     match hub {
         Err(no_hub) => {
@@ -62,8 +95,8 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
         Ok(hub) => {
             let from = assignment.map(|(old, _)| old.to_owned()).filter(|old| *old != hub);
             result.substatus = Some(match from {
-                None => create_or_update(state, &hub, &device_id, &settings, admitted, now),
-                Some(old) => relocate(state, (&old, &hub), &device_id, &settings, admitted, now),
+                None => create_or_update(state, &hub, &device_id, &settings, &identity, now),
+                Some(old) => relocate(state, (&old, &hub), &device_id, &settings, &identity, now),
             });
             tracing::info!(registration_id = %caller.registration_id, hub, device_id, "DPS assigns a hub");
             result.status = Some(AssignmentStatus::Assigned);
@@ -79,7 +112,7 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
         }
     }
     let assigned = now_assigned.or(assigned);
-    let record = Record { state: result, group, received_payload: payload, assigned };
+    let record = Record { state: result, group, received_payload: payload, assigned, issued: None };
     state.records.insert(caller.key(), record);
 }
 
@@ -129,20 +162,22 @@ fn create_or_update(
     hub: &str,
     device_id: &str,
     settings: &EnrollmentSettings,
-    admitted: &Admitted,
+    identity: &Identity<'_>,
     now: SystemTime,
 ) -> Substatus {
     let Some(hub) = state.hub_mut(hub) else { return Substatus::InitialAssignment };
     match hub.devices.get_mut(device_id) {
         None => {
-            hub.devices.insert(device_id.to_owned(), new_device(settings, admitted, now));
+            hub.devices.insert(device_id.to_owned(), new_device(settings, identity, now));
             return Substatus::InitialAssignment;
         }
-        Some(device) if device.authentication != admitted.authentication => {
-            device.authentication = admitted.authentication.clone();
-            device.etag = wire_id::identity_etag();
+        Some(device) => {
+            device.issuance = identity.issuance(device.issuance.take());
+            if device.authentication != identity.authentication {
+                device.authentication = identity.authentication.clone();
+                device.etag = wire_id::identity_etag();
+            }
         }
-        Some(_) => {}
     }
     Substatus::ReprovisionedToInitialAssignment
 }
@@ -156,15 +191,16 @@ fn relocate(
     (from, to): (&str, &str),
     device_id: &str,
     settings: &EnrollmentSettings,
-    admitted: &Admitted,
+    identity: &Identity<'_>,
     now: SystemTime,
 ) -> Substatus {
     let migrates = settings.reprovision_policy.unwrap_or_default().migrate_device_data;
     let old = state.remove_device(from, device_id).filter(|_| migrates);
     let substatus = if old.is_some() { Substatus::DeviceDataMigrated } else { Substatus::DeviceDataReset };
-    let mut fresh = new_device(settings, admitted, now);
+    let mut fresh = new_device(settings, identity, now);
     if let Some(old) = old {
         (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
+        fresh.issuance = identity.issuance(old.issuance);
     }
     // A client may be connected to the new hub under this id. That client has read a twin that is now overwritten.
     // Close the connection of the client.
@@ -176,6 +212,7 @@ fn relocate(
             }
             Some(device) => {
                 (device.authentication, device.etag) = (fresh.authentication, fresh.etag);
+                device.issuance = fresh.issuance;
                 (device.initial_twin, device.twin) = (fresh.initial_twin, fresh.twin);
             }
         }
@@ -184,8 +221,9 @@ fn relocate(
 }
 
 /// A new device with the initial twin of its enrollment.
-fn new_device(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
+fn new_device(settings: &EnrollmentSettings, identity: &Identity<'_>, now: SystemTime) -> Device {
     let twin = Twin::new(settings.initial_twin.as_ref(), &timestamp(now));
     let initial_twin = settings.initial_twin.clone();
-    Device { initial_twin, twin, ..Device::new(admitted.authentication.clone(), now) }
+    let issuance = identity.issuance(None);
+    Device { initial_twin, twin, issuance, ..Device::new(identity.authentication.clone(), now) }
 }

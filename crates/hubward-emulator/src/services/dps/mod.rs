@@ -4,6 +4,7 @@ mod admit;
 mod allocate;
 mod assign;
 mod connection;
+mod issue;
 mod registrar;
 mod response;
 

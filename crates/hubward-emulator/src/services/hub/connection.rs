@@ -66,7 +66,7 @@ impl<'a> DeviceConnection<'a> {
     ) -> Result<(Self, Started), &'static str> {
         let (now, time) = (cloud.clock.unix(), cloud.clock.now());
         cloud.store.change(|state| {
-            let login = check(state, request, now)?;
+            let login = check(state, &cloud.authority, request, now)?;
             let client_id = login.identity.client_id();
             let device = state.device_mut(&login.hub, &client_id);
             let old = device.and_then(|it| it.session.take()).filter(|_| is_persistent);

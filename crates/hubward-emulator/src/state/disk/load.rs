@@ -150,6 +150,7 @@ impl Loader<'_> {
             rows::ENROLLMENT => put(&mut state.individuals, rest, value),
             rows::GROUP => put(&mut state.groups, rest, value),
             rows::AUTHORITY => put(&mut state.authorities, rest, value),
+            rows::CREDENTIAL_POLICY => put(&mut state.credential_policies, rest, value),
             rows::RECORD => put(&mut state.records, rest, value),
             rows::POLICY => {
                 let Keys(keys) = serde_json::from_slice(value).ok()?;

@@ -1,8 +1,8 @@
 //! Converts changes to rows of the file. Also defines the keys of rows.
 //!
-//! A key begins with a word for the kind of row: `enrollment`, `group`, `authority` (a CA certificate), `record`,
-//! `operation`, `device`, `policy`, `post` (a message to a device), `feedback`, or `next` (the next telemetry offset
-//! after a reset).
+//! A key begins with a word for the kind of row: `enrollment`, `group`, `authority` (a CA certificate),
+//! `credential-policy`, `record`, `operation`, `device`, `policy`, `post` (a message to a device), `feedback`, or `next`
+//! (the next telemetry offset after a reset).
 //!
 //! NUL separates the parts of a key, because names cannot contain NUL.
 
@@ -17,6 +17,7 @@ use crate::state::model::{Device, State, Table};
 pub(super) const ENROLLMENT: &str = "enrollment";
 pub(super) const GROUP: &str = "group";
 pub(super) const AUTHORITY: &str = "authority";
+pub(super) const CREDENTIAL_POLICY: &str = "credential-policy";
 pub(super) const RECORD: &str = "record";
 pub(super) const OPERATION: &str = "operation";
 pub(super) const DEVICE: &str = "device";
@@ -27,10 +28,12 @@ pub(super) const NEXT: &str = "next";
 
 /// Starts to record changes.
 pub(super) fn track(state: &mut State) {
-    let State { individuals, groups, authorities, records, operations, hubs, policies, live: _ } = state;
+    let State { individuals, groups, authorities, credential_policies, records, operations, hubs, policies, live: _ } =
+        state;
     individuals.track();
     groups.track();
     authorities.track();
+    credential_policies.track();
     records.track();
     operations.table_mut().track();
     policies.track();
@@ -42,11 +45,13 @@ pub(super) fn track(state: &mut State) {
 
 /// Returns the changes since the last call.
 pub(super) fn drain(state: &mut State) -> Vec<Write> {
-    let State { individuals, groups, authorities, records, operations, hubs, policies, live: _ } = state;
+    let State { individuals, groups, authorities, credential_policies, records, operations, hubs, policies, live: _ } =
+        state;
     let mut writes = Vec::new();
     table(&mut writes, ENROLLMENT, individuals);
     table(&mut writes, GROUP, groups);
     table(&mut writes, AUTHORITY, authorities);
+    table(&mut writes, CREDENTIAL_POLICY, credential_policies);
     table(&mut writes, RECORD, records);
     table(&mut writes, OPERATION, operations.table_mut());
     for (id, _) in policies.drain_touched() {

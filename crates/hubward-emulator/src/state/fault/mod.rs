@@ -43,6 +43,10 @@ pub enum Point {
     HubDesired,
     /// A direct method call to a device that subscribes to methods.
     HubMethod,
+    /// A certificate request of a device that has subscribed to the answers.
+    HubCertificateRequest,
+    /// The result of an accepted certificate request: the certificate, or the refusal of the certificate request.
+    HubCertificate,
     /// A request to the service API of DPS on the HTTPS port. Requests to the admin port are not included.
     DpsService,
     /// A request to the service API of a hub on the HTTPS port. Requests to the admin port are not included.
@@ -51,7 +55,7 @@ pub enum Point {
 
 impl Point {
     /// All points.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::MqttAccept,
         Self::HttpsAccept,
         Self::WebSocketUpgrade,
@@ -66,6 +70,8 @@ impl Point {
         Self::HubReported,
         Self::HubDesired,
         Self::HubMethod,
+        Self::HubCertificateRequest,
+        Self::HubCertificate,
         Self::DpsService,
         Self::HubService,
     ];
@@ -96,6 +102,8 @@ impl Point {
                 | Self::HubReported
                 | Self::HubDesired
                 | Self::HubMethod
+                | Self::HubCertificateRequest
+                | Self::HubCertificate
         )
     }
 }
@@ -105,7 +113,9 @@ impl Point {
 #[non_exhaustive]
 pub enum Fault {
     /// The service returns an error with this status and the usual JSON body. Possible at the DPS requests, the twin
-    /// requests, the service APIs and [`Point::WebSocketUpgrade`].
+    /// requests, the certificate points, the service APIs and [`Point::WebSocketUpgrade`].
+    ///
+    /// The certificate points are [`Point::HubCertificateRequest`] and [`Point::HubCertificate`].
     Status {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -132,7 +142,7 @@ pub enum Fault {
     /// The response contains these bytes in place of the service's JSON. Examples are invalid JSON, the HTML of a
     /// gateway, or a very large body.
     ///
-    /// Possible at the DPS requests, the twin requests and the service APIs.
+    /// Possible at the DPS requests, the twin requests, the certificate points and the service APIs.
     Body {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -150,25 +160,33 @@ pub enum Fault {
     /// The connection closes without a response. Possible at every point.
     ///
     /// At [`Point::HubPublish`], the hub does not log the message. At [`Point::HubReported`], the hub does not change
-    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device.
+    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device. At
+    /// [`Point::HubCertificateRequest`], the hub does not accept the request. At [`Point::HubCertificate`], the request
+    /// stays pending, and the hub sends the result in a later connection.
     Cut,
     /// The connection closes after this many bytes. Possible at the accept points, the connect points, the DPS
-    /// requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    /// requests, the twin requests, the certificate points, [`Point::HubPublish`] and the service APIs.
     ///
     /// At an accept point, all sent bytes count, including TLS. Over HTTPS, only the bytes of the body count. Over
     /// MQTT, the bytes of this response and of all later packets count.
     CutAfter(usize),
     /// The emulator does not respond, and the connection stays open. Possible at every point.
     ///
-    /// The emulator still sends the PUBACK for a publish to DPS and for a twin request.
+    /// The emulator still sends the PUBACK for a publish to DPS, a twin request and a certificate request.
     ///
     /// At [`Point::HubPublish`], the hub does not log the message. At [`Point::HubReported`], the hub does not change
-    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device.
+    /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device. At
+    /// [`Point::HubCertificateRequest`], the hub does not accept the request. At [`Point::HubCertificate`], the hub issues
+    /// the certificate, but never sends it.
     Never,
     /// The response is delayed by this duration. Possible at every point.
     ///
     /// At the twin requests, [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues during the delay.
     /// Later responses can arrive before the delayed response.
+    ///
+    /// At [`Point::HubCertificate`], the clock of the emulator measures the delay: a test can end the delay when it sets
+    /// the clock. The request stays pending during the delay, even without a connection. The delay is at most 12 hours,
+    /// because the request then expires.
     ///
     /// At all other points, the whole connection waits.
     Delay(Duration),
@@ -178,17 +196,17 @@ pub enum Fault {
     /// Over MQTT, the emulator also sends all later packets one byte at a time. At an accept point, it sends all bytes
     /// of the connection one byte at a time.
     Drip(Duration),
-    /// The response is sent twice. Possible at the DPS requests, the twin requests, [`Point::HubDesired`] (the
-    /// notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
+    /// The response is sent twice. Possible at the DPS requests, the twin requests, the certificate points,
+    /// [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
     /// requests over HTTPS.
     Duplicate,
     /// A response with an unknown request id is sent before the correct response.
     ///
-    /// Possible at the DPS requests, the twin requests and [`Point::HubMethod`] (a call that no caller made). No
-    /// effect at the DPS requests over HTTPS.
+    /// Possible at the DPS requests, the twin requests, [`Point::HubCertificateRequest`] and [`Point::HubMethod`] (a call
+    /// that no caller made). No effect at the DPS requests over HTTPS.
     Stray,
-    /// The response is sent before the PUBACK of the request. Possible at the DPS requests and the twin requests. No
-    /// effect at the DPS requests over HTTPS.
+    /// The response is sent before the PUBACK of the request. Possible at the DPS requests, the twin requests
+    /// and [`Point::HubCertificateRequest`]. No effect at the DPS requests over HTTPS.
     BeforePuback,
     /// The CONNECT is refused with this return code. Possible at the connect points.
     Connack(u8),
@@ -271,22 +289,23 @@ impl Fault {
     pub const fn fits(&self, point: Point) -> bool {
         let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
         let twin_request = matches!(point, Point::HubTwinGet | Point::HubReported);
-        let request = dps_request || twin_request;
+        let request = dps_request || twin_request || matches!(point, Point::HubCertificateRequest);
+        let result = matches!(point, Point::HubCertificate);
         let (accept, service) = (point.is_accept(), point.is_service());
         let connect = matches!(point, Point::DpsConnect | Point::HubConnect);
         let publish = matches!(point, Point::HubPublish);
         match self {
             Self::Cut | Self::Never | Self::Delay(_) => true,
-            Self::CutAfter(_) => accept || connect || request || publish || service,
-            Self::Status { .. } => request || service || matches!(point, Point::WebSocketUpgrade),
+            Self::CutAfter(_) => accept || connect || request || result || publish || service,
+            Self::Status { .. } => request || result || service || matches!(point, Point::WebSocketUpgrade),
             Self::StatusWith { .. } => dps_request || service || matches!(point, Point::WebSocketUpgrade),
-            Self::Body { .. } => request || service,
+            Self::Body { .. } => request || result || service,
             Self::BeforePuback => request,
             Self::RetryAfter(_) => dps_request,
             Self::Chunked(_) => dps_request || service,
             Self::Stray => request || matches!(point, Point::HubMethod),
             Self::Drip(_) => accept || dps_request || connect || service,
-            Self::Duplicate => request || publish || matches!(point, Point::HubDesired | Point::HubMethod),
+            Self::Duplicate => request || result || publish || matches!(point, Point::HubDesired | Point::HubMethod),
             Self::Connack(_) => connect,
             Self::Suback128 => matches!(point, Point::DpsSubscribe | Point::HubSubscribe),
             Self::HoldPuback | Self::HoldPubackFor(_) => publish,
@@ -335,30 +354,30 @@ mod tests {
     fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);
         for (fault, fits) in [
-            (Fault::Cut, "xxxxxxxxxxxxxxxx"),
-            (Fault::Never, "xxxxxxxxxxxxxxxx"),
-            (Fault::Delay(second), "xxxxxxxxxxxxxxxx"),
-            (Fault::status(500, 500_000, ""), "..x..xx...xx..xx"),
-            (Fault::body(""), ".....xx...xx..xx"),
-            (Fault::BeforePuback, ".....xx...xx...."),
-            (Fault::RetryAfter(None), ".....xx........."),
-            (Fault::Chunked(1), ".....xx.......xx"),
-            (Fault::Stray, ".....xx...xx.x.."),
-            (Fault::Drip(second), "xx.x.xxx......xx"),
-            (Fault::Duplicate, ".....xx..xxxxx.."),
-            (Fault::Connack(5), "...x...x........"),
-            (Fault::Suback128, "....x...x......."),
-            (Fault::HoldPuback, ".........x......"),
-            (Fault::HoldPubackFor(second), ".........x......"),
-            (Fault::CutAfter(3), "xx.x.xxx.xxx..xx"),
+            (Fault::Cut, "xxxxxxxxxxxxxxxxxx"),
+            (Fault::Never, "xxxxxxxxxxxxxxxxxx"),
+            (Fault::Delay(second), "xxxxxxxxxxxxxxxxxx"),
+            (Fault::status(500, 500_000, ""), "..x..xx...xx..xxxx"),
+            (Fault::body(""), ".....xx...xx..xxxx"),
+            (Fault::BeforePuback, ".....xx...xx..x..."),
+            (Fault::RetryAfter(None), ".....xx..........."),
+            (Fault::Chunked(1), ".....xx.........xx"),
+            (Fault::Stray, ".....xx...xx.xx..."),
+            (Fault::Drip(second), "xx.x.xxx........xx"),
+            (Fault::Duplicate, ".....xx..xxxxxxx.."),
+            (Fault::Connack(5), "...x...x.........."),
+            (Fault::Suback128, "....x...x........."),
+            (Fault::HoldPuback, ".........x........"),
+            (Fault::HoldPubackFor(second), ".........x........"),
+            (Fault::CutAfter(3), "xx.x.xxx.xxx..xxxx"),
             (
                 Fault::StatusWith { status: 503, code: 503_000, message: String::new(), headers: vec![] },
-                "..x..xx.......xx",
+                "..x..xx.........xx",
             ),
-            (Fault::TokenExpired, ".....xxxxxxxxxxx"),
-            (Fault::DeviceDisabled, ".......xxxxxxx.."),
-            (Fault::DeviceDeleted, ".......xxxxxxx.."),
-            (Fault::HubMoved, ".....x.xxxxxxx.."),
+            (Fault::TokenExpired, ".....xxxxxxxxxxxxx"),
+            (Fault::DeviceDisabled, ".......xxxxxxxxx.."),
+            (Fault::DeviceDeleted, ".......xxxxxxxxx.."),
+            (Fault::HubMoved, ".....x.xxxxxxxxx.."),
         ] {
             let row: String = Point::ALL.iter().map(|it| if fault.fits(*it) { 'x' } else { '.' }).collect();
             assert_eq!(row, fits, "{fault:?}");

@@ -92,6 +92,8 @@ kinds! {
     Registered => "registered",
     /// DPS accepted a registration, but found no hub for the device.
     RegistrationFailed => "found no hub for",
+    /// DPS or a hub issued a certificate to a device.
+    CertificateIssued => "issued a certificate to",
     /// DPS or a hub refused a device, or a service API refused a caller.
     Refused => "refused",
     /// A TLS handshake failed; for example, the client does not trust the emulator's CA.

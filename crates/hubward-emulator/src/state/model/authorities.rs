@@ -108,13 +108,16 @@ hubward_proto::debug_as_error_report!(AuthorityError);
 
 /// Checks a name, and reads a certificate: PEM, or base64 of DER or PEM.
 pub(crate) fn read(name: &str, text: &str) -> Result<Certificate, AuthorityError> {
-    let is_name = (1..=NAME_MAX).contains(&name.len())
-        && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it));
-    if !is_name {
+    if !is_name(name) {
         return Err(AuthorityError::Name { name: name.to_owned() });
     }
     Certificate::from_service_text(text)
         .map_err(|problem| AuthorityError::Certificate { name: name.to_owned(), problem })
+}
+
+/// Whether the service accepts the name of a CA certificate.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it))
 }
 
 /// The entry of a new or replaced certificate.

@@ -42,6 +42,14 @@ pub enum EnrollError {
         /// The name of the CA certificate.
         name: String,
     },
+    /// The enrollment names a credential policy that the emulator does not have.
+    #[error("the enrollment `{id}` names the credential policy `{name}`, which does not exist")]
+    UnknownCredentialPolicy {
+        /// The id.
+        id: String,
+        /// The name of the policy.
+        name: String,
+    },
     /// The caller asks for keys, but the enrollment or identity has certificates.
     #[error("`{id}` has certificates, and no symmetric keys")]
     NoKeys {

@@ -43,16 +43,15 @@ pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
         Some(_) => return wrong("capabilities must be an object".to_owned()),
     }
     for (name, value) in [
-        ("credentialPolicyName", &settings.credential_policy_name),
         ("clientCertificateIssuancePolicy", &settings.client_certificate_issuance_policy),
-        ("namespaceName", &settings.namespace_name),
-        ("certificateAuthorityName", &settings.certificate_authority_name),
-        ("certificatePolicyName", &settings.certificate_policy_name),
         ("trustBundleId", &settings.trust_bundle_id),
     ] {
         if value.as_ref().is_some_and(|it| !is_nothing(it)) {
             return not_emulated(name.to_owned());
         }
+    }
+    if let Err(problem) = settings.certificate_policy() {
+        return wrong(problem.to_string());
     }
     let Some(initial) = &settings.initial_twin else { return Ok(()) };
     if !initial.properties.reported.is_empty() {
@@ -105,6 +104,10 @@ mod tests {
             (r#"{"capabilities": {"iotEdge": true}}"#, Some("requires an edge device (capabilities.iotEdge)")),
             (r#"{"capabilities": {"iotEdge": "yes"}}"#, Some("capabilities.iotEdge must be true or false")),
             (r#"{"capabilities": []}"#, Some("capabilities must be an object")),
+            (r#"{"credentialPolicyName": "default"}"#, None),
+            (r#"{"credentialPolicyName": 7}"#, Some("must be a text")),
+            (r#"{"namespaceName": "n", "certificatePolicyName": "p"}"#, Some("must all be present")),
+            (r#"{"clientCertificateIssuancePolicy": {"a": 1}}"#, Some("which is not emulated")),
             (r#"{"initialTwin": {"tags": {"a.b": 1}}}"#, Some("initialTwin.tags is refused")),
             (
                 r#"{"initialTwin": {"properties": {"desired": {"a.b": 1}}}}"#,

@@ -5,7 +5,7 @@ use hubward_proto::service::{Attestation, SymmetricKeys};
 use super::development::{DEV_GROUP, is_dev_group};
 use super::{
     Device, DeviceAuthentication, DeviceStatus, Entry, KeyPair, Model, Parts, Seed, SeedAuthentication, SeedAuthority,
-    SeedDevice, SeedModule, SeedProperties, SeedRegistration, State,
+    SeedDevice, SeedIssuance, SeedModule, SeedProperties, SeedRegistration, State,
 };
 
 /// Everything that a seed can contain, in the order of names.
@@ -14,6 +14,7 @@ pub(crate) fn export(state: &State) -> Seed {
     Seed {
         enrollments: state.individuals.values().map(model).collect(),
         enrollment_groups: groups.map(model).collect(),
+        credential_policies: state.credential_policies.values().cloned().collect(),
         certificate_authorities: state.authorities.values().map(SeedAuthority::of).collect(),
         devices: state
             .hubs
@@ -52,6 +53,7 @@ fn device(host: &str, id: &str, device: &Device) -> SeedDevice {
         status: Some(if device.enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled }),
         status_reason: device.status_reason.clone(),
         authentication: authentication(device),
+        issuance: device.issuance.as_ref().map(SeedIssuance::of),
         tags,
         properties,
         modules: Vec::new(),

@@ -20,6 +20,18 @@ pub(crate) struct Record {
     pub(crate) received_payload: Option<serde_json::Value>,
     /// The current assignment of the device, even after a failed registration.
     pub(crate) assigned: Option<Assigned>,
+    /// The certificate that DPS issued in the last registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issued: Option<Issued>,
+}
+
+/// A certificate that DPS issued to a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Issued {
+    /// The operation whose result contains the certificate.
+    pub(crate) operation: String,
+    /// The base64 of the certificate, without its issuers.
+    pub(crate) leaf: String,
 }
 
 /// The assigned hub of a device, and the device id at this hub.

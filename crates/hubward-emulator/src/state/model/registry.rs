@@ -7,7 +7,7 @@ use hubward_proto::service::{InitialTwin, X509Thumbprint};
 use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{DeviceAuthentication, Queue, Rules, Table, Twin};
+use super::{DeviceAuthentication, Issuance, Queue, Rules, Table, Twin};
 use crate::state::clock::{NEVER, timestamp};
 use crate::state::wire_id;
 
@@ -119,6 +119,9 @@ pub(crate) struct Device {
     pub(crate) twin: Twin,
     /// The session of a client that connected with CleanSession 0. The session survives the connection.
     pub(crate) session: Option<Session>,
+    /// How the hub issues certificates to this device. `None` if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuance: Option<Issuance>,
     /// The messages to this identity.
     pub(crate) queue: Queue,
 }
@@ -255,6 +258,7 @@ impl Device {
             initial_twin: None,
             twin: Twin::new(None, &timestamp(now)),
             session: None,
+            issuance: None,
             queue: Queue::default(),
         }
     }

@@ -10,7 +10,8 @@ use super::enroll_error::EnrollError;
 use super::put::{Existing, Put};
 use super::seed_error::SeedError;
 use super::{
-    Entry, SeedAuthority, SeedDevice, SeedRegistration, State, enrollment, seed_authorities, seed_devices, seed_records,
+    CredentialPolicy, Entry, SeedAuthority, SeedDevice, SeedRegistration, State, enrollment, named_policy,
+    seed_authorities, seed_devices, seed_records,
 };
 
 /// Enrollments and devices to apply to an emulator.
@@ -36,6 +37,9 @@ pub struct Seed {
     /// CA certificates of DPS and the hubs. Enrollment groups can name them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificate_authorities: Vec<SeedAuthority>,
+    /// Credential policies. Enrollments can name them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credential_policies: Vec<CredentialPolicy>,
     /// Devices of the hubs, whether they registered with DPS or not.
     pub devices: Vec<SeedDevice>,
     /// Registration records of devices.
@@ -93,14 +97,21 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     let authorities = seed_authorities::check(state, &seed.certificate_authorities, now)?;
     authorities.iter().for_each(|(_, _, put)| report.count(*put));
     let names: BTreeSet<&str> = authorities.iter().map(|(key, ..)| key.as_str()).collect();
+    let policies: Vec<&str> = seed.credential_policies.iter().map(|it| it.name.as_str()).collect();
+    seed.credential_policies.iter().try_for_each(CredentialPolicy::check)?;
+    state.check_room(
+        policies.iter().map(|it| it.to_ascii_lowercase()).collect::<BTreeSet<_>>().iter().map(|it| &**it),
+    )?;
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
+        named_policy(state, &policies, &model.registration_id, &model.settings)?;
         linked(state, &model.registration_id, &model.settings)?;
         let before = state.individuals.get(&model.registration_id.to_ascii_lowercase());
         individuals.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
     let mut groups = Vec::new();
     for model in &seed.enrollment_groups {
+        named_policy(state, &policies, &model.enrollment_group_id, &model.settings)?;
         linked(state, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         let group = enrollment::complete(model.clone(), before, now)?;
@@ -118,6 +129,18 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     for (key, authority, put) in authorities {
         if put != Put::Unchanged {
             state.authorities.insert(key, authority);
+        }
+    }
+    for policy in &seed.credential_policies {
+        let key = policy.name.to_ascii_lowercase();
+        let put = match state.credential_policies.get(&key) {
+            None => Put::Created,
+            Some(before) if before == policy => Put::Unchanged,
+            Some(_) => Put::Updated,
+        };
+        report.count(put);
+        if put != Put::Unchanged {
+            state.credential_policies.insert(key, policy.clone());
         }
     }
     for (id, record, put) in records {

@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use super::enroll_error::EnrollError;
 use super::enrollment::read_keys;
 use super::put::{Existing, Put};
-use super::{Device, DeviceAuthentication, DeviceStatus, EndReason, Key, KeyPair, Parts, State, Thumbprints, Twin};
+use super::{
+    Device, DeviceAuthentication, DeviceStatus, EndReason, Issuance, Key, KeyPair, Parts, State, Thumbprints, Twin,
+};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -36,6 +38,9 @@ pub struct SeedDevice {
     pub status_reason: Option<String>,
     /// The keys of the device.
     pub authentication: SeedAuthentication,
+    /// How the hub issues certificates to the device. Absent if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuance: Option<SeedIssuance>,
     /// The tags of the twin.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
@@ -45,6 +50,28 @@ pub struct SeedDevice {
     /// The modules of the device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<SeedModule>,
+}
+
+/// How a hub issues certificates to a device. The device has got its first certificate from DPS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedIssuance {
+    /// The credential policy.
+    pub credential_policy_name: String,
+    /// The id in each certificate of the device.
+    pub unique_id: String,
+}
+
+impl SeedIssuance {
+    pub(super) fn of(issuance: &Issuance) -> Self {
+        let Issuance { policy, unique_id, pending: _ } = issuance.clone();
+        Self { credential_policy_name: policy, unique_id }
+    }
+
+    fn issuance(&self) -> Issuance {
+        Issuance { policy: self.credential_policy_name.clone(), unique_id: self.unique_id.clone(), pending: None }
+    }
 }
 
 /// A module of a [`SeedDevice`].
@@ -112,6 +139,7 @@ pub(crate) struct Checked {
 /// The values of an identity in a seed.
 struct SeedIdentity<'a> {
     authentication: &'a SeedAuthentication,
+    issuance: Option<Issuance>,
     status: DeviceStatus,
     status_reason: Option<&'a str>,
     parts: Parts,
@@ -135,6 +163,7 @@ pub(crate) fn check(
         let hub = hub_of(state, device)?;
         let given = SeedIdentity {
             authentication: &device.authentication,
+            issuance: device.issuance.as_ref().map(SeedIssuance::issuance),
             status: device.status.unwrap_or(DeviceStatus::Enabled),
             status_reason: device.status_reason.as_deref(),
             parts: parts(&device.tags, &device.properties),
@@ -145,6 +174,7 @@ pub(crate) fn check(
             let client_id = format!("{}/{}", device.device_id, module.module_id);
             let given = SeedIdentity {
                 authentication: &module.authentication,
+                issuance: None,
                 status: DeviceStatus::Enabled,
                 status_reason: None,
                 parts: parts(&module.tags, &module.properties),
@@ -178,7 +208,7 @@ impl Checked {
         existing: Existing,
         now: SystemTime,
     ) -> Result<(), EnrollError> {
-        let SeedIdentity { authentication, status, status_reason, parts } = given;
+        let SeedIdentity { authentication, issuance, status, status_reason, parts } = given;
         let refused = |problem| EnrollError::Twin { id: client_id.clone(), problem };
         let twin = Twin::of(&parts, &timestamp(now)).map_err(refused)?;
         let given = read_authentication(&client_id, authentication)?;
@@ -187,7 +217,7 @@ impl Checked {
             None => {
                 let device = Device::new(given.map_or_else(|| new_keys(&client_id), Ok)?, now);
                 let status_reason = status_reason.map(str::to_owned);
-                (Device { enabled, status_reason, twin, ..device }, Put::Created)
+                (Device { enabled, status_reason, issuance, twin, ..device }, Put::Created)
             }
             Some(before) => {
                 let mut device = before.clone();
@@ -203,6 +233,11 @@ impl Checked {
                     if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
                         (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
                         device.status_updated = timestamp(now);
+                        changed = true;
+                    }
+                    // An import keeps the pending request of an unchanged device.
+                    if device.issuance.as_ref().map(SeedIssuance::of) != issuance.as_ref().map(SeedIssuance::of) {
+                        device.issuance = issuance;
                         changed = true;
                     }
                     if device.twin.parts() != parts {

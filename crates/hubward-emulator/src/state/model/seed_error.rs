@@ -1,6 +1,7 @@
 //! Errors of seeds.
 
 use super::authorities::AuthorityError;
+use super::credential_policies::CredentialPolicyError;
 use super::enroll_error::EnrollError;
 
 /// Why a seed cannot be applied.
@@ -23,6 +24,9 @@ pub enum SeedError {
     /// A CA certificate is refused; nothing has been applied.
     #[error("the seed is not valid")]
     Authority(#[from] AuthorityError),
+    /// A credential policy is refused; nothing has been applied.
+    #[error("the seed is not valid")]
+    CredentialPolicy(#[from] CredentialPolicyError),
 }
 
 hubward_proto::debug_as_error_report!(SeedError);

@@ -43,7 +43,7 @@ pub struct SeedAssigned {
 
 impl SeedRegistration {
     pub(crate) fn of(record: &Record) -> Self {
-        let Record { state, group, received_payload, assigned } = record.clone();
+        let Record { state, group, received_payload, assigned, issued: _ } = record.clone();
         let assigned = assigned.map(|Assigned { hub, device_id }| SeedAssigned { hub, device_id });
         Self { state, enrollment_group_id: group, received_payload, assigned }
     }
@@ -51,7 +51,7 @@ impl SeedRegistration {
     fn record(&self) -> Record {
         let Self { state, enrollment_group_id, received_payload, assigned } = self.clone();
         let assigned = assigned.map(|SeedAssigned { hub, device_id }| Assigned { hub, device_id });
-        Record { state, group: enrollment_group_id, received_payload, assigned }
+        Record { state, group: enrollment_group_id, received_payload, assigned, issued: None }
     }
 }
 
@@ -79,7 +79,9 @@ pub(crate) fn check(
         let id = id.to_ascii_lowercase();
         let put = match state.records.get(&id) {
             None => Put::Created,
-            Some(before) if *before == record || existing == Existing::Keep => Put::Unchanged,
+            Some(before) if (Record { issued: None, ..before.clone() }) == record || existing == Existing::Keep => {
+                Put::Unchanged
+            }
             Some(_) => Put::Updated,
         };
         checked.push((id, record, put));

@@ -7,6 +7,7 @@ use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 use hubward_x509::Certificate;
 
 use super::authorities::{AUTHORITIES_MAX, Authorities, Authority, AuthorityError, new_authority};
+use super::credential_policies::CredentialPolicies;
 use super::enrollment::Entry;
 use super::live::{EndReason, Key, Live};
 use super::policy::Policies;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) groups: Table<Entry<EnrollmentGroup>>,
     /// The CA certificates of DPS and the hubs.
     pub(crate) authorities: Authorities,
+    pub(crate) credential_policies: CredentialPolicies,
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
@@ -112,10 +114,21 @@ impl State {
 
     /// Removes everything except the keys of policies, and ends every connection.
     pub(crate) fn forget(&mut self) {
-        let Self { individuals, groups, authorities, records, operations, hubs, policies: _, live } = self;
+        let Self {
+            individuals,
+            groups,
+            authorities,
+            credential_policies,
+            records,
+            operations,
+            hubs,
+            policies: _,
+            live,
+        } = self;
         individuals.clear();
         groups.clear();
         authorities.clear();
+        credential_policies.clear();
         records.clear();
         operations.clear();
         for hub in hubs.values_mut() {

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use super::twin::Document;
 use async_trait::async_trait;
 use hubward_transport::{
-    Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, ProtoError, Refusal, RefusedBy, Reply,
-    SasToken, Stage, Tag, TransportError, TransportKind, Upstream,
+    Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, ProtoError, Refusal, RefusedBy,
+    Replace, Reply, SasToken, Stage, Tag, TransportError, TransportKind, Upstream,
 };
 
 pub(super) const ENDPOINT: &str = "hub.example:8883";
@@ -73,6 +73,8 @@ pub(super) struct Hub {
     pub(super) replies: Vec<(usize, Reply)>,
     /// The twin document that answers requests.
     pub(super) document: Document,
+    /// The certificate requests, with their connection: the id, and the request that it replaces.
+    pub(super) certificate_requests: Vec<(usize, String)>,
     /// The next events for the client, with their connection.
     outgoing: VecDeque<(usize, Downstream)>,
     unacknowledged: VecDeque<(usize, Tag)>,
@@ -101,6 +103,7 @@ impl FakeHub {
             given: Vec::new(),
             replies: Vec::new(),
             document: Document::default(),
+            certificate_requests: Vec::new(),
             outgoing: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             acknowledged: VecDeque::new(),
@@ -172,7 +175,7 @@ impl FakeHub {
 /// The abilities of MQTT.
 fn mqtt() -> Abilities {
     let mut abilities = Abilities::default();
-    (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+    (abilities.twin, abilities.methods, abilities.receive, abilities.certificates) = (true, true, true, true);
     abilities
 }
 
@@ -353,6 +356,16 @@ impl HubConnection for Connection {
             events.push(Downstream::Done(tag));
         }
         for (tag, what) in self.asking.drain(..) {
+            if let Upstream::IssueCertificate { id, replace, .. } = &what {
+                let text = match replace {
+                    None => id.to_string(),
+                    Some(Replace::Any) => format!("{id} replaces *"),
+                    Some(Replace::Request(other)) => format!("{id} replaces {other}"),
+                };
+                hub.certificate_requests.push((self.number, text));
+                events.push(Downstream::Done(tag));
+                continue;
+            }
             let (answer, cut) = hub.document.ask(self.number, tag, &what);
             events.extend(answer);
             if cut {

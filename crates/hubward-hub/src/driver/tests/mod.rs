@@ -2,6 +2,7 @@
 
 mod cancel;
 mod certificate;
+mod certificate_requests;
 mod clocks;
 mod cloud;
 mod ends;

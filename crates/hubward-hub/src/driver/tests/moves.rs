@@ -67,6 +67,7 @@ impl HubProvider for Script {
             HubEvent::Started => "started".to_owned(),
             HubEvent::Accepted => "accepted".to_owned(),
             HubEvent::Requested => "requested".to_owned(),
+            HubEvent::Failed(it) if it.accepted_for.is_some() => format!("lost {}", it.failures),
             HubEvent::Failed(it) => format!("failed {}", it.failures),
         };
         self.events.lock().expect("no panic").push(text);
@@ -120,7 +121,7 @@ async fn after_a_move_unacknowledged_messages_come_first_with_new_ids_and_withou
     assert_eq!(taken(&new), [text(1, false, "b"), text(2, false, "c"), text(3, false, "d")]);
     assert_eq!((old.alive(), new.alive()), (0, 1));
     assert_eq!(client.login().expect("a hub").identity.device.as_str(), "dev-2");
-    assert_eq!(script.events(), ["started", "accepted", "failed 1", "accepted"]);
+    assert_eq!(script.events(), ["started", "accepted", "lost 1", "accepted"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,6 +165,22 @@ async fn a_planned_move_waits_for_acknowledgements_and_disconnects_in_an_orderly
     assert_eq!((old.disconnects(), old.alive()), (1, 0));
     assert_eq!((taken(&old), taken(&new)), (vec![text(1, false, "a")], vec![text(2, false, "b")]));
     assert_eq!(script.events(), ["started", "accepted", "requested", "accepted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_credential_that_the_hub_refuses_was_never_accepted() {
+    let old = FakeHub::new([]);
+    let new = FakeHub::new([AttemptOutcome::Refuse(5)]);
+    let script = Script::new(at(&old, "dev-1"));
+    let client = script.spawn(options());
+    client.connected().await.expect("a login");
+    let (next, back) = (at(&new, "dev-1"), at(&old, "dev-1"));
+    script.then(move |_| HubDecision::connect(next));
+    script.then(move |_| HubDecision::connect(back));
+    client.ask_provider();
+    until_idle().await;
+    client.send(Message::new("a")).await.expect("an acknowledgement");
+    assert_eq!(script.events(), ["started", "accepted", "requested", "failed 1", "accepted"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use hubward_proto::hub::{
-    CloudToDeviceTopic, DesiredTopic, ErrorBody, HubIdentity, IncomingMessage, MethodRequestTopic, ModuleInputTopic,
-    PropertyBag, TopicFilter, TwinResponseTopic,
+    CertificateAccepted, CertificateRefusal, CloudToDeviceTopic, CredentialResponseTopic, DesiredTopic, ErrorBody,
+    HubIdentity, IncomingMessage, IssuedCertificates, MethodRequestTopic, ModuleInputTopic, PropertyBag, TopicFilter,
+    TwinResponseTopic,
 };
 use hubward_transport::{
-    Call, CallId, Delivery, Downstream, Excerpt, Refusal, RefusedBy, Stage, Tag, WarningLimit, one_line,
+    Call, CallId, CertificateOutcome, CertificateResponse, Delivery, Downstream, Excerpt, Refusal, RefusedBy, Stage,
+    Tag, WarningLimit, one_line,
 };
 
 use crate::core::Core;
@@ -97,6 +99,9 @@ impl IncomingRouter {
         if let Ok(MethodRequestTopic { name, request_id }) = MethodRequestTopic::parse(&topic) {
             return Some(Downstream::Method(Box::new(Call { id: CallId(request_id), name, body })));
         }
+        if let Ok(topic) = CredentialResponseTopic::parse(&topic) {
+            return Some(Downstream::Certificate(Box::new(self.certificate_response(topic, &body))));
+        }
         if DesiredTopic::parse(&topic).is_ok() {
             return Some(Downstream::Desired(body));
         }
@@ -114,6 +119,24 @@ impl IncomingRouter {
         Some(Downstream::Unreadable(call))
     }
 
+    fn certificate_response(&self, topic: CredentialResponseTopic, body: &[u8]) -> CertificateResponse {
+        let outcome = match topic.status {
+            CredentialResponseTopic::ACCEPTED => CertificateOutcome::Accepted(CertificateAccepted::parse(body)),
+            200..300 => match IssuedCertificates::parse(body) {
+                Ok(issued) => CertificateOutcome::Issued(issued.certificates),
+                Err(problem) => CertificateOutcome::Unreadable(problem),
+            },
+            status => {
+                let read = CertificateRefusal::parse(body);
+                let other = read.pending_request().map(str::to_owned);
+                let mut refusal = self.refusal(status, body);
+                refusal.retry_after = read.wait();
+                CertificateOutcome::Refused { refusal: Box::new(refusal), other }
+            }
+        };
+        CertificateResponse { id: topic.request_id, outcome }
+    }
+
     fn twin_response(&self, topic: &TwinResponseTopic, body: Bytes, core: &mut Core) -> Option<Downstream> {
         let Some((tag, kind)) = core.on_twin_response(&topic.request_id) else {
             let (status, id) = (topic.status, Excerpt(&topic.request_id));
@@ -129,13 +152,17 @@ impl IncomingRouter {
     }
 
     fn refused(&self, tag: Tag, status: u16, body: &[u8]) -> Downstream {
+        Downstream::Refused(tag, Box::new(self.refusal(status, body)))
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
         let clean = |text: Option<String>| text.map(|it| one_line(&it)).filter(|it| !it.is_empty());
         let error_body = ErrorBody::parse(body);
         let mut refusal = Refusal::new(self.endpoint.clone(), Stage::Exchange, RefusedBy::Status(status));
         refusal.error_code = error_body.error_code;
         refusal.message = clean(error_body.message);
         refusal.tracking_id = clean(error_body.tracking_id);
-        Downstream::Refused(tag, Box::new(refusal))
+        refusal
     }
 
     /// Reads the input and the properties of a message to this device or module. If some properties are not valid,

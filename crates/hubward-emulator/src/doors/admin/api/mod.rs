@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clock;
+mod credential_policies;
 mod devices;
 mod events;
 mod faults;
@@ -52,6 +53,8 @@ enum Route {
     Simulated,
     SimulatedDevice { id: String },
     Certificates(Target),
+    CredentialPolicies,
+    CredentialPolicy { name: String },
     Traffic,
     Keys,
     ExportState,
@@ -80,6 +83,8 @@ impl Route {
             }
             ["certificates", name, "verify"] => Self::Certificates(Target::Verify { name: decode(name)? }),
             ["clock"] => Self::Clock,
+            ["credential-policies"] => Self::CredentialPolicies,
+            ["credential-policies", name] => Self::CredentialPolicy { name: decode(name)? },
             ["keys"] => Self::Keys,
             ["simulated"] => Self::Simulated,
             ["simulated", id] => Self::SimulatedDevice { id: decode(id)? },
@@ -107,9 +112,11 @@ impl Route {
             | Self::Telemetry { .. }
             | Self::Export { .. }
             | Self::Keys
+            | Self::CredentialPolicies
             | Self::Traffic
             | Self::ExportState => "GET, HEAD",
             Self::Certificates(target) => target.allowed(),
+            Self::CredentialPolicy { .. } => "GET, HEAD, PUT",
             Self::Clock | Self::Simulated => "GET, HEAD, POST",
             Self::Faults => "GET, HEAD, POST, DELETE",
             Self::Fault { .. } | Self::SimulatedDevice { .. } => "DELETE",
@@ -184,6 +191,14 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
             let body = if has_body { read_bytes(&head, body, BODY_MAX).await? } else { Ok(Bytes::new()) };
             Ok(certificates::answer(cloud, &target, &method, &head, body))
         }
+        Route::CredentialPolicies => Ok(json_reply(cloud, 200, &credential_policies::list(cloud))),
+        Route::CredentialPolicy { name } if method == Method::GET => {
+            credential_policies::show(cloud, &name).map(|it| json_reply(cloud, 200, &it))
+        }
+        Route::CredentialPolicy { name } => match read(&head, body).await? {
+            Ok(body) => credential_policies::put(cloud, &name, &body).map(|it| json_reply(cloud, 200, &it)),
+            Err(failure) => Err(failure),
+        },
         Route::Traffic => Ok(json_reply(cloud, 200, &traffic::show(cloud))),
         Route::Simulated if method == Method::GET => Ok(json_reply(cloud, 200, &simulated::show(cloud))),
         Route::Simulated => match read(&head, body).await? {
@@ -269,6 +284,9 @@ mod tests {
             ("simulated", Some(Route::Simulated)),
             ("simulated/sim%2D1", Some(Route::SimulatedDevice { id: "sim-1".into() })),
             ("simulated/", None),
+            ("credential-policies", Some(Route::CredentialPolicies)),
+            ("credential-policies/week", Some(Route::CredentialPolicy { name: "week".into() })),
+            ("credential-policies/week/x", None),
             ("traffic", Some(Route::Traffic)),
             ("traffic/x", None),
             ("certificates", Some(Route::Certificates(Target::All))),

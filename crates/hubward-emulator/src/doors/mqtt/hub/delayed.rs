@@ -23,6 +23,8 @@ pub(super) enum PublishKind {
     Notice,
     /// A call of a direct method.
     Call,
+    /// The answer to a certificate request, or its result.
+    Credential,
 }
 
 /// A publish whose quality of service has not been decided yet.

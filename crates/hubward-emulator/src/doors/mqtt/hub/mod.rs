@@ -1,6 +1,7 @@
 //! The MQTT interface of a hub. It translates packets into calls of the hub's services, and results into packets.
 
 mod calls;
+mod credentials;
 mod delayed;
 mod deliver;
 mod filters;

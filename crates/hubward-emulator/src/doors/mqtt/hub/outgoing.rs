@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::delayed::{Draft, PublishKind};
-use super::filters::{CALLS, NOTICES};
+use super::filters::{CALLS, CREDENTIALS, NOTICES};
 use super::session::HubSession;
 use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
@@ -38,7 +38,7 @@ impl HubSession<'_> {
         };
         let Draft { kind, topic, body } = draft;
         match kind {
-            PublishKind::Answer => self.outbox.answer(connection, topic, body, qos)?,
+            PublishKind::Answer | PublishKind::Credential => self.outbox.answer(connection, topic, body, qos)?,
             PublishKind::Notice | PublishKind::Call => {
                 if !self.outbox.notify(connection, topic, body, qos) {
                     tracing::info!(%device, "a message is not sent: the device acknowledges too slowly");
@@ -57,6 +57,7 @@ impl HubSession<'_> {
             PublishKind::Answer => self.filters.granted("$iothub/twin/res/#"),
             PublishKind::Notice => self.filters.highest_qos(NOTICES),
             PublishKind::Call => self.filters.highest_qos(CALLS).map(|_| 0),
+            PublishKind::Credential => self.filters.highest_qos(CREDENTIALS),
         }
     }
 

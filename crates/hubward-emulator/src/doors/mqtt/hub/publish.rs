@@ -28,6 +28,9 @@ impl HubSession<'_> {
         if let Some(request) = twin::Request::parse(&publish.topic) {
             return self.twin(connection, &publish, request?);
         }
+        if self.is_certificate_request(&publish.topic) {
+            return self.certificate_request(connection, &publish).await;
+        }
         if publish.topic.starts_with("$iothub/methods/res/") {
             return self.method_answered(connection, &publish);
         }

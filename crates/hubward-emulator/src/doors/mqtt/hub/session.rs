@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::calls::Calls;
 use super::delayed::Delayed;
-use super::filters::{CALLS, NOTICES};
+use super::filters::{CALLS, CREDENTIALS, NOTICES};
 use super::login::{self, Checked};
 use super::outbox::Outbox;
 use crate::doors::admission::ConnectionEntry;
@@ -38,7 +38,9 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     certificates: Option<PresentedChain>,
     entry: &Arc<ConnectionEntry>,
 ) -> End {
-    let checked = cloud.store.read(|state| login::check(state, &connect, certificates.as_ref(), cloud.clock.unix()));
+    let now = cloud.clock.unix();
+    let check = |state: &_| login::check(state, &cloud.authority, &connect, certificates.as_ref(), now);
+    let checked = cloud.store.read(check);
     if let Some(end) = apply_connect_fault(cloud, connection, Point::HubConnect, &connect, checked.is_ok()).await {
         return end;
     }
@@ -86,6 +88,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         pushes: started.pushes,
         queue_changed: started.queue_changed,
         release: None,
+        certificate_ready: None,
         outbox: Outbox::default(),
         delayed: Delayed::default(),
         calls: Calls::default(),
@@ -105,12 +108,12 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
     end_of(&why)
 }
 
-/// Returns the session that an earlier connection kept, and its subscriptions. If the user name has no api-version,
-/// first removes the filters that require an api-version.
+/// Returns the session that an earlier connection kept, and its subscriptions. First removes the filters that require
+/// another api-version than that of the user name.
 fn resume(kept: Option<Session>, login: &Login) -> (Option<Session>, Subscriptions) {
     let mut kept = kept;
-    if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
-        session.filters.retain(|(filter, _)| !is_for_versions(filter));
+    if let Some(session) = &mut kept {
+        session.filters.retain(|(filter, _)| is_available(filter, login));
     }
     let subscriptions = kept.as_ref().map(subscriptions).unwrap_or_default();
     (kept, subscriptions)
@@ -151,18 +154,23 @@ pub(super) struct HubSession<'a> {
     pub(super) queue_changed: Arc<Notify>,
     /// The earliest time at which the lock of a message ends. The hub then publishes this message again.
     pub(super) release: Option<SystemTime>,
+    /// When the result of the pending certificate request is ready.
+    pub(super) certificate_ready: Option<SystemTime>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
     pub(super) calls: Calls,
 }
 
-/// Returns whether a filter requires an api-version in the user name. This is true for the filters of direct methods
-/// and of desired properties.
+/// Returns whether the api-version of the user name includes a filter. The filters of direct methods and of desired
+/// properties require an api-version. The filter of certificate requests requires a version that has them.
 ///
 /// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
 /// wolfSSL/wolfMQTT, issue 38. For changes of desired properties this is a `[guess]`.
-fn is_for_versions(filter: &str) -> bool {
-    filter.starts_with(CALLS) || filter.starts_with(NOTICES)
+fn is_available(filter: &str, login: &Login) -> bool {
+    if filter.starts_with(CREDENTIALS) {
+        return login.has_certificate_requests;
+    }
+    login.has_version || !(filter.starts_with(CALLS) || filter.starts_with(NOTICES))
 }
 
 /// Waits until the emulator's clock shows `moment`. If `moment` is `None`, never returns.
@@ -187,7 +195,7 @@ pub(super) enum Event {
     Push(Push),
     /// A delayed packet is due.
     Due,
-    /// The device's message queue in the store may have changed.
+    /// The device's message queue in the store may have changed, or the result of a certificate request may be ready.
     QueueChanged,
 }
 
@@ -202,7 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.queue_changed.notified() => Event::QueueChanged,
             () = until(self.delayed.due()) => Event::Due,
-            () = at(&self.cloud.clock, self.release) => Event::QueueChanged,
+            () = at(&self.cloud.clock, self.release.into_iter().chain(self.certificate_ready).min()) => {
+                Event::QueueChanged
+            }
         }
     }
 
@@ -211,7 +221,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             Event::Push(Push::Desired { version, body }) => self.desired(connection, version, body),
             Event::Push(Push::Method(call)) => self.call(connection, call),
             Event::Due => self.send_due(connection).await,
-            Event::QueueChanged => self.deliver(connection).await,
+            Event::QueueChanged => {
+                self.deliver(connection).await?;
+                self.deliver_certificate(connection)
+            }
         }
     }
 
@@ -287,6 +300,8 @@ impl HubSession<'_> {
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five; QoS 1 if the
     /// client requests QoS 2.
     ///
+    /// `[guess]`: a version without certificate requests does not have their filter.
+    ///
     /// `[guess]`: the hub refuses a filter with 0x80 and keeps the connection; see
     /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
@@ -299,8 +314,13 @@ impl HubSession<'_> {
             tracing::info!(device = %identity, filter, "a filter is refused: at most five are allowed");
             return FILTER_REFUSED;
         }
+        let is_available = is_available(filter, self.device.login());
+        if filter.starts_with(CREDENTIALS) && !is_available {
+            tracing::info!(device = %identity, filter, "a filter is refused: its api-version has no certificate requests");
+            return FILTER_REFUSED;
+        }
         let granted = qos.min(1);
-        if self.device.login().has_version || !is_for_versions(filter) {
+        if is_available {
             self.filters.set(filter, granted);
         }
         granted

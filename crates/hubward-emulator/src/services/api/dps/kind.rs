@@ -10,7 +10,7 @@ use super::{IfMatch, check_etag};
 use crate::services::dps::Refusal;
 use crate::state::clock::timestamp;
 use crate::state::model::{
-    EnrollError, Entry, KeyPair, Model, Proof, Put, State, Table, complete, linked, named_authorities,
+    EnrollError, Entry, KeyPair, Model, Proof, Put, State, Table, complete, linked, named_authorities, named_policy,
 };
 use crate::state::wire_id;
 
@@ -48,6 +48,7 @@ pub(super) fn put<K: Kind>(
 ) -> Result<Entry<K>, Refusal> {
     check_model(&model)?;
     linked(state, model.id(), model.settings()).map_err(refuse)?;
+    named_policy(state, &[], model.id(), model.settings()).map_err(refuse)?;
     let key = model.id().to_ascii_lowercase();
     let before = K::entries(state).get(&key);
     match (before, if_match) {

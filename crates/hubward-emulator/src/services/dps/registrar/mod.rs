@@ -7,7 +7,9 @@ use hubward_proto::{OperationId, limits};
 
 use super::admit::{Admitted, Caller, Denial, admit};
 use super::assign::assign;
+use super::issue;
 use super::response::{DpsResponse, Refusal};
+use crate::services::issuer::CredentialAuthority;
 use crate::state::clock::Clock;
 use crate::state::fault::Moves;
 use crate::state::journal::{EventKind, EventLog, EventSource, Note};
@@ -21,6 +23,7 @@ pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
+    pub(crate) authority: Arc<CredentialAuthority>,
     /// The devices that a scripted fault moved to another hub. For these devices, DPS ignores the hubs of the
     /// enrollment.
     pub(crate) moves: Moves,
@@ -47,8 +50,15 @@ impl Registrar {
                 let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
                 return Ok((disabled(caller), note.message(why)));
             }
-            assign(state, caller, &admitted, registration.payload, now);
+            let order = issue::order(state, caller, &admitted, &registration)?;
+            let policy = order.as_ref().map(|it| it.policy.name.as_str());
+            assign(state, caller, &admitted, registration.payload, policy, now);
             let id = wire_id::operation_id();
+            if let Some(order) = &order
+                && let Some(note) = issue::issue(state, &self.authority, caller, order, &id, now)?
+            {
+                self.journal.note(note);
+            }
             let operation = Operation::new(caller.key(), self.polls_before_assigned);
             state.operations.insert(id.clone(), operation);
             Ok((self.assigning(id, None), outcome(state, caller)))
@@ -62,7 +72,8 @@ impl Registrar {
         )
     }
 
-    /// Returns the status of a registration.
+    /// Returns the status of a registration. If DPS issued a certificate in this registration, each answer `assigned`
+    /// contains its chain.
     pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> DpsResponse {
         self.answer(
             caller,
@@ -81,7 +92,10 @@ impl Registrar {
                     so_far.status = Some(AssignmentStatus::Assigning);
                     return Ok(self.assigning(id, Some(so_far)));
                 }
-                let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
+                let record = state.records.get(&caller.key()).ok_or_else(unknown)?;
+                let mut result = shown(caller, &record.state);
+                let issued = record.issued.as_ref().filter(|it| it.operation == id && issue::has_csr(caller));
+                result.issued_certificate_chain = issued.map(|it| self.authority.chain(&it.leaf));
                 let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
                 let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
                 Ok(DpsResponse::operation(200, &operation, None))
@@ -89,13 +103,19 @@ impl Registrar {
         )
     }
 
-    /// Returns the result of an earlier registration.
+    /// Returns the result of an earlier registration. The result never contains the chain of a certificate.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, device registration of 2025-07-01-preview. `[guess]`: the code of the
+    /// refusal.
     pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> DpsResponse {
         self.answer(
             caller,
             self.store.read(|state| {
                 self.admit(state, caller)?;
-                read_body(caller, body)?;
+                if issue::csr(caller, &read_body(caller, body)?).is_some() {
+                    let why = "A status look-up must not contain a certificate signing request.";
+                    return Err(Refusal::generic(400, why).into());
+                }
                 let record = state.records.get(&caller.key());
                 let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
                 Ok(DpsResponse::json(200, &shown(caller, &record.state)))

@@ -17,6 +17,7 @@ const SCOPE: &str = "0ne00000001";
 fn registrar(polls_before_assigned: u32) -> Registrar {
     let clock = Arc::new(Clock::new(Duration::ZERO));
     Registrar {
+        authority: Arc::new(CredentialAuthority::generate().expect("an authority")),
         store: Arc::new(Store::new(State::new(["a.example", "b.example"]))),
         journal: EventLog::new(Arc::clone(&clock)),
         moves: Moves::default(),

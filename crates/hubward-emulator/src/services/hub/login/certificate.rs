@@ -3,21 +3,25 @@
 use hubward_sas::UnixSeconds;
 use hubward_x509::CertificateError;
 
+use crate::services::issuer::CredentialAuthority;
 use crate::services::presented::{Issuer, PresentedChain, has_issued, system_time};
-use crate::state::model::{DeviceAuthentication, State};
+use crate::state::model::{Device, DeviceAuthentication, State};
 
 /// Checks the certificate of an identity. The error is the reason for the log.
 ///
 /// * `selfSigned`: the leaf has one of the thumbprints of the identity. Its issuer does not matter.
 /// * `certificateAuthority`: a verified CA certificate has issued the leaf, directly or through certificates that the
-///   client presents. The common name of the leaf is the client id: `{device}` or `{device}/{module}`.
+///   client presents. The common name of the leaf is the client id: `{device}` or `{device}/{module}`. The authority
+///   that issues certificates to devices counts as a verified CA certificate.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-x509.md; `[sdk]` Azure/iotedge,
-/// DeviceScopeCertificateAuthenticator.cs. `[guess]`: a module can have a certificate of a CA.
+/// DeviceScopeCertificateAuthenticator.cs. `[guess]`: a module can have a certificate of a CA. `[guess]`: a device that
+/// got a certificate from DPS has the type `certificateAuthority`, and the hub compares the unique id.
 pub(super) fn check(
     state: &State,
+    authority: &CredentialAuthority,
     client_id: &str,
-    authentication: &DeviceAuthentication,
+    identity: &Device,
     chain: &PresentedChain,
     now: UnixSeconds,
 ) -> Result<(), &'static str> {
@@ -28,7 +32,7 @@ pub(super) fn check(
         CertificateError::Expired { .. } => "a certificate of the chain has expired",
         _ => "a certificate of the chain is not valid yet",
     };
-    match authentication {
+    match &identity.authentication {
         DeviceAuthentication::Sas(_) => Err("the identity has keys: it needs a SAS token, not a certificate"),
         DeviceAuthentication::SelfSigned(thumbprints) if thumbprints.contain(leaf) => {
             leaf.check_dates(now).map_err(dates)
@@ -39,10 +43,16 @@ pub(super) fn check(
             if leaf.common_name() != Some(client_id) {
                 return Err("the common name of the certificate is not the id of the identity");
             }
+            if let (Some(issuance), Some(unique_id)) = (&identity.issuance, authority.unique_id_of(leaf))
+                && issuance.unique_id != unique_id
+            {
+                return Err("the certificate was issued to an earlier device with the same id");
+            }
             let authorities = || state.authorities.values();
             let certificates = |verified: bool| {
                 let some = authorities().filter(move |it| it.is_verified || !verified);
-                some.filter_map(|it| it.read()).collect::<Vec<_>>()
+                let issuing = authority.certificates().into_iter().cloned();
+                some.filter_map(|it| it.read()).chain(issuing).collect::<Vec<_>>()
             };
             let find = |known: &[hubward_x509::Certificate]| {
                 links.find_issuer(
@@ -74,7 +84,7 @@ mod tests {
     use super::super::{Login, LoginRequest};
     use super::*;
     use crate::lab::{self, Authority, Leaf};
-    use crate::state::model::{Device, KeyPair, Thumbprints};
+    use crate::state::model::{KeyPair, Thumbprints};
 
     /// A time in 2023.
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
@@ -112,12 +122,12 @@ mod tests {
         let certificates = PresentedChain::new(chain.iter().map(|it| it.der()));
         let request = LoginRequest {
             identity: identity(client_id),
-            has_version: true,
+            api_version: Some("2021-04-12".to_owned()),
             model_id: None,
             token: token.map(str::as_bytes),
             certificates: certificates.as_ref(),
         };
-        super::super::check(state, &request, now)
+        super::super::check(state, &CredentialAuthority::generate().expect("an authority"), &request, now)
     }
 
     #[test]

@@ -4,9 +4,10 @@ mod certificate;
 
 use std::sync::Arc;
 
-use hubward_proto::hub::HubIdentity;
+use hubward_proto::hub::{API_VERSION_WITH_CERTIFICATES, HubIdentity};
 use hubward_sas::{SasToken, UnixSeconds};
 
+use crate::services::issuer::CredentialAuthority;
 use crate::services::presented::PresentedChain;
 use crate::state::model::{Policy, Right, State, hub_policy};
 use crate::state::telemetry::Origin;
@@ -15,8 +16,8 @@ use crate::state::telemetry::Origin;
 #[derive(Debug)]
 pub(crate) struct LoginRequest<'a> {
     pub(crate) identity: HubIdentity,
-    /// Whether the request names an `api-version`.
-    pub(crate) has_version: bool,
+    /// The `api-version` of the request, if it names one.
+    pub(crate) api_version: Option<String>,
     pub(crate) model_id: Option<String>,
     /// The SAS token, if there is one.
     pub(crate) token: Option<&'a [u8]>,
@@ -33,6 +34,8 @@ pub(crate) struct Login {
     /// Whether the user name contains an `api-version`. Without an `api-version`, a client can neither change its
     /// reported properties nor get method calls and changes of desired properties.
     pub(crate) has_version: bool,
+    /// Whether the `api-version` includes certificate requests. Otherwise, the topics for them do not exist.
+    pub(crate) has_certificate_requests: bool,
     /// When the token expires, without the grace period. `None` for a device with a certificate: a certificate that
     /// expires does not end the connection (`[guess]`).
     pub(crate) expiry: Option<UnixSeconds>,
@@ -48,9 +51,14 @@ pub(crate) struct Login {
 ///
 /// `[guess]`: the token of a module must be signed with the key of the module. The key of the device is not accepted.
 /// If a device sends a token and presents a certificate, the token decides. A token of a policy connects devices with
-/// certificates too.
-pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds) -> Result<Login, &'static str> {
-    let LoginRequest { identity, has_version, model_id, token, certificates } = request;
+/// certificates too. Every `api-version` from [`API_VERSION_WITH_CERTIFICATES`] on includes certificate requests.
+pub(crate) fn check(
+    state: &State,
+    authority: &CredentialAuthority,
+    request: &LoginRequest<'_>,
+    now: UnixSeconds,
+) -> Result<Login, &'static str> {
+    let LoginRequest { identity, api_version, model_id, token, certificates } = request;
     let client_id = identity.client_id();
     let host = identity.host.as_str();
     let hub = state.hub(host).ok_or("no hub of this name")?;
@@ -71,7 +79,7 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
                 return Err("bad signature");
             }
         }
-        (None, _, Some(chain)) => certificate::check(state, &client_id, &caller.authentication, chain, now)?,
+        (None, _, Some(chain)) => certificate::check(state, authority, &client_id, caller, chain, now)?,
         (None, _, None) => return Err("neither a SAS token nor a client certificate"),
     }
     if !device.enabled {
@@ -90,8 +98,14 @@ pub(crate) fn check(state: &State, request: &LoginRequest<'_>, now: UnixSeconds)
         has_certificate: token.is_none(),
         model_id: model_id.clone(),
     });
-    let (identity, has_version) = (identity.clone(), *has_version);
-    Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.map(|it| it.expiry()), origin })
+    Ok(Login {
+        hub: host.to_ascii_lowercase(),
+        identity: identity.clone(),
+        has_version: api_version.is_some(),
+        has_certificate_requests: api_version.as_deref().is_some_and(|it| it >= API_VERSION_WITH_CERTIFICATES),
+        expiry: token.map(|it| it.expiry()),
+        origin,
+    })
 }
 
 /// Parses a token. Checks its resource and expiry time, but not its signature.

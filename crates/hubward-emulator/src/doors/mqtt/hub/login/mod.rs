@@ -6,6 +6,7 @@ use hubward_sas::UnixSeconds;
 
 use crate::doors::mqtt::codec::{Connect, Will};
 use crate::services::hub::{Login, LoginRequest, check_login};
+use crate::services::issuer::CredentialAuthority;
 use crate::services::presented::PresentedChain;
 use crate::state::model::State;
 
@@ -26,12 +27,13 @@ pub(super) struct Checked<'a> {
 /// the reason is for the log.
 pub(super) fn check<'a>(
     state: &State,
+    authority: &CredentialAuthority,
     connect: &'a Connect,
     certificates: Option<&'a PresentedChain>,
     now: UnixSeconds,
 ) -> Result<Checked<'a>, &'static str> {
     let request = LoginRequest { certificates, ..request(connect)? };
-    let login = check_login(state, &request, now)?;
+    let login = check_login(state, authority, &request, now)?;
     let will = connect.will.as_ref().map(|it| will(&login.identity, it)).transpose()?;
     Ok(Checked { request, login, will })
 }
@@ -46,7 +48,7 @@ fn request(connect: &Connect) -> Result<LoginRequest<'_>, &'static str> {
         return Err("the client id is not that of the user name");
     }
     Ok(LoginRequest {
-        has_version: username.api_version.is_some(),
+        api_version: username.api_version,
         identity: username.identity,
         model_id: username.model_id,
         token: connect.password.as_deref(),

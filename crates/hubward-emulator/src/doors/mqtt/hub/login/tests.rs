@@ -22,8 +22,12 @@ fn world() -> (State, KeyPair) {
     (state, keys)
 }
 
+fn authority() -> CredentialAuthority {
+    CredentialAuthority::generate().expect("an authority")
+}
+
 fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Result<Login, &'static str> {
-    super::check(state, connect, None, now).map(|it| it.login)
+    super::check(state, &authority(), connect, None, now).map(|it| it.login)
 }
 
 fn token(key: &SharedKey, resource: &str) -> SasToken {
@@ -111,7 +115,7 @@ fn a_will_is_telemetry_of_this_device() {
     let with_will = |topic: &str, qos, retain| {
         let mut connect = connect("d1", "hub.example/d1", &good);
         connect.will = Some(Will { topic: topic.into(), body: "gone".into(), qos, retain });
-        super::check(&state, &connect, None, NOW).map(|it| it.will)
+        super::check(&state, &authority(), &connect, None, NOW).map(|it| it.will)
     };
     let will = with_will("devices/d1/messages/events/a=b", 1, true).expect("a will");
     let (message, qos) = will.expect("a will");
