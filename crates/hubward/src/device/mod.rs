@@ -12,6 +12,8 @@ mod lifecycle;
 mod network;
 mod reconnect_limiter;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod storage;
 mod supervisor;
 

@@ -27,9 +27,13 @@ use super::cache::{Binding, CachedAssignment};
 use super::control::{Approach, Control};
 use super::credentials::Credentials;
 use super::event::{DeviceEvent, DeviceStep, one_line};
-use super::lifecycle::{Accepted, Lifecycle, Next};
+#[cfg(not(test))]
+use super::lifecycle::Lifecycle;
+use super::lifecycle::{Accepted, Next};
 use super::network::Network;
 use super::settings::DeviceSettings;
+#[cfg(test)]
+use super::simulation::Subject as Lifecycle;
 use super::storage::Storage;
 use crate::{ConnectError, Settings};
 

@@ -1,0 +1,259 @@
+//! An independent model of what a device may do. It sees only the wire: requests, answers, and their times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The time of failures at the hub before DPS is asked.
+const FAILING_FOR: Duration = Duration::from_secs(15 * 60);
+/// The number of failures at the hub before DPS is asked.
+const FAILURES: u32 = 10;
+/// After this time, a connection ends a row of failures.
+const LASTING: Duration = Duration::from_secs(30);
+/// After this time, a connection ends the slow schedule.
+const SETTLED: Duration = Duration::from_secs(10 * 60);
+
+/// The answer of DPS to a register request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// DPS took the request, and the device is or will be assigned.
+    Assigned,
+    Refused,
+    /// The failure passes. The device has to wait for this time.
+    Failed(Duration),
+}
+
+/// What the model knows.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// The number of credentials in each list. A list has the letter with which the names of its credentials begin.
+    pub(super) lists: BTreeMap<char, usize>,
+    /// The hub that DPS assigned last.
+    pub(super) home: Option<usize>,
+    /// Whether an operator has asked for a registration that the device has not made yet.
+    operator: bool,
+    /// Whether the registration that is running is one that an operator has asked for.
+    pub(super) is_by_operator: bool,
+    /// New credentials that may register once without a wait.
+    trials: BTreeSet<String>,
+    /// When DPS last answered each credential.
+    answered: BTreeMap<String, Instant>,
+    last: Option<(String, Outcome)>,
+    /// The number of rounds of registrations that followed a refusal.
+    rounds: i32,
+    dps_not_before: Option<Instant>,
+    hub_not_before: BTreeMap<usize, Instant>,
+    failures: u32,
+    failing_since: Option<Instant>,
+    /// Failures at the hub since the last register request.
+    failures_since_request: u32,
+    /// The credentials that the hub has refused since DPS answered.
+    refused: BTreeSet<String>,
+    /// The credentials that the hub has refused in this round.
+    round_at_hub: BTreeSet<String>,
+    round_at_dps: BTreeSet<String>,
+    next_at_hub: Option<String>,
+    next_at_dps: Option<String>,
+    connected_at: Option<Instant>,
+}
+
+impl Model {
+    /// The program or an operator asks for a registration.
+    pub(super) fn on_operator(&mut self) {
+        self.operator = true;
+        self.forget_order();
+    }
+
+    /// The program changes the credentials to a list of `count`.
+    pub(super) fn on_change(&mut self, list: char, count: usize) {
+        self.lists.insert(list, count);
+        self.trials.extend((0..count).map(|it| format!("{list}{it}")));
+        self.round_at_hub.clear();
+        self.round_at_dps.clear();
+        self.forget_order();
+    }
+
+    /// The device starts again. It knows only its hub.
+    pub(super) fn on_reboot(&mut self) {
+        let (lists, home) = (std::mem::take(&mut self.lists), self.home);
+        let (dps_not_before, hub_not_before) = (None, BTreeMap::new());
+        *self = Self { lists, home, dps_not_before, hub_not_before, ..Self::default() };
+    }
+
+    fn forget_order(&mut self) {
+        (self.next_at_hub, self.next_at_dps) = (None, None);
+    }
+
+    /// The device sends a register request.
+    pub(super) fn on_register(&mut self, now: Instant, key: &str, hub_is_open: bool) -> Result<(), String> {
+        if self.dps_not_before.is_some_and(|it| now < it) {
+            return Err("a request to DPS before its Retry-After has passed".into());
+        }
+        let failures_since_request = std::mem::take(&mut self.failures_since_request);
+        self.is_by_operator = std::mem::take(&mut self.operator);
+        if self.is_by_operator {
+            self.forget_order();
+            return Ok(());
+        }
+        if hub_is_open {
+            return Err("a connection to DPS beside one to the hub".into());
+        }
+        if let Some(next) = self.next_at_hub.take() {
+            return Err(format!("the order of credentials: the hub did not see {next}"));
+        }
+        if let Some(next) = self.next_at_dps.take() {
+            return if next == key {
+                self.check_gap(now, key)
+            } else {
+                Err(format!("the order of credentials: DPS saw {key} instead of {next}"))
+            };
+        }
+        let failing_for = self.failing_since.map_or(Duration::ZERO, |it| now - it);
+        let fails_long = self.failures >= FAILURES && failing_for >= FAILING_FOR;
+        let all: BTreeSet<String> = self.list(key).collect();
+        let is_refused = all.is_subset(&self.refused);
+        let is_dps_refused = matches!(&self.last, Some((_, Outcome::Refused)));
+        match (&self.last, self.home) {
+            (_, None) => {}
+            (Some((_, Outcome::Failed(_))), _) if failures_since_request > 0 => return Ok(()),
+            _ if is_refused || fails_long => {}
+            _ => {
+                return Err(format!(
+                    "a registration without a reason: {} failures for {failing_for:?}, refused {:?}",
+                    self.failures, self.refused
+                ));
+            }
+        }
+        self.check_gap(now, key)?;
+        if is_refused || (self.home.is_none() && is_dps_refused) {
+            self.rounds += 1;
+        }
+        Ok(())
+    }
+
+    /// Checks the time since DPS last answered this credential.
+    fn check_gap(&mut self, now: Instant, key: &str) -> Result<(), String> {
+        if self.trials.remove(key) {
+            return Ok(());
+        }
+        let Some(answered) = self.answered.get(key) else { return Ok(()) };
+        let minutes = 5_u64.saturating_mul(1 << (self.rounds - 1).clamp(0, 10)).min(60);
+        let least = Duration::from_secs(minutes * 45);
+        let fails_long = self.failures >= FAILURES && !matches!(self.last, Some((_, Outcome::Refused)));
+        let least = if fails_long { least.min(FAILING_FOR) } else { least };
+        if now - *answered < least {
+            return Err(format!(
+                "more registrations than the policy allows: {:?} after the last one, and {} rounds",
+                now - *answered,
+                self.rounds
+            ));
+        }
+        Ok(())
+    }
+
+    /// DPS answers a register request.
+    pub(super) fn on_answer(&mut self, now: Instant, key: &str, outcome: Outcome) {
+        self.last = Some((key.to_owned(), outcome));
+        let is_by_operator = self.is_by_operator;
+        if let Outcome::Failed(wait) = outcome {
+            self.dps_not_before = Some(now + wait);
+            return;
+        }
+        self.refused.clear();
+        if !is_by_operator {
+            self.answered.insert(key.to_owned(), now);
+        }
+        if outcome == Outcome::Refused {
+            self.round_at_dps.insert(key.to_owned());
+            let next = self.next_in(key, &self.round_at_dps);
+            if next.is_none() {
+                self.round_at_dps.clear();
+            }
+            self.next_at_dps = next.filter(|_| !self.operator);
+        } else {
+            self.round_at_dps.clear();
+        }
+    }
+
+    /// DPS says which hub it has assigned.
+    pub(super) fn on_assigned(&mut self, hub: usize) {
+        self.home = Some(hub);
+        self.round_at_hub.clear();
+        (self.failures, self.failing_since) = (0, None);
+        self.refused.clear();
+        self.forget_order();
+    }
+
+    /// The device opens a connection.
+    pub(super) fn on_open(&mut self, now: Instant, hub: usize, key: &str, dps_is_open: bool) -> Result<(), String> {
+        if dps_is_open && !self.is_by_operator {
+            return Err("a connection to the hub beside one to DPS".into());
+        }
+        if self.home != Some(hub) {
+            return Err(format!("a connection to hub {hub}, but DPS assigned {:?}", self.home));
+        }
+        if self.hub_not_before.get(&hub).is_some_and(|it| now < *it) {
+            return Err("a connection before the Retry-After of the hub has passed".into());
+        }
+        match self.next_at_hub.take() {
+            Some(next) if next != key => Err(format!("the order of credentials: the hub saw {key} instead of {next}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// An attempt to connect fails, or the hub ends a connection.
+    pub(super) fn on_failed(&mut self, now: Instant, hub: usize, retry_after: Duration) {
+        self.on_closed(now);
+        self.failures += 1;
+        self.failures_since_request += 1;
+        self.failing_since.get_or_insert(now);
+        if !retry_after.is_zero() {
+            self.hub_not_before.insert(hub, now + retry_after);
+        }
+    }
+
+    /// The hub refuses the identity.
+    pub(super) fn on_refused(&mut self, now: Instant, hub: usize, key: &str) {
+        self.on_failed(now, hub, Duration::ZERO);
+        self.refused.insert(key.to_owned());
+        self.round_at_hub.insert(key.to_owned());
+        let next = self.next_in(key, &self.round_at_hub);
+        if next.is_none() {
+            self.round_at_hub.clear();
+        }
+        self.next_at_hub = next.filter(|_| !self.operator);
+    }
+
+    /// The hub accepts the device.
+    pub(super) fn on_accepted(&mut self, now: Instant, key: &str) {
+        self.connected_at = Some(now);
+        self.trials.remove(key);
+    }
+
+    /// A connection ends, for any reason.
+    pub(super) fn on_closed(&mut self, now: Instant) {
+        let lasted = self.connected_at.take().map_or(Duration::ZERO, |it| now - it);
+        if lasted >= LASTING {
+            (self.failures, self.failing_since) = (0, None);
+        }
+        if lasted + SECOND >= SETTLED {
+            self.rounds = 0;
+            self.round_at_hub.clear();
+        }
+    }
+
+    fn list(&self, key: &str) -> impl Iterator<Item = String> {
+        let list = key.chars().next().unwrap_or_default();
+        let count = self.lists.get(&list).copied().unwrap_or_default();
+        (0..count).map(move |it| format!("{list}{it}"))
+    }
+
+    /// The credential after `key` that is not in `refused`. The order is a circle.
+    fn next_in(&self, key: &str, refused: &BTreeSet<String>) -> Option<String> {
+        let all: Vec<String> = self.list(key).collect();
+        let at = all.iter().position(|it| it == key)?;
+        (1..all.len()).map(|it| &all[(at + it) % all.len()]).find(|it| !refused.contains(*it)).cloned()
+    }
+}
