@@ -48,6 +48,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut world = self.world.lock();
         world.lines.remove(&self.number);
+        world.log(|| format!("hub {}: closed", self.hub));
         if self.is_accepted {
             world.model.on_closed(Instant::now());
         } else if !self.is_over {
@@ -73,6 +74,7 @@ impl HubTransport for SimHub {
     async fn open(&self, _: &HubLogin, _: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
         let (mut open, latency) = {
             let mut world = self.world.lock();
+            world.log(|| format!("hub {}: open with {}", self.hub, self.key));
             let dps_is_open = world.dps_open > 0;
             let promise = world.model.on_open(Instant::now(), self.hub, &self.key, dps_is_open);
             world.check(promise);

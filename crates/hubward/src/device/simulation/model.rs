@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest time that DPS takes to answer the other credentials of a round.
+const LATENCY: Duration = Duration::from_secs(4);
 /// The time of failures at the hub before DPS is asked.
 const FAILING_FOR: Duration = Duration::from_secs(15 * 60);
 /// The number of failures at the hub before DPS is asked.
@@ -36,6 +38,8 @@ pub(super) struct Model {
     operator: bool,
     /// Whether the registration that is running is one that an operator has asked for.
     pub(super) is_by_operator: bool,
+    /// Whether an operator has asked for the registrations of this round.
+    is_operators_round: bool,
     /// New credentials that may register once without a wait.
     trials: BTreeSet<String>,
     /// When DPS last answered each credential.
@@ -49,8 +53,10 @@ pub(super) struct Model {
     failing_since: Option<Instant>,
     /// Failures at the hub since the last register request.
     failures_since_request: u32,
-    /// The credentials that the hub has refused since DPS answered.
-    refused: BTreeSet<String>,
+    /// Whether the hub has refused all credentials since DPS answered.
+    is_refused: bool,
+    /// How long the credentials of this round have to wait since DPS last answered them.
+    least: Duration,
     /// The credentials that the hub has refused in this round.
     round_at_hub: BTreeSet<String>,
     round_at_dps: BTreeSet<String>,
@@ -92,12 +98,14 @@ impl Model {
             return Err("a request to DPS before its Retry-After has passed".into());
         }
         let failures_since_request = std::mem::take(&mut self.failures_since_request);
-        self.is_by_operator = std::mem::take(&mut self.operator);
-        if self.is_by_operator {
+        let continues = self.is_operators_round && self.next_at_dps.is_some();
+        self.is_operators_round = continues || self.operator;
+        self.is_by_operator = self.is_operators_round;
+        if std::mem::take(&mut self.operator) {
             self.forget_order();
             return Ok(());
         }
-        if hub_is_open {
+        if hub_is_open && !continues {
             return Err("a connection to DPS beside one to the hub".into());
         }
         if let Some(next) = self.next_at_hub.take() {
@@ -105,29 +113,28 @@ impl Model {
         }
         if let Some(next) = self.next_at_dps.take() {
             return if next == key {
-                self.check_gap(now, key)
+                if continues { Ok(()) } else { self.check_gap(now, key) }
             } else {
                 Err(format!("the order of credentials: DPS saw {key} instead of {next}"))
             };
         }
         let failing_for = self.failing_since.map_or(Duration::ZERO, |it| now - it);
         let fails_long = self.failures >= FAILURES && failing_for >= FAILING_FOR;
-        let all: BTreeSet<String> = self.list(key).collect();
-        let is_refused = all.is_subset(&self.refused);
         let is_dps_refused = matches!(&self.last, Some((_, Outcome::Refused)));
         match (&self.last, self.home) {
             (_, None) => {}
             (Some((_, Outcome::Failed(_))), _) if failures_since_request > 0 => return Ok(()),
-            _ if is_refused || fails_long => {}
+            _ if self.is_refused || fails_long => {}
             _ => {
-                return Err(format!(
-                    "a registration without a reason: {} failures for {failing_for:?}, refused {:?}",
-                    self.failures, self.refused
-                ));
+                return Err(format!("a registration without a reason: {} failures for {failing_for:?}", self.failures));
             }
         }
+        let minutes = 5_u64.saturating_mul(1 << (self.rounds - 1).clamp(0, 10)).min(60);
+        let least = Duration::from_secs(minutes * 45);
+        self.least = if fails_long && !is_dps_refused { least.min(FAILING_FOR) } else { least };
+        let is_trial = self.trials.contains(key);
         self.check_gap(now, key)?;
-        if is_refused || (self.home.is_none() && is_dps_refused) {
+        if !is_trial && (self.is_refused || (self.home.is_none() && is_dps_refused)) {
             self.rounds += 1;
         }
         Ok(())
@@ -139,11 +146,7 @@ impl Model {
             return Ok(());
         }
         let Some(answered) = self.answered.get(key) else { return Ok(()) };
-        let minutes = 5_u64.saturating_mul(1 << (self.rounds - 1).clamp(0, 10)).min(60);
-        let least = Duration::from_secs(minutes * 45);
-        let fails_long = self.failures >= FAILURES && !matches!(self.last, Some((_, Outcome::Refused)));
-        let least = if fails_long { least.min(FAILING_FOR) } else { least };
-        if now - *answered < least {
+        if now - *answered + LATENCY < self.least {
             return Err(format!(
                 "more registrations than the policy allows: {:?} after the last one, and {} rounds",
                 now - *answered,
@@ -156,12 +159,12 @@ impl Model {
     /// DPS answers a register request.
     pub(super) fn on_answer(&mut self, now: Instant, key: &str, outcome: Outcome) {
         self.last = Some((key.to_owned(), outcome));
-        let is_by_operator = self.is_by_operator;
+        let is_by_operator = self.is_operators_round;
         if let Outcome::Failed(wait) = outcome {
             self.dps_not_before = Some(now + wait);
             return;
         }
-        self.refused.clear();
+        self.is_refused = false;
         if !is_by_operator {
             self.answered.insert(key.to_owned(), now);
         }
@@ -182,7 +185,7 @@ impl Model {
         self.home = Some(hub);
         self.round_at_hub.clear();
         (self.failures, self.failing_since) = (0, None);
-        self.refused.clear();
+        self.is_refused = false;
         self.forget_order();
     }
 
@@ -217,11 +220,11 @@ impl Model {
     /// The hub refuses the identity.
     pub(super) fn on_refused(&mut self, now: Instant, hub: usize, key: &str) {
         self.on_failed(now, hub, Duration::ZERO);
-        self.refused.insert(key.to_owned());
         self.round_at_hub.insert(key.to_owned());
         let next = self.next_in(key, &self.round_at_hub);
         if next.is_none() {
             self.round_at_hub.clear();
+            self.is_refused = true;
         }
         self.next_at_hub = next.filter(|_| !self.operator);
     }

@@ -93,6 +93,7 @@ impl DpsTransport for SimDps {
     async fn register(&mut self, _: &Register, _: Option<&SasToken>) -> Result<DpsReply, TransportError> {
         {
             let mut world = self.world.lock();
+            world.log(|| format!("DPS: register with {}", self.key));
             let hub_is_open = !world.lines.is_empty();
             let promise = world.model.on_register(Instant::now(), &self.key, hub_is_open);
             world.check(promise);

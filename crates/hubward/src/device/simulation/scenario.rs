@@ -27,8 +27,10 @@ pub(super) fn run(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> Result<(), St
     fastrand::seed(seed);
     planted::plant(bug);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let world = World::new(Rng::with_seed(seed));
-    let result = runtime.expect("a runtime").block_on(Life::new(world.clone(), seed).run());
+    let (result, world) = runtime.expect("a runtime").block_on(async {
+        let world = World::new(Rng::with_seed(seed));
+        (Life::new(world.clone(), seed).run().await, world)
+    });
     planted::plant(None);
     let world = world.lock();
     seen.add(&world.seen);
@@ -109,10 +111,9 @@ impl Life {
         settings.fallbacks = keys.collect();
         let world = self.world.clone();
         let settings = settings.on_event(move |event| {
-            if std::env::var_os("HUBWARD_SEED").is_some() {
-                println!("{:?}: {event}", Instant::now());
-            }
-            world.lock().seen.note_event(event);
+            let mut world = world.lock();
+            world.log(|| event.to_string());
+            world.seen.note_event(event);
         });
         let (network, storage) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
         self.device = Some(settings.start(network, storage, None).expect("a device"));
@@ -181,6 +182,10 @@ impl Life {
             world.cut(0);
             world.cut(1);
         }
+        let (hubs, dps, target, knows) = (world.hubs, world.dps, world.target, world.knows);
+        world.log(|| {
+            format!("--- hubs {hubs:?}, DPS {dps:?} assigns {target}, the hubs know it: {knows:?}, {:?}", world.valid)
+        });
     }
 
     /// The program does something.
@@ -188,7 +193,10 @@ impl Life {
         match self.rng.u8(..20) {
             0..13 => (0..self.rng.u8(1..=4)).for_each(|_| self.send()),
             13..15 => {
-                self.world.lock().model.on_operator();
+                let mut world = self.world.lock();
+                world.log(|| "the program asks for a registration".into());
+                world.model.on_operator();
+                drop(world);
                 self.device().reprovision();
             }
             15..18 => self.change_credentials(),
@@ -258,6 +266,7 @@ impl Life {
         world.dps = DpsMode::Assigns(self.rng.u32(0..3));
         world.target = self.rng.usize(..2);
         world.valid.insert(format!("{list}{}", self.rng.usize(..count)));
+        world.log(|| "--- healthy".into());
         if let Some(home) = world.model.home.filter(|it| *it != world.target) {
             world.knows[home] = false;
         }

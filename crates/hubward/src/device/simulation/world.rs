@@ -12,6 +12,7 @@ use hubward_hub::HubTarget;
 use hubward_proto::hub::HubIdentity;
 use hubward_sas::SIGNATURE_LEN;
 use hubward_transport::{Abilities, Credential, CredentialError, DpsTransport, HubLogin, Signer, TransportKind};
+use tokio::time::Instant;
 
 use super::super::NamedCredential;
 use super::super::cache::{Binding, CacheError, CachedAssignment, SetAside};
@@ -71,6 +72,9 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rng: Rng,
+    /// Whether to print what happens.
+    is_verbose: bool,
+    started: Instant,
     pub(super) dps: DpsMode,
     pub(super) hubs: [HubMode; 3],
     /// The hub that DPS assigns.
@@ -107,6 +111,8 @@ impl World {
     pub(super) fn new(rng: Rng) -> Self {
         Self(Arc::new(Mutex::new(State {
             rng,
+            is_verbose: std::env::var_os("HUBWARD_SEED").is_some(),
+            started: Instant::now(),
             dps: DpsMode::Assigns(0),
             hubs: [HubMode::Healthy, HubMode::Healthy, HubMode::Unreachable],
             target: 0,
@@ -141,7 +147,15 @@ impl State {
     /// Notes that a promise was broken.
     pub(super) fn check(&mut self, promise: Result<(), String>) {
         if let Err(problem) = promise {
+            self.log(|| format!("BROKEN: {problem}"));
             self.problem.get_or_insert(problem);
+        }
+    }
+
+    /// Prints what happens, if only one seed runs.
+    pub(super) fn log(&self, text: impl FnOnce() -> String) {
+        if self.is_verbose {
+            println!("{:>10.3}  {}", self.started.elapsed().as_secs_f64(), text());
         }
     }
 
