@@ -62,6 +62,9 @@ struct Credentials {
     preferred: usize,
     at_hub: Rotation,
     at_dps: Rotation,
+    /// Whether the last registration failed without an answer about the credential. The next one continues with this
+    /// credential, and the ones that DPS has refused are not tried again.
+    is_unanswered: bool,
 }
 
 /// New credentials that no hub has accepted yet.
@@ -164,6 +167,10 @@ impl Lifecycle {
         if failure.accepted_for.is_some_and(|it| it >= self.policy.settled_after) {
             self.on_settled();
         }
+        if failure.failures <= 1 {
+            // The hub had accepted the device for a while, or the device has another hub or credential.
+            self.hub.count = 0;
+        }
         let trouble = HubTrouble::of(&failure.cause);
         let asked = hub_retry_after(&failure.cause);
         self.hub.not_before = now.checked_add(asked);
@@ -184,9 +191,7 @@ impl Lifecycle {
         }
         match trouble {
             HubTrouble::Refused => self.on_refused_by_hub(now, random),
-            trouble if trouble.counts_for_registration() => {
-                self.on_counted_failure(now, failure, random).unwrap_or(stay)
-            }
+            trouble if trouble.counts_for_registration() => self.on_counted_failure(now, random).unwrap_or(stay),
             _ => stay,
         }
     }
@@ -200,6 +205,7 @@ impl Lifecycle {
         self.hub = HubFailures { not_before, ..HubFailures::default() };
         self.dps = DpsFailures::default();
         let credential = self.credentials.at_dps.current();
+        self.credentials.is_unanswered = false;
         self.credentials.preferred = credential;
         self.credentials.at_hub.restart(credential);
         Next::Connect { credential, at_least: remaining(not_before, now), reason: Reason::Assigned { moved } }
@@ -245,6 +251,7 @@ impl Lifecycle {
         self.dps.asked_until = now.checked_add(asked);
         let wait = self.registration_wait(asked, random);
         self.dps.count = self.dps.count.saturating_add(1);
+        self.credentials.is_unanswered = true;
         self.dps.not_before = now.checked_add(wait);
         if let Some(trial) = &mut self.trial {
             trial.failures = trial.failures.saturating_add(1);
@@ -306,11 +313,7 @@ impl Lifecycle {
     ///
     /// Source: `[doc]` iot/concepts-manage-device-reconnections.md for the number, and
     /// iot-dps/concepts-deploy-at-scale.md for the time.
-    fn on_counted_failure(&mut self, now: Instant, failure: &HubFailure, random: f64) -> Option<Next> {
-        if failure.failures <= 1 {
-            // The hub had accepted the device for a while, or the device has another hub or credential.
-            self.hub.count = 0;
-        }
+    fn on_counted_failure(&mut self, now: Instant, random: f64) -> Option<Next> {
         if self.hub.count == 0 {
             self.hub.since = Some(now);
         }
@@ -346,7 +349,8 @@ impl Lifecycle {
         if trouble == DpsTrouble::Refused {
             self.on_registration_ended(now);
         }
-        self.dps = DpsFailures { asked_until: now.checked_add(asked), ..DpsFailures::default() };
+        self.dps = DpsFailures { asked_until: now.checked_add(asked), not_before: None, count: self.dps.count };
+        self.credentials.is_unanswered = false;
         if let Some(credential) = self.credentials.at_dps.refuse() {
             let after = asked.max(self.next_wait(random));
             return Next::Register { credential, after, reason: Reason::NextCredentialAtDps };
@@ -388,10 +392,12 @@ impl Lifecycle {
         }
     }
 
-    /// Begins a registration with the credential that a service has accepted last.
+    /// Begins a registration with the credential that a service has accepted last, or continues the last one.
     fn register(&mut self, after: Duration, reason: Reason) -> Next {
-        let credential = self.credentials.preferred;
-        self.credentials.at_dps.restart(credential);
+        if !std::mem::take(&mut self.credentials.is_unanswered) || reason == Reason::Requested {
+            self.credentials.at_dps.restart(self.credentials.preferred);
+        }
+        let credential = self.credentials.at_dps.current();
         Next::Register { credential, after, reason }
     }
 
@@ -442,7 +448,7 @@ impl Lifecycle {
 
 impl Credentials {
     fn new(count: usize) -> Self {
-        Self { preferred: 0, at_hub: Rotation::new(count), at_dps: Rotation::new(count) }
+        Self { preferred: 0, at_hub: Rotation::new(count), at_dps: Rotation::new(count), is_unanswered: false }
     }
 
     fn count(&self) -> usize {

@@ -62,6 +62,10 @@ pub(super) struct Model {
     round_at_dps: BTreeSet<String>,
     next_at_hub: Option<String>,
     next_at_dps: Option<String>,
+    /// The credential of an operation that DPS has not ended.
+    unfinished: Option<String>,
+    /// Whether the registration that is running is the first one of a new credential.
+    is_trial: bool,
     connected_at: Option<Instant>,
 }
 
@@ -89,7 +93,7 @@ impl Model {
     }
 
     fn forget_order(&mut self) {
-        (self.next_at_hub, self.next_at_dps) = (None, None);
+        (self.next_at_hub, self.next_at_dps, self.unfinished) = (None, None, None);
     }
 
     /// The device sends a register request.
@@ -101,6 +105,7 @@ impl Model {
         let continues = self.is_operators_round && self.next_at_dps.is_some();
         self.is_operators_round = continues || self.operator;
         self.is_by_operator = self.is_operators_round;
+        self.is_trial = self.trials.contains(key);
         if std::mem::take(&mut self.operator) {
             self.forget_order();
             return Ok(());
@@ -111,12 +116,15 @@ impl Model {
         if let Some(next) = self.next_at_hub.take() {
             return Err(format!("the order of credentials: the hub did not see {next}"));
         }
-        if let Some(next) = self.next_at_dps.take() {
-            return if next == key {
-                if continues { Ok(()) } else { self.check_gap(now, key) }
-            } else {
-                Err(format!("the order of credentials: DPS saw {key} instead of {next}"))
-            };
+        let expected = self.next_at_dps.take().filter(|it| it.chars().next() == key.chars().next());
+        if let Some(next) = expected.as_ref().filter(|it| *it != key) {
+            return Err(format!("the order of credentials: DPS saw {key} instead of {next}"));
+        }
+        if self.unfinished.take().is_some_and(|it| it == key) {
+            return Err("a registration is paid again, although its operation is known".into());
+        }
+        if expected.is_some() && matches!(&self.last, Some((_, Outcome::Refused))) {
+            return if continues { Ok(()) } else { self.check_gap(now, key) };
         }
         let failing_for = self.failing_since.map_or(Duration::ZERO, |it| now - it);
         let fails_long = self.failures >= FAILURES && failing_for >= FAILING_FOR;
@@ -132,9 +140,8 @@ impl Model {
         let minutes = 5_u64.saturating_mul(1 << (self.rounds - 1).clamp(0, 10)).min(60);
         let least = Duration::from_secs(minutes * 45);
         self.least = if fails_long && !is_dps_refused { least.min(FAILING_FOR) } else { least };
-        let is_trial = self.trials.contains(key);
         self.check_gap(now, key)?;
-        if !is_trial && (self.is_refused || (self.home.is_none() && is_dps_refused)) {
+        if !self.is_trial && (self.is_refused || (self.home.is_none() && is_dps_refused)) {
             self.rounds += 1;
         }
         Ok(())
@@ -162,10 +169,11 @@ impl Model {
         let is_by_operator = self.is_operators_round;
         if let Outcome::Failed(wait) = outcome {
             self.dps_not_before = Some(now + wait);
+            self.next_at_dps = Some(key.to_owned()).filter(|_| !self.operator);
             return;
         }
         self.is_refused = false;
-        if !is_by_operator {
+        if !is_by_operator && !self.is_trial {
             self.answered.insert(key.to_owned(), now);
         }
         if outcome == Outcome::Refused {
@@ -180,9 +188,39 @@ impl Model {
         }
     }
 
+    /// The device polls an operation.
+    pub(super) fn on_poll(&mut self, now: Instant) -> Result<(), String> {
+        self.unfinished = None;
+        match self.dps_not_before {
+            Some(it) if now < it => Err("a poll of DPS before its Retry-After has passed".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// DPS does not answer a poll. The device has to wait for this time.
+    pub(super) fn on_poll_failed(&mut self, now: Instant, wait: Duration) {
+        self.dps_not_before = Some(now + wait);
+    }
+
+    /// The device closes its connection to DPS, and has got an assignment or not.
+    pub(super) fn on_dps_closed(&mut self, key: &str, has_polled: bool, is_assigned: bool) {
+        self.is_by_operator = false;
+        if is_assigned || !matches!(&self.last, Some((it, Outcome::Assigned)) if it == key) {
+            return;
+        }
+        // DPS has taken the request, and has not ended it.
+        self.last = Some((key.to_owned(), Outcome::Failed(Duration::ZERO)));
+        self.answered.remove(key);
+        if !self.operator {
+            self.next_at_dps = Some(key.to_owned());
+            self.unfinished = has_polled.then(|| key.to_owned());
+        }
+    }
+
     /// DPS says which hub it has assigned.
-    pub(super) fn on_assigned(&mut self, hub: usize) {
+    pub(super) fn on_assigned(&mut self, key: &str, hub: usize) {
         self.home = Some(hub);
+        self.last = Some((key.to_owned(), Outcome::Assigned));
         self.round_at_hub.clear();
         (self.failures, self.failing_since) = (0, None);
         self.is_refused = false;

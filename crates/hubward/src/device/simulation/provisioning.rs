@@ -22,11 +22,13 @@ pub(super) struct SimDps {
     world: World,
     key: String,
     is_open: bool,
+    has_polled: bool,
+    is_assigned: bool,
 }
 
 impl SimDps {
     pub(super) const fn new(world: World, key: String) -> Self {
-        Self { world, key, is_open: false }
+        Self { world, key, is_open: false, has_polled: false, is_assigned: false }
     }
 
     /// The device sends a request. Waits for the time that the network takes.
@@ -67,11 +69,12 @@ impl SimDps {
         })
     }
 
-    fn assign(&self) -> DpsReply {
+    fn assign(&mut self) -> DpsReply {
+        self.is_assigned = true;
         let mut world = self.world.lock();
         let target = world.target;
         world.knows[target] = true;
-        world.model.on_assigned(target);
+        world.model.on_assigned(&self.key, target);
         if target == 2 {
             world.seen.note("hub: dead and assigned");
         }
@@ -153,6 +156,12 @@ impl DpsTransport for SimDps {
         _: &OperationId,
         _: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
+        {
+            let mut world = self.world.lock();
+            let promise = world.model.on_poll(Instant::now());
+            world.check(promise);
+        }
+        self.has_polled = true;
         self.send().await;
         let mode = self.world.lock().dps;
         match mode {
@@ -162,8 +171,11 @@ impl DpsTransport for SimDps {
                 Err(TransportError::Closed { endpoint, stage: Stage::Poll, source: None })
             }
             DpsMode::Throttles(_) | DpsMode::Fails | DpsMode::Unreachable => {
-                let failure = self.failure(mode, Stage::Poll);
-                Err(failure.map_or(TransportError::Unsupported("no failure"), |(error, _)| error))
+                let Some((error, outcome)) = self.failure(mode, Stage::Poll) else { return Ok(assigning()) };
+                if let Outcome::Failed(wait) = outcome {
+                    self.world.lock().model.on_poll_failed(Instant::now(), wait);
+                }
+                Err(error)
             }
             DpsMode::Assigns(_) => {
                 let left = {
@@ -184,7 +196,7 @@ impl Drop for SimDps {
         if self.is_open {
             let mut world = self.world.lock();
             world.dps_open -= 1;
-            world.model.is_by_operator = false;
+            world.model.on_dps_closed(&self.key, self.has_polled, self.is_assigned);
         }
     }
 }
