@@ -91,7 +91,7 @@ fn the_same_seed_gives_the_same_life() {
 #[test]
 fn planted_faults_of_the_policy_are_found() {
     for (bug, found_as) in [
-        (Bug::RegistersTwice, "more registrations than the policy allows"),
+        (Bug::RegistersTwice, "a registration without a reason"),
         (Bug::WindowIgnored, "a registration without a reason"),
         (Bug::CountIgnored, "a registration without a reason"),
         (Bug::RetryAfterIgnored, "before its Retry-After"),
@@ -99,7 +99,7 @@ fn planted_faults_of_the_policy_are_found() {
         (Bug::CredentialOrder, "the order of credentials"),
         (Bug::NeverRolledBack, "the device is not connected"),
         (Bug::SlowScheduleConstant, "more registrations than the policy allows"),
-        (Bug::SettledAtOnce, "more registrations than the policy allows"),
+        (Bug::SettledAtOnce, "the order of credentials"),
         (Bug::RefusalIgnored, "the device is not connected"),
     ] {
         let found = (0..FOUND_WITHIN)

@@ -113,7 +113,7 @@ impl Model {
         if hub_is_open && !continues {
             return Err("a connection to DPS beside one to the hub".into());
         }
-        if let Some(next) = self.next_at_hub.take() {
+        if let Some(next) = self.next_at_hub.take().filter(|_| !continues) {
             return Err(format!("the order of credentials: the hub did not see {next}"));
         }
         let expected = self.next_at_dps.take().filter(|it| it.chars().next() == key.chars().next());
@@ -219,7 +219,10 @@ impl Model {
 
     /// DPS says which hub it has assigned.
     pub(super) fn on_assigned(&mut self, key: &str, hub: usize) {
-        self.home = Some(hub);
+        if self.home.replace(hub) != Some(hub) {
+            // A Retry-After is for the time at this hub. If the device comes back later, it may connect at once.
+            self.hub_not_before.clear();
+        }
         self.last = Some((key.to_owned(), Outcome::Assigned));
         self.round_at_hub.clear();
         (self.failures, self.failing_since) = (0, None);
@@ -238,6 +241,8 @@ impl Model {
         if self.hub_not_before.get(&hub).is_some_and(|it| now < *it) {
             return Err("a connection before the Retry-After of the hub has passed".into());
         }
+        // Other credentials start anew.
+        self.unfinished.take_if(|it| it.chars().next() != key.chars().next());
         match self.next_at_hub.take() {
             Some(next) if next != key => Err(format!("the order of credentials: the hub saw {key} instead of {next}")),
             _ => Ok(()),
