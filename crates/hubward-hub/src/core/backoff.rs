@@ -8,7 +8,7 @@ use hubward_transport::{Fault, TransportError};
 use crate::{Backoff, DisconnectCause, HubOptions};
 
 /// The longest Retry-After that the client accepts.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Counts the failures since the last reset: transient failures and refusals separately. A transient failure, such as a
 /// lost network, passes by itself. A refusal stays until an operator acts.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubward_transport::TransportError;
 use tokio::time::Instant;
 
+use super::backoff::RETRY_AFTER_MAX;
 use super::phase::{AfterDisconnect, Phase};
 use super::takeovers::Takeovers;
 use super::{Core, TokenKind};
@@ -57,6 +59,9 @@ pub(super) struct Supervision {
     /// Failures in a row at this target, and when the first of them happened.
     failures: u32,
     failing_since: Option<Instant>,
+    /// The end of the wait that the hub asked for. A move to another credential at this hub keeps to it, also if the
+    /// provider decided before it knew about the failure.
+    asked_until: Option<Instant>,
 }
 
 impl Supervision {
@@ -68,6 +73,7 @@ impl Supervision {
             moves: 0,
             failures: 0,
             failing_since: None,
+            asked_until: None,
         }
     }
 
@@ -89,6 +95,8 @@ impl Supervision {
     ) {
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
+        let asked = cause.transport_error().and_then(TransportError::retry_after);
+        self.asked_until = asked.map(|it| later(now, it.min(RETRY_AFTER_MAX)));
         let lasting = now.saturating_duration_since(since);
         let failure = HubFailure { cause: cause.clone(), failures: self.failures, lasting, accepted_for, wait };
         self.question = Some(Question::Failed(failure));
@@ -181,6 +189,8 @@ impl<T> Core<T> {
         // A question about the old target needs no answer any more.
         supervision.question = None;
         supervision.reset();
+        let asked_until = supervision.asked_until.take().filter(|_| !to.is_elsewhere);
+        let not_before = to.not_before.max(asked_until.unwrap_or(now));
         self.forget_connection();
         // No hub has accepted the client with the new target yet.
         self.accepted_since = None;
@@ -191,7 +201,7 @@ impl<T> Core<T> {
             self.ack_timeout = self.setup.options.ack_timeout;
         }
         self.setup.target = to.target;
-        if to.not_before > now { self.wait(now, to.not_before) } else { self.open(now) }
+        if not_before > now { self.wait(now, not_before) } else { self.open(now) }
     }
 
     /// Waits for the next attempt.
