@@ -64,6 +64,8 @@ pub(super) struct Model {
     next_at_dps: Option<String>,
     /// The credential of an operation that DPS has not ended.
     unfinished: Option<String>,
+    /// Whether the registration that is running follows a refusal.
+    is_round: bool,
     /// Whether the registration that is running is the first one of a new credential.
     is_trial: bool,
     connected_at: Option<Instant>,
@@ -106,6 +108,7 @@ impl Model {
         self.is_operators_round = continues || self.operator;
         self.is_by_operator = self.is_operators_round;
         self.is_trial = self.trials.contains(key);
+        self.is_round = false;
         if std::mem::take(&mut self.operator) {
             self.forget_order();
             return Ok(());
@@ -141,9 +144,7 @@ impl Model {
         let least = Duration::from_secs(minutes * 45);
         self.least = if fails_long && !is_dps_refused { least.min(FAILING_FOR) } else { least };
         self.check_gap(now, key)?;
-        if !self.is_trial && (self.is_refused || (self.home.is_none() && is_dps_refused)) {
-            self.rounds += 1;
-        }
+        self.is_round = !self.is_trial && (self.is_refused || (self.home.is_none() && is_dps_refused));
         Ok(())
     }
 
@@ -173,6 +174,7 @@ impl Model {
             return;
         }
         self.is_refused = false;
+        self.rounds += i32::from(self.is_round);
         if !is_by_operator && !self.is_trial {
             self.answered.insert(key.to_owned(), now);
         }
@@ -211,6 +213,7 @@ impl Model {
         // DPS has taken the request, and has not ended it.
         self.last = Some((key.to_owned(), Outcome::Failed(Duration::ZERO)));
         self.answered.remove(key);
+        self.rounds -= i32::from(std::mem::take(&mut self.is_round));
         if !self.operator {
             self.next_at_dps = Some(key.to_owned());
             self.unfinished = has_polled.then(|| key.to_owned());

@@ -70,7 +70,7 @@ impl Life {
             self.trouble();
         }
         self.start();
-        for _ in 0..self.rng.usize(2..=6) {
+        for _ in 0..self.rng.usize(2..=5) {
             let length = match self.rng.u8(..4) {
                 0 => self.seconds(1.0, 60.0),
                 1 | 2 => self.seconds(60.0, 900.0),
