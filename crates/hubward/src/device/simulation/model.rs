@@ -126,8 +126,12 @@ impl Model {
         if self.unfinished.take().is_some_and(|it| it == key) {
             return Err("a registration is paid again, although its operation is known".into());
         }
+        if continues {
+            // The request of the operator has no answer yet.
+            return Ok(());
+        }
         if expected.is_some() && matches!(&self.last, Some((_, Outcome::Refused))) {
-            return if continues { Ok(()) } else { self.check_gap(now, key) };
+            return self.check_gap(now, key);
         }
         let failing_for = self.failing_since.map_or(Duration::ZERO, |it| now - it);
         let fails_long = self.failures >= FAILURES && failing_for >= FAILING_FOR;
