@@ -189,8 +189,10 @@ impl<T> Core<T> {
         // A question about the old target needs no answer any more.
         supervision.question = None;
         supervision.reset();
-        let asked_until = supervision.asked_until.take().filter(|_| !to.is_elsewhere);
-        let not_before = to.not_before.max(asked_until.unwrap_or(now));
+        if to.is_elsewhere {
+            supervision.asked_until = None;
+        }
+        let not_before = to.not_before.max(supervision.asked_until.unwrap_or(now));
         self.forget_connection();
         // No hub has accepted the client with the new target yet.
         self.accepted_since = None;

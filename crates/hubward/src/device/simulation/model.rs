@@ -75,7 +75,7 @@ impl Model {
     /// The program or an operator asks for a registration.
     pub(super) fn on_operator(&mut self) {
         self.operator = true;
-        self.forget_order();
+        self.next_at_hub = None;
     }
 
     /// The program changes the credentials to a list of `count`.
@@ -105,11 +105,15 @@ impl Model {
         }
         let failures_since_request = std::mem::take(&mut self.failures_since_request);
         let continues = self.is_operators_round && self.next_at_dps.is_some();
-        self.is_operators_round = continues || self.operator;
+        // The request of an operator waits until DPS has answered all credentials of a round.
+        let is_refused = matches!(&self.last, Some((_, Outcome::Refused)));
+        let by_operator = self.operator && !(is_refused && self.next_at_dps.as_deref() == Some(key));
+        self.is_operators_round = continues || by_operator;
         self.is_by_operator = self.is_operators_round;
         self.is_trial = self.trials.contains(key);
         self.is_round = false;
-        if std::mem::take(&mut self.operator) {
+        if by_operator {
+            self.operator = false;
             self.forget_order();
             return Ok(());
         }
@@ -188,7 +192,7 @@ impl Model {
             if next.is_none() {
                 self.round_at_dps.clear();
             }
-            self.next_at_dps = next.filter(|_| !self.operator);
+            self.next_at_dps = next;
         } else {
             self.round_at_dps.clear();
         }
