@@ -19,6 +19,8 @@ pub(super) enum AttemptOutcome {
     Accept,
     Unreachable,
     Refuse(u8),
+    /// The hub asks for a wait of this many seconds.
+    Throttle(u64),
     HangOpening,
     HangLogin,
     PanicAfterLogin,
@@ -224,6 +226,11 @@ impl HubTransport for FakeHub {
             AttemptOutcome::Unreachable => {
                 let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
                 Err(TransportError::Connect { endpoint: ENDPOINT.into(), source })
+            }
+            AttemptOutcome::Throttle(wait) => {
+                let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Upgrade, RefusedBy::UpgradeStatus(429));
+                refusal.retry_after = Some(std::time::Duration::from_secs(wait));
+                Err(TransportError::Refused(Box::new(refusal)))
             }
             AttemptOutcome::HangOpening => std::future::pending().await,
             outcome => Ok(Box::new(Connection {

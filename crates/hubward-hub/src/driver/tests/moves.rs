@@ -278,3 +278,29 @@ async fn handlers_receivers_and_reports_survive_a_move_and_the_new_twin_is_read_
     }
     client.report(&json!({"firmware": "2"})).await.expect("a report");
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_credentials_wait_for_the_retry_after_of_the_hub_and_another_hub_does_not() {
+    let hub = FakeHub::new([AttemptOutcome::Throttle(600)]);
+    let script = Script::new(at(&hub, "dev-1"));
+    for _ in 0..2 {
+        let again = at(&hub, "dev-1");
+        script.then(move |_| HubDecision::connect(again));
+    }
+    let client = script.spawn(options());
+    until_idle().await;
+    tokio::time::sleep(seconds(300)).await;
+    client.ask_provider();
+    tokio::time::sleep(seconds(299)).await;
+    assert_eq!((hub.opened(), script.events()), (1, vec!["started".into(), "failed 1".into(), "requested".into()]));
+    client.connected().await.expect("a login");
+    assert_eq!(hub.opened(), 2);
+
+    let (busy, other) = (FakeHub::new([AttemptOutcome::Throttle(600)]), FakeHub::new([]));
+    let script = Script::new(at(&busy, "dev-1"));
+    let elsewhere = at(&other, "dev-2");
+    script.then(move |_| HubDecision::connect(elsewhere));
+    let (client, started) = (script.spawn(options()), Instant::now());
+    client.connected().await.expect("a login");
+    assert!(started.elapsed() < seconds(1));
+}

@@ -35,7 +35,7 @@ pub(crate) enum Next {
     },
     /// The new credentials have failed. Drop them, return to the credentials before them, then take the inner step. It
     /// is [`Next::Connect`] or [`Next::Register`].
-    RollBack(Box<Next>),
+    RollBack(Box<Self>),
     /// End the device with the error that was passed in: no retry can change it.
     End,
 }

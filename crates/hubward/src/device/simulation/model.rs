@@ -181,7 +181,10 @@ impl Model {
             self.next_at_dps = Some(key.to_owned()).filter(|_| !self.operator);
             return;
         }
-        self.is_refused = false;
+        if !is_by_operator {
+            // The client may have an attempt at the hub beside the request of an operator.
+            self.is_refused = false;
+        }
         self.rounds += i32::from(self.is_round);
         if !is_by_operator && !self.is_trial {
             self.answered.insert(key.to_owned(), now);

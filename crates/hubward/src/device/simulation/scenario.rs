@@ -74,7 +74,7 @@ impl Life {
             let length = match self.rng.u8(..4) {
                 0 => self.seconds(1.0, 60.0),
                 1 | 2 => self.seconds(60.0, 900.0),
-                _ => self.seconds(900.0, 3_000.0),
+                _ => self.seconds(900.0, 2_400.0),
             };
             let acts = self.rng.u32(0..=3);
             for _ in 0..acts {
@@ -281,7 +281,7 @@ impl Life {
                 return Err(format!("the device is not connected: {:?}", self.device().state().borrow().clone()));
             }
             self.send();
-            sleep(Duration::from_secs(120)).await;
+            sleep(Duration::from_secs(300)).await;
         }
         sleep(Duration::from_secs(1_200)).await;
         match self.device().state().borrow().is_connected() {

@@ -161,3 +161,33 @@ fn a_device_of_a_fleet_registers_again_only_after_its_turn() {
         }
     }
 }
+
+#[test]
+fn a_registration_that_dps_has_not_answered_continues_with_the_same_credential() {
+    let mut it = Bench::with(DevicePolicy::default(), 2, true);
+    assert!(matches!(it.fail(not_authorized()), Next::Connect { credential: 1, .. }));
+    assert!(matches!(it.fail(not_authorized()), Next::Register { credential: 0, .. }));
+    assert!(matches!(it.dps_fails(&dps_answers(401, None)), Next::Register { credential: 1, .. }));
+    assert!(is_stay(&it.dps_fails(&dps_lost())));
+    it.fail(not_authorized());
+    // DPS has refused the first credential, and has not answered the second one.
+    let next = it.fail(not_authorized());
+    assert!(matches!(next, Next::Register { credential: 1, .. }), "{next:?}");
+    // A request of an operator starts with the credential that worked last.
+    it.dps_fails(&dps_lost());
+    let next = it.it.on_requested(it.now, Request::Register);
+    assert!(matches!(next, Next::Register { credential: 0, .. }), "{next:?}");
+}
+
+#[test]
+fn the_waits_grow_although_dps_refuses_another_credential_between_two_failures() {
+    let mut it = Bench::with(DevicePolicy::default(), 2, true);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        it.it.on_requested(it.now, Request::Register);
+        assert!(matches!(it.dps_fails(&dps_answers(401, None)), Next::Register { credential: 1, .. }));
+        it.dps_fails(&dps_lost());
+        waits.push(remaining(it.it.dps.not_before, it.now).as_millis());
+    }
+    assert_eq!(waits, [1_500, 3_000, 6_000, 12_000]);
+}

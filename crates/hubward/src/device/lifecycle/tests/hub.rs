@@ -189,3 +189,12 @@ fn a_credential_for_which_no_connection_can_be_made_waits_for_the_slow_schedule(
     impatient.on_started(it.now, true, MIDDLE);
     assert_eq!(impatient.on_unusable_at_hub(it.now, MIDDLE), Next::End);
 }
+
+#[test]
+fn a_row_of_failures_that_begins_with_throttling_starts_the_counts_over() {
+    let mut it = Bench::connected();
+    fail_often(&mut it, 9, 110);
+    // The hub accepts the device for a while, and then throttles it.
+    it.drop_after(40, hub_refusal(RefusedBy::UpgradeStatus(429), None));
+    assert!(is_stay(&it.fail(lost())), "the failures before the connection do not count");
+}
