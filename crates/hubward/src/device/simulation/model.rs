@@ -120,10 +120,10 @@ impl Model {
         if hub_is_open && !continues {
             return Err("a connection to DPS beside one to the hub".into());
         }
-        if let Some(next) = self.next_at_hub.take().filter(|_| !continues) {
+        if let Some(next) = self.next_at_hub.take().filter(|it| !continues && is_same_list(it, key)) {
             return Err(format!("the order of credentials: the hub did not see {next}"));
         }
-        let expected = self.next_at_dps.take().filter(|it| it.chars().next() == key.chars().next());
+        let expected = self.next_at_dps.take().filter(|it| is_same_list(it, key));
         if let Some(next) = expected.as_ref().filter(|it| *it != key) {
             return Err(format!("the order of credentials: DPS saw {key} instead of {next}"));
         }
@@ -256,8 +256,8 @@ impl Model {
             return Err("a connection before the Retry-After of the hub has passed".into());
         }
         // Other credentials start anew.
-        self.unfinished.take_if(|it| it.chars().next() != key.chars().next());
-        match self.next_at_hub.take() {
+        self.unfinished.take_if(|it| !is_same_list(it, key));
+        match self.next_at_hub.take().filter(|it| is_same_list(it, key)) {
             Some(next) if next != key => Err(format!("the order of credentials: the hub saw {key} instead of {next}")),
             _ => Ok(()),
         }
@@ -316,4 +316,9 @@ impl Model {
         let at = all.iter().position(|it| it == key)?;
         (1..all.len()).map(|it| &all[(at + it) % all.len()]).find(|it| !refused.contains(*it)).cloned()
     }
+}
+
+/// Whether two credentials are of the same list.
+fn is_same_list(one: &str, other: &str) -> bool {
+    one.chars().next() == other.chars().next()
 }
