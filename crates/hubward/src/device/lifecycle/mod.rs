@@ -394,8 +394,9 @@ impl Lifecycle {
 
     /// Begins a registration with the credential that a service has accepted last, or continues the last one.
     fn register(&mut self, after: Duration, reason: Reason) -> Next {
-        if !std::mem::take(&mut self.credentials.is_unanswered) || reason == Reason::Requested {
+        if !self.credentials.is_unanswered || reason == Reason::Requested {
             self.credentials.at_dps.restart(self.credentials.preferred);
+            self.credentials.is_unanswered = false;
         }
         let credential = self.credentials.at_dps.current();
         Next::Register { credential, after, reason }

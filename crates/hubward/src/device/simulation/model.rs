@@ -61,7 +61,8 @@ pub(super) struct Model {
     round_at_hub: BTreeSet<String>,
     round_at_dps: BTreeSet<String>,
     next_at_hub: Option<String>,
-    next_at_dps: Option<String>,
+    /// For each list, the credential that DPS must see next.
+    next_at_dps: BTreeMap<char, String>,
     /// The credential of an operation that DPS has not ended.
     unfinished: Option<String>,
     /// Whether the registration that is running follows a refusal.
@@ -83,8 +84,7 @@ impl Model {
         self.lists.insert(list, count);
         self.trials.extend((0..count).map(|it| format!("{list}{it}")));
         self.round_at_hub.clear();
-        self.round_at_dps.clear();
-        self.forget_order();
+        (self.next_at_hub, self.unfinished) = (None, None);
     }
 
     /// The device starts again. It knows only its hub.
@@ -94,8 +94,11 @@ impl Model {
         *self = Self { lists, home, dps_not_before, hub_not_before, ..Self::default() };
     }
 
-    fn forget_order(&mut self) {
-        (self.next_at_hub, self.next_at_dps, self.unfinished) = (None, None, None);
+    /// The order of the credentials at DPS starts anew.
+    fn forget_order(&mut self, key: &str) {
+        (self.next_at_hub, self.unfinished) = (None, None);
+        self.next_at_dps.remove(&list_of(key));
+        self.round_at_dps.retain(|it| !is_same_list(it, key));
     }
 
     /// The device sends a register request.
@@ -104,17 +107,18 @@ impl Model {
             return Err("a request to DPS before its Retry-After has passed".into());
         }
         let failures_since_request = std::mem::take(&mut self.failures_since_request);
-        let continues = self.is_operators_round && self.next_at_dps.is_some();
+        let next = self.next_at_dps.get(&list_of(key)).cloned();
+        let continues = self.is_operators_round && next.is_some();
         // The request of an operator waits until DPS has answered all credentials of a round.
         let is_refused = matches!(&self.last, Some((_, Outcome::Refused)));
-        let by_operator = self.operator && !(is_refused && self.next_at_dps.as_deref() == Some(key));
+        let by_operator = self.operator && !(is_refused && next.as_deref() == Some(key));
         self.is_operators_round = continues || by_operator;
         self.is_by_operator = self.is_operators_round;
         self.is_trial = self.trials.contains(key);
         self.is_round = false;
         if by_operator {
             self.operator = false;
-            self.forget_order();
+            self.forget_order(key);
             return Ok(());
         }
         if hub_is_open && !continues {
@@ -123,7 +127,10 @@ impl Model {
         if let Some(next) = self.next_at_hub.take().filter(|it| !continues && is_same_list(it, key)) {
             return Err(format!("the order of credentials: the hub did not see {next}"));
         }
-        let expected = self.next_at_dps.take().filter(|it| is_same_list(it, key));
+        let expected = self.next_at_dps.remove(&list_of(key));
+        if expected.is_none() {
+            self.round_at_dps.retain(|it| !is_same_list(it, key));
+        }
         if let Some(next) = expected.as_ref().filter(|it| *it != key) {
             return Err(format!("the order of credentials: DPS saw {key} instead of {next}"));
         }
@@ -178,7 +185,7 @@ impl Model {
         let is_by_operator = self.is_operators_round;
         if let Outcome::Failed(wait) = outcome {
             self.dps_not_before = Some(now + wait);
-            self.next_at_dps = Some(key.to_owned()).filter(|_| !self.operator);
+            self.next_at_dps.insert(list_of(key), key.to_owned());
             return;
         }
         if !is_by_operator {
@@ -192,12 +199,12 @@ impl Model {
         if outcome == Outcome::Refused {
             self.round_at_dps.insert(key.to_owned());
             let next = self.next_in(key, &self.round_at_dps);
-            if next.is_none() {
-                self.round_at_dps.clear();
+            match next {
+                Some(next) => drop(self.next_at_dps.insert(list_of(key), next)),
+                None => self.round_at_dps.retain(|it| !is_same_list(it, key)),
             }
-            self.next_at_dps = next;
         } else {
-            self.round_at_dps.clear();
+            self.round_at_dps.retain(|it| !is_same_list(it, key));
         }
     }
 
@@ -225,8 +232,8 @@ impl Model {
         self.last = Some((key.to_owned(), Outcome::Failed(Duration::ZERO)));
         self.answered.remove(key);
         self.rounds -= i32::from(std::mem::take(&mut self.is_round));
+        self.next_at_dps.insert(list_of(key), key.to_owned());
         if !self.operator {
-            self.next_at_dps = Some(key.to_owned());
             self.unfinished = has_polled.then(|| key.to_owned());
         }
     }
@@ -241,7 +248,7 @@ impl Model {
         self.round_at_hub.clear();
         (self.failures, self.failing_since) = (0, None);
         self.is_refused = false;
-        self.forget_order();
+        self.forget_order(key);
     }
 
     /// The device opens a connection.
@@ -305,7 +312,7 @@ impl Model {
     }
 
     fn list(&self, key: &str) -> impl Iterator<Item = String> {
-        let list = key.chars().next().unwrap_or_default();
+        let list = list_of(key);
         let count = self.lists.get(&list).copied().unwrap_or_default();
         (0..count).map(move |it| format!("{list}{it}"))
     }
@@ -320,5 +327,9 @@ impl Model {
 
 /// Whether two credentials are of the same list.
 fn is_same_list(one: &str, other: &str) -> bool {
-    one.chars().next() == other.chars().next()
+    list_of(one) == list_of(other)
+}
+
+fn list_of(key: &str) -> char {
+    key.chars().next().unwrap_or_default()
 }

@@ -267,6 +267,8 @@ impl Life {
         world.target = self.rng.usize(..2);
         world.valid.insert(format!("{list}{}", self.rng.usize(..count)));
         world.log(|| "--- healthy".into());
+        world.cut(0);
+        world.cut(1);
         if let Some(home) = world.model.home.filter(|it| *it != world.target) {
             world.knows[home] = false;
         }
