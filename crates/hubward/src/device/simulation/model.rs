@@ -74,9 +74,12 @@ pub(super) struct Model {
 
 impl Model {
     /// The program or an operator asks for a registration.
-    pub(super) fn on_operator(&mut self) {
+    pub(super) fn on_operator(&mut self, dps_is_open: bool) {
         self.operator = true;
         self.next_at_hub = None;
+        if !dps_is_open {
+            self.next_at_dps.clear();
+        }
     }
 
     /// The program changes the credentials to a list of `count`.
@@ -110,7 +113,7 @@ impl Model {
         let next = self.next_at_dps.get(&list_of(key)).cloned();
         let continues = self.is_operators_round && next.is_some();
         // The request of an operator waits until DPS has answered all credentials of a round.
-        let is_refused = matches!(&self.last, Some((_, Outcome::Refused)));
+        let is_refused = matches!(&self.last, Some((it, Outcome::Refused)) if is_same_list(it, key));
         let by_operator = self.operator && !(is_refused && next.as_deref() == Some(key));
         self.is_operators_round = continues || by_operator;
         self.is_by_operator = self.is_operators_round;
@@ -185,7 +188,9 @@ impl Model {
         let is_by_operator = self.is_operators_round;
         if let Outcome::Failed(wait) = outcome {
             self.dps_not_before = Some(now + wait);
-            self.next_at_dps.insert(list_of(key), key.to_owned());
+            if !self.operator {
+                self.next_at_dps.insert(list_of(key), key.to_owned());
+            }
             return;
         }
         if !is_by_operator {
@@ -232,8 +237,8 @@ impl Model {
         self.last = Some((key.to_owned(), Outcome::Failed(Duration::ZERO)));
         self.answered.remove(key);
         self.rounds -= i32::from(std::mem::take(&mut self.is_round));
-        self.next_at_dps.insert(list_of(key), key.to_owned());
         if !self.operator {
+            self.next_at_dps.insert(list_of(key), key.to_owned());
             self.unfinished = has_polled.then(|| key.to_owned());
         }
     }

@@ -195,7 +195,8 @@ impl Life {
             13..15 => {
                 let mut world = self.world.lock();
                 world.log(|| "the program asks for a registration".into());
-                world.model.on_operator();
+                let dps_is_open = world.dps_open > 0;
+                world.model.on_operator(dps_is_open);
                 drop(world);
                 self.device().reprovision();
             }
