@@ -7,9 +7,11 @@ mod conformance;
 mod corpora;
 mod crash;
 mod device;
+mod device_kill;
 mod examples;
 #[cfg(target_os = "linux")]
 mod floods;
+mod issuance;
 mod keys;
 mod live_questions;
 mod readme;

@@ -2,7 +2,9 @@
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use super::running::Running;
 
 /// The transports that reach a hub.
 pub(super) const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
@@ -61,6 +63,35 @@ pub(super) async fn assert_refused(
 }
 
 /// The `type` of each line, in order.
-pub(super) fn types(lines: &[serde_json::Value]) -> Vec<&str> {
+pub(super) fn types(lines: &[Value]) -> Vec<&str> {
     lines.iter().filter_map(|it| it["type"].as_str()).collect()
+}
+
+/// The output lines of a running device. A test can take the lines in any order.
+pub(super) struct Lines {
+    pub(super) running: Running,
+    seen: Vec<Value>,
+}
+
+impl Lines {
+    pub(super) const fn of(running: Running) -> Self {
+        Self { running, seen: Vec::new() }
+    }
+
+    /// Returns the first line that matches, and removes it from the lines seen so far. If no line matches, waits until
+    /// the device prints such a line.
+    pub(super) async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(at) = self.seen.iter().position(&wanted) {
+                return self.seen.remove(at);
+            }
+            let line = self.running.line().await.unwrap_or_else(|| panic!("no {what} in {:?}", self.seen));
+            self.seen.push(serde_json::from_str(&line).expect(&line));
+        }
+    }
+
+    /// Like [`find`](Self::find), for the first line of this type.
+    pub(super) async fn next(&mut self, kind: &str) -> Value {
+        self.find(kind, |it| it["type"] == kind).await
+    }
 }

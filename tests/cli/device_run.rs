@@ -6,32 +6,8 @@ use hubward_emulator::{CloudToDevice, Emulator, Fault, Invocation, Point};
 use serde_json::{Value, json};
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
+use super::device::{HUB, Lines, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
-
-/// The output lines of a running device. A test can take the lines in any order.
-struct Lines {
-    running: Running,
-    seen: Vec<Value>,
-}
-
-impl Lines {
-    /// Returns the first line that matches, and removes it from the lines seen so far. If no line matches, waits until
-    /// the device prints such a line.
-    async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            if let Some(at) = self.seen.iter().position(&wanted) {
-                return self.seen.remove(at);
-            }
-            let line = self.running.line().await.unwrap_or_else(|| panic!("no {what} in {:?}", self.seen));
-            self.seen.push(serde_json::from_str(&line).expect(&line));
-        }
-    }
-
-    async fn of(&mut self, kind: &str) -> Value {
-        self.find(kind, |it| it["type"] == kind).await
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_serves_the_twin_methods_messages_and_telemetry() {
@@ -43,17 +19,17 @@ async fn run_serves_the_twin_methods_messages_and_telemetry() {
         ]
         .concat();
         let running = Running::start(device(transport, &arguments, &enrolled.vars()));
-        let mut lines = Lines { running, seen: Vec::new() };
-        let connected = lines.of("connected").await;
+        let mut lines = Lines::of(running);
+        let connected = lines.next("connected").await;
         assert_eq!((&connected["deviceId"], &connected["transport"]), (&json!("dev-1"), &json!(transport)));
-        let twin = lines.of("twin").await;
+        let twin = lines.next("twin").await;
         assert_eq!(twin["reported"]["properties"], json!({}));
-        assert_eq!(lines.of("reported").await["reportedVersion"], 2);
+        assert_eq!(lines.next("reported").await["reportedVersion"], 2);
         assert_eq!(emulator.twin(HUB, "dev-1").expect("a twin").reported.values["firmware"], "2.1");
 
-        lines.of("desired").await;
+        lines.next("desired").await;
         let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
-        let desired = lines.of("desired").await;
+        let desired = lines.next("desired").await;
         assert_eq!((&desired["desiredVersion"], &desired["properties"]), (&json!(version), &json!({"interval": 5})));
 
         for (name, status, payload) in [
@@ -64,16 +40,16 @@ async fn run_serves_the_twin_methods_messages_and_telemetry() {
             let invocation = Invocation::new(name).payload(json!([1])).connect_timeout(Duration::from_secs(60));
             let result = emulator.invoke_method(HUB, "dev-1", invocation).await.expect("an answer");
             assert_eq!((result.status, result.payload.unwrap_or_default()), (status, payload.clone()), "{name}");
-            assert_eq!(lines.of("call").await["payload"], json!([1]));
-            let answer = lines.of("answer").await;
+            assert_eq!(lines.next("call").await["payload"], json!([1]));
+            let answer = lines.next("answer").await;
             assert_eq!((&answer["method"], &answer["status"]), (&json!(name), &json!(status)));
         }
 
         emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hello")).expect("room in the queue");
-        assert_eq!(lines.of("received").await["body"], "hello");
-        lines.of("completed").await;
-        lines.of("sent").await;
-        lines.of("sent").await;
+        assert_eq!(lines.next("received").await["body"], "hello");
+        lines.next("completed").await;
+        lines.next("sent").await;
+        lines.next("sent").await;
         // Wait until the hub has read the device's acknowledgement of the message. If the connection ended earlier, the
         // hub would redeliver the message on the next connection.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
@@ -118,10 +94,10 @@ async fn run_works_for_a_module() {
     let variables = known_module(&emulator, "dev-1", "filter");
     emulator.send_to_input(HUB, "dev-1", "filter", "in", CloudToDevice::new("x")).expect("room in the queue");
     let running = Running::start(device("mqtt-ws", &["run"], &variables));
-    let mut lines = Lines { running, seen: Vec::new() };
-    assert_eq!(lines.of("connected").await["moduleId"], "filter");
-    assert_eq!(lines.of("received").await["input"], "in");
-    lines.of("twin").await;
+    let mut lines = Lines::of(running);
+    assert_eq!(lines.next("connected").await["moduleId"], "filter");
+    assert_eq!(lines.next("received").await["input"], "in");
+    lines.next("twin").await;
     let (ended, rest, stderr) = lines.running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
 }

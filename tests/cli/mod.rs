@@ -8,6 +8,7 @@ mod certificates;
 mod certificates_page;
 mod device;
 mod device_c2d;
+mod device_field;
 mod device_method;
 mod device_run;
 mod device_send;

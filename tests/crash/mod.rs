@@ -90,7 +90,7 @@ async fn crash_during_the_first_start_does_not_prevent_the_next_start() {
 /// Returns the number of rounds, and the generator of the random choices. Prints the seed of the generator, so that a
 /// user can repeat a failed run.
 #[expect(clippy::print_stdout, reason = "a failure can be repeated with the printed seed")]
-fn choices() -> (u64, Rng) {
+pub(crate) fn choices() -> (u64, Rng) {
     let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
     let rounds = number("HUBWARD_KILLS").unwrap_or(30);
     let seed = number("HUBWARD_KILL_SEED").unwrap_or_else(|| fastrand::u64(..));

@@ -41,8 +41,8 @@ async fn a_wrong_key_is_rolled_back(kind: TransportKind) {
     assert!(scene.is_connected_to(HUB));
 }
 
-/// Source: `[doc]` iot-dps/how-to-roll-certificates.md: the new certificate becomes the secondary one of the enrollment,
-/// and the hub gets to know it when the device registers.
+/// Source: `[doc]` iot-dps/how-to-roll-certificates.md: the new certificate becomes the secondary one of the
+/// enrollment, and the hub gets to know it when the device registers.
 async fn a_new_certificate_replaces_the_old_one(kind: TransportKind) {
     let scene = Scene::start(kind).await;
     let [old, new] = [(); 2].map(|()| Identity::self_signed(DEVICE, Validity::Now));

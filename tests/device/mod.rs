@@ -1,9 +1,10 @@
-//! A device that keeps itself connected, with the embedded emulator: starts, moves, refusals and changes of credentials.
+//! A device that keeps itself connected, with the embedded emulator: starts, moves, refusals, new credentials.
 //!
 //! The waits of the policy are short here. The tests of the crate `hubward` check the real waits, with a clock of their
 //! own.
 
 mod credentials;
+mod issuance;
 mod moves;
 mod scene;
 mod starts;

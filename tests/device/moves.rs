@@ -40,7 +40,8 @@ async fn a_handle_survives_a_move(kind: TransportKind) {
         }
     }
     let moved = event(&mut events, |it| matches!(it, DeviceEvent::Connected { moved_from: Some(_), .. })).await;
-    assert!(moved.to_string().ends_with("it was at localhost before: report all properties anew"), "{moved}");
+    let text = moved.to_string();
+    assert!(text.ends_with("at localhost before, so the program should report all properties again"), "{text}");
     for (number, receipt) in receipts.into_iter().enumerate() {
         receipt.await.unwrap_or_else(|error| panic!("message {number}: {error}"));
     }

@@ -35,7 +35,7 @@ impl Scene {
 
     /// Changes the enrollment: its device belongs to this hub.
     pub(super) fn assign(&self, hub: &str) {
-        enroll(&self.cloud, hub);
+        let _unchanged = enroll(&self.cloud, hub);
     }
 
     /// The file of the assignment cache.

@@ -50,6 +50,43 @@ async fn call(emulator: &Emulator, name: &str, payload: Value) -> Result<MethodR
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stay_connected() {
+    for transport in TRANSPORTS {
+        let emulator = Emulator::builder().hubs([HUB, "127.0.0.1"]).start().await.expect("the emulator starts");
+        let enroll = |hub| emulator.enrollment("dev-1").hubs([hub]).create().expect("a valid id");
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = folder.path().join("assignment.cache");
+        let mut variables = enroll(HUB).vars();
+        variables.push(("HUBWARD_TRANSPORT", transport.to_owned()));
+        variables.push(("HUBWARD_CACHE_FILE", cache.display().to_string()));
+        let mut program = start("stay_connected", &variables);
+        for line in [
+            "the device registers at localhost with the primary key: the device has no hub yet",
+            "DPS assigned the device to localhost as dev-1",
+            "the hub localhost accepted the device with the primary key",
+            "reported",
+        ] {
+            assert_eq!(program.next_line().await, line, "{transport}");
+        }
+        enroll("127.0.0.1");
+        let result = call(&emulator, "reprovision", Value::Null).await.expect("an answer");
+        assert_eq!(result.status, 200, "{transport}");
+        for line in [
+            "an operator called the method `reprovision`: the device registers again",
+            "the device registers at localhost with the primary key: it was requested",
+            "DPS moved the device from localhost to 127.0.0.1 as dev-1; its twin moved with it",
+            "the hub 127.0.0.1 accepted the device with the primary key; it was at localhost before: report all \
+             properties anew",
+            "reported",
+        ] {
+            assert_eq!(program.next_line().await, line, "{transport}");
+        }
+        assert_eq!(interrupt(program).await, (Some(0), String::new()), "{transport}");
+        assert!(cache.exists(), "{transport}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn send_telemetry() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;

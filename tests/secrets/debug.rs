@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
-use hubward::{ClientCertificate, Credential, HubSettings, Message, Settings, SharedKey};
+use hubward::{ClientCertificate, Credential, DeviceEvent, DeviceSettings, HubSettings, Message, Settings, SharedKey};
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, HUB, settings};
 use hubward_tests::pki::{Identity, Validity};
@@ -121,6 +122,7 @@ async fn no_public_type_prints_a_secret() {
     let receipt = hub.enqueue(Message::new("x")).await.expect("room");
     inspector.check_debug("Receipt", &receipt);
     receipt.await.expect("acknowledged");
+    supervised(&mut inspector, good.clone().device().fallback(device.secondary_key().clone()), &given).await;
 
     service_side(&mut inspector, &cloud, &given).await;
 
@@ -216,6 +218,30 @@ async fn no_public_type_prints_the_private_key_of_a_certificate() {
 }
 
 /// Checks the types that an operator's program uses: logins, clients, refusals, and requests whose bodies contain keys.
+/// A device that keeps itself connected: its types, its events, and its cache.
+async fn supervised(inspector: &mut Inspector, settings: DeviceSettings, wrong: &SharedKey) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("assignment.cache");
+    let events: Arc<Mutex<Vec<DeviceEvent>>> = Arc::default();
+    let heard = Arc::clone(&events);
+    let settings = settings.cache(&file).on_event(move |it| heard.lock().expect("events").push(it.clone()));
+    inspector.check_debug("DeviceSettings", &settings);
+    inspector.check_debug("NamedCredential", &settings.fallbacks);
+    let device = settings.connect().await.expect("a connected device");
+    inspector.check_debug("Device", &device);
+    let change = device.change_credentials([wrong.clone()]);
+    inspector.check_debug("CredentialChange", &change);
+    inspector.check_error("CredentialChangeError", &change.await.expect_err("a wrong key"));
+    let events = std::mem::take(&mut *events.lock().expect("events"));
+    assert!(events.iter().any(|it| matches!(it, DeviceEvent::CredentialsRolledBack { .. })), "{events:?}");
+    for event in events {
+        inspector.check_debug("DeviceEvent", &event);
+        inspector.scan("the text of an event", &event.to_string());
+    }
+    let cache = std::fs::read_to_string(&file).expect("a cache");
+    inspector.scan("the assignment cache", &cache);
+}
+
 async fn service_side(inspector: &mut Inspector, cloud: &Cloud, given: &SharedKey) {
     use hubward_service::model::{Authentication, Device, SymmetricKeys};
     use hubward_service::{AdminPort, DialOverride, HubService, ServiceLogin, ServiceOptions, TlsSettings};

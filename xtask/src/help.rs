@@ -97,12 +97,15 @@ Runs measurements on an optimised build.
 
 Usage: cargo xtask bench telemetry [ARGUMENTS OF hubward-bench]
        cargo xtask bench certificates [ARGUMENTS OF hubward-bench]
+       cargo xtask bench devices [ARGUMENTS OF hubward-bench]
        cargo xtask bench emulator [DEVICES [SECONDS]]
 
 telemetry: measures the throughput of QoS 1 messages over TLS on loopback, with several windows, and compares
 it with the upper bound (hand-written frames without bookkeeping).
 certificates: measures the processor time of a login with a certificate and the memory of an idle device with
 one, for the device and for the emulator, and compares them with a device with a key (SAS).
+devices: measures the memory of an idle device that keeps itself connected, and compares it with a client
+of the hub.
 emulator: measures the start-up time, and the memory when idle, with 10,000 idle connections, and with DEVICES
 (default 1000) that each send one message per second for SECONDS (default 30). Fails if a figure exceeds its
 limit in docs/emulator.md.";

@@ -7,6 +7,7 @@ mod cores;
 mod cpu;
 mod frame;
 mod hubward_client;
+mod idle_devices;
 mod measure;
 mod memory;
 mod report;
@@ -49,6 +50,25 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Memory of idle devices that keep themselves connected, beside plain clients
+    Devices {
+        #[command(flatten)]
+        options: idle_devices::Options,
+        /// Output format
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// Fail if a device takes more than 2 KiB more than its client
+        #[arg(long)]
+        check: bool,
+    },
+    /// The process of one measurement of `devices`
+    #[command(hide = true)]
+    IdleDevices {
+        #[arg(long, value_enum)]
+        kind: idle_devices::Kind,
+        #[arg(long)]
+        devices: u32,
+    },
     /// One of the two processes of `certificates`
     #[command(hide = true)]
     CertificatesPeer {
@@ -88,6 +108,20 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>>
     match command {
         Command::Sink { style, core } => sink::run(style, core).await?,
         Command::CertificatesPeer { role, core } => certificates::run_peer(role, core).await?,
+        Command::IdleDevices { kind, devices } => {
+            let kib = idle_devices::run_child(kind, devices).await?;
+            writeln!(io::stdout(), "{kib}")?;
+        }
+        Command::Devices { options, output, check } => {
+            let rounds = options.rounds;
+            let report =
+                idle_devices::run(&options, |round| report_line(&format!("round {round} of {rounds}"))).await?;
+            print(output, &report, || report.json())?;
+            if check && let Err(problem) = report.check() {
+                report_line(&problem);
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Certificates { options, output } => {
             let rounds = options.rounds;
             let at_round = |part: &str, round| report_line(&format!("{part}: round {round} of {rounds}"));

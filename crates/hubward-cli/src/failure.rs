@@ -111,6 +111,7 @@ impl Failure {
     }
 
     fn diagnosed(error: &dyn std::error::Error, diagnosis: Diagnosis) -> Self {
+        let hint = hint_of(&diagnosis);
         Self(Box::new(Report {
             messages: messages(error),
             stage: diagnosis.stage.to_string(),
@@ -119,7 +120,7 @@ impl Failure {
             fault: diagnosis.fault.to_string(),
             service_code: diagnosis.service_code,
             tracking_id: diagnosis.tracking_id,
-            hint: diagnosis.hint.map(|it| with_flag(it, diagnosis.setting)),
+            hint,
             exit_code: diagnosis.fault.into(),
         }))
     }
@@ -246,6 +247,11 @@ impl From<SettingsError> for Failure {
     }
 }
 
+/// The hint of a diagnosis, with the flag for the setting that it names.
+pub(crate) fn hint_of(diagnosis: &Diagnosis) -> Option<String> {
+    diagnosis.hint.clone().map(|it| with_flag(it, diagnosis.setting))
+}
+
 /// Adds the name of a flag to a hint that contains the name of a setting. `--ca-file` and `--cert-file` replace the
 /// name of the setting, and `--timeout` stands before it. Returns the hint unchanged if `setting` is `None` or has no
 /// flag.
@@ -292,6 +298,7 @@ fn flag_of(variable: &str) -> Option<&'static str> {
         vars::CA_FILE => "--ca-file",
         vars::CONNECT_TO => "--connect-to",
         vars::CONNECTION_STRING => "--connection-string-file",
+        vars::SECONDARY_KEY => "--secondary-key-file",
         _ => return None,
     })
 }

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 use crate::output::{Writer, visible_log};
 use crate::override_notes::OverrideNotes;
 
+/// The filter without `--log`. The commands print the events of a device to stdout, so the log does not repeat them.
+const DEFAULT: &str = "warn,hubward::device=error";
+
 /// Starts the log. Logging never blocks: if the reader of stderr stops reading, the log drops lines and counts them.
 ///
 /// If `notes_overrides` is `true`, also prints a line for each host whose address a dial rule changes. Dial rules come
@@ -21,7 +24,7 @@ use crate::override_notes::OverrideNotes;
 pub(crate) fn start(filter: Option<&str>, stderr: Writer, notes_overrides: bool) -> Result<(), Failure> {
     // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
-    let text = filter.unwrap_or("warn");
+    let text = filter.unwrap_or(DEFAULT);
     // Refuse a single word that is not a level, such as `inof`. The log would take this word as the name of a target (a
     // module). It would then hide the lines of all other targets.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {

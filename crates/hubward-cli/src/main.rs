@@ -31,6 +31,7 @@ mod output;
 mod override_notes;
 mod process_group;
 mod provisioning;
+mod recovery_args;
 #[cfg(feature = "service")]
 mod service_login;
 #[cfg(feature = "service")]

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hubward::{DialOverride, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
+use hubward::error::SettingsError;
+use hubward::{DeviceSettings, DialOverride, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
 use zeroize::Zeroizing;
 
 use crate::certificate_args::{CertificateArgs, is_for_certificate};
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{KeySource, read_key_file};
+use crate::recovery_args::RecoveryArgs;
 
 /// The user agent that services see.
 pub(crate) const USER_AGENT: &str = concat!("hubward-cli/", env!("CARGO_PKG_VERSION"));
@@ -63,8 +65,36 @@ impl DpsArgs {
         network: &NetworkArgs,
         transport: Option<TransportKind>,
     ) -> Result<Settings, Failure> {
+        let mut settings = self.read(transport, None, |variable| Settings::from_vars(variable))?;
+        self.complete(&mut settings, network)?;
+        Ok(settings)
+    }
+
+    /// Like [`settings`](Self::settings), for a device that keeps itself connected.
+    pub(crate) fn device_settings(
+        &self,
+        network: &NetworkArgs,
+        recovery: &RecoveryArgs,
+        transport: Option<TransportKind>,
+    ) -> Result<DeviceSettings, Failure> {
+        let second = recovery.secondary_key()?;
+        let mut device = self.read(transport, second, |variable| DeviceSettings::from_vars(variable))?;
+        self.complete(&mut device.settings, network)?;
+        recovery.apply(&mut device);
+        Ok(device)
+    }
+
+    /// Builds settings from the flags and the variables. `second` is the second key of the device, if a flag supplies
+    /// it.
+    fn read<S>(
+        &self,
+        transport: Option<TransportKind>,
+        second: Option<Zeroizing<String>>,
+        from_vars: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<S, SettingsError>,
+    ) -> Result<S, Failure> {
         let (key, certificate) = (self.key()?, self.certificate.read()?);
         let flag = |name: &str| match name {
+            vars::SECONDARY_KEY => second.as_ref().map(|it| it.to_string()),
             vars::HOST => self.dps_host.clone(),
             vars::ID_SCOPE => self.id_scope.as_ref().map(ToString::to_string),
             vars::REGISTRATION_ID => self.registration_id.as_ref().map(ToString::to_string),
@@ -78,11 +108,15 @@ impl DpsArgs {
             name => key.is_some() && is_for_certificate(name),
         };
         let variable = |name: &str| std::env::var(name).ok().filter(|_| !is_replaced(name));
-        let mut settings = Settings::from_vars(|name| flag(name).or_else(|| variable(name)))?;
+        Ok(from_vars(&|name| flag(name).or_else(|| variable(name)))?)
+    }
+
+    /// Adds what has no variable.
+    fn complete(&self, settings: &mut Settings, network: &NetworkArgs) -> Result<(), Failure> {
         settings.payload = self.payload.as_deref().map(|it| input::json("--payload", it)).transpose()?;
         settings.options.user_agent = USER_AGENT.to_owned();
         network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
-        Ok(settings)
+        Ok(())
     }
 
     /// Returns the device's key if a flag supplies it. With `--group-key-file`, derives the key from the group's key.

@@ -48,7 +48,7 @@ pub(crate) async fn provision_and_send(
     if telemetry.messages > 0 {
         outcome.acknowledged = send(settings, &assignment, telemetry, deadline, output).await?;
     }
-    outcome.assignment = Some(assignment);
+    outcome.assignment = Some((&assignment).into());
     Ok(outcome)
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<As
 }
 
 /// If an emulator on this machine has refused the key of the device, improves the hint of the failure.
-fn explained(failure: Failure, settings: &Settings) -> Failure {
+pub(crate) fn explained(failure: Failure, settings: &Settings) -> Failure {
     #[cfg(feature = "emulator")]
     let failure = crate::local_emulator::with_env_command(failure, settings);
     #[cfg(not(feature = "emulator"))]

@@ -14,6 +14,9 @@ const KINDS = {
   groups: { path: "enrollmentGroups", route: "groups", id: "enrollmentGroupId", one: "enrollment group", title: "Groups" },
 };
 
+/** The policy by which DPS issues certificates, in either form of the service. */
+const policyOf = (it) => it.credentialPolicyName || it.certificatePolicyName;
+
 export function enrollments({ list, detail, narrow }) {
   const search = h("input", { type: "search", placeholder: "Search ids", "aria-label": "Search enrollments", autocomplete: "off" });
   const rows = h("ul", { class: "rows three", "aria-label": "Enrollments" });
@@ -137,6 +140,7 @@ export function enrollments({ list, detail, narrow }) {
         fact("Allocation", it.allocationPolicy ?? "hashed", it.iotHubs?.length > 0 && [", ", it.iotHubs.map((hub, at) => [at > 0 && ", ", h("code", null, hub)])]),
         fact("Attestation", it.attestation?.type ?? "none"),
         certificateFacts(it.attestation?.x509),
+        policyOf(it) && fact("Credential policy", h("code", null, policyOf(it)), ": DPS issues certificates for devices that ask"),
         primary && fact("Primary key", secret(`the primary key of ${id}`, primary)),
         keys?.symmetricKey?.secondaryKey && fact("Secondary key", secret(`the secondary key of ${id}`, keys.symmetricKey.secondaryKey)),
         fact("Created", when(it.createdDateTimeUtc)),

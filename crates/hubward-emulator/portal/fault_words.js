@@ -25,6 +25,8 @@ export const POINTS = {
   HubReported: "the device reports properties",
   HubDesired: "the hub sends desired properties",
   HubMethod: "the hub calls a method",
+  HubCertificateRequest: "the device requests a certificate from its hub",
+  HubCertificate: "the hub sends a requested certificate",
   WebSocketUpgrade: "a client opens a WebSocket",
   MqttAccept: "a client connects to the MQTT port",
   HttpsAccept: "a client connects to the HTTPS port",

@@ -55,6 +55,7 @@ const WORDS = {
   registered,
   registrationFailed: (event, id) => `DPS found no hub for ${id ?? "the device"}${why(event)}`,
   refused,
+  certificateIssued: (event, id) => `${REFUSERS[event.source] ?? event.source} issued a certificate to ${id ?? "the device"}${why(event)}`,
   handshakeFailed: (event) => `a client could not complete the TLS handshake${why(event)}`,
   connected: (event, id) => `${id ?? "the device"} connected to${to(event)}`,
   disconnected: (event, id) => `${id ?? "the device"} disconnected from${to(event)}${why(event)}`,

@@ -45,6 +45,8 @@
 //!   records.
 //! * Asks each client for a certificate in the TLS handshake, and requires none. Accepts every certificate there; DPS
 //!   and the hubs judge the certificate when the device registers or connects.
+//! * Issues certificates to devices, at DPS and at a hub, as a preview of the service does; see
+//!   [`Emulator::put_credential_policy`].
 //! * Emulates these parts of a hub for devices: telemetry, twins, direct methods, cloud-to-device messages and modules.
 //! * Emulates these parts of a hub's service API: identities, twins, methods, queries, statistics, messages and
 //!   feedback.

@@ -468,7 +468,8 @@ impl Session {
                 let (endpoint, fault) = (self.endpoint.clone(), TlsFault::ClientCertificate);
                 return TransportError::Tls { endpoint, fault, source };
             }
-            source => source,
+            // `Closed` already says that the connection ended early.
+            source => source.filter(|it| it.kind() != std::io::ErrorKind::UnexpectedEof),
         };
         TransportError::Closed { endpoint: self.endpoint.clone(), stage: self.stage, source }
     }

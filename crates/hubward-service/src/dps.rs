@@ -49,8 +49,11 @@ impl DpsService {
 
     /// Creates an enrollment. If it already exists, the call fails with 409. The answer contains the keys of the
     /// enrollment.
+    ///
+    /// If the enrollment names a credential policy, the request has the API version of the preview with this member.
     pub fn create_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
-        self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment)
+        let call = self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment);
+        call.api_version(enrollment.settings.api_version())
     }
 
     /// Replaces an enrollment. If `enrollment` contains an ETag, the call succeeds only if the ETag still matches.
@@ -95,7 +98,8 @@ impl DpsService {
 
     /// Creates a group. If it already exists, the call fails with 409. The answer contains the keys of the group.
     pub fn create_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
-        self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group)
+        let call = self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group);
+        call.api_version(group.settings.api_version())
     }
 
     /// Replaces a group. If `group` contains an ETag, the call succeeds only if the ETag still matches. Without an

@@ -65,6 +65,8 @@ pub enum DiagnosisStage {
     Send,
     /// The hub did not answer a twin request. Displays `hub-twin`.
     Twin,
+    /// The hub did not issue a certificate. Displays `hub-certificate`.
+    Certificate,
 }
 
 impl fmt::Display for DiagnosisStage {
@@ -76,6 +78,7 @@ impl fmt::Display for DiagnosisStage {
             Self::Hub(stage) => write!(f, "hub-{stage}"),
             Self::Send => f.write_str("hub-send"),
             Self::Twin => f.write_str("hub-twin"),
+            Self::Certificate => f.write_str("hub-certificate"),
         }
     }
 }
@@ -188,6 +191,13 @@ impl Diagnosis {
             // Includes future variants.
             error => Self::of_settings(error.fault(), None),
         }
+    }
+}
+
+impl From<&DisconnectCause> for Diagnosis {
+    /// Diagnoses a connection to a hub that failed or ended.
+    fn from(cause: &DisconnectCause) -> Self {
+        Self::of_disconnect(cause)
     }
 }
 
@@ -565,6 +575,7 @@ mod tests {
             (DiagnosisStage::Hub(Stage::Exchange), "hub-exchange"),
             (DiagnosisStage::Send, "hub-send"),
             (DiagnosisStage::Twin, "hub-twin"),
+            (DiagnosisStage::Certificate, "hub-certificate"),
         ] {
             assert_eq!(stage.to_string(), name);
         }

@@ -14,8 +14,8 @@
 pub use hubward_dial::{DialOverrideError, TrustError};
 pub use hubward_dps::ProvisionError;
 pub use hubward_hub::{
-    Capability, CloseError, CloseReason, DisconnectCause, HubError, ReceiveError, SettleError, TryEnqueueError,
-    TwinError, UnconfirmedReason, Unsupported,
+    Capability, CloseError, CloseReason, DisconnectCause, HubError, IssuanceError, ReceiveError, SettleError,
+    TryEnqueueError, TwinError, UnconfirmedReason, Unsupported,
 };
 pub use hubward_sas::ConnectionStringError;
 pub use hubward_transport::{

@@ -54,7 +54,7 @@
 //! Each of these programs is complete. It needs only `hubward` and `tokio`.
 //!
 //! * [Register the device and send ten messages](examples#register-and-send)
-//! * [Stay connected: cache, events, a second key](examples#stay-connected)
+//! * [Stay connected, and follow the device to another hub](examples#stay-connected)
 //! * [Send telemetry: JSON, properties, receipts](examples#send-telemetry)
 //! * [Answer a direct method](examples#answer-a-method)
 //! * [Follow the desired properties of the twin](examples#follow-desired-properties)
@@ -228,8 +228,8 @@ pub use settings::Settings;
 pub mod hub {
     //! Types of the hub client that programs seldom need to name.
 
-    pub use hubward_hub::{Backoff, Closed, HubCounts, MessageLabel, WeakHubClient};
-    pub use hubward_transport::IncomingMessage;
+    pub use hubward_hub::{Backoff, Closed, HubCounts, IssuanceRequest, MessageLabel, Pacing, WeakHubClient};
+    pub use hubward_transport::{CertificateRequestId, IncomingMessage};
 }
 
 pub mod provisioning {
@@ -259,7 +259,8 @@ pub mod x509 {
     //! Certificates and private keys of devices. [`ClientCertificate`](crate::ClientCertificate) at the root of the
     //! crate is what a device presents.
 
-    pub use hubward_x509::{Certificate, SigningKey};
+    pub use hubward_transport::Csr;
+    pub use hubward_x509::{Certificate, CertificateRequest, DeviceKey, KeyAlgorithm, SigningKey};
 }
 
 pub mod twin {

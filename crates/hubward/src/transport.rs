@@ -65,6 +65,17 @@ impl HubSettings {
         check_hub_transport(self.transport)?;
         check_credential(&self.credential)?;
         self.warn_about_common_name();
+        self.hub_transport()
+    }
+
+    /// Like [`HubSettings::build_hub_transport`], for a certificate that DPS or the hub has issued. Does not check its
+    /// dates, because the clock of the service decides: the certificate may be newer than the clock of the device.
+    pub(crate) fn build_hub_transport_with_issued(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
+        check_hub_transport(self.transport)?;
+        self.hub_transport()
+    }
+
+    fn hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
         match self.transport {
             kind @ TransportKind::Https => Err(SetupError::NotForHubs { kind }),
             #[cfg(feature = "mqtt")]

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 
 use hubward_emulator::fuzzing;
 use hubward_proto::dps::{DeviceRegistration, RegistrationOperation, ServiceError, TpmChallenge};
-use hubward_proto::hub::{ErrorBody, Properties, Twin, twin};
+use hubward_proto::hub::{
+    CertificateAccepted, CertificateRefusal, ErrorBody, IssueCertificate, IssuedCertificates, Properties, Twin, twin,
+};
 use hubward_proto::limits::TWIN_PROPERTIES_MAX;
 use hubward_proto::service::{
     self, BulkResult, DeviceBulkResult, DeviceOperation, EnrollmentBulk, EnrollmentGroup, EnrollmentGroupBulk,
@@ -29,6 +31,15 @@ pub(super) fn bodies(bytes: &[u8]) -> bool {
     accepted |= round_trips::<RegistrationOperation>(bytes);
     accepted |= round_trips::<ServiceError>(bytes);
     accepted |= round_trips::<TpmChallenge>(bytes);
+    accepted |= round_trips::<CertificateAccepted>(bytes);
+    accepted |= round_trips::<IssuedCertificates>(bytes);
+    let refusal = CertificateRefusal::parse(bytes);
+    let second = CertificateRefusal::parse(&refusal.encode());
+    assert_eq!((second.error_code, second.retry_after), (refusal.error_code, refusal.retry_after));
+    if let Ok(request) = IssueCertificate::parse(bytes) {
+        accepted = true;
+        assert_eq!(IssueCertificate::parse(&request.encode()), Ok(request));
+    }
     accepted |= round_trips::<IndividualEnrollment>(bytes);
     accepted |= round_trips::<EnrollmentGroup>(bytes);
     if let Ok(read) = Twin::parse(bytes) {

@@ -20,6 +20,10 @@ pub(super) fn certificates(bytes: &[u8]) -> bool {
     }
     let der = Certificate::from_der(bytes);
     let service = text(bytes).map(Certificate::from_service_text);
+    if let Some(issued) = text(bytes).and_then(|it| Certificate::chain_from_service_texts(&[it]).ok()) {
+        assert!((1..=CHAIN_MAX).contains(&issued.len()));
+        assert_eq!(service.as_ref().and_then(|it| it.as_ref().ok()), issued.first(), "the same first certificate");
+    }
     for certificate in chain.iter().flatten().chain(&der).chain(service.iter().flatten()) {
         check_certificate(certificate);
     }

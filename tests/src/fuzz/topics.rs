@@ -6,8 +6,9 @@ use std::fmt::Debug;
 use hubward_proto::dps::http::{DpsHttpRequest, target};
 use hubward_proto::dps::{DpsUsername, OperationTopic, RegisterTopic, ResponseTopic};
 use hubward_proto::hub::{
-    CloudToDeviceTopic, DesiredTopic, HubIdentity, HubUsername, Message, MethodRequestTopic, MethodResponseTopic,
-    ModuleInputTopic, PropertyBag, TelemetryTopic, TopicFilter, TwinGetTopic, TwinReportedTopic, TwinResponseTopic,
+    CloudToDeviceTopic, CredentialResponseTopic, DesiredTopic, HubIdentity, HubUsername, IssueCertificateTopic,
+    Message, MethodRequestTopic, MethodResponseTopic, ModuleInputTopic, PropertyBag, TelemetryTopic, TopicFilter,
+    TwinGetTopic, TwinReportedTopic, TwinResponseTopic,
 };
 use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 
@@ -36,6 +37,11 @@ pub(super) fn topics(bytes: &[u8]) -> bool {
     accepted |= round_trips(MethodRequestTopic::parse(topic), |it| {
         assert_eq!(MethodRequestTopic::request_id(topic), Some(it.request_id.as_str()));
         MethodRequestTopic::parse(&it.encode())
+    });
+    accepted |= round_trips(CredentialResponseTopic::parse(topic), |it| CredentialResponseTopic::parse(&it.encode()));
+    accepted |= round_trips(IssueCertificateTopic::parse(topic), |it| {
+        assert!(IssueCertificateTopic::is_request(topic));
+        IssueCertificateTopic::parse(&it.encode())
     });
     accepted |= round_trips(TwinGetTopic::parse(topic), |it| TwinGetTopic::parse(&it.encode()));
     accepted |= round_trips(TwinReportedTopic::parse(topic), |it| TwinReportedTopic::parse(&it.encode()));

@@ -10,7 +10,7 @@ use hubward::{HubClient, Message, Settings};
 use hubward_emulator::{Builder, SimulatedDevice};
 use serde_json::json;
 
-use super::device::scripted_device::{Observer, Script, ScriptedDevice, Telemetry};
+use super::device::scripted_device::{Lifetime, Observer, Script, ScriptedDevice, Telemetry};
 use crate::cloud;
 use crate::failure::Failure;
 use crate::output::DeviceEvent;
@@ -41,7 +41,7 @@ async fn run(simulated: SimulatedDevice) -> Result<(), String> {
         connected = settings.connect() => connected.map_err(|it| told(&it.into()))?,
         () = simulated.stopped() => return Ok(()),
     };
-    device.run(&hub, simulated.stopped(), FLUSH).await.map_err(|it| told(&it.into()))
+    device.run(&hub, Lifetime::OfClient, simulated.stopped(), FLUSH).await.map_err(|it| told(&it.into()))
 }
 
 fn script() -> Script {

@@ -1,5 +1,7 @@
 //! Prints the events of a device as text and as JSON. The JSON is a documented interface: see docs/cli.md.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hubward::hub::IncomingMessage;
@@ -8,6 +10,7 @@ use hubward::{ConnectionState, HubIdentity, TransportKind};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::lifecycle::{self, LifecycleEvent};
 use super::visible::visible;
 
 /// One event of a device.
@@ -17,6 +20,10 @@ pub(crate) enum DeviceEvent<'a> {
     Online { identity: &'a HubIdentity, transport: TransportKind },
     /// The state of the connection changed.
     State(&'a ConnectionState),
+    /// An event of a device that keeps itself connected.
+    Lifecycle(&'a LifecycleEvent<'a>),
+    /// The state of the connection of such a device changed. Its events already say most of it.
+    LifecycleState(&'a ConnectionState),
     /// The device has read its twin.
     Twin(&'a Twin),
     /// The hub has accepted a report. The number is the new version of the reported properties.
@@ -39,6 +46,8 @@ pub(crate) enum DeviceEvent<'a> {
     Sent { number: u64 },
     /// The hub has not acknowledged the message.
     Unsent { number: u64, reason: &'a str },
+    /// The device could not read its twin or report its properties, and tries again.
+    TwinFailed { reason: &'a str },
 }
 
 /// The type and the fields of the JSON line.
@@ -53,7 +62,8 @@ pub(super) fn json(event: &DeviceEvent<'_>) -> (&'static str, Value) {
                 "transport": transport.as_str(),
             }),
         ),
-        DeviceEvent::State(state) => ("state", state_json(state)),
+        DeviceEvent::State(state) | DeviceEvent::LifecycleState(state) => ("state", state_json(state)),
+        DeviceEvent::Lifecycle(event) => lifecycle::json(event),
         DeviceEvent::Twin(twin) => {
             ("twin", json!({ "desired": properties(&twin.desired), "reported": properties(&twin.reported) }))
         }
@@ -80,6 +90,7 @@ pub(super) fn json(event: &DeviceEvent<'_>) -> (&'static str, Value) {
         DeviceEvent::Sending { number } => ("sending", json!({ "message": number })),
         DeviceEvent::Sent { number } => ("sent", json!({ "message": number })),
         DeviceEvent::Unsent { number, reason } => ("unsent", json!({ "message": number, "reason": reason })),
+        DeviceEvent::TwinFailed { reason } => ("twinFailed", json!({ "reason": reason })),
     }
 }
 
@@ -98,8 +109,7 @@ fn state_json(state: &ConnectionState) -> Value {
         body["cause"] = json!(chain(cause));
         body["fault"] = json!(cause.fault().to_string());
         body["attempt"] = json!(attempt);
-        let wait = next_try.saturating_duration_since(Instant::now()).as_millis();
-        body["nextTryInMs"] = json!(u64::try_from(wait).unwrap_or(u64::MAX));
+        body["nextTryInMs"] = json!(milliseconds(next_try.saturating_duration_since(Instant::now())));
     }
     body
 }
@@ -108,6 +118,7 @@ fn state_name(state: &ConnectionState) -> &'static str {
     match state {
         ConnectionState::Connecting => "connecting",
         ConnectionState::Connected => "connected",
+        ConnectionState::FindingHub => "finding-hub",
         ConnectionState::Renewing => "renewing",
         ConnectionState::Disconnected { .. } => "disconnected",
         ConnectionState::Closed { .. } => "closed",
@@ -149,9 +160,15 @@ fn received(number: u64, message: &IncomingMessage) -> Value {
     body
 }
 
-/// The text for people.
-pub(super) fn text(event: &DeviceEvent<'_>) -> String {
-    match event {
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The text for people. Returns `None` if the event has no text.
+pub(super) fn text(event: &DeviceEvent<'_>) -> Option<String> {
+    Some(match event {
+        DeviceEvent::Lifecycle(event) => lifecycle::text(event),
+        DeviceEvent::LifecycleState(state) => return next_attempt(state),
         DeviceEvent::Online { identity, transport } => format!("{} is connected over {transport}", identity),
         DeviceEvent::State(state) => match state {
             ConnectionState::Disconnected { cause, attempt, .. } => {
@@ -194,6 +211,21 @@ pub(super) fn text(event: &DeviceEvent<'_>) -> String {
         DeviceEvent::Sending { number } => format!("sending message #{number}"),
         DeviceEvent::Sent { number } => format!("done sending message #{number}"),
         DeviceEvent::Unsent { number, reason } => format!("message #{number} is not acknowledged: {}", visible(reason)),
+        DeviceEvent::TwinFailed { reason } => {
+            format!("the twin was not read and reported: {}; trying again in a minute", visible(reason))
+        }
+    })
+}
+
+/// When the device connects again, if it has to wait for at least a second.
+fn next_attempt(state: &ConnectionState) -> Option<String> {
+    let ConnectionState::Disconnected { next_try, .. } = state else { return None };
+    let wait = next_try.saturating_duration_since(Instant::now()).as_secs();
+    match (wait / 60, wait % 60) {
+        (0, 0) => None,
+        (0, seconds) => Some(format!("the next attempt is in {seconds} s")),
+        (minutes, 0) => Some(format!("the next attempt is in {minutes} min")),
+        (minutes, seconds) => Some(format!("the next attempt is in {minutes} min {seconds} s")),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::exit_code::ExitCode;
-use crate::output::{Event, device_event};
+use crate::output::{AssignmentFacts, Event, device_event};
 
 /// The version of the JSON format. The version changes if a field is removed, or if the meaning of a field changes. New
 /// fields and new types of events do not change the version.
@@ -23,7 +23,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
         Event::Provisioning { registration_id, endpoint, transport } => {
             ("provisioning", json!({ "registrationId": registration_id, "endpoint": endpoint, "transport": transport }))
         }
-        Event::Assigned { assignment } => ("assigned", assigned(assignment)),
+        Event::Assigned { assignment } => ("assigned", assigned(&AssignmentFacts::from(*assignment))),
         Event::Connected { hub, transport } => ("connected", json!({ "hub": hub, "transport": transport })),
         Event::Sending { number } => ("sending", json!({ "message": number })),
         Event::Sent { number } => ("sent", json!({ "message": number })),
@@ -97,13 +97,13 @@ fn line(kind: &str, mut body: Value) -> String {
     body.to_string()
 }
 
-fn assigned(assignment: &hubward::Assignment) -> Value {
-    let state = &assignment.state;
+/// The fields of an assignment.
+pub(super) fn assigned(it: &AssignmentFacts) -> Value {
     json!({
-        "registrationId": state.registration_id,
-        "deviceId": assignment.device_id.as_str(),
-        "assignedHub": assignment.hub.as_str(),
-        "substatus": state.substatus,
-        "payload": state.payload,
+        "registrationId": it.registration_id,
+        "deviceId": it.device_id,
+        "assignedHub": it.hub,
+        "substatus": it.substatus,
+        "payload": it.payload,
     })
 }

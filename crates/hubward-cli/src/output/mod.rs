@@ -11,6 +11,7 @@ mod hostile;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod indent;
 mod json;
+mod lifecycle;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod never;
 #[cfg(feature = "service")]
@@ -36,6 +37,7 @@ pub(crate) use self::answer::Answer;
 #[cfg(feature = "service")]
 pub(crate) use self::answer::list;
 pub(crate) use self::device_event::DeviceEvent;
+pub(crate) use self::lifecycle::{LifecycleEvent, LifecycleFacts, assignment, hint};
 #[cfg(feature = "service")]
 pub(crate) use self::query::Query;
 #[cfg(any(feature = "emulator", feature = "service"))]
@@ -122,11 +124,34 @@ pub(crate) enum Event<'a> {
     Error { failure: &'a Failure },
 }
 
+/// What a command prints of an assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AssignmentFacts {
+    pub(crate) registration_id: Option<String>,
+    pub(crate) device_id: String,
+    pub(crate) hub: String,
+    pub(crate) substatus: Option<String>,
+    pub(crate) payload: Option<serde_json::Value>,
+}
+
+impl From<&Assignment> for AssignmentFacts {
+    fn from(it: &Assignment) -> Self {
+        let state = &it.state;
+        Self {
+            registration_id: state.registration_id.as_ref().map(ToString::to_string),
+            device_id: it.device_id.to_string(),
+            hub: it.hub.to_string(),
+            substatus: state.substatus.as_ref().map(|it| it.as_str().to_owned()),
+            payload: state.payload.clone(),
+        }
+    }
+}
+
 /// The facts for the last line of a command that succeeded.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// The assignment, if there is one.
-    pub(crate) assignment: Option<Assignment>,
+    pub(crate) assignment: Option<AssignmentFacts>,
     /// Number of messages to send.
     pub(crate) messages: usize,
     /// Number of messages that the hub acknowledged.

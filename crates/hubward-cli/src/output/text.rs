@@ -39,7 +39,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Ready(_) => return None,
         #[cfg(feature = "x509")]
         Event::Facts(_) | Event::Certificate { .. } | Event::Problem { .. } => return None,
-        Event::FromDevice(event) => device_event::text(event),
+        Event::FromDevice(event) => return device_event::text(event),
         Event::Finished { counts: [] } => return None,
         Event::Finished { counts } => {
             let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();

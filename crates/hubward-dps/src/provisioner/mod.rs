@@ -2,7 +2,7 @@
 //! credential.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hubward_proto::dps::{DpsReply, Register, Registration, RegistrationEnd, RetryPolicy, SAS_POLICY, Step};
 use hubward_proto::{OperationId, ProtoError, dps::Assignment};
@@ -29,7 +29,11 @@ pub struct Provisioner {
     retry: RetryPolicy,
     operation: Option<OperationId>,
     progress: Option<Watcher>,
+    wall: WallClock,
 }
+
+/// A function that returns the time of the wall clock.
+type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
 type Watcher = Box<dyn FnMut(&Progress<'_>) + Send>;
 
@@ -77,6 +81,7 @@ impl Provisioner {
             retry: RetryPolicy::default(),
             operation: None,
             progress: None,
+            wall: Box::new(clock::now),
         }
     }
 
@@ -112,6 +117,13 @@ impl Provisioner {
     /// It registers again only if the service does not know the operation.
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
+        self
+    }
+
+    /// Reads the wall clock with this function, in place of the clock of the operating system. The expiry of tokens
+    /// follows this clock.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.wall = Box::new(now);
         self
     }
 
@@ -203,7 +215,7 @@ impl Provisioner {
         let started = Instant::now();
         let until = started + self.attempt_timeout.min(A_YEAR);
         let until = deadline.map_or(until, |it| it.min(until));
-        let expiry = UnixSeconds::from_system_time(clock::now()).saturating_add(self.token_lifetime);
+        let expiry = UnixSeconds::from_system_time((self.wall)()).saturating_add(self.token_lifetime);
         let (request, transport) = (&self.request, &mut self.transport);
         let exchange = async {
             let token = self.credential.token(&request.sas_resource(), expiry, Some(SAS_POLICY)).await?;

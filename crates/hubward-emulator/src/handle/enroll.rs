@@ -144,8 +144,8 @@ macro_rules! settings {
             self
         }
 
-        /// Lets DPS issue a certificate to each device that sends a certificate request with its registration. `name` is
-        /// a credential policy; see [`Emulator::put_credential_policy`](crate::Emulator::put_credential_policy).
+        /// Lets DPS issue a certificate to each device that sends a certificate request with its registration. `name`
+        /// is a credential policy; see [`Emulator::put_credential_policy`](crate::Emulator::put_credential_policy).
         pub fn credential_policy(mut self, name: impl Into<String>) -> Self {
             self.model.settings.credential_policy_name = Some(Value::String(name.into()));
             self
@@ -228,7 +228,7 @@ impl<'a> EnrollmentBuilder<'a> {
         let key = model.registration_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.individuals.get(&key), now)?;
-            named_policy(state, &[], entry.model.id(), entry.model.settings())?;
+            named_policy(&state.credential_policies, &[], entry.model.id(), entry.model.settings())?;
             let entry = entry.answering(payload)?;
             state.individuals.insert(key, entry.clone());
             Ok(entry)
@@ -296,7 +296,7 @@ impl<'a> EnrollmentGroupBuilder<'a> {
         let key = model.enrollment_group_id.to_ascii_lowercase();
         cloud.store.change(|state| {
             let (entry, _) = complete(model, state.groups.get(&key), now)?;
-            named_policy(state, &[], entry.model.id(), entry.model.settings())?;
+            named_policy(&state.credential_policies, &[], entry.model.id(), entry.model.settings())?;
             let entry = entry.answering(payload)?;
             state.groups.insert(key, entry.clone());
             Ok(entry)

@@ -63,7 +63,7 @@ async fn faults_are_scripted_listed_and_cleared() {
     let publish = points.iter().find(|it| it["point"] == "HubPublish").expect("the point");
     assert_eq!(publish["forOneDevice"], true);
     assert!(publish["faults"].as_array().expect("kinds").contains(&json!("HoldPuback")), "{publish}");
-    assert_eq!(points.len(), 16);
+    assert_eq!(points.len(), 18);
     let event = emulator.events().wait_for(|it| it.kind == EventKind::FaultScripted).await;
     assert_eq!(event.message, "Delay(5ms) at DpsPoll, 3 times, for d1");
 

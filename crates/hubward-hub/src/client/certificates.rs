@@ -1,18 +1,20 @@
 //! The handle's method for certificates: requesting one from the hub.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hubward_proto::hub::credential_code;
 use hubward_transport::{
     CertificateRequestId, Csr, Fault, Feature, ProtoError, Refusal, RefusedBy, Replace, TransportError,
 };
-use tokio::sync::TryAcquireError;
+use tokio::sync::{SemaphorePermit, TryAcquireError, oneshot};
 use tokio::time::Instant;
 
 use crate::deadline::later;
-use crate::features::{CertificateCall, IssuanceFailure};
-use crate::shared::Command;
-use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported};
+use crate::features::{CertificateCall, IssuanceFailure, IssuanceOutcome};
+use crate::shared::{Command, Shared};
+use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported, WeakHubClient};
 
 impl HubClient {
     /// Requests a certificate for this device from the hub, and waits for it. Certificate requests are a preview of the
@@ -42,54 +44,103 @@ impl HubClient {
     /// Source: `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview, `csr-scenarions.md`; `[sdk]`
     /// Azure/azure-iot-sdk for the time limit.
     pub async fn request_certificate(&self, request: IssuanceRequest) -> Result<Vec<String>, IssuanceError> {
+        self.check_certificate_requests()?;
+        let _room = room(&self.shared)?;
+        self.send_certificate_request(request).await?.outcome(&self.shared).await
+    }
+
+    fn check_certificate_requests(&self) -> Result<(), IssuanceError> {
         self.check(Feature::Certificates)?;
-        // A client that has no hub yet knows no login. Its caller gets an error, because the client cannot tell whether
-        // the login will allow the request.
-        let Some(login) = self.login().filter(|it| it.certificate_requests) else {
-            return Err(IssuanceError::NotEnabled);
-        };
-        if login.identity.module.is_some() {
-            return Err(Unsupported::for_identity(self.kind(), Feature::Certificates).into());
+        match self.login() {
+            Some(login) if login.identity.module.is_some() => {
+                return Err(Unsupported::for_identity(self.kind(), Feature::Certificates).into());
+            }
+            Some(login) if !login.certificate_requests => return Err(IssuanceError::NotEnabled),
+            // Without a hub, the request waits for one.
+            _ => {}
         }
-        let closed = || IssuanceError::NotSent { reason: UnconfirmedReason::Closed(self.shared.reason()) };
-        // The future holds the permit until the certificate arrives or the caller drops the future.
-        let _room = match self.shared.certificate_room.try_acquire() {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) => return Err(IssuanceError::Busy),
-            Err(TryAcquireError::Closed) => return Err(closed()),
-        };
+        Ok(())
+    }
+
+    async fn send_certificate_request(&self, request: IssuanceRequest) -> Result<SentRequest, IssuanceError> {
         let IssuanceRequest { id, csr, replace_pending, deadline } = request;
         let until = deadline.map(|it| later(Instant::now(), it));
         let replace = replace_pending.then_some(Replace::Any);
         let (call, outcome) = CertificateCall::new(id, csr, replace, until);
-        let slot = self.commands.reserve().await.map_err(|_| closed())?;
+        let slot = self.commands.reserve().await.map_err(|_| closed(&self.shared))?;
         slot.send(Command::Certificate(Box::new(call)));
         // A request may enter the channel at the moment when the task ends. The task then never takes this request, and
         // without this check the caller would wait forever.
         if self.shared.is_closed.load(Ordering::SeqCst) && outcome.is_empty() {
-            return Err(closed());
+            return Err(closed(&self.shared));
         }
-        let failure = match outcome.await {
+        Ok(SentRequest { outcome, deadline })
+    }
+}
+
+impl WeakHubClient {
+    /// Like [`HubClient::request_certificate`], but the future does not keep the client alive. If the program drops the
+    /// last [`HubClient`], the client ends, and the future returns an error.
+    ///
+    /// # Errors
+    /// As for [`HubClient::request_certificate`]. [`IssuanceError::NotSent`] if the client has ended.
+    ///
+    /// # Cancel safety
+    /// As for [`HubClient::request_certificate`].
+    pub async fn request_certificate(&self, request: IssuanceRequest) -> Result<Vec<String>, IssuanceError> {
+        let ended = || IssuanceError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Dropped) };
+        let hub = self.upgrade().ok_or_else(ended)?;
+        hub.check_certificate_requests()?;
+        let shared = Arc::clone(&hub.shared);
+        let _room = room(&shared)?;
+        let sent = hub.send_certificate_request(request).await;
+        drop(hub);
+        sent?.outcome(&shared).await
+    }
+}
+
+/// A request that the task has. The handle is not needed any more.
+struct SentRequest {
+    outcome: oneshot::Receiver<IssuanceOutcome>,
+    deadline: Option<Duration>,
+}
+
+impl SentRequest {
+    async fn outcome(self, shared: &Shared) -> Result<Vec<String>, IssuanceError> {
+        let failure = match self.outcome.await {
             Ok(Ok(chain)) => return Ok(chain),
             Ok(Err(failure)) => failure,
             // The task ended without an answer: it was aborted.
             Err(_) => IssuanceFailure::Closed { reason: CloseReason::Aborted, written: true },
         };
-        Err(self.issuance_error(failure, deadline.unwrap_or_default()))
+        Err(issuance_error(shared, failure, self.deadline.unwrap_or_default()))
     }
+}
 
-    fn issuance_error(&self, failure: IssuanceFailure, deadline: Duration) -> IssuanceError {
-        let passed = |after| UnconfirmedReason::Deadline { after, cause: self.shared.current_cause() };
-        let (written, reason) = match failure {
-            IssuanceFailure::Refused(refusal) => return IssuanceError::Refused(refusal),
-            IssuanceFailure::Impossible(problem) => return IssuanceError::Invalid(problem),
-            IssuanceFailure::Unreadable(problem) => return IssuanceError::Unreadable(problem),
-            IssuanceFailure::Silent { after } => (true, passed(after)),
-            IssuanceFailure::Deadline { written } => (written, passed(deadline)),
-            IssuanceFailure::Closed { reason, written } => (written, UnconfirmedReason::Closed(reason)),
-        };
-        if written { IssuanceError::Unknown { reason } } else { IssuanceError::NotSent { reason } }
-    }
+/// Takes the only permit for a request. The caller holds it until the certificate arrives or the caller drops the
+/// future.
+fn room(shared: &Shared) -> Result<SemaphorePermit<'_>, IssuanceError> {
+    shared.certificate_room.try_acquire().map_err(|error| match error {
+        TryAcquireError::NoPermits => IssuanceError::Busy,
+        TryAcquireError::Closed => closed(shared),
+    })
+}
+
+fn closed(shared: &Shared) -> IssuanceError {
+    IssuanceError::NotSent { reason: UnconfirmedReason::Closed(shared.reason()) }
+}
+
+fn issuance_error(shared: &Shared, failure: IssuanceFailure, deadline: Duration) -> IssuanceError {
+    let passed = |after| UnconfirmedReason::Deadline { after, cause: shared.current_cause() };
+    let (written, reason) = match failure {
+        IssuanceFailure::Refused(refusal) => return IssuanceError::Refused(refusal),
+        IssuanceFailure::Impossible(problem) => return IssuanceError::Invalid(problem),
+        IssuanceFailure::Unreadable(problem) => return IssuanceError::Unreadable(problem),
+        IssuanceFailure::Silent { after } => (true, passed(after)),
+        IssuanceFailure::Deadline { written } => (written, passed(deadline)),
+        IssuanceFailure::Closed { reason, written } => (written, UnconfirmedReason::Closed(reason)),
+    };
+    if written { IssuanceError::Unknown { reason } } else { IssuanceError::NotSent { reason } }
 }
 
 /// A request for a certificate of a device, which [`HubClient::request_certificate`] sends to the hub.
@@ -144,7 +195,8 @@ pub enum IssuanceError {
     /// Another certificate request of this client is running. Nothing was sent.
     #[error("another certificate request of this client is running")]
     Busy,
-    /// The request cannot be sent over this connection. Nothing was sent.
+    /// The request cannot be sent over this connection, for example because the client has moved to a login that does not
+    /// allow certificate requests.
     #[error("the certificate request cannot be sent")]
     Invalid(#[source] ProtoError),
     /// The hub refused the request, or the subscription to its answers. The refusal contains the status and, if the hub
@@ -205,7 +257,7 @@ impl IssuanceError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let refusal = self.refusal()?;
-        let usual = hubward_proto::hub::credential_code::first_wait(self.status()?, refusal.error_code);
+        let usual = credential_code::first_wait(self.status()?, refusal.error_code);
         refusal.retry_after.or(usual)
     }
 
@@ -214,11 +266,22 @@ impl IssuanceError {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::NotEnabled | Self::Busy | Self::Invalid(_) => Some(Fault::Request),
-            Self::Refused(refusal) => Some(TransportError::Refused(refusal.clone()).fault()),
+            Self::Refused(refusal) => Some(refusal_fault(refusal)),
             Self::NotSent { reason } | Self::Unknown { reason } => reason.fault(),
             Self::Unreadable(_) => Some(Fault::Peer),
             Self::Unsupported(problem) => Some(problem.fault()),
         }
+    }
+}
+
+fn refusal_fault(refusal: &Refusal) -> Fault {
+    match (refusal.by, refusal.error_code) {
+        // The certificate request is not valid.
+        (RefusedBy::Status(400), _) => Fault::Request,
+        // The program can replace the pending request.
+        (RefusedBy::Status(status), code) if credential_code::is_pending(status, code) => Fault::Request,
+        (_, Some(credential_code::NOT_AVAILABLE)) => Fault::Service,
+        _ => TransportError::Refused(Box::new(refusal.clone())).fault(),
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use self::calls::Calls;
 pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
 use self::certificates::Certificates;
-pub(crate) use self::certificates::{CertificateCall, IssuanceFailure};
+pub(crate) use self::certificates::{CertificateCall, IssuanceFailure, IssuanceOutcome};
 pub(crate) use self::outgoing::Outgoing;
 use self::subscriptions::Subscriptions;
 use self::tags::RequestTags;
@@ -178,7 +178,12 @@ impl Features {
     /// The driver calls this when the connection did not accept the request that [`Features::next`] returned under
     /// `tag`.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
-        if !self.subscriptions.on_unsendable(now, tag, &problem) {
+        if self.subscriptions.on_unsendable(now, tag, &problem) {
+            if self.subscriptions.is_unsendable(Feature::Certificates) {
+                self.certificates.on_not_possible(&problem);
+                self.drop_unused_subscription();
+            }
+        } else {
             if !self.certificates.on_unsendable(tag, &problem) {
                 self.twins.on_unsendable(now, tag, &problem);
             }

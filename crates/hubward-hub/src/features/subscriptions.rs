@@ -60,6 +60,11 @@ impl Subscriptions {
         }
     }
 
+    /// Whether the connection could not send the request for the subscription.
+    pub(crate) fn is_unsendable(&self, feature: Feature) -> bool {
+        matches!(self.by_feature.get(&feature), Some(SubscriptionState::Refused { refusal: None, .. }))
+    }
+
     pub(crate) fn on_ready(&mut self, _now: Instant) {
         self.on_lost();
     }

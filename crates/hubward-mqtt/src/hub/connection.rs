@@ -4,12 +4,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hubward_proto::hub::{
-    HubIdentity, IssueCertificate, IssueCertificateTopic, Message, MethodResponseTopic, TelemetryTopic, TopicFilter,
-    TwinGetTopic, TwinReportedTopic,
+    IssueCertificate, IssueCertificateTopic, Message, MethodResponseTopic, TelemetryTopic, TopicFilter, TwinGetTopic,
+    TwinReportedTopic,
 };
 use hubward_proto::{ProtoError, limits};
 use hubward_transport::{
-    CallId, Disposition, Downstream, Feature, HubConnection, Lock, Reply, SasToken, Tag, TransportError, Upstream,
+    CallId, Disposition, Downstream, Feature, HubConnection, HubLogin, Lock, Reply, SasToken, Tag, TransportError,
+    Upstream,
 };
 
 use super::incoming::IncomingRouter;
@@ -23,11 +24,19 @@ pub(super) struct Connection {
     /// The prefix of every telemetry topic of this device.
     telemetry: String,
     router: IncomingRouter,
+    /// Whether the login allows certificate requests.
+    allows_certificates: bool,
 }
 
 impl Connection {
-    pub(super) fn new(session: Session, endpoint: String, identity: HubIdentity) -> Self {
-        Self { telemetry: TelemetryTopic::prefix(&identity), router: IncomingRouter::new(identity, endpoint), session }
+    pub(super) fn new(session: Session, endpoint: String, login: &HubLogin) -> Self {
+        let identity = login.identity.clone();
+        Self {
+            telemetry: TelemetryTopic::prefix(&identity),
+            router: IncomingRouter::new(identity, endpoint),
+            allows_certificates: login.certificate_requests,
+            session,
+        }
     }
 
     fn send_telemetry(&mut self, tag: Tag, message: &Message, again: bool) -> Result<(), ProtoError> {
@@ -45,7 +54,10 @@ impl Connection {
             (Feature::Methods, _) => (TopicFilter::Methods, QoS::AtMostOnce),
             (Feature::CloudToDevice, false) => (TopicFilter::CloudToDevice, QoS::AtLeastOnce),
             (Feature::Inputs, true) => (TopicFilter::ModuleInputs, QoS::AtLeastOnce),
-            (Feature::Certificates, false) => (TopicFilter::Credentials, QoS::AtMostOnce),
+            (Feature::Certificates, false) if self.allows_certificates => (TopicFilter::Credentials, QoS::AtMostOnce),
+            (Feature::Certificates, false) => {
+                return Err(TransportError::Unsupported("the login does not allow certificate requests"));
+            }
             (Feature::Certificates, true) => {
                 return Err(TransportError::Unsupported("a module cannot request certificates; its device can"));
             }

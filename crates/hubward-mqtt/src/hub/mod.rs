@@ -148,6 +148,6 @@ impl HubTransport for MqttHub {
         let endpoint = target.to_string();
         let how = (Acknowledge::WhenSettled, Stage::Exchange);
         let session = Session::new(opened, endpoint.clone(), &packet, token, self.options, how)?;
-        Ok(Box::new(Connection::new(session, endpoint, login.identity.clone())))
+        Ok(Box::new(Connection::new(session, endpoint, login)))
     }
 }

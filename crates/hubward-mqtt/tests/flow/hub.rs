@@ -46,7 +46,12 @@ pub(crate) async fn open(login: &HubLogin, capacity: usize) -> (Box<dyn HubConne
 
 /// Opens a connection and logs in.
 pub(crate) async fn ready() -> (Box<dyn HubConnection>, Peer) {
-    let (mut connection, mut peer) = open(&login("d1"), 1024 * 1024).await;
+    ready_with(&login("d1")).await
+}
+
+/// Opens a connection and logs in with this login.
+pub(crate) async fn ready_with(login: &HubLogin) -> (Box<dyn HubConnection>, Peer) {
+    let (mut connection, mut peer) = open(login, 1024 * 1024).await;
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.packet().await;
         peer.send(CONNACK).await;

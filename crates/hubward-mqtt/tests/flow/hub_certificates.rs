@@ -10,7 +10,7 @@ use hubward_transport::{
 };
 use tokio::join;
 
-use crate::hub::{exchange, login, open, ready, tag};
+use crate::hub::{exchange, login, open, ready, ready_with, tag};
 use crate::peer::{CONNACK, publish};
 
 const SUBSCRIBE: &[u8] = b"\x82\x1e\xff\x00\x00\x19$iothub/credentials/res/#\x00";
@@ -39,7 +39,7 @@ async fn only_a_login_that_allows_it_names_the_version_of_the_preview() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_and_its_answers_have_the_expected_bytes() {
-    let (mut connection, mut peer) = ready().await;
+    let (mut connection, mut peer) = ready_with(&login("d1").certificate_requests(true)).await;
     connection.start_send(tag(50_000), &Upstream::Subscribe(Feature::Certificates), false).expect("room");
     connection.start_send(tag(40_000), &request(Some(Replace::Any)), false).expect("room");
     let (events, ()) = join!(exchange(&mut *connection), async {
@@ -103,15 +103,14 @@ async fn an_answer_to_an_earlier_connection_and_one_without_details_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_cannot_request_certificates() {
-    let mut module = login("d1");
+async fn a_login_that_does_not_allow_it_and_a_module_cannot_subscribe() {
+    let (mut connection, _peer) = ready().await;
+    let refused = connection.start_send(tag(9), &Upstream::Subscribe(Feature::Certificates), false);
+    assert!(matches!(refused, Err(TransportError::Unsupported(_))), "{refused:?}");
+
+    let mut module = login("d1").certificate_requests(true);
     module.identity = module.identity.clone().module(ModuleId::new("m1").expect("an id"));
-    let (mut connection, mut peer) = open(&module, 64 * 1024).await;
-    let (events, ()) = join!(exchange(&mut *connection), async {
-        peer.packet().await;
-        peer.send(CONNACK).await;
-    });
-    events.expect("a login");
+    let (mut connection, _peer) = ready_with(&module).await;
     let refused = connection.start_send(tag(9), &Upstream::Subscribe(Feature::Certificates), false);
     assert!(matches!(refused, Err(TransportError::Unsupported(_))), "{refused:?}");
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::ProtoError;
 use crate::service::EnrollmentSettings;
+use crate::service::http::DPS_API_VERSION;
 
 /// The policy by which DPS issues certificates to the devices of an enrollment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,28 @@ pub enum CertificatePolicy<'a> {
     },
 }
 
+impl CertificatePolicy<'_> {
+    /// Returns the version of the DPS service API that has these members.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service.
+    #[must_use]
+    pub const fn api_version(&self) -> &'static str {
+        match self {
+            Self::Named(_) => "2025-07-01-preview",
+            Self::InNamespace { .. } => "2026-11-01",
+        }
+    }
+}
+
 impl EnrollmentSettings {
+    /// Returns the version of the DPS service API for a request with these settings: [`DPS_API_VERSION`], or that of
+    /// the certificate policy if there is one.
+    #[must_use]
+    pub fn api_version(&self) -> &'static str {
+        let policy = self.certificate_policy().ok().flatten();
+        policy.map_or(DPS_API_VERSION, |it| it.api_version())
+    }
+
     /// Returns the policy by which DPS issues certificates to the devices, if there is one. `null` and an empty text
     /// count as absent.
     ///
@@ -89,6 +111,12 @@ mod tests {
         ] {
             let settings: EnrollmentSettings = serde_json::from_value(members.clone()).expect("settings");
             assert_eq!(settings.certificate_policy().ok(), expected, "{members}");
+            let version = match expected.flatten() {
+                Some(CertificatePolicy::Named(_)) => "2025-07-01-preview",
+                Some(CertificatePolicy::InNamespace { .. }) => "2026-11-01",
+                None => "2021-10-01",
+            };
+            assert_eq!(settings.api_version(), version, "{members}");
             let mut kept = members.clone();
             kept.as_object_mut().expect("members").retain(|_, it| !it.is_null());
             assert_eq!(serde_json::to_value(&settings).expect("JSON"), kept, "the members stay as they are");

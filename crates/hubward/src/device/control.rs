@@ -88,6 +88,15 @@ pub(crate) enum RegisterRequest {
     Method(String),
 }
 
+/// What has happened to the issued certificate of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificateNews {
+    /// The hub has issued another certificate, and the device has stored it.
+    Renewed,
+    /// It has expired while the device was connected.
+    Expired,
+}
+
 /// What the program has requested and the supervisor has not taken yet. A new request of a kind replaces the one
 /// before.
 #[derive(Debug, Default)]
@@ -96,11 +105,13 @@ pub(crate) struct Requests {
     pub(crate) register: Option<RegisterRequest>,
     /// To use other credentials.
     pub(crate) change: Option<Change>,
+    /// To react to news of the certificate.
+    pub(crate) certificate: Option<CertificateNews>,
 }
 
 impl Requests {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.register.is_none() && self.change.is_none()
+        self.register.is_none() && self.change.is_none() && self.certificate.is_none()
     }
 }
 
@@ -166,14 +177,20 @@ impl Control {
         let Some(credentials) = credentials else { return CredentialChange(Outcome::Empty) };
         let (reply, receiver) = oneshot::channel();
         let mut state = self.state();
-        if !state.is_ended {
-            if let Some(earlier) = state.requests.change.replace(Change { credentials, reply }) {
-                earlier.resolve(Err(CredentialChangeError::Superseded));
-            }
+        if !state.is_ended
+            && let Some(earlier) = state.requests.change.replace(Change { credentials, reply })
+        {
+            earlier.resolve(Err(CredentialChangeError::Superseded));
         }
         drop(state);
         self.news.notify_one();
         CredentialChange(Outcome::Pending(receiver))
+    }
+
+    /// Adds news of the certificate.
+    pub(crate) fn request_certificate(&self, news: CertificateNews) {
+        self.state().requests.certificate = Some(news);
+        self.news.notify_one();
     }
 
     /// Takes the requests, which may be empty.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::control::{Control, CredentialChange, RegisterRequest};
 use super::credentials::{Credentials, NamedCredential};
 use super::event_stream::DeviceEvents;
+use super::issuance::{CertificateIssuance, Renewer};
 use super::network::{Network, RealNetwork};
 use super::settings::DeviceSettings;
 use super::storage::{FileStorage, NoStorage, Storage};
@@ -25,8 +26,8 @@ use crate::{ConnectError, Settings};
 /// error comes at once, unless a signer or a file system hangs.
 const VERDICT_LIMIT: Duration = Duration::from_secs(1);
 
-/// A device that keeps itself connected. It registers with DPS, connects to its hub, recovers from failures, and follows
-/// its moves to other hubs.
+/// A device that keeps itself connected. It registers with DPS, connects to its hub, recovers from failures, and
+/// follows its moves to other hubs.
 ///
 /// ```no_run
 /// use hubward::{Device, Message};
@@ -52,12 +53,13 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(1);
 /// |---|---|
 /// | the connection fails, or the hub is busy | it stays with its hub, and connects again with growing waits |
 /// | the hub fails 10 times in a row, for at least 15 minutes | it registers once |
-/// | the hub refuses the device | it tries its next credential; then it registers at once, because it may have been moved |
+/// | the hub refuses the device | it tries its next credential, then it registers once: it may have been moved |
 /// | the hub still refuses the device | it registers after 5 minutes, 10 minutes, and so on, up to 1 hour |
 /// | DPS fails, and the device has a hub | it returns to the hub |
 /// | DPS fails, and the device has no hub | it registers again, with growing waits, as late as DPS asks for |
 ///
-/// [`DevicePolicy`](crate::DevicePolicy) has all the numbers. The device reports each step, and the reason, as a
+/// The page "Run a device in the field" (`docs/field.md` in the repository) has more troubles, and says what an operator
+/// does. [`DevicePolicy`](crate::DevicePolicy) has all the numbers. The device reports each step, and the reason, as a
 /// [`DeviceEvent`](crate::DeviceEvent).
 #[derive(Debug, Clone)]
 #[must_use]
@@ -145,12 +147,13 @@ impl DeviceSettings {
     /// # Panics
     /// Outside a tokio runtime with time and I/O enabled.
     pub async fn connect(self) -> Result<Device, ConnectError> {
-        self.connect_over(Box::new(RealNetwork)).await
+        let network = self.real_network();
+        self.connect_over(network).await
     }
 
-    /// Starts the device in the background, and returns at once. The device never gives up: it waits for DPS and the hub
-    /// as long as it takes, and [`timeout`](crate::ConnectOptions::timeout) has no effect. Its client accepts messages
-    /// before there is a hub. Call [`HubClient::connected`] to wait for the first login.
+    /// Starts the device in the background, and returns at once. The device never gives up: it waits for DPS and the
+    /// hub as long as it takes, and [`timeout`](crate::ConnectOptions::timeout) has no effect. Its client accepts
+    /// messages before there is a hub. Call [`HubClient::connected`] to wait for the first login.
     ///
     /// # Errors
     /// [`ConnectError::Setup`] if this build does not support the transport to the hub, and
@@ -159,7 +162,8 @@ impl DeviceSettings {
     /// # Panics
     /// Outside a tokio runtime with time and I/O enabled.
     pub fn spawn(self) -> Result<Device, ConnectError> {
-        self.spawn_over(Box::new(RealNetwork))
+        let network = self.real_network();
+        self.spawn_over(network)
     }
 
     /// Like [`DeviceSettings::connect`], over another network.
@@ -187,7 +191,7 @@ impl DeviceSettings {
                 // Both timers have the same end. The supervisor may be about to report the failure.
                 let _late = timeout_at(Instant::now() + VERDICT_LIMIT, device.hub.closed()).await;
                 let after = until.saturating_duration_since(started);
-                Err(control.take_verdict().unwrap_or(ProvisionError::Deadline { endpoint: dps, after }.into()))
+                Err(control.take_verdict().unwrap_or_else(|| ProvisionError::Deadline { endpoint: dps, after }.into()))
             }
         }
     }
@@ -211,12 +215,21 @@ impl DeviceSettings {
         let method = self.reprovision_method.clone();
         let control = Arc::new(Control::new(self.settings.registration_id.clone(), self.hook()));
         let supervisor = Supervisor::new(self, Arc::clone(&control), network, storage, until);
+        let keeper = supervisor.keeper();
         let hub = HubClient::spawn_with_provider(Box::new(supervisor), options.hub_options.clone());
+        if let Some(keeper) = keeper {
+            tokio::spawn(Renewer::new(keeper, Arc::clone(&control), hub.downgrade()).run());
+        }
         if let Some(name) = method {
             serve_reprovisioning(&hub, &control, name)?;
         }
         options.prepare(&hub)?;
         Ok(Device { hub, control })
+    }
+
+    fn real_network(&self) -> Box<dyn Network> {
+        let clock = self.certificate_issuance.as_ref().and_then(CertificateIssuance::wall_clock);
+        Box::new(RealNetwork::new(clock))
     }
 
     fn storage(&self) -> Box<dyn Storage> {

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use hubward_hub::HubTarget;
 use hubward_proto::HubHost;
 use hubward_proto::hub::HubIdentity;
-use hubward_transport::{Abilities, Credential, DpsTransport, TransportKind, clock};
+use hubward_transport::{Abilities, ClientCertificate, Credential, DpsTransport, TransportKind, clock};
 
+use super::issuance::WallClock;
 use super::reconnect_limiter::ReconnectLimiter;
 use crate::error::SetupError;
 use crate::{HubSettings, Settings};
@@ -38,13 +39,30 @@ pub(crate) trait Network: Send + Sync + fmt::Debug {
         credential: &Credential,
     ) -> Result<HubTarget, SetupError>;
 
+    /// Like [`Network::hub`], with a certificate that DPS or the hub has issued. Does not check its dates. The client can
+    /// request further certificates.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the certificate authorities cannot be read.
+    async fn hub_with_issued(
+        &self,
+        settings: &Settings,
+        identity: HubIdentity,
+        certificate: &ClientCertificate,
+    ) -> Result<HubTarget, SetupError> {
+        let mut target = self.hub(settings, identity, &certificate.clone().into()).await?;
+        target.login.certificate_requests = true;
+        Ok(target)
+    }
+
     /// Reserves a time for an attempt to connect to `hub`, not before `wait` has passed. Returns how long the attempt has
     /// to wait, so that the devices of one process do not all connect at once.
     fn reserve(&self, _hub: &HubHost, _now: Instant, wait: Duration) -> Duration {
         wait
     }
 
-    /// The time of the wall clock. Files contain it; no wait depends on it.
+    /// The time of the wall clock. Files and tokens contain it, and the life of an issued certificate follows it. No
+    /// other wait depends on it.
     fn wall(&self) -> SystemTime;
 
     /// A random number from 0 to 1.
@@ -52,8 +70,23 @@ pub(crate) trait Network: Send + Sync + fmt::Debug {
 }
 
 /// Real connections.
-#[derive(Debug)]
-pub(crate) struct RealNetwork;
+pub(crate) struct RealNetwork {
+    /// The clock of the program, in place of that of the system.
+    clock: Option<WallClock>,
+}
+
+impl RealNetwork {
+    /// Uses the clock of the system, unless the program has one of its own.
+    pub(super) fn new(clock: Option<WallClock>) -> Self {
+        Self { clock }
+    }
+}
+
+impl fmt::Debug for RealNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RealNetwork")
+    }
+}
 
 #[async_trait]
 impl Network for RealNetwork {
@@ -77,12 +110,24 @@ impl Network for RealNetwork {
         identity: HubIdentity,
         credential: &Credential,
     ) -> Result<HubTarget, SetupError> {
-        let mut hub = HubSettings::new(identity, credential.clone());
-        hub.transport = settings.effective_hub_transport();
-        hub.options = settings.options.clone();
+        let hub = hub_settings(settings, identity, credential.clone());
         blocking(move || {
             let transport = hub.build_hub_transport()?;
             Ok(HubTarget::new(transport, hub.login(), hub.credential))
+        })
+        .await
+    }
+
+    async fn hub_with_issued(
+        &self,
+        settings: &Settings,
+        identity: HubIdentity,
+        certificate: &ClientCertificate,
+    ) -> Result<HubTarget, SetupError> {
+        let hub = hub_settings(settings, identity, certificate.clone().into());
+        blocking(move || {
+            let transport = hub.build_hub_transport_with_issued()?;
+            Ok(HubTarget::new(transport, hub.login().certificate_requests(true), hub.credential))
         })
         .await
     }
@@ -93,12 +138,19 @@ impl Network for RealNetwork {
     }
 
     fn wall(&self) -> SystemTime {
-        clock::now()
+        self.clock.as_ref().map_or_else(clock::now, |now| now())
     }
 
     fn random(&self) -> f64 {
         fastrand::f64()
     }
+}
+
+fn hub_settings(settings: &Settings, identity: HubIdentity, credential: Credential) -> HubSettings {
+    let mut hub = HubSettings::new(identity, credential);
+    hub.transport = settings.effective_hub_transport();
+    hub.options = settings.options.clone();
+    hub
 }
 
 /// Runs `work` on a thread for blocking work.

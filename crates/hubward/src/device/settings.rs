@@ -9,6 +9,7 @@ use hubward_transport::SharedKey;
 use super::control::EventHook;
 use super::credentials::{Credentials, NamedCredential};
 use super::event::DeviceEvent;
+use super::issuance::CertificateIssuance;
 use super::lifecycle::DevicePolicy;
 use crate::Settings;
 use crate::error::SettingsError;
@@ -48,6 +49,9 @@ pub struct DeviceSettings {
     pub cache: Option<PathBuf>,
     /// When the device stays with its hub, registers again, and waits.
     pub policy: DevicePolicy,
+    /// A preview of the service: DPS and the hub issue certificates to the device. `None` by default: the device uses
+    /// its credentials at the hub too.
+    pub certificate_issuance: Option<CertificateIssuance>,
     /// Name of a direct method with which an operator makes the device register again. `None` by default: there is no
     /// such method. The device answers 200, and then registers.
     pub reprovision_method: Option<String>,
@@ -63,6 +67,7 @@ impl DeviceSettings {
             fallbacks: Vec::new(),
             cache: None,
             policy: DevicePolicy::default(),
+            certificate_issuance: None,
             reprovision_method: None,
             on_event: None,
         }
@@ -92,7 +97,7 @@ impl DeviceSettings {
         let secondary = problems.optional(vars::SECONDARY_KEY, secondary, SharedKey::from_base64);
         let settings = problems.absorb(Settings::from_vars(variable));
         let mut device = Self::new(problems.into_result(settings)?);
-        device.fallbacks.extend(secondary.map(NamedCredential::from));
+        device.fallbacks.extend(secondary.map(|it| NamedCredential::new("secondary key", it)));
         device.cache = variable(vars::CACHE_FILE).map(PathBuf::from);
         Ok(device)
     }
@@ -128,14 +133,21 @@ impl DeviceSettings {
         self
     }
 
+    /// Sets [`DeviceSettings::certificate_issuance`](field@DeviceSettings::certificate_issuance), a preview of the
+    /// service.
+    pub fn certificate_issuance(mut self, issuance: CertificateIssuance) -> Self {
+        self.certificate_issuance = Some(issuance);
+        self
+    }
+
     /// Sets [`DeviceSettings::reprovision_method`](field@DeviceSettings::reprovision_method).
     pub fn reprovision_method(mut self, name: impl Into<String>) -> Self {
         self.reprovision_method = Some(name.into());
         self
     }
 
-    /// Calls `hook` with each event, from the start of the device on. `hook` must not block. For a stream of events, use
-    /// [`Device::events`](crate::Device::events).
+    /// Calls `hook` with each event, from the start of the device on. `hook` must not block. For a stream of events,
+    /// use [`Device::events`](crate::Device::events).
     pub fn on_event(mut self, hook: impl Fn(&DeviceEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(hook));
         self
@@ -170,6 +182,7 @@ impl fmt::Debug for DeviceSettings {
             .field("fallbacks", &self.fallbacks)
             .field("cache", &self.cache)
             .field("policy", &self.policy)
+            .field("certificate_issuance", &self.certificate_issuance)
             .field("reprovision_method", &self.reprovision_method)
             .field("on_event", &self.on_event.as_ref().map(|_| format_args!("..")))
             .finish()

@@ -6,22 +6,23 @@ use std::time::Duration;
 use clap::Args;
 use hubward::error::{CloseReason, DeviceStringError, HubError, Unsupported};
 use hubward::{
-    Assignment, ConnectError, ConnectOptions, Credential, HubClient, HubOptions, HubSettings, Settings, TransportKind,
+    ConnectError, ConnectOptions, Credential, DeviceSettings, HubClient, HubOptions, HubSettings, TransportKind,
     limits, vars,
 };
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::event_printer::EventPrinter;
 use crate::certificate_args::is_for_certificate;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, read_secret_file};
-use crate::output::{DeviceEvent, Event, Output};
+use crate::output::{AssignmentFacts, DeviceEvent, Event, Output};
 use crate::provisioning::{DpsArgs, NetworkArgs, USER_AGENT};
+use crate::recovery_args::RecoveryArgs;
 use crate::session::{self, FLUSH};
 use crate::spinner::Spinner;
 
-const DPS_FLAGS: [&str; 8] = [
+const DPS_FLAGS: [&str; 10] = [
     "dps_host",
     "id_scope",
     "registration_id",
@@ -30,6 +31,8 @@ const DPS_FLAGS: [&str; 8] = [
     "symmetric_key",
     "group_key_file",
     "payload",
+    "cache",
+    "secondary_key_file",
 ];
 
 /// The variables that show that the device can register with DPS.
@@ -57,6 +60,8 @@ pub(super) struct ConnectionArgs {
     connection_string: Option<Secret>,
     #[command(flatten)]
     dps: DpsArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
     #[command(flatten)]
     network: NetworkArgs,
     /// MQTT keep-alive: idle time before a ping; whole seconds up to 1177s.
@@ -99,7 +104,7 @@ pub(super) struct Connection {
 /// The source of the hub's name.
 #[derive(Debug)]
 enum HubSource {
-    Dps(Box<Settings>),
+    Dps(Box<DeviceSettings>),
     ConnectionString(Box<HubSettings>),
 }
 
@@ -110,14 +115,16 @@ impl ConnectionArgs {
     pub(super) fn read(&self) -> Result<Connection, Failure> {
         let source = match self.connection_string()? {
             Some(text) => HubSource::ConnectionString(Box::new(self.hub_settings(&text)?)),
-            None => HubSource::Dps(Box::new(self.dps_settings()?)),
+            None => HubSource::Dps(Box::new(self.device_settings()?)),
         };
         Ok(Connection { source, timeout: self.timeout })
     }
 
     /// Whether standard input holds a key or a connection string.
     pub(super) fn reads_stdin(&self) -> bool {
-        self.dps.reads_stdin() || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
+        self.dps.reads_stdin()
+            || self.recovery.reads_stdin()
+            || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 
     /// Returns the connection string, or `None` if the device connects through DPS.
@@ -139,7 +146,7 @@ impl ConnectionArgs {
             );
             return Ok(Some(Zeroizing::new(text.expose().to_owned())));
         }
-        if self.dps.is_given() {
+        if self.dps.is_given() || self.recovery.is_given() {
             return Ok(None);
         }
         let text = crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new);
@@ -173,10 +180,13 @@ impl ConnectionArgs {
         Ok(settings.options(|it| self.options(it)))
     }
 
-    fn dps_settings(&self) -> Result<Settings, Failure> {
-        let settings = self.dps.settings(&self.network, self.transport)?;
-        check_transport(settings.transport)?;
-        Ok(settings.options(|it| self.options(it)))
+    fn device_settings(&self) -> Result<DeviceSettings, Failure> {
+        if self.dps.reads_stdin() && self.recovery.reads_stdin() {
+            return Err(Failure::usage("standard input cannot hold two secrets").hint("read one of them from a file"));
+        }
+        let device = self.dps.device_settings(&self.network, &self.recovery, self.transport)?;
+        check_transport(device.settings.transport)?;
+        Ok(device.settings(|it| it.options(|it| self.options(it))))
     }
 
     fn options(&self, mut options: ConnectOptions) -> ConnectOptions {
@@ -218,11 +228,13 @@ fn refused_string(error: DeviceStringError) -> Failure {
     Failure::new(exit_code, "arguments", error.fault().to_string(), error.to_string()).hint(hint)
 }
 
-/// A device that is connected to its hub.
+/// A device that is connected to its hub, or keeps trying.
 pub(super) struct Online {
     pub(super) client: HubClient,
-    /// The answer of DPS; `None` with a connection string.
-    pub(super) assignment: Option<Assignment>,
+    /// Prints the events of the device; `None` with a connection string.
+    pub(super) events: Option<EventPrinter>,
+    /// The device's answer from DPS, if it registered at the start.
+    pub(super) assignment: Option<AssignmentFacts>,
 }
 
 impl Connection {
@@ -234,12 +246,20 @@ impl Connection {
     /// The options of the hub client.
     pub(super) fn options(&mut self) -> &mut HubOptions {
         match &mut self.source {
-            HubSource::Dps(settings) => &mut settings.options.hub_options,
+            HubSource::Dps(device) => &mut device.settings.options.hub_options,
             HubSource::ConnectionString(settings) => &mut settings.options.hub_options,
         }
     }
 
-    /// Connects to the hub. Without a connection string, registers with DPS first.
+    /// The settings of a device that finds its hub through DPS; `None` with a connection string.
+    pub(super) fn device_settings(&mut self) -> Option<&mut DeviceSettings> {
+        match &mut self.source {
+            HubSource::Dps(device) => Some(device),
+            HubSource::ConnectionString(_) => None,
+        }
+    }
+
+    /// Connects to the hub. Without a connection string, the device uses its cache, or registers with DPS first.
     pub(super) async fn open(&self, output: &Output) -> Result<Online, Failure> {
         self.open_serving(output, |_| Ok(())).await
     }
@@ -250,22 +270,47 @@ impl Connection {
         output: &Output,
         serve_methods: impl Fn(&HubClient) -> Result<(), Unsupported> + Send + Sync + 'static,
     ) -> Result<Online, Failure> {
-        let (settings, assignment) = match &self.source {
-            HubSource::ConnectionString(settings) => ((**settings).clone(), None),
-            HubSource::Dps(settings) => {
-                let deadline = settings.options.deadline();
-                let assignment = session::provision(settings, output).await?;
-                let left = deadline.saturating_duration_since(Instant::now());
-                (settings.hub_settings(&assignment).options(|it| it.timeout(left)), Some(assignment))
+        match &self.source {
+            HubSource::ConnectionString(settings) => {
+                let spinner = Spinner::start(output, "connecting to the hub");
+                let settings = (**settings).clone();
+                let (identity, transport) = (settings.identity.clone(), settings.transport);
+                let client = settings.options(|it| it.before_login(serve_methods)).connect().await?;
+                spinner.stop();
+                let online = DeviceEvent::Online { identity: &identity, transport };
+                output.tell_device_event(&online).await;
+                Ok(Online { client, events: None, assignment: None })
             }
-        };
-        let spinner = Spinner::start(output, "connecting to the hub");
-        let (identity, transport) = (settings.identity.clone(), settings.transport);
-        let client = settings.options(|it| it.before_login(serve_methods)).connect().await?;
-        spinner.stop();
-        let online = DeviceEvent::Online { identity: &identity, transport };
-        output.tell_device_event(&online).await;
-        Ok(Online { client, assignment })
+            HubSource::Dps(device) => {
+                let device = (**device).clone().settings(|it| it.options(|it| it.before_login(serve_methods)));
+                let settings = device.settings.clone();
+                let (events, device) = EventPrinter::start(device, output);
+                let device = match device.connect().await {
+                    Ok(device) => device,
+                    Err(error) => {
+                        events.printed().await;
+                        return Err(session::explained(error.into(), &settings));
+                    }
+                };
+                events.connected(device.hub()).await;
+                let assignment = events.milestones().borrow().assignment.clone();
+                Ok(Online { client: device.hub().clone(), events: Some(events), assignment })
+            }
+        }
+    }
+
+    /// Starts the device, and does not wait for its hub: the device keeps trying. With a connection string, connects as
+    /// [`open_serving`](Self::open_serving) does.
+    pub(super) async fn start_serving(
+        &self,
+        output: &Output,
+        serve_methods: impl Fn(&HubClient) -> Result<(), Unsupported> + Send + Sync + 'static,
+    ) -> Result<Online, Failure> {
+        let HubSource::Dps(device) = &self.source else { return self.open_serving(output, serve_methods).await };
+        let device = (**device).clone().settings(|it| it.options(|it| it.before_login(serve_methods)));
+        let (events, device) = EventPrinter::start(device, output);
+        let device = device.spawn()?;
+        Ok(Online { client: device.hub().clone(), events: Some(events), assignment: None })
     }
 
     /// The time limit for each message or request after the device has connected.
@@ -285,10 +330,18 @@ impl Online {
         failure
     }
 
+    /// Waits until the events of the device up to now are printed.
+    pub(super) async fn printed(&self) {
+        if let Some(events) = &self.events {
+            events.printed().await;
+        }
+    }
+
     /// Closes the connection, prints the counts, and returns the exit code.
     pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
         let closed = self.client.close(FLUSH).await;
         tracing::debug!(?closed, "the hub client is closed");
+        self.printed().await;
         output.tell(&Event::Finished { counts }).await;
         ExitCode::Ok
     }

@@ -108,8 +108,15 @@ impl Program {
 ///
 /// The program must not inherit a variable with a credential.
 fn holds_secret(name: &str, value: &str) -> bool {
-    const NAMED: [&str; 6] =
-        ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN", "PASS_PHRASE"];
+    const NAMED: [&str; 7] = [
+        "SYMMETRIC_KEY",
+        "SECONDARY_KEY",
+        "GROUP_KEY",
+        "CONNECTION_STRING",
+        "SAS_TOKEN",
+        "BEARER_TOKEN",
+        "PASS_PHRASE",
+    ];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
     let (name, value) = (name.to_ascii_uppercase(), value.to_ascii_lowercase());
     NAMED.iter().any(|it| name.contains(it)) || FORMS.iter().any(|it| value.contains(it))
@@ -282,6 +289,7 @@ mod tests {
     fn variables_with_credentials_are_recognized() {
         for (name, value) in [
             ("PROVISIONING_SYMMETRIC_KEY", "a2V5"),
+            ("HUBWARD_SECONDARY_KEY", "a2V5"),
             ("IOTHUB_DEVICE_CONNECTION_STRING", "x"),
             ("IOTHUB_CONNECTION_STRING", "x"),
             ("PROVISIONING_CONNECTION_STRING", "x"),

@@ -2,6 +2,7 @@
 
 mod c2d;
 mod connection;
+mod event_printer;
 mod exec;
 mod method;
 mod run;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::BoxFuture;
+use hubward::hub::Pacing;
 use hubward::{HubClient, Message};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::EndArgs;
-use super::connection::{ConnectionArgs, ended};
-use super::scripted_device::{Counts, DeviceError, Observer, Script, ScriptedDevice, Telemetry};
+use super::connection::{Connection, ConnectionArgs, ended};
+use super::scripted_device::{Counts, DeviceError, Lifetime, Observer, Script, ScriptedDevice, Telemetry};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
@@ -23,10 +24,14 @@ use crate::stop::Stop;
 #[command(after_help = "Examples:
   hubward device run --for 10m --interval 5s
   hubward device run --report '{\"firmware\": \"2.1\"}' --method reboot=202 --method 'ping=200,{\"pong\": true}'
+  hubward device run --cache /var/lib/pump/hub --keep-trying --reprovision-method reprovision
 
 The device reads its twin, reports properties, and prints desired properties, method calls, messages
-and connection states as they come. It completes the messages, and answers methods without --method
-with 404. After --for, or on Ctrl-C, it ends with exit code 0, or 10 if telemetry was not acknowledged.")]
+and connection events as they come. It completes the messages, and answers methods without --method
+with 404. After --for, or on Ctrl-C, it ends with exit code 0, or 10 if telemetry was not acknowledged.
+
+Without a connection string, the device keeps itself connected: it registers again when that can help,
+and follows its moves to other hubs. docs/field.md describes what it does in each trouble.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     end: EndArgs,
@@ -43,7 +48,83 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TEXT", requires = "interval")]
     body: Option<String>,
     #[command(flatten)]
+    field: FieldArgs,
+    #[command(flatten)]
     connection: ConnectionArgs,
+}
+
+/// The options of a device in the field, which finds its hub through DPS.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "In the field (not with a connection string)")]
+struct FieldArgs {
+    /// Start without a network: wait for DPS and the hub as long as it takes.
+    ///
+    /// Without this option, the command ends if the device cannot connect within --timeout, or if a retry cannot
+    /// change the failure. After the first login, the device keeps trying in any case.
+    #[arg(long)]
+    keep_trying: bool,
+    /// Direct method with which an operator makes the device register again.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    reprovision_method: Option<String>,
+    /// Spread a fleet: its number of devices, requests per second, and load.
+    ///
+    /// The device is one of DEVICES that may all start or fail at once, for example after a power cut. Before it
+    /// registers or connects, it waits for a random time of up to DEVICES / RATE / LOAD seconds. RATE is the limit of
+    /// the service, and LOAD the share of it that the fleet may use (0.5 by default).
+    #[arg(long, value_name = "DEVICES,RATE[,LOAD]", value_parser = fleet, requires = "keep_trying")]
+    fleet: Option<Pacing>,
+}
+
+fn fleet(text: &str) -> Result<Pacing, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a fleet; write DEVICES,RATE or DEVICES,RATE,LOAD, such as 10000,100,0.5. LOAD is above 0 \
+             and at most 1"
+        )
+    };
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let (devices, rate, load) = match parts[..] {
+        [devices, rate] => (devices, rate, "0.5"),
+        [devices, rate, load] => (devices, rate, load),
+        _ => return Err(wrong()),
+    };
+    let number = |text: &str| text.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0).ok_or_else(wrong);
+    let devices = devices.parse().ok().filter(|it: &u32| *it > 0).ok_or_else(wrong)?;
+    let load = number(load)?;
+    if load > 1.0 {
+        return Err(wrong());
+    }
+    Ok(Pacing::for_fleet(devices, number(rate)?, load))
+}
+
+impl FieldArgs {
+    /// The first of the options that is given.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("--keep-trying", self.keep_trying),
+            ("--reprovision-method", self.reprovision_method.is_some()),
+            ("--fleet", self.fleet.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, is_given)| is_given.then_some(name))
+    }
+
+    /// Adds the options to the settings of the device. Refuses them with a connection string.
+    fn apply(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let Some(device) = connection.device_settings() else {
+            return self.given().map_or(Ok(()), |name| {
+                let message = format!("{name} is only for devices that find their hub through DPS");
+                Err(Failure::usage(message)
+                    .hint("leave out the connection string, and set the PROVISIONING_* variables"))
+            });
+        };
+        device.reprovision_method.clone_from(&self.reprovision_method);
+        if let Some(pacing) = self.fleet {
+            device.policy.pacing = Some(pacing);
+            device.settings.options.hub_options.pacing = Some(pacing);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,14 +169,30 @@ impl RunArgs {
 
 pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Failure> {
     let script = args.script()?;
-    let connection = args.connection.read()?;
+    let mut connection = args.connection.read()?;
+    args.field.apply(&mut connection)?;
+    if args.method.iter().any(|it| Some(&it.name) == args.field.reprovision_method.as_ref()) {
+        return Err(Failure::usage("--method and --reprovision-method name the same method"));
+    }
     let mut stop = Stop::listen()?;
     let device = ScriptedDevice::new(script, Arc::new(output.clone()));
     let serving = device.clone();
     let serve_methods = move |hub: &HubClient| serving.serve_methods(hub);
-    let online = stop.or_interrupt(connection.open_serving(output, serve_methods)).await?;
+    let online = if args.field.keep_trying {
+        stop.or_interrupt(connection.start_serving(output, serve_methods)).await?
+    } else {
+        stop.or_interrupt(connection.open_serving(output, serve_methods)).await?
+    };
     let since = Instant::now();
-    let ran = device.run(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await;
+    let lifetime = match &online.events {
+        Some(events) => {
+            events.follow(online.client.state()).await;
+            Lifetime::Endless(events.fresh_connections())
+        }
+        None => Lifetime::OfClient,
+    };
+    let ran = device.run(&online.client, lifetime, args.end.reached(since, &mut stop, output), FLUSH).await;
+    online.printed().await;
     ran.map_err(|error| online.failed(error))?;
     let Counts { calls, desired, received, completed, messages, acknowledged } = device.counts();
     if acknowledged < messages {

@@ -16,12 +16,16 @@ use hubward::{
     CloudMessage, CloudMessages, HubClient, Message, MethodCall, MethodError, MethodResponse, Receipt, SendError,
 };
 use serde_json::{Map, Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::failure::Failure;
 use crate::input::with_id;
 use crate::output::DeviceEvent;
 use crate::tally::wind_speed;
+
+/// The wait after a failed twin request.
+const TWIN_AGAIN: Duration = Duration::from_secs(60);
 
 /// The behaviour of a device.
 #[derive(Debug, Default)]
@@ -49,6 +53,16 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self::Made(|number| wind_speed(usize::try_from(number).unwrap_or(usize::MAX)))
     }
+}
+
+/// The end of a device.
+#[derive(Debug, Clone)]
+pub(crate) enum Lifetime {
+    /// The device ends when its client ends, or when it cannot read its twin at the start.
+    OfClient,
+    /// The device goes on. It reads its twin and reports its properties again each time this number changes, because
+    /// its hub may not have the reported properties.
+    Endless(watch::Receiver<u64>),
 }
 
 /// Receives the events of a device. Called from several tasks.
@@ -116,12 +130,13 @@ impl ScriptedDevice {
         })
     }
 
-    /// Runs the device until `end` completes. Then closes the client, which takes at most `flush`.
+    /// Runs the device until `end` completes, or its `lifetime` ends. Then closes the client, which takes at most `flush`.
     ///
     /// If the hub acknowledges messages during the close, the counts of the device include them.
     pub(crate) async fn run(
         &self,
         hub: &HubClient,
+        lifetime: Lifetime,
         end: impl Future<Output = ()>,
         flush: Duration,
     ) -> Result<(), DeviceError> {
@@ -131,7 +146,7 @@ impl ScriptedDevice {
         let result = tokio::select! {
             biased;
             () = end => Ok(()),
-            error = self.run_until_error(hub, inbox, &mut unanswered) => Err(error),
+            error = self.run_until_error(hub, lifetime, inbox, &mut unanswered) => Err(error),
         };
         let closed = hub.close(flush).await;
         tracing::debug!(?closed, "the device has ended");
@@ -157,6 +172,7 @@ impl ScriptedDevice {
     async fn run_until_error(
         &self,
         hub: &HubClient,
+        mut lifetime: Lifetime,
         mut inbox: CloudMessages,
         unanswered: &mut Unanswered,
     ) -> DeviceError {
@@ -167,7 +183,8 @@ impl ScriptedDevice {
         let mut state = hub.state();
         // The caller has already printed that the device is connected.
         state.borrow_and_update();
-        let start = self.read_twin_and_report(hub);
+        let is_endless = matches!(lifetime, Lifetime::Endless(_));
+        let start = self.start(hub, is_endless);
         tokio::pin!(start);
         let mut started = false;
         let mut ticks = self.script.interval.map(ticks);
@@ -187,6 +204,10 @@ impl ScriptedDevice {
                     }
                     Err(reason) => return DeviceError::Closed(reason),
                 },
+                () = lifetime.starts_over(), if started => {
+                    start.set(self.start(hub, is_endless));
+                    started = false;
+                }
                 message = inbox.next() => match message {
                     Ok(message) => {
                         if let Err(failure) = self.receive(message).await {
@@ -197,7 +218,8 @@ impl ScriptedDevice {
                 },
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
-                    if !state.is_closed() {
+                    // The events of a device without an end say more.
+                    if !is_endless && !state.is_closed() {
                         self.observer.tell(&DeviceEvent::State(&state)).await;
                     }
                 }
@@ -205,6 +227,25 @@ impl ScriptedDevice {
                 Some((number, outcome)) = unanswered.next(), if !unanswered.is_empty() => {
                     self.tell_outcome(number, outcome).await;
                 }
+            }
+        }
+    }
+
+    /// Reads the twin and reports the properties. A device without an end waits for its hub, and tries again after a
+    /// failure that passes.
+    async fn start(&self, hub: &HubClient, is_endless: bool) -> Result<(), TwinError> {
+        loop {
+            if is_endless && hub.connected().await.is_err() {
+                // The client has ended, and the caller notices this too.
+                return std::future::pending().await;
+            }
+            match self.read_twin_and_report(hub).await {
+                Err(error) if is_endless && passes(&error) => {
+                    let reason = hubward::text::error_messages(&error).join(": ");
+                    self.observer.tell(&DeviceEvent::TwinFailed { reason: &reason }).await;
+                    sleep(TWIN_AGAIN).await;
+                }
+                ended => return ended,
             }
         }
     }
@@ -294,6 +335,26 @@ impl Future for Numbered {
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         let number = self.number;
         std::pin::Pin::new(&mut self.receipt).poll(cx).map(|it| (number, it))
+    }
+}
+
+impl Lifetime {
+    /// Waits until the device has to read its twin and report its properties again.
+    async fn starts_over(&mut self) {
+        if let Self::Endless(number) = self
+            && number.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+/// Whether a later request may succeed.
+fn passes(error: &TwinError) -> bool {
+    match error {
+        TwinError::NotSent { .. } | TwinError::Unknown { .. } | TwinError::Unreadable(_) => true,
+        error => error.status().is_some_and(|it| it == 429 || it >= 500),
     }
 }
 

@@ -208,6 +208,7 @@ async fn send(
     tally.exchange(&online.client, paced(feed, args.interval), output).await;
     let closed = online.client.close(FLUSH.min(connection.timeout())).await;
     tracing::debug!(?closed, "the hub client is closed");
+    online.printed().await;
     let messages = tally.offered;
     let acknowledged = tally.into_result(messages, &online.client)?;
     if let Some(problem) = broken.get() {

@@ -4,6 +4,7 @@ use hubward_service::model::{Attestation, EnrollmentGroup, IndividualEnrollment}
 use hubward_service::{DpsService, RawValue, ServiceError};
 use serde_json::Value;
 
+use super::credential_policy;
 use crate::output::Column;
 
 /// An individual enrollment or an enrollment group.
@@ -90,12 +91,16 @@ impl Kind {
     ) -> Result<Box<RawValue>, ServiceError> {
         match self {
             Self::Individual => {
-                let call = dps.create_enrollment(&IndividualEnrollment::new(id)).json(body);
+                let mut model = IndividualEnrollment::new(id);
+                credential_policy::copy(body, &mut model.settings);
+                let call = dps.create_enrollment(&model).json(body);
                 let call = if let Some(etag) = etag { call.if_match(etag) } else { call };
                 call.verbatim().await
             }
             Self::Group => {
-                let call = dps.create_group(&EnrollmentGroup::new(id)).json(body);
+                let mut model = EnrollmentGroup::new(id);
+                credential_policy::copy(body, &mut model.settings);
+                let call = dps.create_group(&model).json(body);
                 let call = if let Some(etag) = etag { call.if_match(etag) } else { call };
                 call.verbatim().await
             }

@@ -3,6 +3,7 @@
 mod certificate;
 mod certificate_args;
 mod create;
+mod credential_policy;
 mod delete;
 mod device_key;
 mod kind;

@@ -7,6 +7,7 @@ use hubward::SharedKey;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::credential_policy::PolicyArgs;
 use super::kind::Kind;
 use crate::failure::Failure;
 use crate::input;
@@ -80,6 +81,8 @@ pub(super) struct SettingsArgs {
     /// How DPS selects a hub.
     #[arg(long, value_name = "POLICY", visible_alias = "ap", ignore_case = true)]
     allocation_policy: Option<Allocation>,
+    #[command(flatten)]
+    credential_policy: PolicyArgs,
     /// Host names of the hubs to select from [default: all hubs of the DPS]
     ///
     /// Separate several names with spaces or commas.
@@ -194,6 +197,7 @@ impl SettingsArgs {
         if !self.iot_hubs.is_empty() {
             body.insert("iotHubs".into(), json!(hubs));
         }
+        self.credential_policy.apply(body);
         if let Some(edge) = self.edge_enabled {
             body.insert("capabilities".into(), json!({ "iotEdge": edge }));
         }

@@ -173,7 +173,7 @@ mod tests {
     fn kinds_are_checked_before_the_request() {
         assert_eq!(kind("HandshakeFailed").as_deref(), Ok("handshakeFailed"));
         let error = kind("refusal").expect_err("no such kind");
-        assert!(error.contains("registered, registrationFailed, refused"), "{error}");
+        assert!(error.contains("registered, registrationFailed, certificateIssued, refused"), "{error}");
         assert!(position("latest", WHAT).is_ok() && position("7", WHAT).is_ok() && position("-1", WHAT).is_err());
     }
 }

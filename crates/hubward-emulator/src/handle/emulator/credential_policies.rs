@@ -7,9 +7,11 @@ impl Emulator {
     /// Adds a credential policy, or replaces the one of this name. The certificates that DPS and the hubs issue by this
     /// policy from now on are valid for `validity_period_in_days` days: 7 to 90.
     ///
-    /// Every emulator has the policy [`DEFAULT_CREDENTIAL_POLICY`](crate::DEFAULT_CREDENTIAL_POLICY), with 30 days. An
-    /// enrollment names its policy; see [`EnrollmentBuilder::credential_policy`](crate::EnrollmentBuilder::credential_policy). To let a
-    /// certificate expire, move the clock ([`Emulator::set_clock_ahead`]).
+    /// Every emulator has the policy [`DEFAULT_CREDENTIAL_POLICY`](crate::DEFAULT_CREDENTIAL_POLICY), with 30 days.
+    ///
+    /// An enrollment names its policy; see
+    /// [`EnrollmentBuilder::credential_policy`](crate::EnrollmentBuilder::credential_policy). To let a certificate
+    /// expire, move the clock ([`Emulator::clock_ahead`]).
     ///
     /// # Errors
     /// [`CredentialPolicyError`] if the name or the validity is not valid, or if there are already 100 policies.
@@ -19,13 +21,13 @@ impl Emulator {
         validity_period_in_days: u16,
     ) -> Result<CredentialPolicy, CredentialPolicyError> {
         let policy = CredentialPolicy::new(name, validity_period_in_days)?;
-        self.cloud.store.change(|state| state.put_credential_policy(policy.clone()))?;
+        self.cloud.store.change(|state| state.credential_policies.put(policy.clone()))?;
         Ok(policy)
     }
 
     /// The credential policies, sorted by name.
     #[must_use]
     pub fn credential_policies(&self) -> Vec<CredentialPolicy> {
-        self.cloud.store.read(|state| state.all_credential_policies())
+        self.cloud.store.read(|state| state.credential_policies.all())
     }
 }

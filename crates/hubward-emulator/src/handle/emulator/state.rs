@@ -36,8 +36,8 @@ impl Emulator {
 
     /// Exports enrollments, registrations and hub identities as a seed, including keys and twins.
     ///
-    /// The seed contains secrets. It does not contain sessions, queued messages, telemetry, the keys of policies, or
-    /// the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
+    /// The seed contains secrets. It does not contain sessions, queued messages, telemetry, the keys of policies, the
+    /// key of the authority that issues certificates, or the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     ///
     /// Another emulator with the same hubs can import the seed. After the import, the other emulator has the same
     /// enrollments, registrations and identities. Their ETags, versions and times can differ.

@@ -62,7 +62,7 @@ pub(super) fn order(
         None => state.individuals.get(&caller.key()).map(|it| &it.model.settings),
     };
     let named = settings.and_then(|it| policy_name(it).ok().flatten());
-    let policy = named.and_then(|it| state.credential_policy(it));
+    let policy = named.and_then(|it| state.credential_policies.named(it));
     if policy.is_none() {
         let registration_id = &caller.registration_id;
         tracing::info!(%registration_id, "DPS issues no certificate: the enrollment has no credential policy");

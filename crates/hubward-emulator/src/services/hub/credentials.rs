@@ -13,7 +13,7 @@ use super::connection::DeviceConnection;
 use crate::services::issuer::SigningRequest;
 use crate::state::clock::{long_timestamp, timestamp};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::model::{Device, PendingRequest, State};
+use crate::state::model::{Issuance, PendingRequest, RequestResult, State};
 use crate::state::wire_id;
 
 /// An answer to a certificate request.
@@ -23,11 +23,23 @@ pub(crate) struct CredentialResponse {
     pub(crate) body: Vec<u8>,
 }
 
-/// The result of a pending request: the id of the request, and the answer.
+/// The result of a pending request.
 #[derive(Debug)]
 pub(crate) struct CredentialResult {
+    /// The id that the client chose.
     pub(crate) request_id: String,
     pub(crate) response: CredentialResponse,
+}
+
+/// A request whose result the client has not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The hub's id of the request.
+    pub(crate) correlation_id: String,
+    /// When the result is ready: see [`PendingRequest::ready`].
+    pub(crate) ready: Option<SystemTime>,
+    /// Whether the hub has tried to send the result, in this connection or in an earlier one.
+    pub(crate) has_result: bool,
 }
 
 /// Why a hub refuses a certificate request.
@@ -77,6 +89,7 @@ impl DeviceConnection<'_> {
     /// * A request with an invalid id gets 400004.
     /// * A device without a credential policy gets 403010.
     /// * The replaced request gets no further answer.
+    /// * The hub sends a result again in the next connection if the client has not acknowledged it.
     pub(crate) fn request_certificate(&self, request_id: &str, body: &[u8]) -> Option<CredentialResponse> {
         let now = self.cloud.clock.now();
         let checked = self.check_request(request_id, body);
@@ -89,7 +102,11 @@ impl DeviceConnection<'_> {
                 tracing::debug!(device = %self.login().identity, request_id, "a certificate request is accepted");
                 CredentialResponse { status: CredentialResponseTopic::ACCEPTED, body: accepted.encode() }
             }
-            Err(refused) => self.refuse(refused, now),
+            Err(refused) => {
+                let (response, note) = self.refuse(refused, now);
+                self.cloud.journal.note(note);
+                response
+            }
         })
     }
 
@@ -120,7 +137,7 @@ impl DeviceConnection<'_> {
     ) -> Option<Result<CertificateAccepted, Refused>> {
         let device = self.live_device_mut(state)?;
         let policy = device.issuance.as_ref().map(|it| it.policy.clone());
-        if policy.and_then(|it| state.credential_policy(&it)).is_none() {
+        if policy.and_then(|it| state.credential_policies.named(&it)).is_none() {
             let why = "the hub issues no certificates to this device: DPS has not issued one under a credential policy";
             let message = "The hub does not issue certificates to this device.";
             return Some(Err(Refused::new(credential_code::NOT_AVAILABLE, message, why)));
@@ -148,16 +165,19 @@ impl DeviceConnection<'_> {
             csr: request.csr.as_str().to_owned(),
             expires: now + limits::CERTIFICATE_OPERATION_LIFE,
             ready: None,
+            result: None,
         };
         Some(Ok(accepted(issuance.pending.insert(pending))))
     }
 
-    /// Returns whether a request is pending, and when its result is ready: see [`PendingRequest::ready`].
-    pub(crate) fn pending_certificate(&self) -> Option<Option<SystemTime>> {
+    /// Returns the request whose result the client has not acknowledged.
+    pub(crate) fn pending_certificate(&self) -> Option<Pending> {
         let (login, now) = (self.login(), self.cloud.clock.now());
         self.cloud.store.read(|state| {
-            let device = state.device(&login.hub, &login.identity.client_id())?;
-            Some(device.issuance.as_ref()?.active(now)?.ready)
+            let issuance = state.device(&login.hub, &login.identity.client_id())?.issuance.as_ref()?;
+            let pending = issuance.pending.as_ref().filter(|it| now < it.expires)?;
+            let (correlation_id, has_result) = (pending.correlation_id.clone(), pending.result.is_some());
+            Some(Pending { correlation_id, ready: pending.ready, has_result })
         })
     }
 
@@ -165,49 +185,81 @@ impl DeviceConnection<'_> {
     pub(crate) fn delay_certificate(&self, delay: Duration) -> Option<SystemTime> {
         let now = self.cloud.clock.now();
         self.cloud.store.change_some(|state| {
-            let pending = self.live_device_mut(state)?.issuance.as_mut()?.pending.as_mut()?;
+            let pending = self.pending_mut(state)?;
             pending.delay(now, delay);
             pending.ready
         })
     }
 
-    /// Ends the pending request: issues the certificate, or refuses the certificate request. The hub sends the result
-    /// once. Returns `None` if no request is pending, or if the connection must end.
-    pub(crate) fn finish_certificate(&self) -> Option<CredentialResult> {
+    /// Returns the result of the pending request. The first call issues the certificate, or refuses the certificate
+    /// request. Returns `None` if there is no pending request, or if the connection must end.
+    pub(crate) fn certificate_result(&self) -> Option<CredentialResult> {
         let now = self.cloud.clock.now();
-        let client_id = self.login().identity.client_id();
-        let (pending, issued) = self.cloud.store.change_some(|state| {
-            let Device { issuance, .. } = self.live_device_mut(state)?;
-            let issuance = issuance.as_mut()?;
-            issuance.active(now)?;
-            let pending = issuance.pending.take()?;
-            let (policy, unique_id) = (issuance.policy.clone(), issuance.unique_id.clone());
-            let days = state.credential_policy(&policy)?.validity_period_in_days;
-            let issue = || {
-                let csr = Csr::new(pending.csr.as_str()).map_err(|problem| problem.to_string())?;
-                let request = SigningRequest::read(&csr, &client_id)?;
-                let issued = self.cloud.authority.issue(&request, &client_id, &unique_id, days, now);
-                issued.map(|it| (it, policy)).map_err(|problem| problem.to_string())
+        let (request_id, result, note) = self.cloud.store.change_some(|state| {
+            let issuance = self.live_device_mut(state)?.issuance.clone()?;
+            let pending = issuance.pending.as_ref()?;
+            let request_id = pending.request_id.clone();
+            if let Some(result) = &pending.result {
+                return Some((request_id, result.clone(), None));
+            }
+            let days = state.credential_policies.named(&issuance.policy)?.validity_period_in_days;
+            let (response, note) = self.issue(&issuance, pending, days, now);
+            let result = RequestResult {
+                status: response.status,
+                body: String::from_utf8(response.body).expect("JSON is UTF-8"),
             };
-            let issued = issue();
-            Some((pending, issued))
+            self.pending_mut(state)?.result = Some(result.clone());
+            Some((request_id, result, Some(note)))
         })?;
-        let response = match issued {
-            Ok((leaf, policy)) => {
+        if let Some(note) = note {
+            self.cloud.journal.note(note);
+        }
+        let RequestResult { status, body } = result;
+        Some(CredentialResult { request_id, response: CredentialResponse { status, body: body.into_bytes() } })
+    }
+
+    /// Ends a request: the client has acknowledged its result, or a scripted fault has replaced the result.
+    pub(crate) fn end_certificate_request(&self, correlation_id: &str) {
+        self.cloud.store.change_some(|state| {
+            let issuance = self.live_device_mut(state)?.issuance.as_mut()?;
+            issuance.pending.take_if(|it| it.correlation_id == correlation_id)
+        });
+    }
+
+    fn pending_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut PendingRequest> {
+        self.live_device_mut(state)?.issuance.as_mut()?.pending.as_mut()
+    }
+
+    /// Issues the certificate for a request, or refuses the request. Also returns the event for the journal.
+    fn issue(
+        &self,
+        issuance: &Issuance,
+        pending: &PendingRequest,
+        days: u16,
+        now: SystemTime,
+    ) -> (CredentialResponse, Note) {
+        let (client_id, authority) = (self.login().identity.client_id(), &self.cloud.authority);
+        let issue = || {
+            let csr = Csr::new(pending.csr.as_str()).map_err(|problem| problem.to_string())?;
+            let request = SigningRequest::read(&csr, &client_id)?;
+            let issued = authority.issue(&request, &client_id, &issuance.unique_id, days, now);
+            issued.map_err(|problem| problem.to_string())
+        };
+        match issue() {
+            Ok(leaf) => {
                 let (until, serial) = (timestamp(leaf.not_after), leaf.serial_number);
-                let message = format!("policy `{policy}`, serial number {serial}, valid until {until}");
-                self.note(EventKind::CertificateIssued, Some(message));
-                let certificates = self.cloud.authority.chain(&leaf.text);
-                let body = IssuedCertificates { correlation_id: Some(pending.correlation_id), certificates };
-                CredentialResponse { status: 200, body: body.encode() }
+                let message = format!("policy `{}`, serial number {serial}, valid until {until}", issuance.policy);
+                let certificates = authority.chain(&leaf.text);
+                let body = IssuedCertificates { correlation_id: Some(pending.correlation_id.clone()), certificates };
+                let response = CredentialResponse { status: 200, body: body.encode() };
+                (response, self.event(EventKind::CertificateIssued).message(message))
             }
             Err(why) => {
                 let message = "The certificate request cannot be completed.";
                 let refused = Refused::new(credential_code::CSR_REFUSED, message, why);
                 self.refuse(refused.info(CertificateRefusal::csr_info()), now)
             }
-        };
-        Some(CredentialResult { request_id: pending.request_id, response })
+        }
     }
 
     /// Records why the hub does not answer a certificate request.
@@ -216,13 +268,17 @@ impl DeviceConnection<'_> {
         self.note(EventKind::Refused, Some(format!("a certificate request is ignored: {why}")));
     }
 
-    /// Records a refusal and returns its answer.
-    fn refuse(&self, refused: Refused, now: SystemTime) -> CredentialResponse {
-        let (identity, code, why) = (&self.login().identity, refused.code, &refused.why);
-        tracing::info!(device = %identity, code, why, "a certificate request is refused");
-        let note = Note::new(EventKind::Refused, EventSource::Hub).hub(identity.host.as_str());
-        self.cloud.journal.note(note.id(&identity.client_id()).code(code).message(why));
-        refused.response(u16::try_from(code / 1000).unwrap_or(500), now)
+    /// Returns the answer of a refusal, and the event for the journal.
+    fn refuse(&self, refused: Refused, now: SystemTime) -> (CredentialResponse, Note) {
+        let (code, why) = (refused.code, &refused.why);
+        tracing::info!(device = %self.login().identity, code, why, "a certificate request is refused");
+        let note = self.event(EventKind::Refused).code(code).message(why);
+        (refused.response(u16::try_from(code / 1000).unwrap_or(500), now), note)
+    }
+
+    fn event(&self, kind: EventKind) -> Note {
+        let identity = &self.login().identity;
+        Note::new(kind, EventSource::Hub).hub(identity.host.as_str()).id(&identity.client_id())
     }
 }
 

@@ -12,7 +12,7 @@ mod twin;
 pub use c2d::{CloudToDevice, Expiry, SendProblem};
 pub(crate) use code::{Code, error_body};
 pub(crate) use connection::{DeviceConnection, Published};
-pub(crate) use credentials::{CredentialResponse, credential_refusal};
+pub(crate) use credentials::{CredentialResponse, CredentialResult, credential_refusal};
 pub(crate) use login::{Login, LoginRequest, check as check_login};
 pub(crate) use method::invoke;
 pub use method::{Invocation, InvokeError, MethodResult};

@@ -12,8 +12,6 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber, date_time_ymd,
 };
 use ring::digest;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::SigningRequest;
 use crate::state::secret_file::{self, CaError};
@@ -28,6 +26,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// Source: `[guess]`
 const EARLIER: Duration = Duration::from_secs(5 * 60);
+
+/// The form of the unique id in a certificate: a URI in the subject alternative name.
+const URI: &str = "urn:uuid:";
 
 /// The authority that issues certificates to devices.
 ///
@@ -62,8 +63,7 @@ impl CredentialAuthority {
 
     fn parse(path: &Path, text: &str) -> Result<Self, CaError> {
         let unusable = |what| CaError::Unusable { path: path.to_owned(), what };
-        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it contains no private key"))?;
-        let key = KeyPair::try_from(&key).map_err(|_| unusable("its private key cannot be read"))?;
+        let key = KeyPair::from_pem(text).map_err(|_| unusable("it contains no private key that can be read"))?;
         let chain = Certificate::chain_from_pem(text.as_bytes());
         let Ok([intermediate, root]) = chain.as_deref() else {
             return Err(unusable("it does not contain two certificates"));
@@ -93,7 +93,7 @@ impl CredentialAuthority {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.subject_alt_names = vec![SanType::URI(unique_uri(unique_id).as_str().try_into()?)];
+        params.subject_alt_names = vec![SanType::URI(format!("{URI}{unique_id}").try_into()?)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -138,13 +138,6 @@ impl fmt::Debug for CredentialAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CredentialAuthority(..)")
     }
-}
-
-/// The form of the unique id in a certificate: a URI in the subject alternative name.
-const URI: &str = "urn:uuid:";
-
-fn unique_uri(unique_id: &str) -> String {
-    format!("{URI}{unique_id}")
 }
 
 #[derive(Clone, Copy)]

@@ -209,6 +209,8 @@ fn label(kind: &str) -> String {
     match place {
         rows::ENROLLMENT => "individual enrollments".to_owned(),
         rows::GROUP => "enrollment groups".to_owned(),
+        rows::AUTHORITY => "CA certificates".to_owned(),
+        rows::CREDENTIAL_POLICY => "credential policies".to_owned(),
         rows::RECORD => "registration records".to_owned(),
         rows::OPERATION => "registrations in progress".to_owned(),
         rows::POLICY => "policy keys".to_owned(),

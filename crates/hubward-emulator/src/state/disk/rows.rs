@@ -1,8 +1,8 @@
 //! Converts changes to rows of the file. Also defines the keys of rows.
 //!
 //! A key begins with a word for the kind of row: `enrollment`, `group`, `authority` (a CA certificate),
-//! `credential-policy`, `record`, `operation`, `device`, `policy`, `post` (a message to a device), `feedback`, or `next`
-//! (the next telemetry offset after a reset).
+//! `credential-policy`, `record`, `operation`, `device`, `policy`, `post` (a message to a device), `feedback`, or
+//! `next` (the next telemetry offset after a reset).
 //!
 //! NUL separates the parts of a key, because names cannot contain NUL.
 

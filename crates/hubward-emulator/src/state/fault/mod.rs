@@ -176,17 +176,17 @@ pub enum Fault {
     ///
     /// At [`Point::HubPublish`], the hub does not log the message. At [`Point::HubReported`], the hub does not change
     /// the twin. At [`Point::HubDesired`] and [`Point::HubMethod`], the hub sends nothing to the device. At
-    /// [`Point::HubCertificateRequest`], the hub does not accept the request. At [`Point::HubCertificate`], the hub issues
-    /// the certificate, but never sends it.
+    /// [`Point::HubCertificateRequest`], the hub does not accept the request. At [`Point::HubCertificate`], the hub
+    /// issues the certificate, but never sends it.
     Never,
     /// The response is delayed by this duration. Possible at every point.
     ///
     /// At the twin requests, [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues during the delay.
     /// Later responses can arrive before the delayed response.
     ///
-    /// At [`Point::HubCertificate`], the clock of the emulator measures the delay: a test can end the delay when it sets
-    /// the clock. The request stays pending during the delay, even without a connection. The delay is at most 12 hours,
-    /// because the request then expires.
+    /// At [`Point::HubCertificate`], the clock of the emulator measures the delay: a test can end the delay when it
+    /// sets the clock. The request stays pending during the delay, even without a connection. The delay is at most
+    /// 12 hours, because the request then expires.
     ///
     /// At all other points, the whole connection waits.
     Delay(Duration),
@@ -197,13 +197,13 @@ pub enum Fault {
     /// of the connection one byte at a time.
     Drip(Duration),
     /// The response is sent twice. Possible at the DPS requests, the twin requests, the certificate points,
-    /// [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the PUBACK). No effect at the DPS
-    /// requests over HTTPS.
+    /// [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the
+    /// PUBACK). No effect at the DPS requests over HTTPS.
     Duplicate,
     /// A response with an unknown request id is sent before the correct response.
     ///
-    /// Possible at the DPS requests, the twin requests, [`Point::HubCertificateRequest`] and [`Point::HubMethod`] (a call
-    /// that no caller made). No effect at the DPS requests over HTTPS.
+    /// Possible at the DPS requests, the twin requests, [`Point::HubCertificateRequest`] and [`Point::HubMethod`] (a
+    /// call that no caller made). No effect at the DPS requests over HTTPS.
     Stray,
     /// The response is sent before the PUBACK of the request. Possible at the DPS requests, the twin requests
     /// and [`Point::HubCertificateRequest`]. No effect at the DPS requests over HTTPS.

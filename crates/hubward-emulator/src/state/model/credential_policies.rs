@@ -6,9 +6,9 @@ use hubward_proto::ProtoError;
 use hubward_proto::service::{CertificatePolicy, EnrollmentSettings};
 use serde::{Deserialize, Serialize};
 
+use super::Table;
 use super::authorities::is_name;
 use super::enroll_error::EnrollError;
-use super::{State, Table};
 
 /// The name of the policy that every emulator has.
 ///
@@ -55,7 +55,11 @@ pub enum CredentialPolicyError {
         name: String,
     },
     /// The validity is out of range.
-    #[error("the credential policy `{name}` has a validity of {days} days; {} to {} are possible", DAYS.start(), DAYS.end())]
+    #[error(
+        "the credential policy `{name}` has a validity of {days} days; {} to {} are possible",
+        DAYS.start(),
+        DAYS.end()
+    )]
     Validity {
         /// The name.
         name: String,
@@ -98,17 +102,17 @@ impl CredentialPolicy {
     }
 }
 
-impl State {
+impl Table<CredentialPolicy> {
     /// The policy with this name.
-    pub(crate) fn credential_policy(&self, name: &str) -> Option<CredentialPolicy> {
+    pub(crate) fn named(&self, name: &str) -> Option<CredentialPolicy> {
         let is_default = || name.eq_ignore_ascii_case(DEFAULT_CREDENTIAL_POLICY).then(CredentialPolicy::default_policy);
-        self.credential_policies.get(&name.to_ascii_lowercase()).cloned().or_else(is_default)
+        self.get(&name.to_ascii_lowercase()).cloned().or_else(is_default)
     }
 
     /// All policies, sorted by name.
-    pub(crate) fn all_credential_policies(&self) -> Vec<CredentialPolicy> {
-        let mut all: Vec<_> = self.credential_policies.values().cloned().collect();
-        if !self.credential_policies.contains_key(DEFAULT_CREDENTIAL_POLICY) {
+    pub(crate) fn all(&self) -> Vec<CredentialPolicy> {
+        let mut all: Vec<_> = self.values().cloned().collect();
+        if !self.contains_key(DEFAULT_CREDENTIAL_POLICY) {
             all.push(CredentialPolicy::default_policy());
         }
         all.sort_by_key(|it| it.name.to_ascii_lowercase());
@@ -116,26 +120,26 @@ impl State {
     }
 
     /// Adds a policy, or replaces the one of this name.
-    pub(crate) fn put_credential_policy(&mut self, policy: CredentialPolicy) -> Result<(), CredentialPolicyError> {
+    pub(crate) fn put(&mut self, policy: CredentialPolicy) -> Result<(), CredentialPolicyError> {
         policy.check()?;
         let key = policy.name.to_ascii_lowercase();
         self.check_room(std::iter::once(key.as_str()))?;
-        self.credential_policies.insert(key, policy);
+        self.insert(key, policy);
         Ok(())
     }
 
     /// Checks that the policies with these keys can be added.
     pub(super) fn check_room<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<(), CredentialPolicyError> {
-        let created = keys.filter(|it| !self.credential_policies.contains_key(it)).count();
-        if created > 0 && self.credential_policies.len() + created > POLICIES_MAX {
+        let created = keys.filter(|it| !self.contains_key(it)).count();
+        if created > 0 && self.len() + created > POLICIES_MAX {
             return Err(CredentialPolicyError::TooMany { limit: POLICIES_MAX });
         }
         Ok(())
     }
 }
 
-/// The name of the policy in the settings of an enrollment. The emulator has one namespace and one authority: it accepts
-/// every name of a namespace and of an authority.
+/// The name of the policy in the settings of an enrollment. The emulator has one namespace and one authority, and
+/// accepts every name of them.
 pub(crate) fn policy_name(settings: &EnrollmentSettings) -> Result<Option<&str>, ProtoError> {
     Ok(settings.certificate_policy()?.map(|it| match it {
         CertificatePolicy::InNamespace { policy, .. } => policy,
@@ -149,16 +153,14 @@ pub(crate) fn policy_name(settings: &EnrollmentSettings) -> Result<Option<&str>,
 ///
 /// Source: `[guess]`
 pub(crate) fn named_policy(
-    state: &State,
+    policies: &CredentialPolicies,
     also: &[&str],
     id: &str,
     settings: &EnrollmentSettings,
 ) -> Result<(), EnrollError> {
     let wrong = |problem: ProtoError| EnrollError::Setting { id: id.to_owned(), problem: problem.to_string() };
     match policy_name(settings).map_err(wrong)? {
-        Some(name)
-            if state.credential_policy(name).is_none() && !also.iter().any(|it| it.eq_ignore_ascii_case(name)) =>
-        {
+        Some(name) if policies.named(name).is_none() && !also.iter().any(|it| it.eq_ignore_ascii_case(name)) => {
             Err(EnrollError::UnknownCredentialPolicy { id: id.to_owned(), name: name.to_owned() })
         }
         _ => Ok(()),
@@ -181,19 +183,20 @@ mod tests {
         ] {
             assert_eq!(CredentialPolicy::new(name, days).is_ok(), valid, "{name} {days}");
         }
-        let mut state = State::new(["localhost"]);
-        let days = |state: &State, name: &str| state.credential_policy(name).map(|it| it.validity_period_in_days);
-        assert_eq!((days(&state, "DEFAULT"), days(&state, "week")), (Some(30), None));
+        let mut policies = CredentialPolicies::default();
+        let days =
+            |policies: &CredentialPolicies, name: &str| policies.named(name).map(|it| it.validity_period_in_days);
+        assert_eq!((days(&policies, "DEFAULT"), days(&policies, "week")), (Some(30), None));
         for (name, validity) in [("Week", 7), ("Default", 90)] {
-            state.put_credential_policy(CredentialPolicy::new(name, validity).expect("valid")).expect("added");
+            policies.put(CredentialPolicy::new(name, validity).expect("valid")).expect("added");
         }
-        assert_eq!((days(&state, "default"), days(&state, "WEEK")), (Some(90), Some(7)));
-        let names: Vec<_> = state.all_credential_policies().into_iter().map(|it| it.name).collect();
+        assert_eq!((days(&policies, "default"), days(&policies, "WEEK")), (Some(90), Some(7)));
+        let names: Vec<_> = policies.all().into_iter().map(|it| it.name).collect();
         assert_eq!(names, ["Default", "Week"]);
         let unchecked = CredentialPolicy { name: "p".into(), validity_period_in_days: 1 };
-        assert!(state.put_credential_policy(unchecked).is_err(), "a policy from JSON is checked too");
+        assert!(policies.put(unchecked).is_err(), "a policy from JSON is checked too");
         let added = (0..POLICIES_MAX)
-            .filter(|it| state.put_credential_policy(CredentialPolicy::new(it.to_string(), 7).expect("valid")).is_ok());
+            .filter(|it| policies.put(CredentialPolicy::new(it.to_string(), 7).expect("valid")).is_ok());
         assert_eq!(added.count(), POLICIES_MAX - 2);
     }
 }

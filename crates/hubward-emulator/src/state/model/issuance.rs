@@ -15,7 +15,7 @@ pub(crate) struct Issuance {
     /// An id in each certificate of the device. A device that is deleted and created again gets another id, so its
     /// earlier certificates are no longer valid.
     pub(crate) unique_id: String,
-    /// The request that the hub has accepted and not yet answered with a result.
+    /// The request that the hub has accepted, until the client has acknowledged its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<PendingRequest>,
 }
@@ -31,10 +31,21 @@ pub(crate) struct PendingRequest {
     pub(crate) csr: String,
     /// When the hub gives up, by the clock of the emulator.
     pub(crate) expires: SystemTime,
-    /// When the result is ready, by the clock of the emulator. A scripted fault can delay the result once. `None` before
-    /// the hub has tried to send the result.
+    /// When the result is ready, by the clock of the emulator. A scripted fault can delay the result once. `None`
+    /// without such a delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ready: Option<SystemTime>,
+    /// The result, until the client has acknowledged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<RequestResult>,
+}
+
+/// The result of a certificate request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestResult {
+    pub(crate) status: u16,
+    /// The JSON.
+    pub(crate) body: String,
 }
 
 impl Issuance {
@@ -42,9 +53,9 @@ impl Issuance {
         Self { policy: policy.to_owned(), unique_id: wire_id::guid(), pending: None }
     }
 
-    /// The request that the hub works on, if it has not expired.
+    /// The request that the hub works on, if it has not expired. The hub no longer works on a request with a result.
     pub(crate) fn active(&self, now: SystemTime) -> Option<&PendingRequest> {
-        self.pending.as_ref().filter(|it| now < it.expires)
+        self.pending.as_ref().filter(|it| now < it.expires && it.result.is_none())
     }
 }
 

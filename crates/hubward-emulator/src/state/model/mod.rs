@@ -52,7 +52,7 @@ pub(crate) use enrollment::{Entry, Model, complete};
 pub(crate) use enrollment_x509::certificates as x509_certificates;
 pub(crate) use export::export;
 pub use feedback::FeedbackRecord;
-pub(crate) use issuance::{Issuance, PendingRequest};
+pub(crate) use issuance::{Issuance, PendingRequest, RequestResult};
 pub(crate) use keys::KeyPair;
 pub(crate) use levels::are_too_many as too_many_levels;
 pub(crate) use live::{

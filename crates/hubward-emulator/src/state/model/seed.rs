@@ -99,19 +99,19 @@ fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> R
     let names: BTreeSet<&str> = authorities.iter().map(|(key, ..)| key.as_str()).collect();
     let policies: Vec<&str> = seed.credential_policies.iter().map(|it| it.name.as_str()).collect();
     seed.credential_policies.iter().try_for_each(CredentialPolicy::check)?;
-    state.check_room(
+    state.credential_policies.check_room(
         policies.iter().map(|it| it.to_ascii_lowercase()).collect::<BTreeSet<_>>().iter().map(|it| &**it),
     )?;
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
-        named_policy(state, &policies, &model.registration_id, &model.settings)?;
+        named_policy(&state.credential_policies, &policies, &model.registration_id, &model.settings)?;
         linked(state, &model.registration_id, &model.settings)?;
         let before = state.individuals.get(&model.registration_id.to_ascii_lowercase());
         individuals.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
     let mut groups = Vec::new();
     for model in &seed.enrollment_groups {
-        named_policy(state, &policies, &model.enrollment_group_id, &model.settings)?;
+        named_policy(&state.credential_policies, &policies, &model.enrollment_group_id, &model.settings)?;
         linked(state, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         let group = enrollment::complete(model.clone(), before, now)?;

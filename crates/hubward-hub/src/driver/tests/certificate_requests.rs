@@ -249,3 +249,21 @@ fn a_random_id_is_valid_and_unique() {
     let csr = || Csr::new("AAAA").expect("base64");
     assert_ne!(IssuanceRequest::new(csr()).id, IssuanceRequest::new(csr()).id);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_a_weak_handle_does_not_keep_the_client_alive() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub).await;
+    let weak = client.downgrade();
+    let task = tokio::spawn({
+        let weak = weak.clone();
+        async move { weak.request_certificate(request("weak-1")).await }
+    });
+    until_idle().await;
+    assert_eq!(hub.requested(), [(0, "weak-1".to_owned())]);
+    drop(client);
+    let error = task.await.expect("no panic").expect_err("the client ends");
+    assert!(matches!(&error, IssuanceError::Unknown { .. }), "{error:?}");
+    let error = weak.request_certificate(request("weak-2")).await.expect_err("the client has ended");
+    assert!(error.is_certainly_not_sent(), "{error:?}");
+}

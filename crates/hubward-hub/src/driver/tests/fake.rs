@@ -239,6 +239,7 @@ impl HubTransport for FakeHub {
                 ready: false,
                 written: Vec::new(),
                 watching: Vec::new(),
+                allows_certificates: login.certificate_requests,
                 asking: Vec::new(),
                 replying: Vec::new(),
                 ack_order: BTreeMap::new(),
@@ -272,6 +273,7 @@ struct Connection {
     ready: bool,
     written: Vec<(Tag, Taken)>,
     watching: Vec<(Tag, Feature)>,
+    allows_certificates: bool,
     asking: Vec<(Tag, Upstream)>,
     replying: Vec<Reply>,
     /// The unacknowledged messages, oldest first. The value says whether the program has settled the message.
@@ -294,6 +296,9 @@ impl HubConnection for Connection {
         assert!(self.has_room());
         let message = match what {
             Upstream::Telemetry(message) => message,
+            Upstream::Subscribe(Feature::Certificates) if !self.allows_certificates => {
+                return Err(TransportError::Unsupported("the login does not allow certificate requests"));
+            }
             Upstream::Subscribe(feature) => {
                 self.watching.push((tag, *feature));
                 return Ok(());

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use hubward_transport::{Abilities, Feature, TransportKind};
+use hubward_transport::{Abilities, CertificateOutcome, CertificateResponse, Csr, Downstream, Feature, TransportKind};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::fake::Taken;
 use super::*;
-use crate::{HubDecision, HubEvent, HubProvider, HubTarget};
+use crate::{HubDecision, HubEvent, HubProvider, HubTarget, IssuanceError, IssuanceRequest};
 
 /// Makes the answer to an event.
 type Answer = Box<dyn FnOnce(&HubEvent) -> HubDecision + Send>;
@@ -277,6 +277,50 @@ async fn handlers_receivers_and_reports_survive_a_move_and_the_new_twin_is_read_
         assert!(features.contains(&feature), "{feature} is not subscribed at the new hub");
     }
     client.report(&json!({"firmware": "2"})).await.expect("a report");
+}
+
+/// A request that is made before there is a hub waits. It follows the client to each hub with the same id, and ends at a
+/// login that does not allow it.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_request_follows_the_client_to_a_login_that_allows_it() {
+    let allowing = |hub: &FakeHub, device: &str| {
+        let mut target = at(hub, device);
+        target.login.certificate_requests = true;
+        target
+    };
+    for last_allows in [true, false] {
+        let (first, last) = (FakeHub::new([]), FakeHub::new([]));
+        let script = Script::new(allowing(&first, "dev-1"));
+        let client = script.spawn(options());
+        let request = IssuanceRequest::new(Csr::new("AAAA").expect("base64")).id("one1".parse().expect("an id"));
+        let task = tokio::spawn({
+            let client = client.clone();
+            async move { client.request_certificate(request).await }
+        });
+        client.connected().await.expect("a login");
+        until_idle().await;
+        assert_eq!(first.lock().certificate_requests, [(1, "one1".to_owned())]);
+
+        let next = if last_allows { allowing(&last, "dev-1") } else { at(&last, "dev-1") };
+        script.then(move |_| HubDecision::connect(next));
+        first.cut();
+        until_state(&client, |it| !it.is_connected()).await;
+        client.connected().await.expect("a login");
+        until_idle().await;
+        if last_allows {
+            assert_eq!(last.lock().certificate_requests, [(1, "one1".to_owned())]);
+            let outcome = CertificateOutcome::Issued(vec!["MIIB".to_owned()]);
+            let response = CertificateResponse { id: "one1".to_owned(), outcome };
+            last.send_event(Downstream::Certificate(Box::new(response)));
+            assert_eq!(task.await.expect("no panic").expect("a chain"), ["MIIB"]);
+        } else {
+            let error = task.await.expect("no panic").expect_err("the login does not allow it");
+            assert!(matches!(error, IssuanceError::Invalid(_)), "{error:?}");
+            assert_eq!(last.lock().certificate_requests, []);
+            assert_eq!(last.lock().watched, [], "no subscription reached the hub");
+            client.send(Message::new("a")).await.expect("the client works on");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

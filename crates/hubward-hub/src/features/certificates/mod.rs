@@ -142,6 +142,11 @@ impl Certificates {
         self.finish(Err(IssuanceFailure::Refused(Box::new(refusal.clone()))));
     }
 
+    /// Handles a connection that cannot send the subscription, so it cannot send the request either.
+    pub(crate) fn on_not_possible(&mut self, problem: &ProtoError) {
+        self.finish(Err(IssuanceFailure::Impossible(problem.clone())));
+    }
+
     /// Handles the hub's acknowledgement of the request. Returns `true` if the tag belongs to the request.
     pub(crate) fn on_delivered(&self, tag: Tag) -> bool {
         self.is_sent_under(tag)

@@ -181,7 +181,8 @@ pub struct RetryPolicy {
     /// Upper limit of the random wait after any number of failures.
     pub max_wait: Duration,
     /// Maximum number of register requests, including those that fail; at least 1. The flow gives up before it would
-    /// send another one. Polls do not count: the service bills registrations, but not polls. No limit by default.
+    /// send another one. Polls do not count: the service bills registrations, but not polls. A request that no program
+    /// at the address could receive ([`FailureKind::NotListening`]) does not count either. No limit by default.
     pub max_registrations: u32,
 }
 
@@ -276,7 +277,9 @@ impl Registration {
         if matches!(self.state, State::Ended(_)) {
             return;
         }
-        if self.operation.is_none() {
+        // If no program listens at the address, the service has not got the request.
+        let is_absent = reply.is_err_and(|it| it.kind == FailureKind::NotListening);
+        if self.operation.is_none() && !is_absent {
             self.registrations += 1;
         }
         match reply {

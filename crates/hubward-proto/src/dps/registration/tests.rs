@@ -339,7 +339,7 @@ fn a_flow_with_one_registration_retries_polls_only() {
         it
     };
     let gave_up = Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: false });
-    for kind in [FailureKind::Network, FailureKind::Throttled, FailureKind::Server, FailureKind::NotListening] {
+    for kind in [FailureKind::Network, FailureKind::Throttled, FailureKind::Server, FailureKind::Unavailable] {
         let mut it = once();
         assert_eq!(it.step(), Step::Register);
         it.fail(kind, None);
@@ -355,6 +355,11 @@ fn a_flow_with_one_registration_retries_polls_only() {
         it.fail(FailureKind::OperationUnknown, None);
         assert!(matches!(it.step(), Step::End(RegistrationEnd::GaveUp { .. })), "a lost operation: {kind:?}");
     }
+    // A request that no program could receive does not count.
+    let mut it = once();
+    it.fail(FailureKind::NotListening, None);
+    it.wait();
+    assert_eq!(it.step(), Step::Register);
     // An operation of an earlier run does not count.
     let mut it = once();
     it.flow = it.flow.resume(OperationId::new("4.op").expect("id"));

@@ -117,15 +117,6 @@ impl AssignmentCache {
     pub(crate) fn rebind(&mut self, binding: Binding) {
         self.binding = binding;
     }
-
-    /// Removes the file, if there is one.
-    ///
-    /// # Errors
-    /// [`CacheError`]
-    pub(crate) fn clear(&mut self) -> Result<(), CacheError> {
-        self.rest = Rest::default();
-        self.file.remove()
-    }
 }
 
 pub(super) fn parse(bytes: &[u8], binding: &Binding) -> Result<(CachedAssignment, Rest), SetAsideReason> {

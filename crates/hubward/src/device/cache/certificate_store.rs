@@ -8,6 +8,9 @@
 //! 3. [`CertificateStore::confirm`] forgets the previous pair, after the hub has accepted the current one. If the hub
 //!    refuses the current pair, [`CertificateStore::revert`] returns to the previous one.
 //!
+//!
+//! [`CertificateStore::forget`] forgets all of them, after DPS has assigned a hub without a certificate.
+//!
 //! After a crash at any moment, the file has the state before or after a step. So a key is never beside the chain of
 //! another key: one file contains both, and one rename replaces both. The store also compares the key with the chain
 //! each time that it reads the file.
@@ -37,6 +40,8 @@ pub(crate) struct CertificateStore {
     file: PrivateFile,
     binding: Binding,
     state: State,
+    /// Whether there is a file with this state, or a part of it.
+    has_file: bool,
 }
 
 /// A private key whose certificate has been requested, or is about to be.
@@ -125,12 +130,19 @@ impl CertificateStore {
         file.sweep();
         let read = file.read().and_then(|it| it.map(|it| parse(&it, &binding)).transpose());
         let (state, warning) = match read {
-            Ok(state) => (state.unwrap_or_default(), None),
-            Err(reason) => (State::default(), Some(file.set_aside(reason))),
+            Ok(state) => (state, None),
+            Err(reason) => (None, Some(file.set_aside(reason))),
         };
-        let store = Self { file, binding, state };
+        let has_file = state.is_some();
+        let store = Self { file, binding, state: state.unwrap_or_default(), has_file };
         let content = store.content();
         (store, content, warning)
+    }
+
+    /// Whether there is a file that this version can read. If there is none, the device has never sent a certificate
+    /// request.
+    pub(crate) const fn has_file(&self) -> bool {
+        self.has_file
     }
 
     /// What the store contains.
@@ -177,36 +189,35 @@ impl CertificateStore {
     /// pair.
     ///
     /// # Errors
-    /// [`CacheError`]. The content of the store is unchanged.
+    /// [`CacheError`]. The pair is forgotten only in memory. The next write also writes this change.
     pub(crate) fn confirm(&mut self) -> Result<(), CacheError> {
-        if self.state.previous.is_none() { Ok(()) } else { self.change(|state| state.previous = None) }
+        if self.state.previous.is_none() { Ok(()) } else { self.change_anyway(|state| state.previous = None) }
     }
 
     /// Returns to the previous pair, because the hub has refused the current one. Without a previous pair, the store
     /// has no current pair afterwards.
     ///
     /// # Errors
-    /// [`CacheError`]. The content of the store is unchanged.
+    /// As for [`CertificateStore::confirm`].
     pub(crate) fn revert(&mut self) -> Result<(), CacheError> {
-        self.change(|state| state.current = state.previous.take())
+        self.change_anyway(|state| state.current = state.previous.take())
     }
 
     /// Forgets the pending key, because its request was refused.
     ///
     /// # Errors
-    /// [`CacheError`]. The content of the store is unchanged.
+    /// As for [`CertificateStore::confirm`].
     pub(crate) fn discard_pending(&mut self) -> Result<(), CacheError> {
-        if self.state.pending.is_none() { Ok(()) } else { self.change(|state| state.pending = None) }
+        if self.state.pending.is_none() { Ok(()) } else { self.change_anyway(|state| state.pending = None) }
     }
 
-    /// Removes the file, if there is one.
+    /// Forgets all keys and certificates, because DPS has assigned a hub without a certificate. The file stays, so the
+    /// next start knows that DPS was asked.
     ///
     /// # Errors
-    /// [`CacheError`]. The content of the store is unchanged.
-    pub(crate) fn clear(&mut self) -> Result<(), CacheError> {
-        self.file.remove()?;
-        self.state = State::default();
-        Ok(())
+    /// As for [`CertificateStore::confirm`].
+    pub(crate) fn forget(&mut self) -> Result<(), CacheError> {
+        self.change_anyway(|state| (state.current, state.previous, state.pending) = (None, None, None))
     }
 
     /// Changes the state on disk, then in memory.
@@ -215,7 +226,15 @@ impl CertificateStore {
         change(&mut state);
         self.file.replace(&encode(&state, &self.binding))?;
         self.state = state;
+        self.has_file = true;
         Ok(())
+    }
+
+    /// Changes the state in memory, then on disk. If the change is not written, the state on disk is still one with
+    /// which the device can start.
+    fn change_anyway(&mut self, change: impl FnOnce(&mut State)) -> Result<(), CacheError> {
+        change(&mut self.state);
+        self.change(|_| ())
     }
 }
 

@@ -9,7 +9,6 @@
 
 mod assignment_cache;
 mod binding;
-#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor does not request certificates yet"))]
 mod certificate_store;
 mod document;
 mod error;
@@ -22,7 +21,6 @@ mod tests;
 
 pub(crate) use assignment_cache::{AssignmentCache, CachedAssignment};
 pub(crate) use binding::Binding;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the supervisor does not request certificates yet"))]
 pub(crate) use certificate_store::{CertificateStore, FinishError, IssuedCertificate, PendingKey, StoredCertificates};
 pub use error::CacheError;
 pub use set_aside::{SetAside, SetAsideReason};

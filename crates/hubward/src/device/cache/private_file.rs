@@ -2,6 +2,8 @@
 //!
 //! After a crash or a power failure at any moment, the file has its old or its new content. Two processes that write
 //! the same file do not mix their contents: the last one wins.
+//!
+//! On Windows, the access rights of the folder apply to the file.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -123,18 +125,6 @@ impl PrivateFile {
         sync_folder(&self.path)
     }
 
-    /// Removes the file, if there is one.
-    ///
-    /// # Errors
-    /// [`CacheError`]
-    pub(super) fn remove(&self) -> Result<(), CacheError> {
-        self.check_replaceable()?;
-        match fs::remove_file(&self.path).and_then(|()| sync_folder(&self.path)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error(error.to_string())),
-            _ => Ok(()),
-        }
-    }
-
     /// Renames the file, because it cannot be used, and returns the warning.
     ///
     /// The new name is the name of the file and one of three endings: `.damaged`, `.newer`, `.foreign`. The file
@@ -154,6 +144,8 @@ impl PrivateFile {
 
     /// Removes the temporary files that killed processes left. Ignores errors.
     pub(super) fn sweep(&self) {
+        // A path without a file name has no temporary files.
+        let Some(_) = self.path.file_name() else { return };
         let Ok(entries) = fs::read_dir(folder_of(&self.path)) else { return };
         for entry in entries.flatten() {
             if self.is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|it| it.is_file()) {

@@ -1,14 +1,16 @@
 //! What happens to a device, for programs, logs and people.
 
+mod name;
 mod text;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hubward_dps::Substatus;
 use hubward_hub::DisconnectCause;
 use hubward_proto::{DeviceId, HubHost};
+use serde_json::Value;
 
 pub(super) use self::text::one_line;
 use super::cache::{CacheError, SetAside};
@@ -30,7 +32,7 @@ pub enum DeviceEvent {
         /// The file.
         file: PathBuf,
     },
-    /// The assignment cache cannot be used. The device registers instead.
+    /// The assignment cache, or the file of the issued certificates, cannot be used. The device registers instead.
     CacheSetAside(SetAside),
     /// The assignment cache cannot be written. The device works, but registers at its next start.
     CacheNotWritten(CacheError),
@@ -53,6 +55,8 @@ pub enum DeviceEvent {
         moved_from: Option<HubHost>,
         /// What DPS did with the device's data.
         substatus: Option<Substatus>,
+        /// The payload that the custom allocation webhook of the enrollment returned.
+        payload: Option<Value>,
     },
     /// A registration failed.
     RegistrationFailed {
@@ -124,11 +128,65 @@ pub enum DeviceEvent {
         /// What the device does next.
         then: DeviceStep,
     },
+    /// DPS or the hub has issued a certificate to the device, and the device has stored it. The device now tries it at
+    /// the hub. Certificate issuance is a preview: see
+    /// [`CertificateIssuance`](crate::device::CertificateIssuance).
+    CertificateIssued {
+        /// The service that has issued it.
+        by: CertificateIssuer,
+        /// When it expires.
+        not_after: SystemTime,
+        /// The time until the device renews it.
+        renews_in: Duration,
+    },
+    /// The device has registered, and has no issued certificate. It uses the credential of the registration at the hub
+    /// too.
+    CertificateNotIssued {
+        /// The name of the credential.
+        credential: Arc<str>,
+        /// Why there is no certificate, in one line.
+        reason: String,
+    },
+    /// The hub has accepted a renewed certificate. The device keeps it.
+    CertificateKept {
+        /// When it expires.
+        not_after: SystemTime,
+    },
+    /// The hub has not issued another certificate. The device keeps the one that it has.
+    CertificateRenewalFailed {
+        /// The failure, in one line.
+        error: String,
+        /// The party that has to act, and what to do.
+        diagnosis: Box<Diagnosis>,
+        /// The wait until the next attempt.
+        retry_in: Duration,
+        /// When the certificate expires.
+        not_after: SystemTime,
+    },
+    /// A renewed certificate does not work. The device returns to the certificate before it.
+    CertificateRolledBack {
+        /// What the hub answered, in one line.
+        reason: String,
+        /// What the device does next.
+        then: DeviceStep,
+    },
+    /// The file of the certificates cannot be written. The device works, but its next start may have to register.
+    CertificateNotStored(CacheError),
     /// The reader of the events was too slow, and this number of events was discarded.
     Missed {
         /// The number of events.
         count: u64,
     },
+}
+
+/// A service that issues certificates to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificateIssuer {
+    /// DPS, at a registration.
+    Dps,
+    /// The hub, at a renewal.
+    Hub,
 }
 
 /// What a device does next, and why. [`Display`](std::fmt::Display) writes a part of a sentence.
@@ -177,6 +235,10 @@ impl DeviceEvent {
             | Self::RegistrationFailed { .. }
             | Self::CredentialUnusable { .. }
             | Self::CredentialsRolledBack { .. }
+            | Self::CertificateNotIssued { .. }
+            | Self::CertificateRenewalFailed { .. }
+            | Self::CertificateRolledBack { .. }
+            | Self::CertificateNotStored(_)
             | Self::Missed { .. } => true,
             Self::HubFailed { then, .. } => {
                 !matches!(then, DeviceStep::Stay { reason: Reason::HubTrouble(HubTrouble::Transient), .. })

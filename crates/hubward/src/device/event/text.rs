@@ -7,7 +7,7 @@ use hubward_dps::Substatus;
 use hubward_proto::error_messages;
 
 use super::super::lifecycle::{DpsTrouble, HubTrouble, Reason};
-use super::{DeviceEvent, DeviceStep};
+use super::{CertificateIssuer, DeviceEvent, DeviceStep};
 
 impl fmt::Display for DeviceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,13 +20,16 @@ impl fmt::Display for DeviceEvent {
             Self::Registering { dps_host, credential, reason } => {
                 write!(f, "the device registers at {dps_host} with the {credential}: {reason}")
             }
-            Self::Assigned { hub, device_id, moved_from, substatus } => {
+            Self::Assigned { hub, device_id, moved_from, substatus, payload } => {
                 match moved_from {
                     Some(old) => write!(f, "DPS moved the device from {old} to {hub} as {device_id}")?,
                     None => write!(f, "DPS assigned the device to {hub} as {device_id}")?,
                 }
-                match data_of(substatus.as_ref()) {
-                    Some(data) => write!(f, "; {data}"),
+                if let Some(data) = data_of(substatus.as_ref()) {
+                    write!(f, "; {data}")?;
+                }
+                match payload {
+                    Some(payload) => write!(f, "; it returned the payload {payload}"),
                     None => Ok(()),
                 }
             }
@@ -36,7 +39,9 @@ impl fmt::Display for DeviceEvent {
             Self::Connected { hub, credential, moved_from } => {
                 write!(f, "the hub {hub} accepted the device with the {credential}")?;
                 match moved_from {
-                    Some(old) => write!(f, "; it was at {old} before: report all properties anew"),
+                    Some(old) => {
+                        write!(f, "; it was at {old} before, so the program should report all properties again")
+                    }
                     None => Ok(()),
                 }
             }
@@ -69,15 +74,45 @@ impl fmt::Display for DeviceEvent {
             Self::CredentialsRolledBack { reason, then } => {
                 write!(f, "the new credentials do not work: {reason}; the device uses the old ones again, {then}")
             }
+            Self::CertificateIssued { by, renews_in, .. } => {
+                write!(f, "{by} issued a certificate to the device, which will renew it in {}", Span(*renews_in))
+            }
+            Self::CertificateNotIssued { credential, reason } => {
+                write!(f, "the device has no issued certificate: {reason}; it uses the {credential} at the hub too")
+            }
+            Self::CertificateKept { .. } => {
+                f.write_str("the hub accepted the renewed certificate: the device keeps it")
+            }
+            Self::CertificateRenewalFailed { error, retry_in, .. } => {
+                write!(f, "the certificate could not be renewed: {error}; trying again in {}", Span(*retry_in))
+            }
+            Self::CertificateRolledBack { reason, then } => {
+                write!(f, "the renewed certificate does not work: {reason}; the device uses the old one again, {then}")
+            }
+            Self::CertificateNotStored(error) => {
+                write!(f, "{error}; the device works, but its next start may have to register")
+            }
             Self::Missed { count: 1 } => f.write_str("1 event was missed, because its reader was too slow"),
             Self::Missed { count } => write!(f, "{count} events were missed, because their reader was too slow"),
         }
     }
 }
 
+impl fmt::Display for CertificateIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dps => "DPS",
+            Self::Hub => "the hub",
+        })
+    }
+}
+
 impl fmt::Display for DeviceStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stay { reason: reason @ Reason::BackToHub(_), .. } => {
+                write!(f, "staying with the hub, because {reason}")
+            }
             Self::Stay { at_least: Duration::ZERO, reason } => {
                 write!(f, "connecting to the same hub again, because {reason}")
             }
@@ -110,13 +145,17 @@ impl fmt::Display for Reason {
             Self::HubRefuses => f.write_str("the hub refuses the device, which may have been moved"),
             Self::NextCredentialAtDps => f.write_str("DPS may accept another credential"),
             Self::SlowSchedule { step } => {
-                write!(f, "the device is still refused (attempt {step} of the slow schedule)")
+                write!(f, "the device is refused, and has registered already (step {step} of the slow schedule)")
             }
-            Self::BackToHub(trouble) => write!(f, "{trouble}, and the device has a hub"),
+            Self::BackToHub(trouble) => write!(f, "{trouble}"),
             Self::RegisterAgain(trouble) => write!(f, "{trouble}, and the device has no hub"),
             Self::Requested => f.write_str("it was requested"),
             Self::HubUnusable(trouble) => write!(f, "{trouble}, and DPS may know another hub"),
             Self::CredentialsChanged => f.write_str("the program changed the credentials"),
+            Self::NoCertificate => f.write_str("the device has no issued certificate"),
+            Self::CertificateExpired => f.write_str("the issued certificate has expired"),
+            Self::CertificateRenewed => f.write_str("the hub has issued another certificate"),
+            Self::CertificateRolledBack => f.write_str("the certificate before it is still valid"),
             Self::TrialFailed { is_refused: true } => f.write_str("the new credentials are refused"),
             Self::TrialFailed { is_refused: false } => f.write_str("too many attempts with the new credentials failed"),
         }
@@ -132,7 +171,7 @@ impl fmt::Display for HubTrouble {
             Self::UntrustedServer => "the server could not prove that it is the hub",
             Self::LocalCredential => "the credential provides no signature",
             Self::DuplicateIdentity => "another client uses the same identity",
-            Self::NotListening => "no program listens at this address",
+            Self::NotListening => "no program listens at this address yet",
             Self::Request => "the hub does not accept such a request",
         })
     }
@@ -148,7 +187,7 @@ impl fmt::Display for DpsTrouble {
             Self::UntrustedServer => "the server could not prove that it is DPS",
             Self::Request => "the device cannot send such a request",
             Self::LocalCredential => "the credential provides no signature",
-            Self::NotListening => "no program listens at this address",
+            Self::NotListening => "no program listens at this address yet",
         })
     }
 }
@@ -186,6 +225,12 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        if hours >= 48 {
+            return match (hours / 24, hours % 24) {
+                (days, 0) => write!(f, "{days} days"),
+                (days, hours) => write!(f, "{days} days {hours} h"),
+            };
+        }
         match (hours, minutes, rest) {
             (0, 0, 0) => write!(f, "{} ms", self.0.as_millis()),
             (0, 0, seconds) => write!(f, "{seconds} s"),
@@ -240,8 +285,8 @@ mod tests {
                 failed(refused(), then),
                 "the hub contoso.azure-devices.net refused the device with the primary key: \
                  contoso.azure-devices.net:8883 refused the login: not authorized (CONNACK 5) (failure 2 in a row); \
-                 registering with the secondary key in 5 min, because the device is still refused (attempt 1 of the \
-                 slow schedule)",
+                 registering with the secondary key in 5 min, because the device is refused, and has \
+                 registered already (step 1 of the slow schedule)",
             ),
             (
                 failed(closed, stay(0)),
@@ -254,8 +299,10 @@ mod tests {
                     device_id: DeviceId::new("dev-1").expect("an id"),
                     moved_from: Some(HubHost::new("old.example").expect("a host")),
                     substatus: Some(Substatus::DeviceDataMigrated),
+                    payload: Some(serde_json::json!({ "site": "a" })),
                 },
-                "DPS moved the device from old.example to contoso.azure-devices.net as dev-1; its twin moved with it",
+                "DPS moved the device from old.example to contoso.azure-devices.net as dev-1; its twin moved with it; \
+                 it returned the payload {\"site\":\"a\"}",
             ),
             (
                 DeviceEvent::Connected {
@@ -264,7 +311,7 @@ mod tests {
                     moved_from: Some(HubHost::new("old.example").expect("a host")),
                 },
                 "the hub contoso.azure-devices.net accepted the device with the primary key; it was at old.example \
-                 before: report all properties anew",
+                 before, so the program should report all properties again",
             ),
             (DeviceEvent::Missed { count: 3 }, "3 events were missed, because their reader was too slow"),
         ] {
@@ -282,6 +329,9 @@ mod tests {
             (300_000, "5 min"),
             (3_600_000, "1 h"),
             (3_905_000, "1 h 5 min"),
+            (172_799_000, "47 h 59 min"),
+            (172_800_000, "2 days"),
+            (483_840_000, "5 days 14 h"),
         ] {
             assert_eq!(Span(Duration::from_millis(millis)).to_string(), text);
         }

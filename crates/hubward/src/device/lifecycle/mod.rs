@@ -3,8 +3,11 @@
 //!
 //! The supervisor passes each event to [`Lifecycle`], and does what the answer, [`Next`], says. This file contains the
 //! rules. `failure.rs` says what a failure means, `slow.rs` contains the schedule of a refused device, and
-//! `rotation.rs` the order of the credentials.
+//! `rotation.rs` the order of the credentials. `certificate.rs` contains the rules for a device with an issued
+//! certificate, and `certificate_life/` says when the device renews the certificate.
 
+mod certificate;
+mod certificate_life;
 mod failure;
 mod policy;
 mod rotation;
@@ -19,6 +22,8 @@ use hubward_dps::ProvisionError;
 use hubward_hub::HubFailure;
 use hubward_proto::dps::RetryPolicy;
 
+use certificate::CertificateUse;
+pub(crate) use certificate_life::{CertificateLife, Due, RenewalPolicy, Validity};
 pub use failure::{DpsTrouble, HubTrouble};
 use failure::{dps_retry_after, hub_retry_after, is_final_at_hub};
 pub use policy::DevicePolicy;
@@ -44,6 +49,8 @@ pub(crate) struct Lifecycle {
     /// Whether a failure before the first login ends the device, if no retry can change the failure.
     is_impatient: bool,
     has_assignment: bool,
+    /// How an issued certificate changes the rules.
+    certificate: CertificateUse,
     credentials: Credentials,
     trial: Option<Trial>,
     hub: HubFailures,
@@ -104,6 +111,7 @@ impl Lifecycle {
             policy: policy.in_range(),
             is_impatient,
             has_assignment: false,
+            certificate: CertificateUse::default(),
             credentials: Credentials::new(credentials),
             trial: None,
             hub: HubFailures::default(),
@@ -175,7 +183,7 @@ impl Lifecycle {
         let asked = hub_retry_after(&failure.cause);
         self.hub.not_before = now.checked_add(asked);
         let is_credential = matches!(trouble, HubTrouble::Refused | HubTrouble::LocalCredential);
-        if is_credential {
+        if is_credential && !self.certificate.is_used {
             if let Some(credential) = self.credentials.at_hub.refuse() {
                 let at_least = asked.max(self.next_wait(random));
                 return Next::Connect { credential, at_least, reason: Reason::NextCredentialAtHub };
@@ -200,6 +208,7 @@ impl Lifecycle {
     pub(crate) fn on_assigned(&mut self, now: Instant, moved: bool) -> Next {
         self.on_registration_ended(now);
         self.has_assignment = true;
+        self.certificate.is_lost = false;
         self.accepted_at = None;
         let not_before = if moved { None } else { self.hub.not_before };
         self.hub = HubFailures { not_before, ..HubFailures::default() };
@@ -253,10 +262,11 @@ impl Lifecycle {
         self.dps.count = self.dps.count.saturating_add(1);
         self.credentials.is_unanswered = true;
         self.dps.not_before = now.checked_add(wait);
+        let can_use_hub = self.can_use_hub();
         if let Some(trial) = &mut self.trial {
             trial.failures = trial.failures.saturating_add(1);
             // A device that has a hub does not wait for DPS: it returns to the credentials that worked.
-            if self.has_assignment || trial.failures >= self.policy.trial_failures {
+            if can_use_hub || trial.failures >= self.policy.trial_failures {
                 return self.roll_back(now, false);
             }
         }
@@ -264,7 +274,7 @@ impl Lifecycle {
         if self.is_impatient && is_final {
             return Next::End;
         }
-        if self.has_assignment {
+        if can_use_hub {
             return Next::Stay { at_least: Duration::ZERO, reason: Reason::BackToHub(trouble) };
         }
         let credential = self.credentials.at_dps.current();
@@ -283,8 +293,13 @@ impl Lifecycle {
                 let before = std::mem::replace(&mut self.credentials, Credentials::new(count));
                 // During a trial, the credentials before are the ones that the device had before this trial.
                 let before = self.trial.take().map_or(before, |it| it.before);
-                self.trial = Some(Trial { before, failures: 0, has_registered: !self.has_assignment });
-                self.connect_or_register(now, Reason::CredentialsChanged, self.dps.asked_until)
+                // A device with an issued certificate uses its credentials for DPS only.
+                let at_dps = !self.can_use_hub() || self.certificate.is_used;
+                self.trial = Some(Trial { before, failures: 0, has_registered: at_dps });
+                match at_dps {
+                    true => self.register(remaining(self.dps.asked_until, now), Reason::CredentialsChanged),
+                    false => self.connect_or_register(now, Reason::CredentialsChanged, self.dps.asked_until),
+                }
             }
         }
     }
@@ -363,7 +378,7 @@ impl Lifecycle {
             return Next::End;
         }
         let wait = self.slow.step(now, &self.policy, random).max(asked);
-        if self.has_assignment {
+        if self.can_use_hub() {
             return Next::Stay { at_least: Duration::ZERO, reason: Reason::BackToHub(trouble) };
         }
         self.register(wait, Reason::SlowSchedule { step: self.slow.steps() })
@@ -383,7 +398,7 @@ impl Lifecycle {
 
     /// Connects to the hub, or registers if the device has no hub.
     fn connect_or_register(&mut self, now: Instant, reason: Reason, dps_not_before: Option<Instant>) -> Next {
-        if self.has_assignment {
+        if self.can_use_hub() {
             self.accepted_at = None;
             let (credential, at_least) = (self.credentials.at_hub.current(), remaining(self.hub.not_before, now));
             Next::Connect { credential, at_least, reason }

@@ -83,6 +83,14 @@ pub enum Reason {
     HubUnusable(HubTrouble),
     /// The program has changed the credentials.
     CredentialsChanged,
+    /// The device has no issued certificate yet, and DPS may issue one. Or it has none any more.
+    NoCertificate,
+    /// The issued certificate has expired. DPS may issue another one.
+    CertificateExpired,
+    /// The hub has issued another certificate.
+    CertificateRenewed,
+    /// The hub has not accepted the renewed certificate.
+    CertificateRolledBack,
     /// The new credentials have failed.
     TrialFailed {
         /// Whether a service refused them, or the device itself could not use them. Otherwise, too many attempts failed

@@ -1,9 +1,11 @@
-//! Carries out what the lifecycle decides: waits, registers, reads and writes the assignment cache, and tells the client
-//! of the hub where to connect.
+//! Carries out what the lifecycle decides: waits, registers, reads and writes the assignment cache, and tells the
+//! client of the hub where to connect.
 //!
 //! These files have no rule of their own about when to do what. See `lifecycle/`. `registration.rs` makes one
-//! registration, and `requests.rs` takes the requests of the program.
+//! registration, `requests.rs` takes the requests of the program, and `certificate.rs` uses the certificate that DPS and
+//! the hub issue.
 
+mod certificate;
 mod registration;
 mod requests;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use super::cache::{Binding, CachedAssignment};
 use super::control::{Approach, Control};
 use super::credentials::Credentials;
 use super::event::{DeviceEvent, DeviceStep, one_line};
+use super::issuance::Keeper;
 #[cfg(not(test))]
 use super::lifecycle::Lifecycle;
 use super::lifecycle::{Accepted, Next};
@@ -43,16 +46,22 @@ pub(crate) struct Supervisor {
     settings: Settings,
     cache_file: Option<PathBuf>,
     control: Arc<Control>,
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     storage: Box<dyn Storage>,
+    /// The issued certificate, if the program wants one.
+    keeper: Option<Arc<Keeper>>,
     lifecycle: Lifecycle,
     credentials: Credentials,
     /// New credentials that no hub has accepted yet. They are in `credentials` meanwhile.
     trial: Option<Trial>,
     /// The hub that DPS assigned.
     home: Option<CachedAssignment>,
-    /// The credential of the client's target.
+    /// The credential of the client's target. With an issued certificate, the credential for DPS.
     credential: usize,
+    /// Whether the client's target has the issued certificate.
+    uses_certificate: bool,
+    /// Whether the client has a target.
+    has_target: bool,
     /// The hub that accepted the device last.
     last_hub: Option<HubHost>,
     /// Whether the hub has accepted the device since the last failure or move.
@@ -74,16 +83,24 @@ impl Supervisor {
         storage: Box<dyn Storage>,
         until: Option<Instant>,
     ) -> Self {
-        let credentials = settings.credentials();
+        let (credentials, network) = (settings.credentials(), Arc::from(network));
+        let keeper = settings.certificate_issuance.as_ref().map(|issuance| {
+            let Settings { dps_host, id_scope, registration_id, .. } = &settings.settings;
+            let binding = Binding::new(dps_host, id_scope, registration_id, credentials.iter());
+            Arc::new(Keeper::new(issuance, binding, Arc::clone(&network)))
+        });
         Self {
             control,
             network,
             storage,
+            keeper,
             lifecycle: Lifecycle::new(settings.policy, credentials.count(), until.is_some()),
             credentials,
             trial: None,
             home: None,
             credential: 0,
+            uses_certificate: false,
+            has_target: false,
             last_hub: None,
             is_accepted: false,
             operation: None,
@@ -109,7 +126,7 @@ impl Supervisor {
             }
             self.home = home;
         }
-        let next = self.lifecycle.on_started(now(), self.home.is_some(), self.network.random());
+        let next = self.start_with_certificate().await;
         self.follow(next).await
     }
 
@@ -120,19 +137,20 @@ impl Supervisor {
         let accepted = self.lifecycle.on_accepted(now());
         if !std::mem::replace(&mut self.is_accepted, true) {
             let moved_from = self.last_hub.replace(home.hub.clone()).filter(|it| *it != home.hub);
-            let credential = self.credentials.name(self.credential);
+            let credential = self.name_in_use();
             self.control.report(&DeviceEvent::Connected { hub: home.hub.clone(), credential, moved_from });
         }
-        if accepted == Accepted::KeepCredentials
-            && let Some(trial) = self.trial.take()
-        {
+        self.keep_certificate().await;
+        let kept = if accepted == Accepted::KeepCredentials { self.trial.take() } else { None };
+        if self.trial.is_none() && (kept.is_some() || home.credential != Some(self.credential)) {
+            let credential = Some(self.credential);
+            self.remember(CachedAssignment { credential, ..home }).await;
+        }
+        // The program may restart when it knows that the new credentials are in use. The cache is written then.
+        if let Some(trial) = kept {
             let credential = self.credentials.name(self.credential);
             self.control.report(&DeviceEvent::CredentialsKept { credential });
             trial.change.resolve(Ok(()));
-        }
-        if self.trial.is_none() && (home.credential != Some(self.credential) || accepted == Accepted::KeepCredentials) {
-            let credential = Some(self.credential);
-            self.remember(CachedAssignment { credential, ..home }).await;
         }
     }
 
@@ -143,8 +161,11 @@ impl Supervisor {
         }
         self.is_accepted = false;
         let Some(hub) = self.home.as_ref().map(|it| it.hub.clone()) else { return self.on_started().await };
-        let credential = self.credentials.name(self.credential);
-        let next = self.lifecycle.on_hub_failed(now(), &failure, self.network.random());
+        let credential = self.name_in_use();
+        let next = match self.on_certificate_failed(&failure).await {
+            Some(next) => next,
+            None => self.lifecycle.on_hub_failed(now(), &failure, self.network.random()),
+        };
         let HubFailure { cause, failures, wait, .. } = failure;
         let next_try = Instant::now() + wait;
         let (next, rolled_back) = self.roll_back(next, || one_line(&cause));
@@ -177,13 +198,20 @@ impl Supervisor {
     async fn follow(&mut self, mut next: Next) -> HubDecision {
         loop {
             next = match next {
+                // The registration of a device that knows its hub has failed before the device has connected.
+                Next::Stay { at_least, reason } if !self.has_target && self.home.is_some() => {
+                    self.lifecycle.first_connect(at_least, reason)
+                }
                 Next::Stay { at_least, .. } => return HubDecision::Stay { at_least },
                 Next::Connect { credential, at_least, .. } => match self.connect(credential, at_least).await {
                     Ok(decision) => return decision,
                     Err(next) => next,
                 },
                 Next::Register { credential, after, reason } => match self.wait(after).await {
-                    None => self.register(credential, reason).await,
+                    None => match self.find_certificate(&reason) {
+                        None => self.register(credential, reason).await,
+                        Some(next) => next,
+                    },
                     Some(other) => other,
                 },
                 // Only an answer to a failure contains a rollback, and `roll_back` has taken it.
@@ -227,9 +255,16 @@ impl Supervisor {
     async fn connect(&mut self, credential: usize, at_least: Duration) -> Result<HubDecision, Next> {
         let Some(home) = &self.home else { return Err(self.lifecycle.on_started(now(), false, self.network.random())) };
         let identity = HubIdentity::new(home.hub.clone(), home.device_id.clone());
-        match self.network.hub(&self.settings, identity, self.credentials.get(credential)).await {
+        let certificate = self.keeper.as_ref().and_then(|it| it.certificate());
+        let target = match &certificate {
+            Some(certificate) => self.network.hub_with_issued(&self.settings, identity, certificate).await,
+            None => self.network.hub(&self.settings, identity, self.credentials.get(credential)).await,
+        };
+        match target {
             Ok(target) => {
                 self.credential = credential;
+                (self.uses_certificate, self.has_target) = (certificate.is_some(), true);
+                self.lifecycle.use_certificate(self.uses_certificate);
                 self.is_accepted = false;
                 if self.until.is_some() {
                     let (hub, transport) = (home.hub.clone(), Arc::clone(&target.transport));
@@ -239,7 +274,7 @@ impl Supervisor {
                 Ok(HubDecision::Connect { target: Box::new(target), at_least })
             }
             Err(error) => {
-                let name = self.credentials.name(credential);
+                let name = self.name_at_hub(credential);
                 let next = self.lifecycle.on_unusable_at_hub(now(), self.network.random());
                 Err(self.on_unusable(name, error, next))
             }
@@ -273,7 +308,7 @@ impl Supervisor {
         match next {
             Next::Stay { at_least, reason } => DeviceStep::Stay { at_least: *at_least, reason: reason.clone() },
             Next::Connect { credential, at_least, reason } => DeviceStep::Connect {
-                credential: self.credentials.name(*credential),
+                credential: self.name_at_hub(*credential),
                 after: *at_least,
                 reason: reason.clone(),
             },
@@ -317,6 +352,9 @@ impl HubProvider for Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.end();
+        }
         self.control.end();
     }
 }

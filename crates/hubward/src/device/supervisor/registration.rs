@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::cache::CachedAssignment;
 use super::super::event::{DeviceEvent, one_line};
 use super::super::lifecycle::{Next, Reason};
+use super::certificate::Order;
 use super::{Supervisor, now};
 use crate::ConnectError;
 use crate::diagnosis::Diagnosis;
@@ -36,11 +37,15 @@ impl Supervisor {
                 return self.on_unusable(name, error, next);
             }
         };
-        // An issued certificate: the request gets its CSR here.
-        let request = self.settings.registration_request();
+        self.operation = self.operation.take().filter(|it| it.credential == credential && reason != Reason::Requested);
+        let order = self.order_certificate().await;
+        let mut request = self.settings.registration_request();
+        request.csr.clone_from(&order.csr);
+        let network = Arc::clone(&self.network);
         let running: Arc<Mutex<Option<OperationId>>> = Arc::default();
         let noted = Arc::clone(&running);
         let mut provisioner = Provisioner::new(transport, request, key)
+            .clock(move || network.wall())
             .deadline(self.registration_time())
             .retry(self.lifecycle.retry_policy())
             .on_progress(move |progress| {
@@ -48,13 +53,15 @@ impl Supervisor {
                     *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((*operation).clone());
                 }
             });
-        let operation = self.operation.take().filter(|it| it.credential == credential && reason != Reason::Requested);
-        if let Some(Operation { id, .. }) = operation {
+        if let Some(Operation { id, .. }) = self.operation.take() {
             provisioner = provisioner.resume(id);
         }
         match provisioner.run().await {
-            Ok(assignment) => self.on_assigned(&assignment, credential).await,
+            Ok(assignment) => self.on_assigned(&assignment, credential, order).await,
             Err(error) => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.on_registration_failed();
+                }
                 let id = running.lock().unwrap_or_else(PoisonError::into_inner).take();
                 self.operation = id.filter(|_| error.is_retryable()).map(|id| Operation { id, credential });
                 self.on_registration_failed(name, error)
@@ -68,7 +75,7 @@ impl Supervisor {
         self.until.map_or(most, |it| it.saturating_duration_since(Instant::now()).min(most))
     }
 
-    pub(super) async fn on_assigned(&mut self, assignment: &Assignment, credential: usize) -> Next {
+    pub(super) async fn on_assigned(&mut self, assignment: &Assignment, credential: usize, order: Order) -> Next {
         let before = self.home.as_ref().map(|it| (it.hub.clone(), it.device_id.clone()));
         let moved = before.as_ref().is_none_or(|(hub, id)| *hub != assignment.hub || *id != assignment.device_id);
         self.control.report(&DeviceEvent::Assigned {
@@ -76,7 +83,10 @@ impl Supervisor {
             device_id: assignment.device_id.clone(),
             moved_from: before.map(|(hub, _)| hub).filter(|it| *it != assignment.hub),
             substatus: assignment.state.substatus.clone(),
+            payload: assignment.state.payload.clone(),
         });
+        // The certificate is stored before the assignment: a device that knows its hub must not lack its certificate.
+        self.take_certificate(assignment, self.credentials.name(credential), order).await;
         let at = UnixSeconds::from_system_time(self.network.wall());
         let credential = Some(credential).filter(|_| self.trial.is_none());
         self.remember(CachedAssignment::new(assignment, at, credential)).await;

@@ -23,7 +23,7 @@ pub(super) struct Trial {
 impl Supervisor {
     /// Takes the requests of the program. Returns the next step, or `None` if there was no request.
     pub(super) fn on_requests(&mut self) -> Option<Next> {
-        let Requests { register, change } = self.control.take_requests();
+        let Requests { register, change, certificate } = self.control.take_requests();
         let mut next = None;
         if let Some(change) = change {
             let count = change.credentials.count();
@@ -54,6 +54,12 @@ impl Supervisor {
                 *after = (*after).max(least);
             }
             next = Some(step);
+        }
+        // Each of the steps above uses or replaces the certificate, too.
+        if next.is_none()
+            && let Some(news) = certificate
+        {
+            next = self.on_certificate_news(news);
         }
         next
     }

@@ -15,17 +15,17 @@ pub(super) struct Body {
 }
 
 pub(super) fn list(cloud: &Cloud) -> Value {
-    json!(cloud.store.read(|state| state.all_credential_policies()))
+    json!(cloud.store.read(|state| state.credential_policies.all()))
 }
 
 pub(super) fn show(cloud: &Cloud, name: &str) -> Result<Value, Failure> {
-    let policy = cloud.store.read(|state| state.credential_policy(name));
+    let policy = cloud.store.read(|state| state.credential_policies.named(name));
     policy.map(|it| json!(it)).ok_or_else(|| Failure::new(404, format!("There is no credential policy `{name}`.")))
 }
 
 pub(super) fn put(cloud: &Cloud, name: &str, body: &Body) -> Result<Value, Failure> {
     let wrong = |problem: crate::state::model::CredentialPolicyError| Failure::wrong(format!("{problem}."));
     let policy = CredentialPolicy::new(name, body.validity_period_in_days).map_err(wrong)?;
-    cloud.store.change(|state| state.put_credential_policy(policy.clone())).map_err(wrong)?;
+    cloud.store.change(|state| state.credential_policies.put(policy.clone())).map_err(wrong)?;
     Ok(json!(policy))
 }

@@ -8,7 +8,7 @@ use super::delayed::{Draft, PublishKind};
 use super::session::HubSession;
 use crate::doors::mqtt::codec::Publish;
 use crate::doors::mqtt::{Closed, Connection};
-use crate::services::hub::{CredentialResponse, credential_refusal};
+use crate::services::hub::{CredentialResponse, CredentialResult, credential_refusal};
 use crate::state::fault::{Fault, Point};
 use crate::state::wire_id;
 
@@ -89,47 +89,64 @@ impl HubSession<'_> {
 
     /// Publishes the result of the pending certificate request if it is ready, and if the client has subscribed.
     /// Otherwise, the request stays pending, even if the connection ends.
+    ///
+    /// The hub keeps a result with QoS 1 until the client acknowledges it, and publishes it once in each connection.
     pub(super) fn deliver_certificate<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
         self.certificate_ready = None;
-        if self.qos(PublishKind::Credential).is_none() {
+        let Some(qos) = self.qos(PublishKind::Credential) else { return Ok(()) };
+        let Some(pending) = self.device.pending_certificate() else { return Ok(()) };
+        let correlation_id = pending.correlation_id;
+        if self.certificate_sent.as_deref() == Some(correlation_id.as_str()) {
             return Ok(());
         }
-        let fault = match self.device.pending_certificate() {
-            None => return Ok(()),
-            Some(Some(ready)) if self.cloud.clock.now() < ready => {
+        let fault = match pending.ready {
+            Some(ready) if self.cloud.clock.now() < ready => {
                 self.certificate_ready = Some(ready);
                 return Ok(());
             }
-            // A fault has already delayed this result. Otherwise, a fault for every result would delay it for ever.
-            Some(Some(_)) => None,
-            Some(None) => self.take_fault(Point::HubCertificate)?,
+            None if !pending.has_result => self.take_fault(Point::HubCertificate)?,
+            // A fault has already changed this result. Otherwise, a fault for every result would delay it for ever.
+            _ => None,
         };
-        match &fault {
+        let replaced = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Delay(time)) => {
                 self.certificate_ready = self.device.delay_certificate(*time);
                 return Ok(());
             }
-            Some(Fault::CutAfter(bytes)) => connection.cut_after(*bytes),
-            _ => {}
-        }
-        let Some(result) = self.device.finish_certificate() else { return Ok(()) };
-        let response = match &fault {
-            Some(Fault::Never) => return Ok(()),
-            Some(Fault::Status { status, code, message, .. }) => {
-                credential_refusal(*status, *code, message, self.cloud.clock.now())
+            Some(Fault::CutAfter(bytes)) => {
+                connection.cut_after(*bytes);
+                None
             }
-            Some(Fault::Body { status, bytes, .. }) => CredentialResponse { status: *status, body: bytes.clone() },
-            _ => result.response,
+            Some(Fault::Status { status, code, message, .. }) => {
+                Some(credential_refusal(*status, *code, message, self.cloud.clock.now()))
+            }
+            Some(Fault::Body { status, bytes, .. }) => {
+                Some(CredentialResponse { status: *status, body: bytes.clone() })
+            }
+            _ => None,
         };
-        self.send_credential(connection, &result.request_id, &response)?;
-        if fault == Some(Fault::Duplicate) {
-            self.send_credential(connection, &result.request_id, &response)?;
+        let Some(CredentialResult { request_id, response }) = self.device.certificate_result() else { return Ok(()) };
+        self.certificate_sent = Some(correlation_id.clone());
+        let is_kept = qos > 0 && replaced.is_none() && fault != Some(Fault::Never);
+        if !is_kept {
+            self.device.end_certificate_request(&correlation_id);
         }
-        Ok(())
+        if fault == Some(Fault::Never) {
+            return Ok(());
+        }
+        let response = replaced.unwrap_or(response);
+        if fault == Some(Fault::Duplicate) {
+            self.send_credential(connection, &request_id, &response)?;
+        }
+        if !is_kept {
+            return self.send_credential(connection, &request_id, &response);
+        }
+        let topic = CredentialResponseTopic { status: response.status, request_id }.encode();
+        self.outbox.named_answer(connection, topic, response.body.into(), correlation_id)
     }
 
     fn send_credential<S: AsyncRead + AsyncWrite + Unpin>(

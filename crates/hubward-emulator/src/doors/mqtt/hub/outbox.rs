@@ -1,7 +1,7 @@
 //! Publishes from a hub to a device. This module assigns packet ids, limits the number of unacknowledged publishes, and
 //! queues further publishes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,10 +32,11 @@ const NOTICES: usize = 128;
 pub(super) struct Outbox {
     /// The packet id of the last publish.
     last_id: u16,
-    unacknowledged: BTreeSet<u16>,
-    /// Publishes with QoS 1 that wait until earlier publishes are acknowledged. The packet id of a waiting publish is
-    /// 0.
-    waiting: VecDeque<Publish>,
+    /// The packet ids of unacknowledged publishes. The value of an id is the name of the publish, if it has one.
+    unacknowledged: BTreeMap<u16, Option<String>>,
+    /// Publishes with QoS 1 that wait until earlier publishes are acknowledged, and their names. The packet id of a
+    /// waiting publish is 0.
+    waiting: VecDeque<(Publish, Option<String>)>,
     waiting_bytes: usize,
 }
 
@@ -53,7 +54,23 @@ impl Outbox {
         if qos > 0 && (self.waiting.len() >= ANSWERS || self.waiting_bytes >= ANSWER_BYTES) {
             return Err(Closed::Slow);
         }
-        self.publish(connection, topic, body, qos);
+        self.publish(connection, topic, body, qos, None);
+        Ok(())
+    }
+
+    /// Like [`Outbox::answer`] with QoS 1. [`Outbox::acknowledged`] returns `name` when the client has acknowledged the
+    /// publish.
+    pub(super) fn named_answer<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        topic: String,
+        body: Bytes,
+        name: String,
+    ) -> Result<(), Closed> {
+        if self.waiting.len() >= ANSWERS || self.waiting_bytes >= ANSWER_BYTES {
+            return Err(Closed::Slow);
+        }
+        self.publish(connection, topic, body, 1, Some(name));
         Ok(())
     }
 
@@ -68,7 +85,7 @@ impl Outbox {
     ) -> bool {
         let room = qos == 0 || (self.waiting.len() < NOTICES && self.waiting_bytes < ANSWER_BYTES);
         if room {
-            self.publish(connection, topic, body, qos);
+            self.publish(connection, topic, body, qos, None);
         }
         room
     }
@@ -79,13 +96,14 @@ impl Outbox {
         topic: String,
         body: Bytes,
         qos: u8,
+        name: Option<String>,
     ) {
         let publish = Publish { topic, body, qos, packet_id: 0, retain: false, duplicate: false };
         if qos == 0 {
             return connection.queue(&Outgoing::Publish(publish));
         }
         self.waiting_bytes += publish.body.len();
-        self.waiting.push_back(publish);
+        self.waiting.push_back((publish, name));
         self.send_waiting(connection);
     }
 
@@ -93,10 +111,11 @@ impl Outbox {
     fn send_waiting<S: AsyncRead + AsyncWrite + Unpin>(&mut self, connection: &mut Connection<S>) {
         while !self.waiting.is_empty()
             && let Some(packet_id) = self.packet_id()
-            && let Some(mut publish) = self.waiting.pop_front()
+            && let Some((mut publish, name)) = self.waiting.pop_front()
         {
             self.waiting_bytes -= publish.body.len();
             publish.packet_id = packet_id;
+            self.unacknowledged.insert(packet_id, name);
             connection.queue(&Outgoing::Publish(publish));
         }
     }
@@ -109,19 +128,19 @@ impl Outbox {
         // The loop always ends, because there are far more ids than unacknowledged publishes.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(0).max(FIRST_ID);
-            if self.unacknowledged.insert(self.last_id) {
+            if !self.unacknowledged.contains_key(&self.last_id) {
                 return Some(self.last_id);
             }
         }
     }
 
-    /// Handles a PUBACK and then sends waiting publishes. Returns whether a publish with this packet id was
-    /// unacknowledged.
+    /// Handles a PUBACK and then sends waiting publishes. Returns the name of the acknowledged publish, if it has one.
+    /// Returns `None` if no publish with this packet id was unacknowledged.
     pub(super) fn acknowledged<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
         packet_id: u16,
-    ) -> bool {
+    ) -> Option<Option<String>> {
         let known = self.unacknowledged.remove(&packet_id);
         self.send_waiting(connection);
         known
@@ -162,10 +181,10 @@ mod tests {
             outbox.answer(&mut connection, "t".into(), "b".into(), 1).expect("room");
         }
         assert_eq!(sent(&mut connection, &mut peer).await, (0x4001..=0x4010).collect::<Vec<_>>());
-        assert!(!outbox.acknowledged(&mut connection, 0x4011), "not sent yet");
+        assert!(outbox.acknowledged(&mut connection, 0x4011).is_none(), "not sent yet");
         assert_eq!(sent(&mut connection, &mut peer).await, [0_u16; 0]);
         for (id, known) in [(0x4003, true), (0x4001, true), (0x4003, false), (1, false)] {
-            assert_eq!(outbox.acknowledged(&mut connection, id), known, "{id:x}");
+            assert_eq!(outbox.acknowledged(&mut connection, id).is_some(), known, "{id:x}");
         }
         assert_eq!(sent(&mut connection, &mut peer).await, [0x4011, 0x4012]);
         assert_eq!(outbox.packet_id(), None);
@@ -187,7 +206,7 @@ mod tests {
     #[test]
     fn packet_ids_wrap_around_and_skip_those_in_use() {
         let mut outbox = Outbox { last_id: u16::MAX - 1, ..Outbox::default() };
-        outbox.unacknowledged.insert(0x4001);
+        outbox.unacknowledged.insert(0x4001, None);
         assert_eq!((outbox.packet_id(), outbox.packet_id()), (Some(u16::MAX), Some(0x4002)));
     }
 }

@@ -89,6 +89,7 @@ pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Se
         queue_changed: started.queue_changed,
         release: None,
         certificate_ready: None,
+        certificate_sent: None,
         outbox: Outbox::default(),
         delayed: Delayed::default(),
         calls: Calls::default(),
@@ -156,6 +157,8 @@ pub(super) struct HubSession<'a> {
     pub(super) release: Option<SystemTime>,
     /// When the result of the pending certificate request is ready.
     pub(super) certificate_ready: Option<SystemTime>,
+    /// The certificate request whose result was last published in this connection: the hub's id.
+    pub(super) certificate_sent: Option<String>,
     pub(super) outbox: Outbox,
     pub(super) delayed: Delayed,
     pub(super) calls: Calls,
@@ -266,8 +269,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> session::Session<S> for HubSessio
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
             // Within a connection, the hub never sends a publish again.
             Incoming::Puback(id) => {
-                if !self.message_acknowledged(id) {
-                    self.outbox.acknowledged(connection, id);
+                if !self.message_acknowledged(id)
+                    && let Some(Some(correlation_id)) = self.outbox.acknowledged(connection, id)
+                {
+                    self.device.end_certificate_request(&correlation_id);
                 }
             }
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
@@ -316,7 +321,8 @@ impl HubSession<'_> {
         }
         let is_available = is_available(filter, self.device.login());
         if filter.starts_with(CREDENTIALS) && !is_available {
-            tracing::info!(device = %identity, filter, "a filter is refused: its api-version has no certificate requests");
+            let why = "its api-version has no certificate requests";
+            tracing::info!(device = %identity, filter, why, "a filter is refused");
             return FILTER_REFUSED;
         }
         let granted = qos.min(1);

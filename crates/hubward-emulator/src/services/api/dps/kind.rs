@@ -48,7 +48,7 @@ pub(super) fn put<K: Kind>(
 ) -> Result<Entry<K>, Refusal> {
     check_model(&model)?;
     linked(state, model.id(), model.settings()).map_err(refuse)?;
-    named_policy(state, &[], model.id(), model.settings()).map_err(refuse)?;
+    named_policy(&state.credential_policies, &[], model.id(), model.settings()).map_err(refuse)?;
     let key = model.id().to_ascii_lowercase();
     let before = K::entries(state).get(&key);
     match (before, if_match) {

@@ -24,7 +24,7 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::DPS_POLICY;
 use path::Subject;
 
-const API_VERSIONS: [&str; 8] = [
+const API_VERSIONS: [&str; 11] = [
     "2018-04-01",
     "2018-09-01-preview",
     "2018-11-01",
@@ -33,6 +33,9 @@ const API_VERSIONS: [&str; 8] = [
     "2021-06-01",
     "2021-10-01",
     "2025-07-01-preview",
+    "2026-07-01-preview",
+    "2026-11-01",
+    "2026-11-02-preview",
 ];
 
 /// Source: `[guess]`: a request whose `Host` names another server gets 421. The real service has no such case.

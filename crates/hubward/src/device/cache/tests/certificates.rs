@@ -24,7 +24,7 @@ fn after_start(path: &Path) -> [Option<usize>; 3] {
 
 #[test]
 fn each_step_is_there_after_the_next_start() {
-    let (folder, path) = folder();
+    let (_folder, path) = folder();
     let mut store = open(&path).0;
     assert_eq!(after_start(&path), [None, None, None]);
     store.begin(pending(0)).expect("stored");
@@ -53,8 +53,16 @@ fn each_step_is_there_after_the_next_start() {
     assert_eq!(after_start(&path), [Some(1), None, None]);
     store.revert().expect("stored");
     assert_eq!(after_start(&path), [None, None, None]);
-    store.clear().expect("removed");
-    assert_eq!((names(folder.path()), store.content()), (Vec::new(), StoredCertificates::default()));
+    assert!(store.has_file());
+    store.begin(pending(0)).expect("stored");
+    store.finish(PAIRS[0].chain.clone(), UnixSeconds(8)).expect("stored");
+    store.begin(pending(1)).expect("stored");
+    store.forget().expect("stored");
+    assert_eq!(after_start(&path), [None, None, None]);
+    assert_eq!(store.content(), StoredCertificates::default());
+    assert!(open(&path).0.has_file(), "the file says that DPS was asked");
+    fs::remove_file(&path).expect("removed");
+    assert!(!open(&path).0.has_file());
 }
 
 #[test]
@@ -92,10 +100,13 @@ fn a_failed_write_changes_nothing() {
     let FinishError::Store(error) = error else { panic!("{error:?}") };
     assert_eq!(error.problem, "it is a folder");
     store.begin(pending(1)).expect_err("a folder");
-    store.clear().expect_err("a folder");
     assert_eq!(store.content(), before);
-    // When the disk works again, the issuance continues.
+    store.forget().expect_err("a folder");
+    assert_eq!(store.content(), StoredCertificates::default(), "forgotten in memory");
+    store.begin(pending(0)).expect_err("a folder");
+    // When the disk works again, the device requests another certificate.
     fs::remove_dir(&path).expect("removed");
+    store.begin(pending(0)).expect("stored");
     store.finish(PAIRS[0].chain.clone(), UnixSeconds(1)).expect("stored");
     assert_eq!(after_start(&path), [Some(0), None, None]);
     assert_eq!(names(folder.path()), ["device.json"]);
@@ -130,7 +141,7 @@ fn a_key_with_the_chain_of_another_key_is_never_used() {
     value["current"]["privateKey"] = value["pending"]["privateKey"].clone();
     let text = value.to_string();
     let (_folder, path) = folder();
-    fs::write(&path, seal(text[..text.len() - 1].as_bytes())).expect("written");
+    fs::write(&path, seal(&text.as_bytes()[..text.len() - 1])).expect("written");
     let (_, found, warning) = open(&path);
     assert_eq!(found, StoredCertificates::default());
     let message = warning.expect("a warning").to_string();
@@ -146,7 +157,7 @@ fn a_newer_minor_version_loses_nothing_but_the_details_of_a_request() {
     value["current"]["serial"] = "ab".into();
     let text = value.to_string();
     let (_folder, path) = folder();
-    fs::write(&path, seal(text[..text.len() - 1].as_bytes())).expect("written");
+    fs::write(&path, seal(&text.as_bytes()[..text.len() - 1])).expect("written");
     let mut store = open(&path).0;
     store.finish(PAIRS[1].chain.clone(), UnixSeconds(9)).expect("stored");
     let value: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");

@@ -23,12 +23,6 @@ use super::{AssignmentCache, Binding, CachedAssignment, CertificateStore, Pendin
 
 const DPS: &str = "global.azure-devices-provisioning.net";
 
-/// A key and its certificate chain: a leaf and its authority.
-struct Pair {
-    key: String,
-    chain: Vec<Certificate>,
-}
-
 /// A few pairs that one authority issued for `dev-1`.
 static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
     let ca_key = KeyPair::generate().expect("a key");
@@ -47,6 +41,12 @@ static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
     };
     (0..3).map(pair).collect()
 });
+
+/// A key and its certificate chain: a leaf and its authority.
+struct Pair {
+    key: String,
+    chain: Vec<Certificate>,
+}
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -85,14 +85,15 @@ fn something_else_with_this_name_stays_and_does_not_prevent_a_start() {
     }
 }
 
+/// Only reads: a test with a bug must not be able to replace or rename a device of the machine. The pipe and the socket
+/// of the test before show that such a file is not replaced.
 #[test]
 fn a_device_file_is_not_opened() {
     for path in ["/dev/zero", "/dev/null", "/dev/full", "/dev/tty"] {
         let Ok(metadata) = fs::symlink_metadata(path) else { continue };
         let expected = if metadata.is_symlink() { "a symbolic link" } else { "a pipe, a socket or a device" };
-        let (warning, error) = start(Path::new(path));
-        assert_eq!(warning.map(|it| it.reason), Some(SetAsideReason::NotAFile(expected)), "{path}");
-        assert_eq!(error, Some(format!("it is {expected}")), "{path}");
+        let read = PrivateFile::new(PathBuf::from(path), "test").read();
+        assert_eq!(read.err(), Some(SetAsideReason::NotAFile(expected)), "{path}");
     }
 }
 
@@ -112,9 +113,22 @@ fn an_impossible_path_does_not_prevent_a_start() {
         assert_eq!(warning.as_ref().is_some_and(|it| unreadable(&it.reason)), expected, "{what}: {warning:?}");
         assert!(error.is_some(), "{what}");
     }
-    let (warning, error) = start(Path::new("/"));
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("a folder");
+    // A path without a file name has no temporary files, so none is removed.
+    let others = [".0123456789abcdef.new", "..0123456789abcdef.new"];
+    for name in others {
+        fs::write(folder.path().join(name), "x").expect("written");
+        fs::write(inner.join(name), "x").expect("written");
+    }
+    let (warning, error) = start(&inner.join(".."));
     assert_eq!(warning.map(|it| it.reason), Some(SetAsideReason::NotAFile("a folder")));
     assert_eq!(error.as_deref(), Some("the path has no file name"));
+    assert_eq!(names(&inner), others.map(str::to_owned).into_iter().rev().collect::<Vec<_>>());
+    for name in others {
+        fs::remove_file(folder.path().join(name)).expect("it is still there");
+    }
+    fs::remove_dir_all(&inner).expect("removed");
     assert_eq!(names(folder.path()), ["device.json"]);
 }
 
@@ -131,7 +145,7 @@ fn a_folder_in_which_no_file_can_be_created_does_not_prevent_a_start() {
 fn a_file_without_permission_does_not_prevent_a_start() {
     let (folder, path) = folder();
     fs::write(&path, assignment_file()).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("set");
     if fs::File::open(&path).is_ok() {
         // Modes have no effect for root.
         return;

@@ -1,0 +1,192 @@
+//! Hubs and a DPS that refuse, fail, throttle or do not answer while a certificate is renewed.
+
+use std::time::{Duration, Instant};
+
+use hubward::device::CredentialChangeError;
+use hubward::{DeviceEvent, SharedKey, TransportKind};
+use hubward_emulator::{ConnectionState, Fault, Point};
+use hubward_tests::cloud::HUB;
+
+use super::super::on_every_transport;
+use super::super::scene::{DEVICE, event};
+use super::scene::{Bootstrap, LIFE, RENEWAL, Scene, Sender, days, renewed};
+
+on_every_transport!(
+    a_failed_renewal_is_tried_again,
+    a_hub_that_never_renews_leads_back_to_dps,
+    a_refused_certificate_is_rolled_back,
+    a_hub_that_fails_with_the_new_certificate_gets_the_old_one,
+    a_hub_that_refuses_every_certificate_leads_back_to_dps,
+    an_expired_certificate_waits_for_dps,
+    new_credentials_are_tried_at_dps,
+    a_device_ends_during_a_request,
+);
+
+/// The body of a hub that is busy.
+fn busy(retry_after: u64) -> Fault {
+    let body = format!(
+        r#"{{"errorCode":429002,"message":"busy","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":null,"retryAfter":{retry_after}}}"#
+    );
+    Fault::Body { status: 429, content_type: "application/json".into(), bytes: body.into_bytes() }
+}
+
+async fn a_failed_renewal_is_tried_again(kind: TransportKind) {
+    let (request, result) = (Point::HubCertificateRequest, Point::HubCertificate);
+    for (point, fault, times, expected) in [
+        (request, Fault::status(400, 400_004, "no"), 1, "refused (exchange) with status 400, code 400004: no"),
+        // The client tries three times to replace the pending request.
+        (request, Fault::status(409, 409_004, "another"), 4, "refused (exchange) with status 409, code 409004"),
+        (request, Fault::status(403, 403_010, "tier"), 1, "refused (exchange) with status 403, code 403010"),
+        (request, busy(2), 1, "refused (exchange) with status 429, code 429002: busy"),
+        (request, Fault::Never, 1, "the hub did not send a certificate"),
+        (result, Fault::status(400, 400_037, "no"), 1, "refused (exchange) with status 400, code 400037: no"),
+        (result, Fault::Never, 1, "the hub did not send a certificate"),
+        (result, Fault::wrong_json(), 1, "cannot be read"),
+    ] {
+        let scene = Scene::start(kind, Bootstrap::Key).await;
+        let mut settings = scene.device();
+        if let Some(issuance) = &mut settings.certificate_issuance {
+            issuance.request_timeout = Duration::from_secs(1);
+        }
+        let device = settings.connect().await.expect("a connected device");
+        let mut events = device.events();
+        let sender = Sender::start(&device);
+        for _ in 0..times {
+            scene.cloud.emulator.fault(point, fault.clone()).expect("a fault that fits");
+        }
+        scene.pass(RENEWAL);
+        let failed = event(&mut events, |it| matches!(it, DeviceEvent::CertificateRenewalFailed { .. })).await;
+        let at = Instant::now();
+        let text = failed.to_string();
+        assert!(text.contains(expected), "{fault:?}: {text}");
+        assert!(failed.is_trouble(), "{fault:?}: {text}");
+        let DeviceEvent::CertificateRenewalFailed { retry_in, .. } = failed else { unreachable!("the same event") };
+        event(&mut events, |it| matches!(it, DeviceEvent::CertificateIssued { .. })).await;
+        // The clock of the test starts a little later than that of the device.
+        let asked = if fault == busy(2) { Duration::from_secs(2) } else { Duration::from_millis(500) };
+        assert!(retry_in >= asked, "{fault:?}: {retry_in:?}");
+        assert!(at.elapsed() + Duration::from_millis(400) >= asked, "{fault:?}: after {:?}", at.elapsed());
+        renewed(&mut events).await;
+        scene.send_with_certificate(&device, "with the renewed certificate").await;
+        sender.finish(&scene.cloud).await;
+        assert_eq!((scene.registrations(), scene.logins()), (1, 2), "{fault:?}");
+    }
+}
+
+async fn a_hub_that_never_renews_leads_back_to_dps(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    let mut events = device.events();
+    let sender = Sender::start(&device);
+    let fault = Fault::status(500, 500_001, "no");
+    scene.cloud.emulator.fault_always(Point::HubCertificateRequest, fault).expect("a fault that fits");
+    scene.pass(RENEWAL);
+    let failed = event(&mut events, |it| matches!(it, DeviceEvent::CertificateRenewalFailed { .. })).await;
+    assert!(failed.to_string().contains("trying again in 5 min"), "the usual time for this code: {failed}");
+    scene.pass(days(1));
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    scene.send_with_certificate(&device, "with the certificate of DPS").await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.logins()), (2, (2, 0), 2));
+    sender.finish(&scene.cloud).await;
+}
+
+async fn a_refused_certificate_is_rolled_back(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    let mut events = device.events();
+    let sender = Sender::start(&device);
+    scene.cloud.emulator.fault(Point::HubConnect, Fault::Connack(5)).expect("a fault that fits");
+    scene.pass(RENEWAL);
+    let rolled_back = event(&mut events, |it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
+    let text = rolled_back.to_string();
+    assert!(text.starts_with("the renewed certificate does not work: localhost:"), "{text}");
+    let end = "the device uses the old one again, connecting with the issued certificate now, because the certificate \
+               before it is still valid";
+    assert!(text.ends_with(end), "{text}");
+    // The device works with the old certificate, and tries again.
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    renewed(&mut events).await;
+    sender.finish(&scene.cloud).await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.logins()), (1, (1, 2), 3));
+}
+
+async fn a_hub_that_fails_with_the_new_certificate_gets_the_old_one(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    let mut events = device.events();
+    let sender = Sender::start(&device);
+    for _ in 0..3 {
+        scene.cloud.emulator.fault(Point::HubConnect, Fault::Connack(3)).expect("a fault that fits");
+    }
+    scene.pass(RENEWAL);
+    event(&mut events, |it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    renewed(&mut events).await;
+    sender.finish(&scene.cloud).await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.logins()), (1, (1, 2), 3));
+}
+
+async fn a_hub_that_refuses_every_certificate_leads_back_to_dps(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Certificate).await;
+    let device = scene.connect().await;
+    let mut events = device.events();
+    let sender = Sender::start(&device);
+    // The renewed certificate and the one before it.
+    for _ in 0..2 {
+        scene.cloud.emulator.fault(Point::HubConnect, Fault::Connack(5)).expect("a fault that fits");
+    }
+    scene.pass(RENEWAL);
+    event(&mut events, |it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
+    let refused = event(&mut events, |it| matches!(it, DeviceEvent::HubFailed { .. })).await;
+    assert!(refused.to_string().contains("connecting with the issued certificate now"), "{refused}");
+    let refused = event(&mut events, |it| matches!(it, DeviceEvent::HubFailed { .. })).await;
+    assert!(refused.to_string().contains("registering with the certificate "), "{refused}");
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    sender.finish(&scene.cloud).await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.logins()), (2, (2, 1), 2));
+}
+
+async fn an_expired_certificate_waits_for_dps(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    drop(scene.connect().await);
+    scene.pass(LIFE);
+    let fault = Fault::status(503, 503_000, "no");
+    for _ in 0..3 {
+        scene.cloud.emulator.fault(Point::DpsRegister, fault.clone()).expect("a fault that fits");
+    }
+    let device = scene.device().spawn().expect("valid settings");
+    let mut events = device.events();
+    scene.until(|| scene.cloud.emulator.faults_left(Point::DpsRegister) == 0).await;
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    scene.send_with_certificate(&device, "x").await;
+    assert_eq!((scene.issued(), scene.logins(), scene.refused_logins()), ((2, 0), 2, 0));
+}
+
+/// The hub does not know the credentials of a device with a certificate.
+async fn new_credentials_are_tried_at_dps(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    let wrong = SharedKey::generate().expect("a key");
+    let error = device.change_credentials([wrong]).await.expect_err("a wrong key");
+    assert!(matches!(error, CredentialChangeError::RolledBack { .. }), "{error}");
+    scene.until(|| scene.cloud.emulator.device(HUB, DEVICE).is_some()).await;
+    scene.send_with_certificate(&device, "with the old key").await;
+    let secondary = scene.cloud.emulator.enroll(DEVICE).expect("the enrollment").secondary_key().clone();
+    device.change_credentials([secondary]).await.expect("DPS knows the second key");
+    scene.send_with_certificate(&device, "with the second key").await;
+    assert_eq!(scene.refused_logins(), 0);
+}
+
+async fn a_device_ends_during_a_request(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    scene.cloud.emulator.fault(Point::HubCertificateRequest, Fault::Never).expect("a fault that fits");
+    scene.pass(RENEWAL);
+    scene.until(|| scene.cloud.emulator.faults_left(Point::HubCertificateRequest) == 0).await;
+    drop(device);
+    let is_off = || {
+        let found = scene.cloud.emulator.device(HUB, DEVICE).expect("the device");
+        found.connection_state == ConnectionState::Disconnected
+    };
+    scene.until(is_off).await;
+}
