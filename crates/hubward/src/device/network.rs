@@ -55,8 +55,8 @@ pub(crate) trait Network: Send + Sync + fmt::Debug {
         Ok(target)
     }
 
-    /// Reserves a time for an attempt to connect to `hub`, not before `wait` has passed. Returns how long the attempt has
-    /// to wait, so that the devices of one process do not all connect at once.
+    /// Reserves a time for an attempt to connect to `hub`, not before `wait` has passed. Returns how long the attempt
+    /// has to wait, so that the devices of one process do not all connect at once.
     fn reserve(&self, _hub: &HubHost, _now: Instant, wait: Duration) -> Duration {
         wait
     }

@@ -48,8 +48,8 @@ pub struct DevicePolicy {
     ///
     /// A Retry-After of DPS and [`server_error_wait`](Self::server_error_wait) can make a wait longer.
     pub registration_wait: Backoff,
-    /// Minimum wait after DPS has failed with a status of 5xx, or has throttled the device without a Retry-After. Default
-    /// 5 s.
+    /// Minimum wait after DPS has failed with a status of 5xx, or has throttled the device without a Retry-After.
+    /// Default 5 s.
     pub server_error_wait: Duration,
     /// Number of failures in a row after which the device drops credentials that are on trial, and uses the credentials
     /// before them. At least 1. Default 3.

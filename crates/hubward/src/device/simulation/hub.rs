@@ -235,7 +235,8 @@ impl HubConnection for Connection {
             return Poll::Ready(self.login().map(|it| events.push(it)));
         }
         let (now, before) = (Instant::now(), events.len());
-        while let Some((tag, number, _)) = self.acks.pop_front_if(|it| it.2 <= now) {
+        while let Some((tag, number, _)) = self.acks.front().copied().filter(|it| it.2 <= now) {
+            self.acks.pop_front();
             self.open.world.lock().acknowledged.insert(number);
             events.push(Downstream::Done(tag));
         }

@@ -1,5 +1,5 @@
-//! Tests a whole device against random services, in virtual time: the real supervisor, client and provisioner, and a DPS
-//! and hubs in memory.
+//! Tests a whole device against random services, in virtual time: the real supervisor, client and provisioner, and
+//! services in memory.
 //!
 //! * Hubs move the device, refuse it, vanish, throttle, hang, and accept and drop it.
 //! * DPS throttles, fails, keeps assigning, refuses, and assigns a dead hub.

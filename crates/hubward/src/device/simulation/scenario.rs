@@ -107,7 +107,8 @@ impl Life {
         let settings = Settings::new("dps.example", scope, id, first.credential().clone())
             .hub_transport(TransportKind::Mqtt)
             .options(|it| it.hub_options(options));
-        let mut settings = settings.device();
+        // The name of the file is only for events: the cache is in memory.
+        let mut settings = settings.device().cache("assignment.cache");
         settings.fallbacks = keys.collect();
         let world = self.world.clone();
         let settings = settings.on_event(move |event| {

@@ -34,7 +34,7 @@ impl Bench {
 
     /// A device that knows its hub, has been connected, and has not registered in this run.
     fn with(policy: DevicePolicy, credentials: usize, has_assignment: bool) -> Self {
-        let mut it = Self { it: Lifecycle::new(policy, credentials, false), now: Instant::now(), failures: 0 };
+        let mut it = Self { it: Lifecycle::new(policy, credentials, false), now: clock(), failures: 0 };
         it.it.on_started(it.now, has_assignment, 0.0);
         if has_assignment {
             it.accept();
@@ -91,6 +91,11 @@ impl Bench {
         self.now += wait;
         wait.as_secs()
     }
+}
+
+/// A moment at which a test starts.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn secs(seconds: u64) -> Duration {

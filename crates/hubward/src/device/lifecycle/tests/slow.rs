@@ -115,8 +115,8 @@ fn a_refused_device_follows_a_move_with_one_registration() {
     assert!(is_stay(&it.drop_after(3_600, lost())));
 }
 
-/// Source: `[doc]` iot-dps/how-to-roll-certificates.md: the hub refuses the old certificate, and learns the new one when
-/// the device registers.
+/// Source: `[doc]` iot-dps/how-to-roll-certificates.md: the hub refuses the old certificate, and learns the new one
+/// when the device registers.
 #[test]
 fn a_device_whose_certificate_was_rolled_registers_with_the_next_certificate() {
     let mut it = Bench::with(DevicePolicy::default(), 2, true);

@@ -6,14 +6,14 @@ use super::*;
 #[test]
 fn a_device_that_knows_its_hub_connects_without_a_registration() {
     let mut it = Lifecycle::new(DevicePolicy::default(), 2, false);
-    let next = it.on_started(Instant::now(), true, MIDDLE);
+    let next = it.on_started(clock(), true, MIDDLE);
     assert_eq!(next, Next::Connect { credential: 0, at_least: Duration::ZERO, reason: Reason::Started });
 }
 
 #[test]
 fn a_device_without_a_hub_registers_at_once_and_then_connects_with_the_same_credential() {
     let mut it = Lifecycle::new(DevicePolicy::default(), 2, false);
-    let now = Instant::now();
+    let now = clock();
     let next = it.on_started(now, false, MIDDLE);
     assert_eq!(next, Next::Register { credential: 0, after: Duration::ZERO, reason: Reason::NoAssignment });
     let reason = Reason::Assigned { moved: true };
@@ -25,7 +25,7 @@ fn a_device_starts_with_the_credential_that_worked_last() {
     for (credential, expected) in [(0, 0), (1, 1), (2, 0), (usize::MAX, 0)] {
         let mut it = Lifecycle::new(DevicePolicy::default(), 2, false);
         it.prefer(credential);
-        let next = it.on_started(Instant::now(), true, MIDDLE);
+        let next = it.on_started(clock(), true, MIDDLE);
         assert!(matches!(next, Next::Connect { credential, .. } if credential == expected), "{credential}: {next:?}");
     }
 }
@@ -45,7 +45,7 @@ fn devices_of_a_fleet_start_at_random_times() {
 
 /// A step that an impatient device takes after its failure.
 fn impatient(has_assignment: bool, has_registered: bool, cause: DisconnectCause, failures: u32) -> Next {
-    let (mut it, now) = (Lifecycle::new(DevicePolicy::default(), 1, true), Instant::now());
+    let (mut it, now) = (Lifecycle::new(DevicePolicy::default(), 1, true), clock());
     it.on_started(now, has_assignment, MIDDLE);
     if has_registered {
         it.on_assigned(now, false);
@@ -70,10 +70,10 @@ fn an_impatient_device_ends_at_a_failure_that_no_retry_can_change() {
         assert_eq!(next == Next::End, ends, "{cause}, {failures} failures: {next:?}");
         // The device does not end once it has been connected.
         let mut it = Lifecycle::new(DevicePolicy::default(), 1, true);
-        it.on_started(Instant::now(), true, MIDDLE);
-        it.on_accepted(Instant::now());
+        it.on_started(clock(), true, MIDDLE);
+        it.on_accepted(clock());
         let failure = HubFailure::new(cause.clone(), failures, Duration::ZERO, None);
-        assert_ne!(it.on_hub_failed(Instant::now(), &failure, MIDDLE), Next::End, "{cause}");
+        assert_ne!(it.on_hub_failed(clock(), &failure, MIDDLE), Next::End, "{cause}");
     }
 }
 
@@ -100,7 +100,7 @@ fn an_impatient_device_ends_at_a_final_failure_of_dps_and_waits_otherwise() {
         (dps_lost(), false),
     ] {
         let mut it = Lifecycle::new(DevicePolicy::default(), 1, true);
-        let now = Instant::now();
+        let now = clock();
         it.on_started(now, false, MIDDLE);
         let next = it.on_registration_failed(now, &error, MIDDLE);
         assert_eq!(next == Next::End, ends, "{error}: {next:?}");
