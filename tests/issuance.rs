@@ -1,5 +1,5 @@
-//! A device that gets its certificate from the service, over every transport: DPS issues the first one for a device with
-//! a key, and the hub issues the next one for a device with the first.
+//! A device that gets its certificate from the service, over every transport: DPS issues the first one for a device
+//! with a key, and the hub issues the next one for a device with the first.
 
 use std::time::Duration;
 

@@ -41,6 +41,8 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
             "reprovisionandresetdata",
             "--allocation-policy",
             "static",
+            "--credential-policy",
+            "default",
             "--iot-hubs",
             "localhost",
         ])
@@ -49,6 +51,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
     assert_eq!(created["reprovisionPolicy"], json!({"updateHubAssignment": true, "migrateDeviceData": false}));
     assert_eq!(created["initialTwin"], json!({"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}}));
     assert_eq!((&created["allocationPolicy"], &created["iotHubs"]), (&json!("static"), &json!(["localhost"])));
+    assert_eq!(created["credentialPolicyName"], "default");
     let key = created["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a generated key").to_owned();
 
     // `show` prints keys only with --show-keys.
@@ -62,6 +65,7 @@ async fn an_enrollment_is_created_shown_updated_and_deleted() {
         operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
     assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));
     assert_eq!((&changed["initialTwin"], &changed["iotHubs"]), (&created["initialTwin"], &created["iotHubs"]));
+    assert_eq!(changed["credentialPolicyName"], "default");
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 

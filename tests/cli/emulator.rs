@@ -205,7 +205,7 @@ async fn files_with_secrets_are_readable_by_their_owner_only() {
             private += 1;
         }
     }
-    assert_eq!(private, 2, "the key of the certificate authority, and the device's key in `ready.json`");
+    assert_eq!(private, 3, "the keys of the two certificate authorities, and the device's key in `ready.json`");
     running.interrupt().await;
 }
 

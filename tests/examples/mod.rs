@@ -75,8 +75,8 @@ async fn stay_connected() {
             "an operator called the method `reprovision`: the device registers again",
             "the device registers at localhost with the primary key: it was requested",
             "DPS moved the device from localhost to 127.0.0.1 as dev-1; its twin moved with it",
-            "the hub 127.0.0.1 accepted the device with the primary key; it was at localhost before: report all \
-             properties anew",
+            "the hub 127.0.0.1 accepted the device with the primary key; it was at localhost before, so the \
+             program should report all properties again",
             "reported",
         ] {
             assert_eq!(program.next_line().await, line, "{transport}");

@@ -1,5 +1,5 @@
-//! Compares our encoders and parsers with examples of certificate issuance: the bodies of DPS, and the topics and bodies
-//! of a hub.
+//! Compares our encoders and parsers with examples of certificate issuance: the bodies of DPS, and the topics and
+//! bodies of a hub.
 //!
 //! We typed the examples by hand. The certificate requests are those in `x509.json`.
 //!
@@ -152,25 +152,42 @@ fn the_bodies_of_answers_of_a_hub() {
 
     for (body, code, pending, wait) in [
         (
-            r#"{"errorCode":400004,"message":"m","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":null,"retryAfter":5}"#,
+            concat!(
+                r#"{"errorCode":400004,"message":"m","trackingId":"t","#,
+                r#""timestampUtc":"2026-01-31T00:49:39.467401528Z","#,
+                r#""info":null,"retryAfter":5}"#
+            ),
             400_004,
             None,
             Some(5),
         ),
         (
-            r#"{"errorCode":400037,"message":"m","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":{"credentialError":"400000","credentialMessage":"CSR did not pass verification"}}"#,
+            concat!(
+                r#"{"errorCode":400037,"message":"m","trackingId":"t","#,
+                r#""timestampUtc":"2026-01-31T00:49:39.467401528Z","#,
+                r#""info":{"credentialError":"400000","credentialMessage":"CSR did not pass verification"}}"#
+            ),
             400_037,
             None,
             None,
         ),
         (
-            r#"{"errorCode":409004,"message":"m","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":{"requestId":"5ecd03d5","operationExpires":"2026-01-31T12:52:20.565000000Z","correlationId":"c"}}"#,
+            concat!(
+                r#"{"errorCode":409004,"message":"m","trackingId":"t","#,
+                r#""timestampUtc":"2026-01-31T00:49:39.467401528Z","#,
+                r#""info":{"requestId":"5ecd03d5","operationExpires":"2026-01-31T12:52:20.565000000Z","#,
+                r#""correlationId":"c"}}"#
+            ),
             409_004,
             Some("5ecd03d5"),
             None,
         ),
         (
-            r#"{"errorCode":412001,"message":"m","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":{"requestId":"5ecd03d5"}}"#,
+            concat!(
+                r#"{"errorCode":412001,"message":"m","trackingId":"t","#,
+                r#""timestampUtc":"2026-01-31T00:49:39.467401528Z","#,
+                r#""info":{"requestId":"5ecd03d5"}}"#
+            ),
             412_001,
             Some("5ecd03d5"),
             None,

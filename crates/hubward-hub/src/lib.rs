@@ -60,8 +60,8 @@
 //!   After the first successful login, a failure ends the client only if the hub refuses a token that the client
 //!   cannot renew. A client with a provider ends only if the provider says so.
 //!
-//! * **A client can change its hub.** With a [`HubProvider`], a client asks after each failure what to do: stay, or move
-//!   to another hub, credential or protocol ([`HubClient::spawn_with_provider`]). Receipts, method handlers and
+//! * **A client can change its hub.** With a [`HubProvider`], a client asks after each failure what to do: stay, or
+//!   move to another hub, credential or protocol ([`HubClient::spawn_with_provider`]). Receipts, method handlers and
 //!   receivers stay valid.
 //!
 //!   After a move to another hub, unacknowledged messages leave first, and the desired properties start over. A program

@@ -14,11 +14,11 @@ pub enum ConnectionState {
     Connecting,
     /// The hub has accepted the login.
     Connected,
-    /// The client has no hub, and its [`HubProvider`](crate::HubProvider) looks for one. Messages wait. A client without
-    /// a provider never has this state.
+    /// The client has no hub, and its [`HubProvider`](crate::HubProvider) looks for one. Messages wait. A client
+    /// without a provider never has this state.
     FindingHub,
-    /// A planned renewal or move is running: the client moves to a new token, or to another hub. Messages wait briefly. No message is lost, and
-    /// the client reports no failure.
+    /// A planned renewal or move is running: the client moves to a new token, or to another hub. Messages wait briefly.
+    /// No message is lost, and the client reports no failure.
     Renewing,
     /// The client is not connected and has planned the next attempt. Messages wait.
     Disconnected {

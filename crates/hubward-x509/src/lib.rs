@@ -3,8 +3,8 @@
 //!
 //! [`ClientCertificate`] is what a device presents: a chain of certificates and the private key of the first one.
 //! [`Certificate`] is one certificate, of a device or of an authority. [`CertificateRequest`] asks an authority for a
-//! certificate. [`CertificateSigner`] is a private key that signs certificates and certificate requests. [`DeviceKey`] is a
-//! new private key, which the program stores with the certificate that a service issues for it.
+//! certificate. [`CertificateSigner`] is a private key that signs certificates and certificate requests. [`DeviceKey`]
+//! is a new private key, which the program stores with the certificate that a service issues for it.
 //!
 //! ```no_run
 //! use hubward_x509::ClientCertificate;

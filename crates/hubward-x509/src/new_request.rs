@@ -23,8 +23,8 @@ impl CertificateRequest {
     /// Source: `[doc]` RFC 2986, section 4; `[sdk]` Azure/azure-iot-sdk for the subject.
     ///
     /// # Errors
-    /// [`CertificateError::NoCommonName`] if the name is empty. [`CertificateError::LongCommonName`] if it has more than
-    /// [`COMMON_NAME_MAX`] characters. [`CertificateError::UnsupportedKey`] if the key cannot sign.
+    /// [`CertificateError::NoCommonName`] if the name is empty. [`CertificateError::LongCommonName`] if it has more
+    /// than [`COMMON_NAME_MAX`] characters. [`CertificateError::UnsupportedKey`] if the key cannot sign.
     pub fn new(common_name: &str, key: &CertificateSigner) -> Result<Self, CertificateError> {
         let length = common_name.chars().count();
         if length == 0 {

@@ -1,5 +1,5 @@
-//! Diagnoses of errors about twins, certificate requests, methods and received messages. The module `diagnosis` contains the diagnoses of
-//! errors about telemetry and connections.
+//! Diagnoses of errors about twins, certificate requests, methods and received messages. The module `diagnosis`
+//! contains the diagnoses of errors about telemetry and connections.
 
 use hubward_hub::{IssuanceError, ReceiveError, TwinError, UnconfirmedReason, Unsupported};
 use hubward_proto::ProtoError;

@@ -158,6 +158,9 @@ async fn a_damaged_file_is_set_aside(kind: TransportKind) {
     std::fs::write(scene.file(), &good[..good.len() / 2]).expect("a file");
     let (device, events) = scene.connect_with_events().await;
     scene.send_with_certificate(&device, "x").await;
-    assert!(events.iter().any(|it| it.starts_with("the certificate store `") && it.contains("is damaged")), "{events:#?}");
+    assert!(
+        events.iter().any(|it| it.starts_with("the certificate store `") && it.contains("is damaged")),
+        "{events:#?}"
+    );
     assert_eq!((scene.registrations(), scene.issued(), scene.refused_logins()), (2, (2, 0), 0), "{events:#?}");
 }

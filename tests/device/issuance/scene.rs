@@ -135,7 +135,8 @@ impl Scene {
         self.ahead.store(ahead, Ordering::SeqCst);
     }
 
-    /// Waits until the condition holds. Looks again and again, because the emulator notes an event only after the change.
+    /// Waits until the condition holds. Looks again and again, because the emulator notes an event only after the
+    /// change.
     pub(super) async fn until(&self, condition: impl Fn() -> bool) {
         let started = Instant::now();
         while !condition() {

@@ -11,8 +11,8 @@ use super::json::assigned;
 use super::visible::visible;
 use crate::failure::hint_of;
 
-/// The hint if the hub refuses the device. The hint of the library tells the program to register the device again, which
-/// this device does by itself.
+/// The hint if the hub refuses the device. The hint of the library tells the program to register the device again,
+/// which this device does by itself.
 const REFUSED: &str = "a hub does not say why: was the device disabled or deleted there, or was its key or certificate \
                        changed? is this machine's clock right?";
 

@@ -25,21 +25,22 @@ impl HubClient {
     /// (`Certificate::chain_from_service_texts`).
     ///
     /// The client subscribes to the answers before it sends the request. After the hub has accepted the request, the
-    /// certificate may come later: the client waits 120 s for each next answer. If the connection ends, the client sends
-    /// the request with the same id again on the next connection. If the hub then says that this request is pending, or
-    /// that an earlier request of this client is, the client replaces the pending request.
+    /// certificate may come later: the client waits 120 s for each next answer. If the connection ends, the client
+    /// sends the request with the same id again on the next connection. If the hub then says that this request is
+    /// pending, or that an earlier request of this client is, the client replaces the pending request.
     ///
     /// The client does not retry after any other refusal, because the caller decides when to try again.
     ///
     /// # Errors
     /// [`IssuanceError::NotEnabled`] if the login does not allow certificate requests
     /// ([`HubLogin::certificate_requests`](crate::HubLogin::certificate_requests)). [`IssuanceError::Busy`] if another
-    /// request of this client is running. [`IssuanceError::Refused`] with the code, the message, the tracking id and the
-    /// Retry-After of the hub. Other variants say whether the hub may have the request.
+    /// request of this client is running. [`IssuanceError::Refused`] with the code, the message, the tracking id and
+    /// the Retry-After of the hub. Other variants say whether the hub may have the request.
     ///
     /// # Cancel safety
     /// If the future is dropped before the client has sent the request, the client does not send it. If the future is
-    /// dropped later, the client discards the certificate, and the next request of this client replaces the dropped one.
+    /// dropped later, the client discards the certificate, and the next request of this client replaces the dropped
+    /// one.
     ///
     /// Source: `[seen]` azure-iot-sdk-csharp, branch feature/iot-csr-preview, `csr-scenarions.md`; `[sdk]`
     /// Azure/azure-iot-sdk for the time limit.
@@ -195,8 +196,8 @@ pub enum IssuanceError {
     /// Another certificate request of this client is running. Nothing was sent.
     #[error("another certificate request of this client is running")]
     Busy,
-    /// The request cannot be sent over this connection, for example because the client has moved to a login that does not
-    /// allow certificate requests.
+    /// The request cannot be sent over this connection, for example because the client has moved to a login that does
+    /// not allow certificate requests.
     #[error("the certificate request cannot be sent")]
     Invalid(#[source] ProtoError),
     /// The hub refused the request, or the subscription to its answers. The refusal contains the status and, if the hub

@@ -500,7 +500,8 @@ impl<T> Core<T> {
 
     /// Handles the end of the time during which the hub has accepted the client. If this time was at least
     /// [`HubOptions::backoff_reset_after`], resets the failure counts. Also reports the length of this time to
-    /// [`Takeovers::lasted`]. Returns this length; `None` if the hub has not accepted the client since the last failure.
+    /// [`Takeovers::lasted`]. Returns this length; `None` if the hub has not accepted the client since the last
+    /// failure.
     fn end_accepted(&mut self, now: Instant) -> Option<Duration> {
         let lasted = now.saturating_duration_since(self.accepted_since.take()?);
         if lasted >= self.setup.options.backoff_reset_after {

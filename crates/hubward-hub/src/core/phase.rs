@@ -32,8 +32,8 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// A renewal or a planned move waits for acknowledgements. The client sends new messages only if the renewal also waits for
-    /// unfinished work of other parts of the client, such as a running method; see
+    /// A renewal or a planned move waits for acknowledgements. The client sends new messages only if the renewal also
+    /// waits for unfinished work of other parts of the client, such as a running method; see
     /// [`Core::may_request`](super::Core::may_request).
     Draining {
         until: Instant,

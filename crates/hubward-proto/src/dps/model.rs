@@ -208,11 +208,11 @@ pub struct RegistrationState {
     /// first, then its issuers. Absent if the registration had no certificate request.
     ///
     /// The encoding of each text differs between the sources: the specification and the SDKs of C, C# and Java say
-    /// base64 of DER, a page of the documentation shows PEM, and a live service sent base64 of PEM. `hubward-x509` reads
-    /// all three.
+    /// base64 of DER, a page of the documentation shows PEM, and a live service sent base64 of PEM. `hubward-x509`
+    /// reads all three.
     ///
-    /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationResult` of 2025-07-01-preview; `[sdk]` Azure/azure-iot-sdk;
-    /// for base64 of PEM, `[seen]` a public report of a live run, 2026-09.
+    /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationResult` of 2025-07-01-preview; `[sdk]`
+    /// Azure/azure-iot-sdk; for base64 of PEM, `[seen]` a public report of a live run, 2026-09.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_certificate_chain: Option<Vec<String>>,
     /// The name of the protocol that the hub requires. If this member is absent or `null`, the hub uses `classic`, the

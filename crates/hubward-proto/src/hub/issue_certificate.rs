@@ -352,9 +352,12 @@ mod tests {
 
     #[test]
     fn refusals_keep_their_details() {
-        let body = br#"{"errorCode":409004,"message":"m","trackingId":"t","timestampUtc":"2026","info":{"requestId":"a1b2"},"retryAfter":5}"#;
-        let refusal = CertificateRefusal::parse(body);
-        assert_eq!(refusal.encode(), body);
+        let body = concat!(
+            r#"{"errorCode":409004,"message":"m","trackingId":"t","timestampUtc":"2026","#,
+            r#""info":{"requestId":"a1b2"},"retryAfter":5}"#
+        );
+        let refusal = CertificateRefusal::parse(body.as_bytes());
+        assert_eq!(refusal.encode(), body.as_bytes());
         assert_eq!((refusal.pending_request(), refusal.wait()), (Some("a1b2"), Some(Duration::from_secs(5))));
         let short = br#"{"errorCode":400004,"message":"m","trackingId":"t","timestampUtc":"2026","info":null}"#;
         assert_eq!(CertificateRefusal::parse(short).encode(), short);

@@ -69,9 +69,9 @@ impl EnrollmentSettings {
             (None, Some(namespace), Some(authority), Some(policy)) => {
                 Ok(Some(CertificatePolicy::InNamespace { namespace, authority, policy }))
             }
-            (None, ..) => wrong(
-                "namespaceName, certificateAuthorityName and certificatePolicyName must all be present, or none of them",
-            ),
+            (None, ..) => {
+                wrong("namespaceName, certificateAuthorityName and certificatePolicyName must all be present, or none")
+            }
             (Some(_), ..) => wrong("credentialPolicyName excludes the names of a certificate policy in a namespace"),
         }
     }

@@ -11,8 +11,8 @@ use crate::{
     CHAIN_MAX, Certificate, CertificateError, CertificateRequest, ClientCertificate, DeviceKey, FILE_MAX, KeyAlgorithm,
 };
 
-/// A key of 2048 bits, made with `openssl genpkey`; only for tests.
-const RSA_KEY: &str = include_str!("rsa_key.pem");
+/// A public test key of 2048 bits; see `data/README.md`.
+const RSA_KEY: &str = include_str!("data/rsa.key");
 
 /// Issues a certificate for a request, as an authority does.
 fn issue(request: &CertificateRequest, by: &Issued) -> Certificate {

@@ -58,9 +58,9 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(1);
 /// | DPS fails, and the device has a hub | it returns to the hub |
 /// | DPS fails, and the device has no hub | it registers again, with growing waits, as late as DPS asks for |
 ///
-/// The page "Run a device in the field" (`docs/field.md` in the repository) has more troubles, and says what an operator
-/// does. [`DevicePolicy`](crate::DevicePolicy) has all the numbers. The device reports each step, and the reason, as a
-/// [`DeviceEvent`](crate::DeviceEvent).
+/// The page "Run a device in the field" (`docs/field.md` in the repository) has more troubles, and says what an
+/// operator does. [`DevicePolicy`](crate::DevicePolicy) has all the numbers. The device reports each step, and the
+/// reason, as a [`DeviceEvent`](crate::DeviceEvent).
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Device {

@@ -39,8 +39,8 @@ pub(crate) trait Network: Send + Sync + fmt::Debug {
         credential: &Credential,
     ) -> Result<HubTarget, SetupError>;
 
-    /// Like [`Network::hub`], with a certificate that DPS or the hub has issued. Does not check its dates. The client can
-    /// request further certificates.
+    /// Like [`Network::hub`], with a certificate that DPS or the hub has issued. Does not check its dates. The client
+    /// can request further certificates.
     ///
     /// # Errors
     /// [`SetupError`] if the certificate authorities cannot be read.

@@ -139,6 +139,8 @@ impl Task {
                     None => return,
                 },
                 state = next_state(&mut self.state) => match state {
+                    // The command prints its result after the end of the client.
+                    Some(state) if state.is_closed() => self.state = None,
                     Some(state) => self.output.tell_device_event(&output::DeviceEvent::LifecycleState(&state)).await,
                     None => self.state = None,
                 },

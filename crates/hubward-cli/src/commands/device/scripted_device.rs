@@ -130,7 +130,8 @@ impl ScriptedDevice {
         })
     }
 
-    /// Runs the device until `end` completes, or its `lifetime` ends. Then closes the client, which takes at most `flush`.
+    /// Runs the device until `end` completes, or its `lifetime` ends. Then closes the client, which takes at most
+    /// `flush`.
     ///
     /// If the hub acknowledges messages during the close, the counts of the device include them.
     pub(crate) async fn run(

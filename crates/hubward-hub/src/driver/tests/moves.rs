@@ -279,8 +279,8 @@ async fn handlers_receivers_and_reports_survive_a_move_and_the_new_twin_is_read_
     client.report(&json!({"firmware": "2"})).await.expect("a report");
 }
 
-/// A request that is made before there is a hub waits. It follows the client to each hub with the same id, and ends at a
-/// login that does not allow it.
+/// A request that is made before there is a hub waits. It follows the client to each hub with the same id, and ends at
+/// a login that does not allow it.
 #[tokio::test(start_paused = true)]
 async fn a_certificate_request_follows_the_client_to_a_login_that_allows_it() {
     let allowing = |hub: &FakeHub, device: &str| {

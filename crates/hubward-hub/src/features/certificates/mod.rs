@@ -2,8 +2,8 @@
 //!
 //! The hub answers a request twice: it accepts it, and later it sends the certificates. If the connection ends before
 //! that, the client sends the same request with the same id again on the next connection. The hub may still work on the
-//! earlier copy. It then refuses the later one and names the earlier one, and the client sends the request once more, in
-//! place of the named one.
+//! earlier copy. It then refuses the later one and names the earlier one, and the client sends the request once more,
+//! in place of the named one.
 
 #[cfg(test)]
 mod tests;

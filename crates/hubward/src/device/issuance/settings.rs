@@ -18,14 +18,14 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 ///
 /// Certificate issuance is a preview of the service, so this type and its behaviour can change in any version.
 ///
-/// The device sends a certificate request with each registration. The enrollment needs a policy for certificates. If DPS
-/// issues a certificate, the device uses it at the hub, and the credentials of the settings only for DPS. If DPS issues
-/// none, the device uses the credentials at the hub too, and reports a
+/// The device sends a certificate request with each registration. The enrollment needs a policy for certificates. If
+/// DPS issues a certificate, the device uses it at the hub, and the credentials of the settings only for DPS. If DPS
+/// issues none, the device uses the credentials at the hub too, and reports a
 /// [`CertificateNotIssued`](super::super::DeviceEvent::CertificateNotIssued).
 ///
 /// The device has a new key for each certificate. The keys and certificates are in a file, which only the user of the
-/// program can read. The device stores the key before it sends the request, and the certificate before it uses it. So the
-/// program can end at any moment.
+/// program can read. The device stores the key before it sends the request, and the certificate before it uses it. So
+/// the program can end at any moment.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,17 +42,17 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// ```
 ///
 /// # Renewal
-/// The device requests another certificate from the hub after 80 % of the certificate's life (earlier or later by at most
-/// 5 %). It then connects with the new certificate, and keeps it when the hub has accepted it. If the hub refuses it, or
-/// the connection fails [several times](crate::DevicePolicy::trial_failures), the device returns to the certificate
-/// before it.
+/// The device requests another certificate from the hub after 80 % of the certificate's life (earlier or later by at
+/// most 5 %). It then connects with the new certificate, and keeps it when the hub has accepted it. If the hub refuses
+/// it, or the connection fails [several times](crate::DevicePolicy::trial_failures), the device returns to the
+/// certificate before it.
 ///
 /// If a renewal fails, the device tries again with growing waits until the certificate expires. If the certificate has
 /// expired, or the hub refuses it, the device registers again.
 ///
 /// The wall clock decides when a certificate is renewed and when it has expired. If the clock was wrong at the time of
-/// the issuance, the device counts the certificate's life from this time on. The device reads the clock at least every 10
-/// minutes ([`check_every`](Self::check_every)), because it can jump.
+/// the issuance, the device counts the certificate's life from this time on. The device reads the clock at least every
+/// 10 minutes ([`check_every`](Self::check_every)), because it can jump.
 #[derive(Clone)]
 #[non_exhaustive]
 #[must_use]
@@ -62,8 +62,8 @@ pub struct CertificateIssuance {
     pub file: PathBuf,
     /// The algorithm of the keys: P-384 or P-256. RSA keys cannot be made. Default P-384.
     ///
-    /// Source: `[doc]` iot/concept-certificate-issuance.md names P-384 only. The tests of `[sdk]` Azure/azure-iot-sdk use
-    /// P-256, too.
+    /// Source: `[doc]` iot/concept-certificate-issuance.md names P-384 only. The tests of `[sdk]` Azure/azure-iot-sdk
+    /// use P-256, too.
     pub key_algorithm: KeyAlgorithm,
     /// The share of a certificate's life after which the device renews it. From 0 to 0.95. Default 0.8.
     ///

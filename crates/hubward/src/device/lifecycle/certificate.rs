@@ -65,8 +65,8 @@ impl Lifecycle {
         self.connect_or_register(now, Reason::CertificateRenewed, self.dps.not_before)
     }
 
-    /// The hub has refused a renewed certificate, or has failed too often with it. The device returns to the certificate
-    /// before it. Call this in place of [`Lifecycle::on_hub_failed`].
+    /// The hub has refused a renewed certificate, or has failed too often with it. The device returns to the
+    /// certificate before it. Call this in place of [`Lifecycle::on_hub_failed`].
     pub(crate) fn on_certificate_rolled_back(&mut self, now: Instant, failure: &HubFailure) -> Next {
         let asked = hub_retry_after(&failure.cause);
         self.hub.not_before = now.checked_add(asked);

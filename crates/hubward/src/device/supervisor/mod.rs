@@ -2,8 +2,8 @@
 //! client of the hub where to connect.
 //!
 //! These files have no rule of their own about when to do what. See `lifecycle/`. `registration.rs` makes one
-//! registration, `requests.rs` takes the requests of the program, and `certificate.rs` uses the certificate that DPS and
-//! the hub issue.
+//! registration, `requests.rs` takes the requests of the program, and `certificate.rs` uses the certificate that DPS
+//! and the hub issue.
 
 mod certificate;
 mod registration;

@@ -1,7 +1,7 @@
 //! Decides when a device renews its issued certificate. Pure: both clocks and the random numbers are arguments.
 //!
-//! The dates of a certificate are those of the wall clock, which can be wrong and can jump. The waits after a failure are
-//! those of the monotonic clock.
+//! The dates of a certificate are those of the wall clock, which can be wrong and can jump. The waits after a failure
+//! are those of the monotonic clock.
 
 #[cfg(test)]
 mod tests;
@@ -80,8 +80,8 @@ struct Failures {
 }
 
 impl CertificateLife {
-    /// Starts with this certificate. `is_on_trial` says whether the hub still has to accept it. `random` is from 0 to 1,
-    /// here and in the other methods.
+    /// Starts with this certificate. `is_on_trial` says whether the hub still has to accept it. `random` is from 0 to
+    /// 1, here and in the other methods.
     pub(crate) fn new(policy: RenewalPolicy, validity: Validity, is_on_trial: bool, random: f64) -> Self {
         let policy = policy.in_range();
         let share = policy.share(random);

@@ -1,5 +1,6 @@
 //! Tests of the policy: which step comes next, and when. The clock is a number.
 
+mod certificate;
 mod dps;
 mod hub;
 mod slow;
