@@ -358,8 +358,8 @@ async fn the_text_of_a_run_has_a_line_for_each_event() {
         "the device registers at localhost with the primary key: the device has no hub yet",
         "the registration with the primary key failed: localhost:8883 refused (register) with status 401, code 401002: \
          Unauthorized; registering with the secondary key now, because DPS may accept another credential",
-        "  hint: check the key (a group's key must be derived for the device), the registration id (letter case matters \
-         for derived keys) and the id scope; also check that this machine's clock is right",
+        "  hint: check the key (a group's key must be derived for the device), the registration id (letter case \
+         matters for derived keys) and the id scope; also check that this machine's clock is right",
         "the device registers at localhost with the secondary key: DPS may accept another credential",
         "DPS assigned the device to localhost as pump-1; it returned the payload {\"site\":\"a\"}",
         "the hub localhost accepted the device with the secondary key",

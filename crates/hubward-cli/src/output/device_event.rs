@@ -1,7 +1,5 @@
 //! Prints the events of a device as text and as JSON. The JSON is a documented interface: see docs/cli.md.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hubward::hub::IncomingMessage;
@@ -109,7 +107,7 @@ fn state_json(state: &ConnectionState) -> Value {
         body["cause"] = json!(chain(cause));
         body["fault"] = json!(cause.fault().to_string());
         body["attempt"] = json!(attempt);
-        body["nextTryInMs"] = json!(milliseconds(next_try.saturating_duration_since(Instant::now())));
+        body["nextTryInMs"] = json!(lifecycle::milliseconds(next_try.saturating_duration_since(Instant::now())));
     }
     body
 }
@@ -158,10 +156,6 @@ fn received(number: u64, message: &IncomingMessage) -> Value {
         Err(_) => body["bodyBase64"] = json!(STANDARD.encode(&message.body)),
     }
     body
-}
-
-pub(super) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The text for people. Returns `None` if the event has no text.

@@ -23,7 +23,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
         Event::Provisioning { registration_id, endpoint, transport } => {
             ("provisioning", json!({ "registrationId": registration_id, "endpoint": endpoint, "transport": transport }))
         }
-        Event::Assigned { assignment } => ("assigned", assigned(&AssignmentFacts::from(*assignment))),
+        Event::Assigned { assignment } => ("assigned", AssignmentFacts::from(*assignment).json()),
         Event::Connected { hub, transport } => ("connected", json!({ "hub": hub, "transport": transport })),
         Event::Sending { number } => ("sending", json!({ "message": number })),
         Event::Sent { number } => ("sent", json!({ "message": number })),
@@ -52,7 +52,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
             ("result", body.into())
         }
         Event::Result { outcome } => {
-            let mut body = outcome.assignment.as_ref().map_or_else(|| json!({}), assigned);
+            let mut body = outcome.assignment.as_ref().map_or_else(|| json!({}), AssignmentFacts::json);
             body["messages"] = json!(outcome.messages);
             body["acknowledged"] = json!(outcome.acknowledged);
             body["exitCode"] = json!(ExitCode::Ok as u8);
@@ -95,15 +95,4 @@ fn line(kind: &str, mut body: Value) -> String {
     body["version"] = json!(VERSION);
     body["type"] = json!(kind);
     body.to_string()
-}
-
-/// The fields of an assignment.
-pub(super) fn assigned(it: &AssignmentFacts) -> Value {
-    json!({
-        "registrationId": it.registration_id,
-        "deviceId": it.device_id,
-        "assignedHub": it.hub,
-        "substatus": it.substatus,
-        "payload": it.payload,
-    })
 }

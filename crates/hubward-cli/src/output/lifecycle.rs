@@ -1,13 +1,13 @@
 //! Prints the events of a device that keeps itself connected, as text and as JSON. The JSON is a documented interface:
 //! see docs/cli.md.
 
+use std::time::Duration;
+
 use hubward::device::{DeviceStep, SetAside, SetAsideReason};
 use hubward::{DeviceEvent, Diagnosis, TransportKind};
 use serde_json::{Value, json};
 
-use super::AssignmentFacts;
-use super::device_event::milliseconds;
-use super::json::assigned;
+use super::assignment::AssignmentFacts;
 use super::visible::visible;
 use crate::failure::hint_of;
 
@@ -85,7 +85,7 @@ pub(super) fn json(it: &LifecycleEvent<'_>) -> (&'static str, Value) {
             "reason": reason.name(),
         }),
         DeviceEvent::Assigned { moved_from, .. } => {
-            let mut body = assignment(event, device).map_or_else(|| json!({}), |it| assigned(&it));
+            let mut body = assignment(event, device).map_or_else(|| json!({}), |it| it.json());
             body["movedFrom"] = json!(moved_from.as_ref().map(|it| it.as_str()));
             body
         }
@@ -163,6 +163,11 @@ fn step_json(step: &DeviceStep) -> Value {
     })
 }
 
+/// A duration in JSON.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn problem_of(file: &SetAside) -> &'static str {
     match file.reason {
         SetAsideReason::Damaged(_) => "damaged",
@@ -176,8 +181,6 @@ fn problem_of(file: &SetAside) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hubward::device::Reason;
     use hubward::error::SetupError;
 

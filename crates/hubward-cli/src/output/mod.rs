@@ -5,6 +5,7 @@
 #[cfg(any(feature = "emulator", feature = "service"))]
 #[cfg_attr(not(feature = "service"), expect(dead_code, reason = "only the commands of operators use most of it"))]
 mod answer;
+mod assignment;
 mod device_event;
 #[cfg(all(test, feature = "service"))]
 mod hostile;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 pub(crate) use self::answer::Answer;
 #[cfg(feature = "service")]
 pub(crate) use self::answer::list;
+pub(crate) use self::assignment::AssignmentFacts;
 pub(crate) use self::device_event::DeviceEvent;
 pub(crate) use self::lifecycle::{LifecycleEvent, LifecycleFacts, assignment, hint};
 #[cfg(feature = "service")]
@@ -122,29 +124,6 @@ pub(crate) enum Event<'a> {
     Result { outcome: &'a Outcome },
     /// The result of a command that failed.
     Error { failure: &'a Failure },
-}
-
-/// What a command prints of an assignment.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct AssignmentFacts {
-    pub(crate) registration_id: Option<String>,
-    pub(crate) device_id: String,
-    pub(crate) hub: String,
-    pub(crate) substatus: Option<String>,
-    pub(crate) payload: Option<serde_json::Value>,
-}
-
-impl From<&Assignment> for AssignmentFacts {
-    fn from(it: &Assignment) -> Self {
-        let state = &it.state;
-        Self {
-            registration_id: state.registration_id.as_ref().map(ToString::to_string),
-            device_id: it.device_id.to_string(),
-            hub: it.hub.to_string(),
-            substatus: state.substatus.as_ref().map(|it| it.as_str().to_owned()),
-            payload: state.payload.clone(),
-        }
-    }
 }
 
 /// The facts for the last line of a command that succeeded.

@@ -285,7 +285,7 @@ impl Connection {
                 let device = (**device).clone().settings(|it| it.options(|it| it.before_login(serve_methods)));
                 let settings = device.settings.clone();
                 let (events, device) = EventPrinter::start(device, output);
-                let device = match device.connect().await {
+                let device = match Box::pin(device.connect()).await {
                     Ok(device) => device,
                     Err(error) => {
                         events.printed().await;
