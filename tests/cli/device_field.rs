@@ -243,6 +243,29 @@ async fn the_second_key_is_tried_after_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dps_issues_a_certificate_that_the_next_start_uses() {
+    for transport in TRANSPORTS {
+        let field = Field::start().await;
+        let enrollment = field.emulator.enrollment(DEVICE).hubs([HUB]).keys(&field.primary, &field.secondary);
+        let variables = enrollment.credential_policy("default").create().expect("an enrollment").vars();
+        let file = field.folder.path().join("certificate").display().to_string();
+        let cache = field.cache().display().to_string();
+        let arguments = ["send", "x", "--cache", &cache, "--issued-certificate", &file];
+        for (start, expected) in
+            [["provisioning", "assigned", "certificateIssued", "connected"].as_slice(), &["cacheUsed", "connected"]]
+                .into_iter()
+                .enumerate()
+        {
+            let ran = device(transport, &arguments, &variables).run().await;
+            let lines = ran.lines().unwrap_or_else(|problem| panic!("{problem}"));
+            assert_eq!(types(&lines)[..expected.len()], *expected, "{transport}, start {start}");
+            assert_eq!(lines[expected.len() - 1]["credential"], "issued certificate", "{transport}, start {start}");
+        }
+        assert_eq!(field.registrations(), 1, "{transport}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_moves_the_device_with_the_method() {
     for transport in TRANSPORTS {
         let field = Field::start().await;
@@ -402,6 +425,7 @@ async fn wrong_options_of_a_device_in_the_field_are_refused() {
         (&["run", "--secondary-key-file", "/nowhere/key"], &through_dps, "/nowhere/key"),
         (&["run", "--secondary-key-file", "-", "--symmetric-key-stdin"], &through_dps, "two secrets"),
         (&["run", "--cache", "f", "--connection-string-file", "g"], &known, "--cache"),
+        (&["run", "--issued-certificate", "f", "--connection-string-file", "g"], &known, "--issued-certificate"),
         (&["run", "--keep-trying"], &known, "--keep-trying is only for devices that find their hub through DPS"),
         (&["run", "--reprovision-method", "again"], &known, "--reprovision-method is only for devices"),
         (&["send", "x", "--cache", "f"], &known, "not set: PROVISIONING_HOST"),

@@ -1,9 +1,11 @@
-//! The options for a device that recovers by itself: it remembers its hub, and tries a second key.
+//! The options for a device that recovers by itself: it remembers its hub, tries a second key, and uses certificates that
+//! DPS and the hub issue.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use hubward::DeviceSettings;
+use hubward::device::CertificateIssuance;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -21,12 +23,19 @@ pub(crate) struct RecoveryArgs {
     /// The key is in base64, such as the secondary key of the enrollment. [env: HUBWARD_SECONDARY_KEY, the key itself]
     #[arg(long, value_name = "FILE")]
     secondary_key_file: Option<PathBuf>,
+    /// Preview: use certificates that DPS and the hub issue; keep them in FILE.
+    ///
+    /// The device sends a certificate request with each registration, uses the issued certificate at its hub, and renews
+    /// it there. The command creates the file, which contains private keys. Only the user who runs the command can read
+    /// it.
+    #[arg(long, value_name = "FILE")]
+    issued_certificate: Option<PathBuf>,
 }
 
 impl RecoveryArgs {
     /// Whether one of the options is given.
     pub(crate) const fn is_given(&self) -> bool {
-        self.cache.is_some() || self.secondary_key_file.is_some()
+        self.cache.is_some() || self.secondary_key_file.is_some() || self.issued_certificate.is_some()
     }
 
     /// Whether standard input holds the second key.
@@ -39,10 +48,11 @@ impl RecoveryArgs {
         self.secondary_key_file.as_deref().map(read_key_file).transpose()
     }
 
-    /// Adds the cache to the settings that come from the variables.
+    /// Adds the files to the settings that come from the variables.
     pub(crate) fn apply(&self, device: &mut DeviceSettings) {
         if self.cache.is_some() {
             device.cache.clone_from(&self.cache);
         }
+        device.certificate_issuance = self.issued_certificate.as_ref().map(CertificateIssuance::new);
     }
 }

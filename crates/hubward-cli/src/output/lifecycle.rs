@@ -1,7 +1,7 @@
 //! Prints the events of a device that keeps itself connected, as text and as JSON. The JSON is a documented interface:
 //! see docs/cli.md.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hubward::device::{DeviceStep, SetAside, SetAsideReason};
 use hubward::{DeviceEvent, Diagnosis, TransportKind};
@@ -111,6 +111,24 @@ pub(super) fn json(it: &LifecycleEvent<'_>) -> (&'static str, Value) {
         DeviceEvent::CredentialsOnTrial { credentials, .. } => json!({ "credentials": credentials }),
         DeviceEvent::CredentialsKept { credential } => json!({ "credential": credential }),
         DeviceEvent::CredentialsRolledBack { reason, .. } => json!({ "cause": reason }),
+        DeviceEvent::CertificateIssued { by, not_after, renews_in } => json!({
+            "by": by.name(),
+            "notAfter": unix_seconds(*not_after),
+            "renewsInMs": milliseconds(*renews_in),
+        }),
+        DeviceEvent::CertificateNotIssued { credential, reason } => {
+            json!({ "credential": credential, "cause": reason })
+        }
+        DeviceEvent::CertificateKept { not_after } => json!({ "notAfter": unix_seconds(*not_after) }),
+        DeviceEvent::CertificateRenewalFailed { error, retry_in, not_after, .. } => json!({
+            "cause": error,
+            "retryInMs": milliseconds(*retry_in),
+            "notAfter": unix_seconds(*not_after),
+        }),
+        DeviceEvent::CertificateRolledBack { reason, .. } => json!({ "cause": reason }),
+        DeviceEvent::CertificateNotStored(error) => {
+            json!({ "file": error.file.display().to_string(), "problem": error.problem })
+        }
         DeviceEvent::Missed { count } => json!({ "count": count }),
         _ => json!({}),
     };
@@ -138,9 +156,9 @@ pub(crate) fn hint(event: &DeviceEvent) -> Option<String> {
 /// What failed, and what to do; `None` if the event is not a failure.
 fn diagnosis(event: &DeviceEvent) -> Option<Diagnosis> {
     match event {
-        DeviceEvent::RegistrationFailed { diagnosis, .. } | DeviceEvent::CredentialUnusable { diagnosis, .. } => {
-            Some((**diagnosis).clone())
-        }
+        DeviceEvent::RegistrationFailed { diagnosis, .. }
+        | DeviceEvent::CredentialUnusable { diagnosis, .. }
+        | DeviceEvent::CertificateRenewalFailed { diagnosis, .. } => Some((**diagnosis).clone()),
         DeviceEvent::HubFailed { cause, .. } => Some(cause.into()),
         _ => None,
     }
@@ -163,6 +181,11 @@ fn step_json(step: &DeviceStep) -> Value {
     })
 }
 
+/// The time in seconds since 1970.
+fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}
+
 /// A duration in JSON.
 pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -181,7 +204,7 @@ fn problem_of(file: &SetAside) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use hubward::device::Reason;
+    use hubward::device::{CertificateIssuer, Reason};
     use hubward::error::SetupError;
 
     use super::super::visible::HOSTILE;
@@ -257,6 +280,49 @@ mod tests {
                 json!({ "cause": "refused", "then": then("trialFailed") }),
                 "the new credentials do not work: refused; the device uses the old ones again, connecting with the primary \
                  key in 1 s, because the new credentials are refused",
+            ),
+            (
+                DeviceEvent::CertificateIssued {
+                    by: CertificateIssuer::Hub,
+                    not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+                    renews_in: Duration::from_secs(480_000),
+                },
+                "certificateIssued",
+                json!({ "by": "hub", "notAfter": 1_800_000_000, "renewsInMs": 480_000_000 }),
+                "the hub issued a certificate to the device, which will renew it in 5 days 13 h",
+            ),
+            (
+                DeviceEvent::CertificateNotIssued { credential: "primary key".into(), reason: "no policy".into() },
+                "certificateNotIssued",
+                json!({ "credential": "primary key", "cause": "no policy" }),
+                "the device has no issued certificate: no policy; it uses the primary key at the hub too",
+            ),
+            (
+                DeviceEvent::CertificateKept { not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(7) },
+                "certificateKept",
+                json!({ "notAfter": 7 }),
+                "the hub accepted the renewed certificate: the device keeps it",
+            ),
+            (
+                DeviceEvent::CertificateRenewalFailed {
+                    error: "the hub is busy".into(),
+                    diagnosis: Box::new(setup.diagnosis()),
+                    retry_in: Duration::from_secs(90),
+                    not_after: SystemTime::UNIX_EPOCH,
+                },
+                "certificateRenewalFailed",
+                json!({ "cause": "the hub is busy", "retryInMs": 90_000, "notAfter": 0, "fault": "unsupported" }),
+                "the certificate could not be renewed: the hub is busy; trying again in 1 min 30 s",
+            ),
+            (
+                DeviceEvent::CertificateRolledBack {
+                    reason: "refused".into(),
+                    then: step(Reason::CertificateRolledBack),
+                },
+                "certificateRolledBack",
+                json!({ "cause": "refused", "then": then("certificateRolledBack") }),
+                "the renewed certificate does not work: refused; the device uses the old one again, connecting with the \
+                 primary key in 1 s, because the certificate before it is still valid",
             ),
             (
                 DeviceEvent::Missed { count: 2 },

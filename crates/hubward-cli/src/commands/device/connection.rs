@@ -22,7 +22,7 @@ use crate::recovery_args::RecoveryArgs;
 use crate::session::{self, FLUSH};
 use crate::spinner::Spinner;
 
-const DPS_FLAGS: [&str; 10] = [
+const DPS_FLAGS: [&str; 11] = [
     "dps_host",
     "id_scope",
     "registration_id",
@@ -33,6 +33,7 @@ const DPS_FLAGS: [&str; 10] = [
     "payload",
     "cache",
     "secondary_key_file",
+    "issued_certificate",
 ];
 
 /// The variables that show that the device can register with DPS.

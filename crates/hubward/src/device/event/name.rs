@@ -1,7 +1,7 @@
 //! The names of events and their parts, for programs: logs, metrics, and the JSON of `hubward device run`.
 
 use super::super::lifecycle::{DpsTrouble, HubTrouble, Reason};
-use super::{DeviceEvent, DeviceStep};
+use super::{CertificateIssuer, DeviceEvent, DeviceStep};
 
 impl DeviceEvent {
     /// The name of the event, such as `hubFailed`. It stays the same in later versions. `hubward device run --output
@@ -43,6 +43,17 @@ impl DeviceEvent {
             | Self::CredentialsRolledBack { then, .. }
             | Self::CertificateRolledBack { then, .. } => Some(then),
             _ => None,
+        }
+    }
+}
+
+impl CertificateIssuer {
+    /// The name of the service: `dps` or `hub`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dps => "dps",
+            Self::Hub => "hub",
         }
     }
 }
