@@ -178,6 +178,8 @@ impl<T> Core<T> {
     fn plan(&mut self, to: Move) {
         if let Some(supervision) = &mut self.supervision {
             supervision.planned = Some(to);
+            // The old target was accepted during the decision. The provider would take this for the new target.
+            supervision.question = None;
         }
     }
 

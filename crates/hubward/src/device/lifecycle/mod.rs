@@ -364,7 +364,8 @@ impl Lifecycle {
         if trouble == DpsTrouble::Refused {
             self.on_registration_ended(now);
         }
-        self.dps = DpsFailures { asked_until: now.checked_add(asked), not_before: None, count: self.dps.count };
+        let until = now.checked_add(asked);
+        self.dps = DpsFailures { asked_until: until, not_before: until, count: self.dps.count };
         self.credentials.is_unanswered = false;
         if let Some(credential) = self.credentials.at_dps.refuse() {
             let after = asked.max(self.next_wait(random));

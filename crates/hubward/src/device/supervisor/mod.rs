@@ -132,6 +132,8 @@ impl Supervisor {
 
     async fn on_accepted(&mut self) {
         self.until = None;
+        // A later registration has to learn the present assignment, and not the result of an old operation.
+        self.operation = None;
         self.control.set_approach(None);
         let Some(home) = self.home.clone() else { return };
         let accepted = self.lifecycle.on_accepted(now());
@@ -196,8 +198,16 @@ impl Supervisor {
 
     /// Does what the lifecycle says, until there is something for the client to do.
     async fn follow(&mut self, mut next: Next) -> HubDecision {
+        // Whether no connection could be made with the credential of the last step.
+        let mut is_unusable = false;
         loop {
             next = match next {
+                // The client waits before it uses a target. Without a target, the supervisor has to wait.
+                Next::Connect { credential, at_least, reason } if is_unusable => {
+                    is_unusable = false;
+                    let then = Next::Connect { credential, at_least: Duration::ZERO, reason };
+                    self.wait(at_least).await.unwrap_or(then)
+                }
                 // The registration of a device that knows its hub has failed before the device has connected.
                 Next::Stay { at_least, reason } if !self.has_target && self.home.is_some() => {
                     self.lifecycle.first_connect(at_least, reason)
@@ -205,7 +215,10 @@ impl Supervisor {
                 Next::Stay { at_least, .. } => return HubDecision::Stay { at_least },
                 Next::Connect { credential, at_least, .. } => match self.connect(credential, at_least).await {
                     Ok(decision) => return decision,
-                    Err(next) => next,
+                    Err(next) => {
+                        is_unusable = true;
+                        next
+                    }
                 },
                 Next::Register { credential, after, reason } => match self.wait(after).await {
                     None => match self.find_certificate(&reason) {

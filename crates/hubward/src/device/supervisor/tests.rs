@@ -607,6 +607,23 @@ async fn a_credential_that_cannot_be_used_is_named_and_the_next_one_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_whose_only_credential_cannot_be_used_waits_between_its_attempts_and_takes_requests() {
+    let cached = Some(("hub-1", Some(0)));
+    let mut it = Start { unusable: Some("first"), cached, ..Start::default() }.bench([]);
+    let hour = Duration::from_secs(3600);
+    assert!(tokio::time::timeout(hour, it.decide(HubEvent::Started)).await.is_err(), "nothing can change this");
+    let attempts = it.events().iter().filter(|it| it.starts_with("the first cannot be used: ")).count();
+    assert!((2..=8).contains(&attempts), "5 minutes, 10 minutes, and so on: {attempts} attempts");
+
+    let mut it = Start { unusable: Some("first"), cached, ..Start::default() }.bench([]);
+    let change = it.control.request_change(Credentials::new([key("other")]));
+    let decision = it.decide(HubEvent::Started).await;
+    assert!(matches!(decision, HubDecision::Connect { .. }), "{decision:?}");
+    assert_eq!(it.wire.taken(), ["connect to hub-1 with other"]);
+    drop(change);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transient_failure_stays_with_the_hub() {
     let mut it = Start { cached: Some(("hub-1", Some(0))), ..Start::default() }.bench([]);
     it.login().await;
