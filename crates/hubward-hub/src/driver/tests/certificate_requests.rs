@@ -260,7 +260,7 @@ async fn a_request_of_a_weak_handle_does_not_keep_the_client_alive() {
         async move { weak.request_certificate(request("weak-1")).await }
     });
     until_idle().await;
-    assert_eq!(hub.requested(), [(0, "weak-1".to_owned())]);
+    assert_eq!(hub.requested(), [(1, "weak-1".to_owned())]);
     drop(client);
     let error = task.await.expect("no panic").expect_err("the client ends");
     assert!(matches!(&error, IssuanceError::Unknown { .. }), "{error:?}");
