@@ -25,7 +25,7 @@ pub(crate) enum HubSource {
 pub(super) struct Supervisor {
     work: Work,
     /// The target of a move that the core has not made yet, and whether it is at another hub.
-    next: Option<(HubTarget, bool)>,
+    next: Option<Box<(HubTarget, bool)>>,
     /// The number of moves that the driver has made.
     moves: u64,
 }
@@ -100,7 +100,7 @@ impl Driver {
                 let is_elsewhere = self.target.as_ref().is_none_or(|it| it.login.identity != target.login.identity);
                 let setup = setup_of(&TargetSnapshot::of(&target), TokenKind::of(&target.credential));
                 if let Some(supervisor) = &mut self.supervisor {
-                    supervisor.next = Some((*target, is_elsewhere));
+                    supervisor.next = Some(Box::new((*target, is_elsewhere)));
                 }
                 let to = Move { target: setup, is_elsewhere, not_before: later(now, at_least) };
                 self.core.on_target(now, to);
@@ -116,7 +116,7 @@ impl Driver {
             return;
         }
         supervisor.moves = self.core.moves();
-        let Some((target, is_elsewhere)) = supervisor.next.take() else { return };
+        let Some((target, is_elsewhere)) = supervisor.next.take().map(|it| *it) else { return };
         self.drop_link();
         self.features.on_connection(now, self.core.up());
         if is_elsewhere {

@@ -129,9 +129,9 @@ struct State {
     requests: Requests,
     is_ended: bool,
     /// Why the supervisor ended the device.
-    verdict: Option<ConnectError>,
+    verdict: Option<Box<ConnectError>>,
     /// The hub to which the device connects.
-    approach: Option<Approach>,
+    approach: Option<Box<Approach>>,
 }
 
 /// The hub to which a device connects for the first time.
@@ -211,23 +211,25 @@ impl Control {
 
     /// Says to which hub the device connects, for the error of a `connect` that times out.
     pub(crate) fn set_approach(&self, approach: Option<Approach>) {
-        self.state().approach = approach;
+        self.state().approach = approach.map(Box::new);
     }
 
     /// The hub to which the device connects, if it knows one.
     pub(crate) fn approach(&self) -> Option<Approach> {
-        self.state().approach.clone()
+        self.state().approach.as_deref().cloned()
     }
 
     /// Keeps the reason for which the supervisor ends the device.
     pub(crate) fn set_verdict(&self, error: ConnectError) {
-        self.state().verdict = Some(error);
+        self.state().verdict = Some(Box::new(error));
     }
 
     /// Adds to the reason, if there is one, that no time is left for another attempt. Returns `false` if there is none.
     pub(crate) fn has_run_out_of_time(&self) -> bool {
         let mut state = self.state();
-        if let Some(ConnectError::Provision(ProvisionError::Transport { out_of_time, .. })) = &mut state.verdict {
+        if let Some(ConnectError::Provision(ProvisionError::Transport { out_of_time, .. })) =
+            state.verdict.as_deref_mut()
+        {
             *out_of_time = true;
         }
         state.verdict.is_some()
@@ -235,7 +237,7 @@ impl Control {
 
     /// Takes the reason for which the supervisor has ended the device.
     pub(crate) fn take_verdict(&self) -> Option<ConnectError> {
-        self.state().verdict.take()
+        self.state().verdict.take().map(|it| *it)
     }
 
     /// Ends the streams of events and the requests. The supervisor calls it when it is dropped.

@@ -3,6 +3,7 @@
 //! [`Device`](crate::Device) is the handle. This module has the types that programs seldom need to name.
 
 pub(crate) mod cache;
+mod compact_settings;
 mod control;
 mod credentials;
 mod event;

@@ -16,6 +16,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hubward_dps::ProvisionError;
@@ -45,14 +46,14 @@ const NOT_LISTENING_MAX: u32 = 2;
 /// are on trial, an index is for the new list. [`Next::RollBack`] returns to the list before.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    policy: DevicePolicy,
+    policy: Arc<DevicePolicy>,
     /// Whether a failure before the first login ends the device, if no retry can change the failure.
     is_impatient: bool,
     has_assignment: bool,
     /// How an issued certificate changes the rules.
     certificate: CertificateUse,
     credentials: Credentials,
-    trial: Option<Trial>,
+    trial: Option<Box<Trial>>,
     hub: HubFailures,
     dps: DpsFailures,
     slow: SlowSchedule,
@@ -108,7 +109,7 @@ impl Lifecycle {
     /// `is_impatient` means that a failure before the first login ends the device, if no retry can change the failure.
     pub(crate) fn new(policy: DevicePolicy, credentials: usize, is_impatient: bool) -> Self {
         Self {
-            policy: policy.in_range(),
+            policy: policy.shared(),
             is_impatient,
             has_assignment: false,
             certificate: CertificateUse::default(),
@@ -295,7 +296,7 @@ impl Lifecycle {
                 let before = self.trial.take().map_or(before, |it| it.before);
                 // A device with an issued certificate uses its credentials for DPS only.
                 let at_dps = !self.can_use_hub() || self.certificate.is_used;
-                self.trial = Some(Trial { before, failures: 0, has_registered: at_dps });
+                self.trial = Some(Box::new(Trial { before, failures: 0, has_registered: at_dps }));
                 match at_dps {
                     true => self.register(remaining(self.dps.asked_until, now), Reason::CredentialsChanged),
                     false => self.connect_or_register(now, Reason::CredentialsChanged, self.dps.asked_until),

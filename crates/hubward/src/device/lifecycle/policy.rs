@@ -1,5 +1,6 @@
 //! The numbers of a device's life.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hubward_hub::{Backoff, Pacing};
@@ -130,6 +131,14 @@ impl DevicePolicy {
     pub const fn limits_reconnects(mut self, limits_reconnects: bool) -> Self {
         self.limits_reconnects = limits_reconnects;
         self
+    }
+
+    /// Brings every number into its range. Devices with the default policy share one value, because a program can have
+    /// thousands of devices.
+    pub(super) fn shared(self) -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<DevicePolicy>> = LazyLock::new(|| Arc::new(DevicePolicy::default().in_range()));
+        let policy = self.in_range();
+        if policy == **DEFAULT { Arc::clone(&DEFAULT) } else { Arc::new(policy) }
     }
 
     /// Returns the policy with every number brought into its range.

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep};
 use self::registration::Operation;
 use self::requests::Trial;
 use super::cache::{Binding, CachedAssignment};
+use super::compact_settings::CompactSettings;
 use super::control::{Approach, Control};
 use super::credentials::Credentials;
 use super::event::{DeviceEvent, DeviceStep, one_line};
@@ -43,7 +44,7 @@ use crate::{ConnectError, Settings};
 /// Decides for the client of one device. The client owns it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    settings: Settings,
+    settings: CompactSettings,
     cache_file: Option<PathBuf>,
     control: Arc<Control>,
     network: Arc<dyn Network>,
@@ -106,7 +107,7 @@ impl Supervisor {
             operation: None,
             until,
             attempts: 0,
-            settings: settings.settings,
+            settings: CompactSettings::new(settings.settings),
             cache_file: settings.cache,
         }
     }
@@ -269,9 +270,11 @@ impl Supervisor {
         let Some(home) = &self.home else { return Err(self.lifecycle.on_started(now(), false, self.network.random())) };
         let identity = HubIdentity::new(home.hub.clone(), home.device_id.clone());
         let certificate = self.keeper.as_ref().and_then(|it| it.certificate());
+        let key = self.credentials.get(credential);
+        let settings = self.settings.expand(key);
         let target = match &certificate {
-            Some(certificate) => self.network.hub_with_issued(&self.settings, identity, certificate).await,
-            None => self.network.hub(&self.settings, identity, self.credentials.get(credential)).await,
+            Some(certificate) => self.network.hub_with_issued(&settings, identity, certificate).await,
+            None => self.network.hub(&settings, identity, key).await,
         };
         match target {
             Ok(target) => {
@@ -312,7 +315,7 @@ impl Supervisor {
     }
 
     fn binding(&self, credentials: &Credentials) -> Binding {
-        let Settings { dps_host, id_scope, registration_id, .. } = &self.settings;
+        let CompactSettings { dps_host, id_scope, registration_id, .. } = &self.settings;
         Binding::new(dps_host, id_scope, registration_id, credentials.iter())
     }
 
@@ -339,7 +342,7 @@ impl Supervisor {
 #[async_trait]
 impl HubProvider for Supervisor {
     fn kind(&self) -> TransportKind {
-        self.settings.effective_hub_transport()
+        self.settings.hub_transport
     }
 
     fn abilities(&self) -> Abilities {

@@ -28,9 +28,11 @@ pub(super) struct Operation {
 impl Supervisor {
     pub(super) async fn register(&mut self, credential: usize, reason: Reason) -> Next {
         let name = self.credentials.name(credential);
-        let (dps_host, key) = (self.settings.dps_host.clone(), self.credentials.get(credential).clone());
+        let key = self.credentials.get(credential).clone();
+        let settings = self.settings.expand(&key);
+        let dps_host = settings.dps_host.clone();
         self.control.report(&DeviceEvent::Registering { dps_host, credential: name.clone(), reason: reason.clone() });
-        let transport = match self.network.dps(&self.settings, &key).await {
+        let transport = match self.network.dps(&settings, &key).await {
             Ok(transport) => transport,
             Err(error) => {
                 let next = self.lifecycle.on_unusable_at_dps(now(), self.network.random());
@@ -39,7 +41,7 @@ impl Supervisor {
         };
         self.operation = self.operation.take().filter(|it| it.credential == credential && reason != Reason::Requested);
         let order = self.order_certificate().await;
-        let mut request = self.settings.registration_request();
+        let mut request = settings.registration_request();
         request.csr.clone_from(&order.csr);
         let network = Arc::clone(&self.network);
         let running: Arc<Mutex<Option<OperationId>>> = Arc::default();
