@@ -252,8 +252,8 @@ mod tests {
                     "credential": "certificate", "cause": "it has expired", "fault": "unsupported",
                     "then": then("nextCredentialAtHub"),
                 }),
-                "the certificate cannot be used: it has expired; connecting with the primary key in 1 s, because the hub \
-                 may accept another credential",
+                "the certificate cannot be used: it has expired; connecting with the primary key in 1 s, because the \
+                 hub may accept another credential",
             ),
             (
                 DeviceEvent::CredentialsOnTrial {
@@ -262,8 +262,8 @@ mod tests {
                 },
                 "credentialsOnTrial",
                 json!({ "credentials": ["new key"], "then": then("credentialsChanged") }),
-                "the device tries new credentials (new key): connecting with the primary key in 1 s, because the program \
-                 changed the credentials",
+                "the device tries new credentials (new key): connecting with the primary key in 1 s, because the \
+                 program changed the credentials",
             ),
             (
                 DeviceEvent::CredentialsKept { credential: "certificate".into() },
@@ -278,8 +278,8 @@ mod tests {
                 },
                 "credentialsRolledBack",
                 json!({ "cause": "refused", "then": then("trialFailed") }),
-                "the new credentials do not work: refused; the device uses the old ones again, connecting with the primary \
-                 key in 1 s, because the new credentials are refused",
+                "the new credentials do not work: refused; the device uses the old ones again, connecting with the \
+                 primary key in 1 s, because the new credentials are refused",
             ),
             (
                 DeviceEvent::CertificateIssued {

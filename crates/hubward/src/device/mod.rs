@@ -1,6 +1,6 @@
 //! A device that keeps itself connected: it registers, remembers its hub, recovers, and follows its moves.
 //!
-//! [`Device`](crate::Device) is the handle. This module has the types that programs seldom need to name.
+//! [`Device`] is the handle. This module has the types that programs seldom need to name.
 
 pub(crate) mod cache;
 mod compact_settings;
