@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use hubward::device::CredentialChangeError;
-use hubward::{DeviceEvent, SharedKey, TransportKind};
+use hubward::{DeviceEvent, Message, SharedKey, TransportKind};
 use hubward_emulator::{ConnectionState, Fault, Point};
 use hubward_tests::cloud::HUB;
 use tokio::task::JoinSet;
 
 use super::super::on_every_transport;
-use super::super::scene::{DEVICE, event};
+use super::super::scene::{DEVICE, event, short};
 use super::scene::{Bootstrap, LIFE, RENEWAL, Scene, Sender, days, renewed};
 
 on_every_transport!(
@@ -19,6 +19,8 @@ on_every_transport!(
     a_hub_that_fails_with_the_new_certificate_gets_the_old_one,
     a_hub_that_refuses_every_certificate_leads_back_to_dps,
     an_expired_certificate_waits_for_dps,
+    an_interrupted_registration_continues_with_its_request,
+    a_device_without_a_certificate_uses_its_cache_if_dps_fails,
     new_credentials_are_tried_at_dps,
     a_device_ends_during_a_request,
 );
@@ -166,6 +168,38 @@ async fn an_expired_certificate_waits_for_dps(kind: TransportKind) {
     event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
     scene.send_with_certificate(&device, "x").await;
     assert_eq!((scene.issued(), scene.logins(), scene.refused_logins()), ((2, 0), 2, 0));
+}
+
+async fn an_interrupted_registration_continues_with_its_request(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    scene.cloud.emulator.fault(Point::DpsPoll, Fault::Never).expect("a fault that fits");
+    let policy = short().registration_timeout(Duration::from_secs(2));
+    let device = scene.device().policy(policy).spawn().expect("valid settings");
+    device.connected().await.expect("the device has not ended");
+    scene.send_with_certificate(&device, "x").await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.refused_logins()), (1, (1, 0), 0));
+}
+
+/// The program has just switched on issued certificates.
+async fn a_device_without_a_certificate_uses_its_cache_if_dps_fails(kind: TransportKind) {
+    let scene = Scene::without_policy(kind, Bootstrap::Key).await;
+    let mut settings = scene.device();
+    settings.certificate_issuance = None;
+    drop(settings.connect().await.expect("a connected device"));
+    scene.cloud.emulator.fault_always(Point::DpsRegister, Fault::Cut).expect("a fault that fits");
+    let (device, events) = scene.connect_with_events().await;
+    let accepted = "the hub localhost accepted the device with the primary key".to_owned();
+    assert!(events[2].contains("failed") && events.contains(&accepted), "{events:#?}");
+    device.send(Message::new("x")).await.expect("acknowledged");
+    assert_eq!((scene.registrations(), scene.logins()), (1, 2));
+    // The next start asks DPS again.
+    drop(device);
+    scene.cloud.emulator.clear_faults();
+    scene.cloud.emulator.put_credential_policy("week", 7).expect("a policy");
+    scene.enroll(HUB, Some("week"));
+    let device = scene.connect().await;
+    scene.send_with_certificate(&device, "with a certificate").await;
+    assert_eq!((scene.registrations(), scene.issued()), (2, (1, 0)));
 }
 
 /// The hub does not know the credentials of a device with a certificate.

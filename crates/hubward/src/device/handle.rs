@@ -9,10 +9,11 @@ use hubward_hub::{HubClient, MethodResponse};
 use hubward_transport::Stage;
 use tokio::time::{Instant, timeout_at};
 
+use super::certificate_issuance::CertificateIssuance;
 use super::control::{Control, CredentialChange, RegisterRequest};
 use super::credentials::{Credentials, NamedCredential};
 use super::event_stream::DeviceEvents;
-use super::issuance::{CertificateIssuance, Renewer};
+use super::issuance::Renewer;
 use super::network::{Network, RealNetwork};
 use super::settings::DeviceSettings;
 use super::storage::{FileStorage, NoStorage, Storage};

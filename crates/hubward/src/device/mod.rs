@@ -3,6 +3,7 @@
 //! [`Device`] is the handle. This module has the types that programs seldom need to name.
 
 pub(crate) mod cache;
+mod certificate_issuance;
 mod compact_settings;
 mod control;
 mod credentials;
@@ -20,11 +21,11 @@ mod storage;
 mod supervisor;
 
 pub use cache::{CacheError, SetAside, SetAsideReason};
+pub use certificate_issuance::CertificateIssuance;
 pub use control::{CredentialChange, CredentialChangeError};
 pub use credentials::NamedCredential;
 pub use event::{CertificateIssuer, DeviceEvent, DeviceStep};
 pub use event_stream::DeviceEvents;
 pub use handle::Device;
-pub use issuance::CertificateIssuance;
 pub use lifecycle::{DevicePolicy, DpsTrouble, HubTrouble, Reason};
 pub use settings::DeviceSettings;

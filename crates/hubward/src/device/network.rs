@@ -11,7 +11,7 @@ use hubward_proto::HubHost;
 use hubward_proto::hub::HubIdentity;
 use hubward_transport::{Abilities, ClientCertificate, Credential, DpsTransport, TransportKind, clock};
 
-use super::issuance::WallClock;
+use super::certificate_issuance::WallClock;
 use super::reconnect_limiter::ReconnectLimiter;
 use crate::error::SetupError;
 use crate::{HubSettings, Settings};

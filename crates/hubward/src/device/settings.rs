@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use hubward_transport::SharedKey;
 
+use super::certificate_issuance::CertificateIssuance;
 use super::control::EventHook;
 use super::credentials::{Credentials, NamedCredential};
 use super::event::DeviceEvent;
-use super::issuance::CertificateIssuance;
 use super::lifecycle::DevicePolicy;
 use crate::Settings;
 use crate::error::SettingsError;

@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::cache::{Binding, CacheError, FinishError, IssuedCertificate, PendingKey, SetAside};
+use super::super::certificate_issuance::CertificateIssuance;
 use super::super::event::one_line;
 use super::super::lifecycle::{CertificateLife, RenewalPolicy, Validity};
 use super::super::network::{Network, blocking};
-use super::CertificateIssuance;
 use super::vault::{Found, Vault};
 
 /// The issued certificate of one device.
@@ -88,7 +88,7 @@ impl Keeper {
         Self {
             vault: Vault::new(settings.file.clone(), binding),
             network,
-            policy: settings.policy(),
+            policy: policy(settings),
             algorithm: settings.key_algorithm,
             request_timeout: settings.request_timeout,
             state: Mutex::default(),
@@ -99,15 +99,15 @@ impl Keeper {
     /// Reads the file.
     pub(crate) async fn open(&self) -> (Readiness, Option<SetAside>) {
         let Found { has_file, set_aside } = self.vault.open().await;
-        let content = self.vault.content();
-        let readiness = match &content.current {
+        let readiness = match self.vault.current() {
             Some(current) => {
-                let (validity, random) = (validity(current), self.network.random());
-                let life = CertificateLife::new(self.policy, validity, content.previous.is_some(), random);
+                let (validity, random) = (validity(&current), self.network.random());
+                let is_on_trial = self.vault.previous().is_some();
+                let life = CertificateLife::new(self.policy, validity, is_on_trial, random);
                 self.state().life = Some(life);
                 if validity.is_expired(self.wall()) { Readiness::Expired } else { Readiness::Usable }
             }
-            None if has_file && content.pending.is_none() => Readiness::Declined,
+            None if has_file && !self.vault.has_pending_key() => Readiness::Declined,
             None => Readiness::Lacking,
         };
         (readiness, set_aside)
@@ -181,8 +181,7 @@ impl Keeper {
                 life.on_accepted();
             }
         }
-        let content = self.vault.content();
-        let kept = match (&content.current, &content.previous) {
+        let kept = match (self.vault.current(), self.vault.previous()) {
             (Some(current), Some(_)) => Some((current.certificate.leaf().not_after(), self.vault.confirm().await)),
             _ => None,
         };
@@ -195,7 +194,7 @@ impl Keeper {
     pub(crate) async fn on_hub_failed(&self, is_refused: bool, failures: u32, failures_max: u32) -> Verdict {
         self.state().is_online = false;
         let wall = self.wall();
-        let previous = self.vault.content().previous.filter(|it| !validity(it).is_expired(wall));
+        let previous = self.vault.previous().filter(|it| !validity(it).is_expired(wall));
         let is_expired = self.is_expired();
         if let Some(previous) = previous
             && (is_refused || is_expired || failures >= failures_max)
@@ -267,7 +266,7 @@ impl Keeper {
     /// The device uses this certificate from now on.
     pub(super) fn start_life(&self, issued: &IssuedCertificate) -> Issued {
         let (validity, random) = (validity(issued), self.network.random());
-        let is_on_trial = self.vault.content().previous.is_some();
+        let is_on_trial = self.vault.previous().is_some();
         {
             let mut state = self.state();
             match &mut state.life {
@@ -303,6 +302,11 @@ pub(super) enum KeyError {
     Csr(#[from] hubward_proto::ProtoError),
     #[error(transparent)]
     Store(#[from] CacheError),
+}
+
+fn policy(settings: &CertificateIssuance) -> RenewalPolicy {
+    let CertificateIssuance { renew_at, jitter, retry_wait, check_every, .. } = *settings;
+    RenewalPolicy { renew_at, jitter, retry_wait, check_every }
 }
 
 fn validity(issued: &IssuedCertificate) -> Validity {

@@ -42,7 +42,7 @@ enum RenewalError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Hub(#[from] IssuanceError),
-    #[error("the hub has issued a certificate")]
+    #[error(transparent)]
     Chain(#[from] FinishError),
 }
 
@@ -73,7 +73,7 @@ impl Keeper {
         number: u64,
     ) -> Option<Result<Issued, RenewalError>> {
         // The hub may still work on a request without an answer, also on one that the program sent before it restarted.
-        let replaces = self.vault.content().pending.is_some_and(|it| it.request_id.is_some());
+        let replaces = self.vault.has_request_at_hub();
         let id = random_id();
         let csr = match self.store_key(device_id, Some(id.as_str().to_owned())).await {
             Ok(csr) => csr,

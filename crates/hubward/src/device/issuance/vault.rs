@@ -55,12 +55,29 @@ impl Vault {
         .await
     }
 
+    /// The certificate to use.
     pub(super) fn current(&self) -> Option<IssuedCertificate> {
-        self.content().current
+        self.look(|it| it.current.clone())
     }
 
-    pub(super) fn content(&self) -> StoredCertificates {
-        self.inner.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The certificate before, until the hub has accepted the current one.
+    pub(super) fn previous(&self) -> Option<IssuedCertificate> {
+        self.look(|it| it.previous.clone())
+    }
+
+    /// Whether there is a key of a request without an answer.
+    pub(super) fn has_pending_key(&self) -> bool {
+        self.look(|it| it.pending.is_some())
+    }
+
+    /// Whether the hub may still work on a request.
+    pub(super) fn has_request_at_hub(&self) -> bool {
+        self.look(|it| it.pending.as_ref().is_some_and(|it| it.request_id.is_some()))
+    }
+
+    /// Looks at the content. Copies no key.
+    fn look<T>(&self, look: impl FnOnce(&StoredCertificates) -> T) -> T {
+        look(&self.inner.content.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// See [`CertificateStore::begin`].

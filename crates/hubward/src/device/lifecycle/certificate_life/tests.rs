@@ -27,6 +27,11 @@ fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + DAY * 20_700
 }
 
+/// Any moment.
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// A certificate for this time, which a service issues at `service` to a device whose clock is at `device`.
 fn issued(life: Duration, service: SystemTime, device: SystemTime) -> Validity {
     Validity { not_before: service - EARLIER, not_after: service - EARLIER + life, issued_at: device }
@@ -53,7 +58,7 @@ fn a_certificate_is_renewed_at_its_share_and_replaced_after_its_end() {
         (DAY * 10_000, 0.5, Due::Replace),
     ] {
         let life = CertificateLife::new(policy(), validity, false, random);
-        assert_eq!(life.due(Instant::now(), epoch() + at), expected, "after {at:?}, random {random}");
+        assert_eq!(life.due(start(), epoch() + at), expected, "after {at:?}, random {random}");
         assert_eq!(life.is_expired(epoch() + at), expected == Due::Replace, "after {at:?}");
     }
 }
@@ -83,7 +88,7 @@ fn a_clock_that_is_wrong_or_jumps_causes_no_needless_request() {
         ("in 1970, then right", issued(week, now, SystemTime::UNIX_EPOCH), now + DAY, None),
         ("a life of zero", issued(Duration::ZERO, now, now), now + DAY, Some(Due::Replace)),
     ] {
-        let due = life(validity).due(Instant::now(), wall);
+        let due = life(validity).due(start(), wall);
         let found = Some(due).filter(|it| !matches!(it, Due::Wait(_)));
         assert_eq!(found, expected, "{what}: {due:?}");
         if let Due::Wait(wait) = due {
@@ -98,7 +103,7 @@ fn after_1970(days: u32) -> SystemTime {
 
 #[test]
 fn a_failed_renewal_is_tried_again_with_growing_waits_until_the_end() {
-    let (start, wall) = (Instant::now(), epoch());
+    let (start, wall) = (start(), epoch());
     for random in [0.0, 0.5, 1.0] {
         let mut life = CertificateLife::new(policy(), issued(DAY * 7, wall, wall), false, 0.5);
         let (mut elapsed, mut waits) = (DAY * 6, Vec::new());
@@ -127,7 +132,7 @@ fn a_failed_renewal_is_tried_again_with_growing_waits_until_the_end() {
 
 #[test]
 fn a_wait_that_the_hub_asks_for_is_kept_but_expiry_comes_first() {
-    let (start, wall) = (Instant::now(), epoch());
+    let (start, wall) = (start(), epoch());
     let at = |elapsed: Duration| (start + elapsed, wall + elapsed);
     for (asked, random, next) in
         [(HOUR * 3, 0.0, HOUR * 3), (HOUR * 3, 1.0, HOUR * 3 + MINUTE), (MINUTE, 1.0, MINUTE * 2)]
@@ -152,7 +157,7 @@ fn a_wait_that_the_hub_asks_for_is_kept_but_expiry_comes_first() {
 
 #[test]
 fn a_failed_registration_is_tried_again_with_growing_waits() {
-    let (start, wall) = (Instant::now(), epoch());
+    let (start, wall) = (start(), epoch());
     let mut life = life(issued(DAY * 7, wall, wall));
     let (mut elapsed, mut times) = (DAY * 8, Vec::new());
     while times.len() < 10 {
@@ -172,7 +177,7 @@ fn a_failed_registration_is_tried_again_with_growing_waits() {
 
 #[test]
 fn the_waits_after_failures_do_not_follow_the_wall_clock() {
-    let (start, wall) = (Instant::now(), epoch());
+    let (start, wall) = (start(), epoch());
     let mut life = life(issued(DAY * 7, wall, wall));
     life.on_requested();
     let wait = life.on_failed(start, Duration::ZERO, 0.5);
@@ -184,7 +189,7 @@ fn the_waits_after_failures_do_not_follow_the_wall_clock() {
 
 #[test]
 fn a_renewed_certificate_is_on_trial_until_the_hub_accepts_it() {
-    let (now, wall) = (Instant::now(), epoch());
+    let (now, wall) = (start(), epoch());
     let old = issued(DAY * 7, wall, wall);
     let new = issued(DAY * 7, wall + DAY * 6, wall + DAY * 6);
     let mut life = life(old);
@@ -219,8 +224,8 @@ fn numbers_out_of_range_do_no_harm() {
             let mut life = CertificateLife::new(policy, issued(DAY * 7, wall, wall), false, random);
             let case = format!("{renew_at} {jitter} {random}");
             assert!((0.0..=LATEST + 1e-9).contains(&life.share), "{case}: {}", life.share);
-            assert!(life.on_failed(Instant::now(), Duration::MAX, random) <= WAIT_MAX, "{case}");
-            assert!(life.on_failed(Instant::now(), Duration::ZERO, random) >= Duration::from_millis(500), "{case}");
+            assert!(life.on_failed(start(), Duration::MAX, random) <= WAIT_MAX, "{case}");
+            assert!(life.on_failed(start(), Duration::ZERO, random) >= Duration::from_millis(500), "{case}");
         }
     }
 }
@@ -231,7 +236,7 @@ fn a_year_of_certificates_has_no_gap_and_no_needless_request() {
     let week = DAY * 7;
     for (seed, failing) in (0..40).zip([0.0, 0.1, 0.5, 0.7].into_iter().cycle()) {
         let mut rng = Rng::with_seed(seed);
-        let (start, wall) = (Instant::now(), epoch());
+        let (start, wall) = (start(), epoch());
         let (mut elapsed, mut renewals, mut failures) = (Duration::ZERO, 0_u64, 0_u64);
         let mut current = issued(week, wall, wall);
         let mut life = CertificateLife::new(policy(), current, false, rng.f64());

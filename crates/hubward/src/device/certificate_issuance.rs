@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 use hubward_hub::Backoff;
 use hubward_x509::KeyAlgorithm;
 
-use super::super::cache::CertificateStore;
-use super::super::lifecycle::RenewalPolicy;
+use super::cache::CertificateStore;
 
 /// A function that returns the time of the wall clock.
 pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -21,7 +20,7 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// The device sends a certificate request with each registration. The enrollment needs a policy for certificates. If
 /// DPS issues a certificate, the device uses it at the hub, and the credentials of the settings only for DPS. If DPS
 /// issues none, the device uses the credentials at the hub too, and reports a
-/// [`CertificateNotIssued`](super::super::DeviceEvent::CertificateNotIssued).
+/// [`CertificateNotIssued`](super::DeviceEvent::CertificateNotIssued).
 ///
 /// The device has a new key for each certificate. The keys and certificates are in a file, which only the user of the
 /// program can read. The device stores the key before it sends the request, and the certificate before it uses it. So
@@ -100,7 +99,7 @@ impl CertificateIssuance {
         }
     }
 
-    /// Uses a file in the folder of this [assignment cache](super::super::DeviceSettings::cache). Its name is that of
+    /// Uses a file in the folder of this [assignment cache](super::DeviceSettings::cache). Its name is that of
     /// the cache and `.certificate`.
     pub fn beside(cache: impl AsRef<Path>) -> Self {
         Self::new(CertificateStore::beside(cache.as_ref()))
@@ -149,14 +148,8 @@ impl CertificateIssuance {
         self
     }
 
-    pub(in crate::device) fn wall_clock(&self) -> Option<WallClock> {
+    pub(crate) fn wall_clock(&self) -> Option<WallClock> {
         self.clock.clone()
-    }
-
-    pub(super) const fn policy(&self) -> RenewalPolicy {
-        let (renew_at, jitter) = (self.renew_at, self.jitter);
-        let (retry_wait, check_every) = (self.retry_wait, self.check_every);
-        RenewalPolicy { renew_at, jitter, retry_wait, check_every }
     }
 }
 
