@@ -13,7 +13,7 @@ use crate::keys::read_key_file;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecoveryArgs {
-    /// File that remembers the hub, for a start without DPS [env: HUBWARD_CACHE_FILE]
+    /// File that stores the hub; the next start skips DPS [env: HUBWARD_CACHE_FILE]
     ///
     /// The command creates the file, so it must be able to create files in the folder. The file contains no secret.
     #[arg(long, value_name = "FILE")]

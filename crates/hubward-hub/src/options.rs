@@ -44,15 +44,16 @@ pub struct HubOptions {
     pub ack_timeout: Duration,
     /// Lifetime of a token; at least 2 s. The client renews the token after about 85 % of this time. Default 1 hour.
     pub token_lifetime: Duration,
-    /// Maximum time that a renewal waits for acknowledgements. After this time, the client moves to the new connection
-    /// and sends unacknowledged messages again. Default 5 s.
+    /// Maximum time that a renewal, a move, or a credential change waits for acknowledgements. After this time, the
+    /// client moves to the new connection and sends unacknowledged messages again. Default 5 s.
     pub renewal_drain: Duration,
     /// Waits between attempts after a network or service failure. Each wait is random, between zero and a bound that
     /// doubles with each failure. Default 1 s to 60 s.
     pub backoff: Backoff,
     /// Waits after a refusal that does not pass by itself (credential, certificate). Default 30 s to 15 minutes.
     ///
-    /// Each wait is random, between half of a bound and the bound. The bound doubles with each refusal.
+    /// Each wait is random, between half of a bound and the bound. The bound doubles with each refusal. A client
+    /// with a provider can decide otherwise; see [`HubProvider`](crate::HubProvider).
     pub refused_backoff: Backoff,
     /// When the client has been logged in for this time without a failure, the bounds of the waits return to their
     /// start. A renewal does not interrupt this time. Default 30 s.

@@ -10,12 +10,13 @@ const MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Spreads the requests of a fleet: each device waits for a random time before it connects again or registers.
 ///
-/// The first wait is random, from 1 s to T / load. If an attempt fails, each further wait is random, from T / load to
-/// twice this time. With these waits, the devices make on average at most `rate` × `load` attempts in each second, even
-/// if all of them are cut off at one instant and no attempt ever succeeds.
+/// T = devices / rate is the time that the fleet needs at the full rate. The first wait is random, from 1 s to
+/// T / load. If an attempt fails, each further wait is random, from T / load to twice this time. With these waits, the
+/// devices make on average at most `rate` × `load` attempts in each second, even if all of them are cut off at one
+/// instant and no attempt ever succeeds.
 ///
 /// The number of attempts in one second is random, so it can exceed the average. The share `load` leaves room for this.
-/// A fleet exceeds the rate in one of a million seconds at most, if the load is at most:
+/// With at most this load, the fleet exceeds the rate in fewer than one of a million seconds:
 ///
 /// | rate (in a second) | 10 | 20 | 40 | 60 | 100 | 200 | 500 |
 /// |---|---|---|---|---|---|---|---|

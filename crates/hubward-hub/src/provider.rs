@@ -18,8 +18,7 @@ use crate::DisconnectCause;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HubTarget {
-    /// The protocol. If the target has another certificate than the target before it, this is a new transport with a
-    /// TLS configuration of its own.
+    /// The protocol. For another certificate, pass a new transport with its own TLS configuration.
     pub transport: Arc<dyn HubTransport>,
     /// The identity at the hub, and the options of the login.
     pub login: HubLogin,
@@ -128,8 +127,8 @@ pub trait HubProvider: Send + fmt::Debug {
     /// Decides what the client does next. May take any time, for example to register the device.
     ///
     /// The client calls this method for one event at a time. While a decision about a failure is running, the client
-    /// does not connect. It accepts messages, and resolves receipts whose deadline has passed. Events that happen
-    /// during a decision wait: the client passes on at most the newest failure or acceptance, and one request.
+    /// does not connect. It accepts messages, and resolves receipts whose deadline has passed. The client
+    /// queues events during a decision: only the newest failure or acceptance, and one request.
     ///
     /// # Cancel safety
     /// If the client ends, it drops the future, and then the provider.

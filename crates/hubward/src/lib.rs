@@ -36,8 +36,8 @@
 //! The credential of a device is a symmetric key or a [certificate](#certificates).
 //!
 //! A [`Device`] keeps itself connected for as long as the program runs. It remembers its hub in a
-//! [file](field@DeviceSettings::cache), stays with this hub in trouble that passes, tries its next credential after a
-//! refusal, registers again when that can help, and follows its moves to other hubs. It says what it does and why in
+//! [file](field@DeviceSettings::cache), stays with this hub during temporary failures, tries its next credential after
+//! a refusal, registers again when that can help, and follows its moves to other hubs. It says what it does and why in
 //! [events](DeviceEvent). [`DevicePolicy`] has the numbers.
 //!
 //! [`Settings::connect`] is simpler: it registers the device at each start, and the client stays with this hub. Use it
@@ -91,7 +91,10 @@
 //! * For a key in an HSM or TPM, implement [`SigningKey`](x509::SigningKey) and call
 //!   [`ClientCertificate::with_signing_key`]. TLS waits for the signature on a thread for blocking work, so a slow key
 //!   does not stop other tasks.
-//! * The client reads no file again. To use a renewed certificate, connect with new settings.
+//! * The client does not read the files again. A [`Device`] takes a new certificate with
+//!   [`change_credentials`](Device::change_credentials); other programs connect with new settings.
+//! * A preview: DPS and the hub can issue the certificate with which a [`Device`] logs in to its hub; see
+//!   [`CertificateIssuance`](device::CertificateIssuance).
 //!
 //! # Test without Azure
 //!

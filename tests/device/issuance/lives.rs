@@ -64,7 +64,10 @@ async fn a_start_uses_the_stored_certificate_without_dps(kind: TransportKind) {
         let (device, events) = scene.connect_with_events().await;
         scene.send_with_certificate(&device, &format!("start {start}")).await;
         assert_eq!((scene.registrations(), scene.issued()), (1, (1, 0)), "start {start}: {events:#?}");
-        assert!(events[0].starts_with("the device starts as dev-1 at localhost, as the cache"), "{events:#?}");
+        assert!(
+            events[0].starts_with("the device uses the hub localhost and the device id dev-1 from the cache"),
+            "{events:#?}"
+        );
     }
     // A certificate that became due while the device was off is renewed at once.
     scene.pass(RENEWAL);

@@ -41,17 +41,18 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// ```
 ///
 /// # Renewal
-/// The device requests another certificate from the hub after 80 % of the certificate's life (earlier or later by at
-/// most 5 %). It then connects with the new certificate, and keeps it when the hub has accepted it. If the hub refuses
-/// it, or the connection fails [several times](crate::DevicePolicy::trial_failures), the device returns to the
-/// certificate before it.
+/// The device requests another certificate from the hub after a random 75 % to 85 % of the certificate's lifetime. It
+/// then connects with the new certificate, and keeps it when the hub has accepted it. If the hub refuses it, or the
+/// connection fails [several times](crate::DevicePolicy::trial_failures), the device returns to the previous
+/// certificate.
 ///
 /// If a renewal fails, the device tries again with growing waits until the certificate expires. If the certificate has
 /// expired, or the hub refuses it, the device registers again.
 ///
-/// The wall clock decides when a certificate is renewed and when it has expired. If the clock was wrong at the time of
-/// the issuance, the device counts the certificate's life from this time on. The device reads the clock at least every
-/// 10 minutes ([`check_every`](Self::check_every)), because it can jump.
+/// The wall clock decides when a certificate is renewed and when it has expired. If the device's clock was
+/// wrong when the certificate was issued, the device measures the lifetime from the time that its clock showed then,
+/// until the clock is corrected. The device reads the clock at least every 10 minutes
+/// ([`check_every`](Self::check_every)), because it can jump.
 #[derive(Clone)]
 #[non_exhaustive]
 #[must_use]
@@ -59,7 +60,7 @@ pub struct CertificateIssuance {
     /// The file with the keys and certificates. The program must be able to create files in the folder. If the file is
     /// damaged or belongs to another device, the device renames it and registers.
     pub file: PathBuf,
-    /// The algorithm of the keys: P-384 or P-256. RSA keys cannot be made. Default P-384.
+    /// The algorithm of the keys: P-384 or P-256. RSA is not supported: every request fails. Default P-384.
     ///
     /// Source: `[doc]` iot/concept-certificate-issuance.md names P-384 only. The tests of `[sdk]` Azure/azure-iot-sdk
     /// use P-256, too.
@@ -78,7 +79,7 @@ pub struct CertificateIssuance {
     /// Maximum time of one request to the hub, including reconnects. Default 10 minutes. If the hub does not answer at
     /// all, the request fails after 2 minutes.
     pub request_timeout: Duration,
-    /// How often the device reads the wall clock at least. From 1 ms to a day. Default 10 minutes.
+    /// Maximum time between two readings of the wall clock. From 1 ms to a day. Default 10 minutes.
     pub check_every: Duration,
     clock: Option<WallClock>,
 }

@@ -48,9 +48,9 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(1);
 /// Clones of a handle are for the same device. The device ends when the program has dropped the last handle, also those
 /// of its [`hub`](Device::hub), or has closed the client.
 ///
-/// # What the device does in trouble
+/// # Failures and what the device does
 ///
-/// | trouble | what the device does |
+/// | failure | what the device does |
 /// |---|---|
 /// | the connection fails, or the hub is busy | it stays with its hub, and connects again with growing waits |
 /// | the hub fails 10 times in a row, for at least 15 minutes | it registers once |
@@ -59,7 +59,7 @@ const VERDICT_LIMIT: Duration = Duration::from_secs(1);
 /// | DPS fails, and the device has a hub | it returns to the hub |
 /// | DPS fails, and the device has no hub | it registers again, with growing waits, as late as DPS asks for |
 ///
-/// The page "Run a device in the field" (`docs/field.md` in the repository) has more troubles, and says what an
+/// The page "Run a device in the field" (`docs/field.md` in the repository) lists more failures, and says what an
 /// operator does. [`DevicePolicy`](crate::DevicePolicy) has all the numbers. The device reports each step, and the
 /// reason, as a [`DeviceEvent`](crate::DeviceEvent).
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::error::SettingsError;
 use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
 
-/// The settings of a [`Device`](crate::Device): its [`Settings`], and what it does in trouble.
+/// The settings of a [`Device`](crate::Device): its [`Settings`], and what it does after failures.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -31,7 +31,7 @@ and connection events as they come. It completes the messages, and answers metho
 with 404. After --for, or on Ctrl-C, it ends with exit code 0, or 10 if telemetry was not acknowledged.
 
 Without a connection string, the device keeps itself connected: it registers again when that can help,
-and follows its moves to other hubs. docs/field.md describes what it does in each trouble.")]
+and follows its moves to other hubs. docs/field.md describes what it does after each failure.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     end: EndArgs,
@@ -66,11 +66,12 @@ struct FieldArgs {
     /// Direct method with which an operator makes the device register again.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reprovision_method: Option<String>,
-    /// Spread a fleet: its number of devices, requests per second, and load.
+    /// Spread a fleet: devices, service limit per second, share to use.
     ///
     /// The device is one of DEVICES that may all start or fail at once, for example after a power cut. Before it
-    /// registers or connects, it waits for a random time of up to DEVICES / RATE / LOAD seconds. RATE is the limit of
-    /// the service, and LOAD the share of it that the fleet may use (0.5 by default).
+    /// registers or connects, it waits for a random time of up to DEVICES / RATE / LOAD seconds. After a further
+    /// failure in a row, it waits between this time and twice this time. RATE is the limit of the service, and LOAD
+    /// the share of it that the fleet may use (0.5 by default).
     #[arg(long, value_name = "DEVICES,RATE[,LOAD]", value_parser = fleet, requires = "keep_trying")]
     fleet: Option<Pacing>,
 }

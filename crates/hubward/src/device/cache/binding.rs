@@ -4,7 +4,7 @@ use hubward_proto::{IdScope, RegistrationId};
 use hubward_transport::{Credential, SharedKey};
 
 use super::document::{Members, hex, invalid};
-use super::set_aside::SetAsideReason;
+use super::set_aside::{CREDENTIAL, SetAsideReason};
 
 /// Number of bytes of a key's fingerprint. Keep it small; see [`fingerprint`].
 const KEY_BYTES: usize = 2;
@@ -67,7 +67,7 @@ impl Binding {
         let (found, rest) = Self::take(members)?;
         self.check_device(&found)?;
         if !found.credentials.iter().any(|it| self.credentials.contains(it)) {
-            return Err(SetAsideReason::Foreign { difference: "credential" });
+            return Err(SetAsideReason::Foreign { difference: CREDENTIAL });
         }
         Ok(rest)
     }

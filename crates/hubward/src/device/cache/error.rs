@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A file of the device that cannot be written. The device goes on without it: after the next restart, it registers.
+/// A file of the device that cannot be written. The device goes on. Its next start uses the older file, or registers if
+/// there is none.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {what} `{}` cannot be written: {problem}", file.display())]
 #[non_exhaustive]

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// The difference of a file that has no credential in common with the device.
+pub(super) const CREDENTIAL: &str = "credential";
+
 /// A file of the device that cannot be used. The device starts without it, as if there were no file.
 ///
 /// `Display` is a sentence for a warning. It contains no secret.
@@ -63,6 +66,7 @@ impl fmt::Display for SetAside {
             SetAsideReason::Newer { version } => {
                 write!(f, "is from a newer version of hubward: it has the format {version}")?;
             }
+            SetAsideReason::Foreign { difference: CREDENTIAL } => f.write_str("is for other credentials")?,
             SetAsideReason::Foreign { difference } => write!(f, "belongs to another device: the {difference} differs")?,
             SetAsideReason::NotAFile(kind) => write!(f, "is {kind}, not a file")?,
             SetAsideReason::Unreadable(error) => write!(f, "cannot be read: {error}")?,

@@ -34,7 +34,8 @@ pub enum DeviceEvent {
     },
     /// The assignment cache, or the file of the issued certificates, cannot be used. The device registers instead.
     CacheSetAside(SetAside),
-    /// The assignment cache cannot be written. The device works, but registers at its next start.
+    /// The assignment cache cannot be written. The device works. Its next start uses the older file, or registers if
+    /// there is none.
     CacheNotWritten(CacheError),
     /// The device registers with DPS: it sends one registration.
     Registering {

@@ -6,6 +6,8 @@ use super::{CertificateIssuer, DeviceEvent, DeviceStep};
 impl DeviceEvent {
     /// The name of the event, such as `hubFailed`. It stays the same in later versions. `hubward device run --output
     /// json` prints it as the type of the event.
+    ///
+    /// The name is that of the variant, except that [`DeviceEvent::Registering`] has the name `provisioning`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

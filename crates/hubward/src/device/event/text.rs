@@ -13,10 +13,13 @@ impl fmt::Display for DeviceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CacheUsed { hub, device_id, file } => {
-                write!(f, "the device starts as {device_id} at {hub}, as the cache `{}` says", file.display())
+                let file = file.display();
+                write!(f, "the device uses the hub {hub} and the device id {device_id} from the cache `{file}`")
             }
             Self::CacheSetAside(warning) => write!(f, "{warning}"),
-            Self::CacheNotWritten(error) => write!(f, "{error}; the device works, and registers at its next start"),
+            Self::CacheNotWritten(error) => {
+                write!(f, "{error}; the device works, but its next start uses the older file, or registers")
+            }
             Self::Registering { dps_host, credential, reason } => {
                 write!(f, "the device registers at {dps_host} with the {credential}: {reason}")
             }
@@ -29,7 +32,7 @@ impl fmt::Display for DeviceEvent {
                     write!(f, "; {data}")?;
                 }
                 match payload {
-                    Some(payload) => write!(f, "; it returned the payload {payload}"),
+                    Some(payload) => write!(f, "; DPS returned the payload {payload}"),
                     None => Ok(()),
                 }
             }
@@ -155,7 +158,7 @@ impl fmt::Display for Reason {
             Self::NoCertificate => f.write_str("the device has no issued certificate"),
             Self::CertificateExpired => f.write_str("the issued certificate has expired"),
             Self::CertificateRenewed => f.write_str("the hub has issued another certificate"),
-            Self::CertificateRolledBack => f.write_str("the certificate before it is still valid"),
+            Self::CertificateRolledBack => f.write_str("the previous certificate is still valid"),
             Self::TrialFailed { is_refused: true } => f.write_str("the new credentials are refused"),
             Self::TrialFailed { is_refused: false } => f.write_str("too many attempts with the new credentials failed"),
         }
@@ -165,14 +168,14 @@ impl fmt::Display for Reason {
 impl fmt::Display for HubTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Transient => "this usually passes by itself",
+            Self::Transient => "such failures are usually temporary",
             Self::Throttled => "the hub is busy",
             Self::Refused => "the hub refuses the device",
             Self::UntrustedServer => "the server could not prove that it is the hub",
-            Self::LocalCredential => "the credential provides no signature",
+            Self::LocalCredential => "the device cannot sign with its credential",
             Self::DuplicateIdentity => "another client uses the same identity",
             Self::NotListening => "no program listens at this address yet",
-            Self::Request => "the hub does not accept such a request",
+            Self::Request => "the client cannot use this protocol or option with the hub",
         })
     }
 }
@@ -185,8 +188,8 @@ impl fmt::Display for DpsTrouble {
             Self::Throttled => "DPS is busy",
             Self::Refused => "DPS refuses the device",
             Self::UntrustedServer => "the server could not prove that it is DPS",
-            Self::Request => "the device cannot send such a request",
-            Self::LocalCredential => "the credential provides no signature",
+            Self::Request => "the client cannot use this protocol or option with DPS",
+            Self::LocalCredential => "the device cannot sign with its credential",
             Self::NotListening => "no program listens at this address yet",
         })
     }
@@ -291,7 +294,7 @@ mod tests {
             (
                 failed(closed, stay(0)),
                 "the connection to the hub contoso.azure-devices.net failed: h:8883 closed the connection (exchange) \
-                 (failure 2 in a row); connecting to the same hub again, because this usually passes by itself",
+                 (failure 2 in a row); connecting to the same hub again, because such failures are usually temporary",
             ),
             (
                 DeviceEvent::Assigned {
@@ -302,7 +305,7 @@ mod tests {
                     payload: Some(serde_json::json!({ "site": "a" })),
                 },
                 "DPS moved the device from old.example to contoso.azure-devices.net as dev-1; its twin moved with it; \
-                 it returned the payload {\"site\":\"a\"}",
+                 DPS returned the payload {\"site\":\"a\"}",
             ),
             (
                 DeviceEvent::Connected {

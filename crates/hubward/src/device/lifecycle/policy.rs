@@ -52,8 +52,11 @@ pub struct DevicePolicy {
     /// Minimum wait after DPS has failed with a status of 5xx, or has throttled the device without a Retry-After.
     /// Default 5 s.
     pub server_error_wait: Duration,
-    /// Number of failures in a row after which the device drops credentials that are on trial, and uses the credentials
-    /// before them. At least 1. Default 3.
+    /// Number of failures at the hub after which the device drops credentials that are on trial, and uses the
+    /// credentials before them. At least 1. Default 3.
+    ///
+    /// A device that has a hub also drops them after one failed registration. For a device without a hub, failed
+    /// registrations count as failures.
     pub trial_failures: u32,
     /// Spreads the first connections and the registrations of a fleet whose devices start or fail at the same time.
     /// Default `None`. [`HubOptions::pacing`](crate::HubOptions::pacing) spreads the reconnects. [`Pacing`] says what

@@ -53,7 +53,7 @@ pub enum Reason {
         /// Whether the device had another hub before, or none.
         moved: bool,
     },
-    /// The hub is in trouble, but it is too early to ask DPS.
+    /// The hub failed, but not often or long enough to register.
     HubTrouble(HubTrouble),
     /// The hub has failed too often and for too long.
     HubFailsTooLong {
@@ -79,7 +79,7 @@ pub enum Reason {
     RegisterAgain(DpsTrouble),
     /// The program or an operator has asked for a registration.
     Requested,
-    /// The device starts and wants an answer soon, and its known hub cannot be used. DPS may know another one.
+    /// `connect` cannot use the known hub, so the device asks DPS before it gives up.
     HubUnusable(HubTrouble),
     /// The program has changed the credentials.
     CredentialsChanged,

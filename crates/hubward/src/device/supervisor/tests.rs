@@ -367,7 +367,7 @@ async fn with_a_cached_assignment_a_start_connects_without_dps() {
     assert_eq!(
         it.events(),
         [
-            "the device starts as dev-1 at hub-1, as the cache `a.cache` says",
+            "the device uses the hub hub-1 and the device id dev-1 from the cache `a.cache`",
             "the hub hub-1 accepted the device with the first"
         ]
     );
@@ -406,8 +406,8 @@ async fn a_cache_that_cannot_be_written_stops_nothing() {
     let mut it = Start { is_full: true, ..Start::default() }.bench([assign("hub-1")]);
     let decision = it.decide(HubEvent::Started).await;
     assert!(matches!(decision, HubDecision::Connect { .. }), "{decision:?}");
-    let warning = "the assignment cache `a.cache` cannot be written: no space left on device; the device works, and \
-                   registers at its next start";
+    let warning = "the assignment cache `a.cache` cannot be written: no space left on device; the device works, but \
+                   its next start uses the older file, or registers";
     assert!(it.events().contains(&warning.to_owned()));
 }
 
