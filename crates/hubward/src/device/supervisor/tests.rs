@@ -451,7 +451,8 @@ async fn a_move_asks_the_program_to_report_anew() {
     assert_eq!(events[2], "DPS moved the device from hub-1 to hub-2 as dev-1");
     assert_eq!(
         events[3],
-        "the hub hub-2 accepted the device with the first; it was at hub-1 before: report all properties anew"
+        "the hub hub-2 accepted the device with the first; it was at hub-1 before, so the program should report all \
+         properties again"
     );
 }
 
