@@ -384,7 +384,7 @@ async fn the_text_of_a_run_has_a_line_for_each_event() {
         "  hint: check the key (a group's key must be derived for the device), the registration id (letter case \
          matters for derived keys) and the id scope; also check that this machine's clock is right",
         "the device registers at localhost with the secondary key: DPS may accept another credential",
-        "DPS assigned the device to localhost as pump-1; DPS returned the payload {\"site\":\"a\"}",
+        "DPS assigned the device to localhost as pump-1; DPS returned a payload",
         "the hub localhost accepted the device with the secondary key",
     ];
     assert_eq!(text.lines().take(expected.len()).collect::<Vec<_>>(), expected, "{text}");

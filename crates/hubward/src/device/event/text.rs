@@ -31,10 +31,8 @@ impl fmt::Display for DeviceEvent {
                 if let Some(data) = data_of(substatus.as_ref()) {
                     write!(f, "; {data}")?;
                 }
-                match payload {
-                    Some(payload) => write!(f, "; DPS returned the payload {payload}"),
-                    None => Ok(()),
-                }
+                // A webhook decides what the payload contains. It may be a secret, and logs contain this text.
+                f.write_str(if payload.is_some() { "; DPS returned a payload" } else { "" })
             }
             Self::RegistrationFailed { credential, error, then, .. } => {
                 write!(f, "the registration with the {credential} failed: {error}; {then}")
@@ -305,7 +303,7 @@ mod tests {
                     payload: Some(serde_json::json!({ "site": "a" })),
                 },
                 "DPS moved the device from old.example to contoso.azure-devices.net as dev-1; its twin moved with it; \
-                 DPS returned the payload {\"site\":\"a\"}",
+                 DPS returned a payload",
             ),
             (
                 DeviceEvent::Connected {

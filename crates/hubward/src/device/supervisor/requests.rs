@@ -20,6 +20,13 @@ pub(super) struct Trial {
     pub(super) before: Credentials,
 }
 
+/// A return to the credentials before a trial.
+#[derive(Debug)]
+pub(super) struct Rollback {
+    change: Change,
+    reason: String,
+}
+
 impl Supervisor {
     /// Takes the requests of the program. Returns the next step, or `None` if there was no request.
     pub(super) fn on_requests(&mut self) -> Option<Next> {
@@ -65,19 +72,21 @@ impl Supervisor {
     }
 
     /// Returns to the credentials before a trial, if the step says so. Returns the step without the rollback.
-    pub(super) fn roll_back(&mut self, next: Next, reason: impl FnOnce() -> String) -> (Next, Option<String>) {
+    ///
+    /// The caller passes the second value to [`Supervisor::report_rollback`] after its own event.
+    pub(super) fn roll_back(&mut self, next: Next, reason: impl FnOnce() -> String) -> (Next, Option<Rollback>) {
         let Next::RollBack(next) = next else { return (next, None) };
         let Some(Trial { change, before }) = self.trial.take() else { return (*next, None) };
         self.credentials = before;
         self.operation = None;
-        let reason = reason();
-        change.resolve(Err(CredentialChangeError::RolledBack { reason: reason.clone() }));
-        (*next, Some(reason))
+        (*next, Some(Rollback { change, reason: reason() }))
     }
 
-    pub(super) fn report_rollback(&self, reason: Option<String>, next: &Next) {
-        if let Some(reason) = reason {
-            self.control.report(&DeviceEvent::CredentialsRolledBack { reason, then: self.step(next) });
-        }
+    /// Reports a rollback: first as an event, then to the program that waits for the outcome.
+    pub(super) fn report_rollback(&self, rollback: Option<Rollback>, next: &Next) {
+        let Some(Rollback { change, reason }) = rollback else { return };
+        let then = self.step(next);
+        self.control.report(&DeviceEvent::CredentialsRolledBack { reason: reason.clone(), then });
+        change.resolve(Err(CredentialChangeError::RolledBack { reason }));
     }
 }
