@@ -1,5 +1,5 @@
-//! The options for a device that recovers by itself: it remembers its hub, tries a second key, and uses certificates that
-//! DPS and the hub issue.
+//! The options for a device that recovers by itself: it remembers its hub, tries a second key, and uses certificates
+//! that DPS and the hub issue.
 
 use std::path::PathBuf;
 
@@ -25,9 +25,9 @@ pub(crate) struct RecoveryArgs {
     secondary_key_file: Option<PathBuf>,
     /// Preview: use certificates that DPS and the hub issue; keep them in FILE.
     ///
-    /// The device sends a certificate request with each registration, uses the issued certificate at its hub, and renews
-    /// it there. The command creates the file, which contains private keys. Only the user who runs the command can read
-    /// it.
+    /// The device sends a certificate request with each registration, uses the issued certificate at its hub, and
+    /// renews it there. The command creates the file, which contains private keys. Only the user who runs the command
+    /// can read it.
     #[arg(long, value_name = "FILE")]
     issued_certificate: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use hubward::device::{CertificateIssuance, DeviceEvents};
 use hubward::hub::Backoff;
@@ -138,7 +138,7 @@ impl Scene {
     /// Waits until the condition holds. Looks again and again, because the emulator notes an event only after the
     /// change.
     pub(super) async fn until(&self, condition: impl Fn() -> bool) {
-        let started = Instant::now();
+        let started = tokio::time::Instant::now();
         while !condition() {
             let events = self.cloud.emulator.events().all();
             assert!(started.elapsed() < Duration::from_secs(60), "{events:#?}");

@@ -28,7 +28,8 @@ on_every_transport!(
 /// The body of a hub that is busy.
 fn busy(retry_after: u64) -> Fault {
     let body = format!(
-        r#"{{"errorCode":429002,"message":"busy","trackingId":"t","timestampUtc":"2026-01-31T00:49:39.467401528Z","info":null,"retryAfter":{retry_after}}}"#
+        "{{\"errorCode\":429002,\"message\":\"busy\",\"trackingId\":\"t\",\
+         \"timestampUtc\":\"2026-01-31T00:49:39.467401528Z\",\"info\":null,\"retryAfter\":{retry_after}}}"
     );
     Fault::Body { status: 429, content_type: "application/json".into(), bytes: body.into_bytes() }
 }

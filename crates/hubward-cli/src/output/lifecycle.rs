@@ -321,8 +321,8 @@ mod tests {
                 },
                 "certificateRolledBack",
                 json!({ "cause": "refused", "then": then("certificateRolledBack") }),
-                "the renewed certificate does not work: refused; the device uses the old one again, connecting with the \
-                 primary key in 1 s, because the certificate before it is still valid",
+                "the renewed certificate does not work: refused; the device uses the old one again, connecting with \
+                 the primary key in 1 s, because the previous certificate is still valid",
             ),
             (
                 DeviceEvent::Missed { count: 2 },
