@@ -2,7 +2,8 @@
 //!
 //! `../certificate_issuance.rs` is the option. `vault.rs` is the file with the key and the certificate. `keeper.rs`
 //! knows the certificate in use: the supervisor and the renewer share it. `renewer.rs` is the task that requests
-//! another certificate from the hub. The rules about time are in `lifecycle/certificate_life/`.
+//! another certificate from the hub, and `renewal.rs` is one request. The rules about time are in
+//! `../lifecycle/certificate_life/`.
 
 mod keeper;
 mod renewal;

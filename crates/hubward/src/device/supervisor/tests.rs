@@ -637,7 +637,8 @@ async fn a_transient_failure_stays_with_the_hub() {
 
 #[tokio::test(start_paused = true)]
 async fn an_impatient_device_ends_with_the_error_that_no_retry_can_change() {
-    let cases: [(&str, Start, Vec<Act>, fn(&ConnectError) -> bool); 4] = [
+    type Case = (&'static str, Start, Vec<Act>, fn(&ConnectError) -> bool);
+    let cases: [Case; 4] = [
         ("DPS refuses", Start::default(), vec![refuse(401, None)], |it| {
             matches!(it, ConnectError::Provision(ProvisionError::Transport { .. }))
         }),
