@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubward::device::CredentialChangeError;
-use hubward::{DeviceEvent, Message, SharedKey, TransportKind, json};
+use hubward::{DeviceEvent, Message, SharedKey, TransportKind};
 use hubward_emulator::{ConnectionState, Fault, Point};
 use hubward_tests::cloud::HUB;
 use tokio::task::JoinSet;
