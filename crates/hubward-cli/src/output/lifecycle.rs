@@ -81,7 +81,7 @@ pub(super) fn json(it: &LifecycleEvent<'_>) -> (&'static str, Value) {
             "registrationId": device.registration_id,
             "endpoint": device.dps,
             "transport": device.dps_transport.as_str(),
-            "credential": credential,
+            "credential": &**credential,
             "reason": reason.name(),
         }),
         DeviceEvent::Assigned { moved_from, .. } => {
@@ -91,25 +91,27 @@ pub(super) fn json(it: &LifecycleEvent<'_>) -> (&'static str, Value) {
         }
         DeviceEvent::RegistrationFailed { credential, error, .. }
         | DeviceEvent::CredentialUnusable { credential, error, .. } => {
-            json!({ "credential": credential, "cause": error })
+            json!({ "credential": &**credential, "cause": error })
         }
         DeviceEvent::Connected { hub, credential, moved_from } => json!({
             "deviceId": device.device_id,
             "moduleId": null,
             "hub": hub.as_str(),
             "transport": device.hub_transport.as_str(),
-            "credential": credential,
+            "credential": &**credential,
             "movedFrom": moved_from.as_ref().map(|it| it.as_str()),
         }),
         DeviceEvent::HubFailed { hub, credential, cause, failures, .. } => json!({
             "hub": hub.as_str(),
-            "credential": credential,
+            "credential": &**credential,
             "cause": hubward::text::error_messages(cause).join(": "),
             "failures": failures,
         }),
         DeviceEvent::ReprovisionRequested { method } => json!({ "method": method }),
-        DeviceEvent::CredentialsOnTrial { credentials, .. } => json!({ "credentials": credentials }),
-        DeviceEvent::CredentialsKept { credential } => json!({ "credential": credential }),
+        DeviceEvent::CredentialsOnTrial { credentials, .. } => {
+            json!({ "credentials": credentials.iter().map(|it| &**it).collect::<Vec<&str>>() })
+        }
+        DeviceEvent::CredentialsKept { credential } => json!({ "credential": &**credential }),
         DeviceEvent::CredentialsRolledBack { reason, .. } => json!({ "cause": reason }),
         DeviceEvent::CertificateIssued { by, not_after, renews_in } => json!({
             "by": by.name(),
@@ -117,7 +119,7 @@ pub(super) fn json(it: &LifecycleEvent<'_>) -> (&'static str, Value) {
             "renewsInMs": milliseconds(*renews_in),
         }),
         DeviceEvent::CertificateNotIssued { credential, reason } => {
-            json!({ "credential": credential, "cause": reason })
+            json!({ "credential": &**credential, "cause": reason })
         }
         DeviceEvent::CertificateKept { not_after } => json!({ "notAfter": unix_seconds(*not_after) }),
         DeviceEvent::CertificateRenewalFailed { error, retry_in, not_after, .. } => json!({
@@ -168,7 +170,7 @@ fn step_json(step: &DeviceStep) -> Value {
     let (credential, after) = match step {
         DeviceStep::Stay { at_least, .. } => (None, Some(*at_least)),
         DeviceStep::Connect { credential, after, .. } | DeviceStep::Register { credential, after, .. } => {
-            (Some(credential), Some(*after))
+            (Some(&**credential), Some(*after))
         }
         _ => (None, None),
     };
