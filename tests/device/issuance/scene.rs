@@ -132,7 +132,12 @@ impl Scene {
     pub(super) fn pass(&self, time: Duration) {
         let ahead = self.ahead.load(Ordering::SeqCst) + time.as_secs();
         self.cloud.emulator.clock_ahead(Duration::from_secs(ahead));
-        self.ahead.store(ahead, Ordering::SeqCst);
+        self.set_device_clock(Duration::from_secs(ahead));
+    }
+
+    /// Sets how far the clock of the device is ahead. The clock of the emulator stays.
+    pub(super) fn set_device_clock(&self, ahead: Duration) {
+        self.ahead.store(ahead.as_secs(), Ordering::SeqCst);
     }
 
     /// Waits until the condition holds. Looks again and again, because the emulator notes an event only after the

@@ -19,6 +19,9 @@ on_every_transport!(
     a_hub_that_fails_with_the_new_certificate_gets_the_old_one,
     a_hub_that_refuses_every_certificate_leads_back_to_dps,
     an_expired_certificate_waits_for_dps,
+    a_connected_device_with_an_expired_certificate_stays_connected_while_dps_fails,
+    a_clock_that_was_wrong_at_the_start_leads_back_to_the_hub,
+    a_wrong_clock_causes_no_needless_certificates,
     an_interrupted_registration_continues_with_its_request,
     a_device_without_a_certificate_uses_its_cache_if_dps_fails,
     new_credentials_are_tried_at_dps,
@@ -109,8 +112,8 @@ async fn a_refused_certificate_is_rolled_back(kind: TransportKind) {
     let rolled_back = event(&mut events, |it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
     let text = rolled_back.to_string();
     assert!(text.starts_with("the renewed certificate does not work: localhost:"), "{text}");
-    let end = "the device uses the old one again, connecting with the issued certificate now, because the certificate \
-               before it is still valid";
+    let end = "the device uses the old one again, connecting with the issued certificate now, because the previous \
+               certificate is still valid";
     assert!(text.ends_with(end), "{text}");
     // The device works with the old certificate, and tries again.
     event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
@@ -169,6 +172,58 @@ async fn an_expired_certificate_waits_for_dps(kind: TransportKind) {
     event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
     scene.send_with_certificate(&device, "x").await;
     assert_eq!((scene.issued(), scene.logins(), scene.refused_logins()), ((2, 0), 2, 0));
+}
+
+async fn a_connected_device_with_an_expired_certificate_stays_connected_while_dps_fails(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    let device = scene.connect().await;
+    let mut events = device.events();
+    let sender = Sender::start(&device);
+    for _ in 0..2 {
+        scene.cloud.emulator.fault(Point::DpsRegister, Fault::Cut).expect("a fault that fits");
+    }
+    scene.pass(LIFE);
+    for _ in 0..2 {
+        let failed = event(&mut events, |it| matches!(it, DeviceEvent::RegistrationFailed { .. })).await;
+        assert!(failed.to_string().ends_with("staying with the hub, because DPS is not reachable"), "{failed}");
+        assert_eq!(scene.logins(), 1, "the connection works all the time");
+    }
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    scene.send_with_certificate(&device, "with the second certificate").await;
+    sender.finish(&scene.cloud).await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.logins()), (1 + 1, (2, 0), 2));
+}
+
+async fn a_clock_that_was_wrong_at_the_start_leads_back_to_the_hub(kind: TransportKind) {
+    let scene = Scene::start(kind, Bootstrap::Key).await;
+    drop(scene.connect().await);
+    scene.cloud.emulator.fault_always(Point::DpsRegister, Fault::Cut).expect("a fault that fits");
+    scene.set_device_clock(days(1000));
+    let device = scene.device().spawn().expect("valid settings");
+    let mut events = device.events();
+    for _ in 0..2 {
+        event(&mut events, |it| matches!(it, DeviceEvent::RegistrationFailed { .. })).await;
+    }
+    scene.set_device_clock(Duration::ZERO);
+    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    scene.send_with_certificate(&device, "with the first certificate").await;
+    assert_eq!((scene.registrations(), scene.issued(), scene.refused_logins()), (1, (1, 0), 0));
+}
+
+async fn a_wrong_clock_causes_no_needless_certificates(kind: TransportKind) {
+    for ahead in [days(6), days(1000)] {
+        let scene = Scene::start(kind, Bootstrap::Certificate).await;
+        scene.set_device_clock(ahead);
+        let device = scene.connect().await;
+        scene.send_with_certificate(&device, "with the first certificate").await;
+        let mut events = device.events();
+        // The clock is still wrong, and the certificate is due.
+        scene.cloud.emulator.clock_ahead(RENEWAL);
+        scene.set_device_clock(ahead + RENEWAL);
+        renewed(&mut events).await;
+        scene.send_with_certificate(&device, "with the second certificate").await;
+        assert_eq!((scene.registrations(), scene.issued()), (1, (1, 1)), "{ahead:?}");
+    }
 }
 
 async fn an_interrupted_registration_continues_with_its_request(kind: TransportKind) {
