@@ -8,8 +8,7 @@ use hubward_emulator::{Fault, Point};
 use tokio::sync::Notify;
 
 use super::super::on_every_transport;
-use super::super::scene::event;
-use super::scene::{Bootstrap, RENEWAL, Scene, renewed};
+use super::scene::{Bootstrap, RENEWAL, Scene};
 
 on_every_transport!(
     at_each_step_of_a_registration,
@@ -120,13 +119,12 @@ async fn at_each_step_of_a_renewal(kind: TransportKind) {
 async fn a_renewed_certificate_that_was_never_accepted_is_rolled_back_after_a_crash(kind: TransportKind) {
     let scene = Scene::start(kind, Bootstrap::Key).await;
     drop(scene.connect().await);
-    run_until(&scene, &Moment::Stored, Some(RENEWAL)).await;
+    run_until(&scene, &Moment::Fault(Point::HubConnect, Fault::Never), Some(RENEWAL)).await;
     scene.cloud.emulator.fault(Point::HubConnect, Fault::Connack(5)).expect("a fault that fits");
-    let device = scene.device().spawn().expect("valid settings");
-    let mut events = device.events();
-    event(&mut events, |it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
-    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
-    renewed(&mut events).await;
+    let (device, mut events) = scene.spawn(scene.device());
+    events.next(|it| matches!(it, DeviceEvent::CertificateRolledBack { .. })).await;
+    events.next(|it| matches!(it, DeviceEvent::Connected { .. })).await;
+    events.next(|it| matches!(it, DeviceEvent::CertificateKept { .. })).await;
     scene.send_with_certificate(&device, "with the renewed certificate").await;
     assert_eq!((scene.registrations(), scene.issued()), (1, (1, 2)));
 }

@@ -13,6 +13,7 @@ use hubward_proto::service::AllocationPolicy;
 use hubward_tests::cloud::{Cloud, HUB, fast_reconnect, settings};
 use hubward_tests::pki::{Authority, Identity, Validity};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::scene::{DEVICE, OTHER_HUB, event, short};
@@ -40,6 +41,9 @@ pub(super) struct Scene {
     ahead: Arc<AtomicU64>,
     folder: TempDir,
 }
+
+/// The events of a device, from its start on.
+pub(super) struct Heard(mpsc::UnboundedReceiver<DeviceEvent>);
 
 /// A device that sends numbered messages all the time.
 pub(super) struct Sender {
@@ -118,6 +122,13 @@ impl Scene {
         self.device().connect().await.expect("a connected device")
     }
 
+    /// Starts the device, without waiting for its hub. Returns its events from the start on, too.
+    pub(super) fn spawn(&self, settings: DeviceSettings) -> (Device, Heard) {
+        let (sender, heard) = mpsc::unbounded_channel();
+        let settings = settings.on_event(move |it| drop(sender.send(it.clone())));
+        (settings.spawn().expect("valid settings"), Heard(heard))
+    }
+
     /// Connects the device. Returns its events from the start on, too.
     pub(super) async fn connect_with_events(&self) -> (Device, Vec<String>) {
         let events: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -186,6 +197,18 @@ impl Scene {
         let found = log.iter().flat_map(|it| it.all()).find(|it| it.body_text() == text).expect("the message");
         let stamps = found.stamps();
         assert!(stamps.iter().any(|(_, value)| value.contains(r#""type":"x509""#)), "{stamps:?}");
+    }
+}
+
+impl Heard {
+    /// Waits for an event that satisfies `wanted`.
+    pub(super) async fn next(&mut self, wanted: impl Fn(&DeviceEvent) -> bool) -> DeviceEvent {
+        loop {
+            let event = self.0.recv().await.expect("the device has not ended");
+            if wanted(&event) {
+                return event;
+            }
+        }
     }
 }
 

@@ -166,10 +166,9 @@ async fn an_expired_certificate_waits_for_dps(kind: TransportKind) {
     for _ in 0..3 {
         scene.cloud.emulator.fault(Point::DpsRegister, fault.clone()).expect("a fault that fits");
     }
-    let device = scene.device().spawn().expect("valid settings");
-    let mut events = device.events();
+    let (device, mut events) = scene.spawn(scene.device());
     scene.until(|| scene.cloud.emulator.faults_left(Point::DpsRegister) == 0).await;
-    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    events.next(|it| matches!(it, DeviceEvent::Connected { .. })).await;
     scene.send_with_certificate(&device, "x").await;
     assert_eq!((scene.issued(), scene.logins(), scene.refused_logins()), ((2, 0), 2, 0));
 }
@@ -199,13 +198,12 @@ async fn a_clock_that_was_wrong_at_the_start_leads_back_to_the_hub(kind: Transpo
     drop(scene.connect().await);
     scene.cloud.emulator.fault_always(Point::DpsRegister, Fault::Cut).expect("a fault that fits");
     scene.set_device_clock(days(1000));
-    let device = scene.device().spawn().expect("valid settings");
-    let mut events = device.events();
+    let (device, mut events) = scene.spawn(scene.device());
     for _ in 0..2 {
-        event(&mut events, |it| matches!(it, DeviceEvent::RegistrationFailed { .. })).await;
+        events.next(|it| matches!(it, DeviceEvent::RegistrationFailed { .. })).await;
     }
     scene.set_device_clock(Duration::ZERO);
-    event(&mut events, |it| matches!(it, DeviceEvent::Connected { .. })).await;
+    events.next(|it| matches!(it, DeviceEvent::Connected { .. })).await;
     scene.send_with_certificate(&device, "with the first certificate").await;
     assert_eq!((scene.registrations(), scene.issued(), scene.refused_logins()), (1, (1, 0), 0));
 }
@@ -230,7 +228,7 @@ async fn an_interrupted_registration_continues_with_its_request(kind: TransportK
     let scene = Scene::start(kind, Bootstrap::Key).await;
     scene.cloud.emulator.fault(Point::DpsPoll, Fault::Never).expect("a fault that fits");
     let policy = short().registration_timeout(Duration::from_secs(2));
-    let device = scene.device().policy(policy).spawn().expect("valid settings");
+    let (device, _events) = scene.spawn(scene.device().policy(policy));
     device.connected().await.expect("the device has not ended");
     scene.send_with_certificate(&device, "x").await;
     assert_eq!((scene.registrations(), scene.issued(), scene.refused_logins()), (1, (1, 0), 0));

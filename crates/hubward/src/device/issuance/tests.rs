@@ -446,7 +446,9 @@ async fn a_registration_abandons_a_running_renewal() {
     sleep(DAY * 6).await;
     bench.keeper.order(DEVICE).await.expect("a request");
     bench.keeper.on_registration_failed();
+    assert!(bench.keeper.last_order().is_some(), "the device may continue the registration");
     assert_eq!(bench.news().await, CertificateNews::Renewed);
+    assert_eq!(bench.keeper.last_order(), None, "the key of the registration has been replaced");
     bench.keeper.end();
     bench.renewer.await.expect("the renewer ends with the device");
 }

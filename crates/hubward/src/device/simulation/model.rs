@@ -65,6 +65,8 @@ pub(super) struct Model {
     next_at_dps: BTreeMap<char, String>,
     /// The credential of an operation that DPS has not ended.
     unfinished: Option<String>,
+    /// Whether the hub has accepted the device since the last register request.
+    is_accepted_meanwhile: bool,
     /// Whether the registration that is running follows a refusal.
     is_round: bool,
     /// Whether the registration that is running is the first one of a new credential.
@@ -110,6 +112,7 @@ impl Model {
             return Err("a request to DPS before its Retry-After has passed".into());
         }
         let failures_since_request = std::mem::take(&mut self.failures_since_request);
+        self.is_accepted_meanwhile = self.connected_at.is_some();
         let next = self.next_at_dps.get(&list_of(key)).cloned();
         let continues = self.is_operators_round && next.is_some();
         // The request of an operator waits until DPS has answered all credentials of a round.
@@ -239,7 +242,9 @@ impl Model {
         self.rounds -= i32::from(std::mem::take(&mut self.is_round));
         if !self.operator {
             self.next_at_dps.insert(list_of(key), key.to_owned());
-            self.unfinished = has_polled.then(|| key.to_owned());
+            // If the hub has accepted the device meanwhile, the supervisor hears it next, and forgets the operation.
+            let is_kept = has_polled && !self.is_accepted_meanwhile;
+            self.unfinished = is_kept.then(|| key.to_owned());
         }
     }
 
@@ -300,6 +305,9 @@ impl Model {
 
     /// The hub accepts the device.
     pub(super) fn on_accepted(&mut self, now: Instant, key: &str) {
+        // A later registration has to learn the present assignment, and not the result of an old operation.
+        self.unfinished = None;
+        self.is_accepted_meanwhile = true;
         self.connected_at = Some(now);
         self.trials.remove(key);
     }
