@@ -395,6 +395,23 @@ async fn the_text_of_a_run_has_a_line_for_each_event() {
          the hub localhost accepted the device with the secondary key\n"
     );
     assert_eq!(text, expected);
+    // The command waits for its first login. If the connection ended before the command has noticed the login, the
+    // command would wait for the next one. After the login, the command reads the twin.
+    second.text_until("  reported, version").await;
+    field.emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
+    assert!(field.emulator.disconnect_device(HUB, DEVICE));
+    let text = second.text_until("(failure 2 in a row)").await;
+    // The system may add why the connection ended.
+    let begin = "the connection to the hub localhost failed: localhost:8883 closed the connection";
+    let lost = text.lines().find(|it| it.starts_with(begin)).unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        lost.ends_with("; connecting to the same hub again, because such failures are usually temporary"),
+        "{text}"
+    );
+    second.text_until("the next attempt is in ").await;
+    field.emulator.clear_faults();
+    let text = second.text_until("accepted").await;
+    assert!(!text.contains("the connection is "), "the events say it better than the states: {text}");
     let (ended, rest, stderr) = second.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
 }
