@@ -233,6 +233,15 @@ impl Refusal {
         }
     }
 
+    /// The status of the answer of a service, such as 400 or 429; `None` if the refusal has none.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self.by {
+            RefusedBy::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Returns the cause of the refusal.
     #[must_use]
     pub fn cause(&self) -> error_code::Cause {

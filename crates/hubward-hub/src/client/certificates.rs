@@ -163,7 +163,15 @@ pub struct IssuanceRequest {
 impl IssuanceRequest {
     /// Creates a request with a random id.
     pub fn new(csr: Csr) -> Self {
-        Self { id: random_id(), csr, replace_pending: false, deadline: Some(Duration::from_secs(600)) }
+        Self { id: Self::random_id(), csr, replace_pending: false, deadline: Some(Duration::from_secs(600)) }
+    }
+
+    /// Returns an id of 32 random hexadecimal digits. A program that stores the id before it makes the certificate
+    /// request can use it for [`IssuanceRequest::id`].
+    #[must_use]
+    pub fn random_id() -> CertificateRequestId {
+        let text = format!("{:032x}", fastrand::u128(..));
+        CertificateRequestId::new(text).expect("32 hexadecimal digits are a valid id")
     }
 
     /// Sets [`IssuanceRequest::id`].
@@ -247,10 +255,7 @@ impl IssuanceError {
     /// The status of the hub's refusal, such as 400 or 409.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        match self.refusal()?.by {
-            RefusedBy::Status(status) => Some(status),
-            _ => None,
-        }
+        self.refusal()?.status()
     }
 
     /// Returns how long to wait before the next request: as long as the hub says, or the usual time for its error code.
@@ -284,10 +289,4 @@ fn refusal_fault(refusal: &Refusal) -> Fault {
         (_, Some(credential_code::NOT_AVAILABLE)) => Fault::Service,
         _ => TransportError::Refused(Box::new(refusal.clone())).fault(),
     }
-}
-
-/// Returns an id of 32 random hexadecimal digits.
-fn random_id() -> CertificateRequestId {
-    let text = format!("{:032x}", fastrand::u128(..));
-    CertificateRequestId::new(text).expect("32 hexadecimal digits are a valid id")
 }

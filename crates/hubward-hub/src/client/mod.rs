@@ -227,8 +227,8 @@ impl HubClient {
 
     /// Fails if the protocol does not support the feature.
     pub(crate) fn check(&self, feature: Feature) -> Result<(), Unsupported> {
-        let (abilities, kind) = (self.abilities(), self.kind());
-        Unsupported::check(abilities, kind, feature)
+        let target = self.shared.target();
+        Unsupported::check(target.abilities, target.kind, feature)
     }
 
     /// Subscribes to a feature at the hub, on this connection and every later one. Does not wait.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hubward_proto::hub::{Twin, twin};
 use hubward_proto::limits;
-use hubward_transport::{Fault, Feature, ProtoError, Refusal, RefusedBy, TransportError, one_line};
+use hubward_transport::{Fault, Feature, ProtoError, Refusal, TransportError, one_line};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -210,10 +210,7 @@ impl TwinError {
     /// The status of the hub's refusal, such as 400 or 429.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        match self.refusal()?.by {
-            RefusedBy::Status(status) => Some(status),
-            _ => None,
-        }
+        self.refusal()?.status()
     }
 
     /// Returns the party that has to act; `None` if the program closed the client or the client's task was aborted.

@@ -53,7 +53,7 @@ const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 /// a long queue would be slow.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
-/// What the core knows about its client.
+/// The settings of a core.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) options: HubOptions,

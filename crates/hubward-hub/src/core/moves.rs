@@ -1,4 +1,4 @@
-//! What the core asks its provider, and how it carries out the answers: stay, move to another target, end.
+//! The questions of the core to its provider. Carries out the answers: stay, move to another target, end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Move {
     pub(crate) not_before: Instant,
 }
 
-/// What the core asks the provider.
+/// A question of the core to the provider.
 #[derive(Debug)]
 pub(crate) enum Question {
     /// The client has no target.

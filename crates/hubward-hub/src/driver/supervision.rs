@@ -128,7 +128,7 @@ impl Driver {
     }
 }
 
-/// What the core has to know about its first target.
+/// The properties of the first target that the core uses.
 pub(super) fn setup(source: &HubSource, snapshot: &TargetSnapshot) -> TargetSetup {
     let token = match source {
         HubSource::Target(target) => TokenKind::of(&target.credential),

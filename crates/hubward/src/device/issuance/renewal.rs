@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use hubward_hub::{IssuanceError, IssuanceRequest, WeakHubClient};
-use hubward_transport::{CertificateRequestId, Fault};
+use hubward_transport::Fault;
 
 use super::super::cache::FinishError;
 use super::super::event::one_line;
@@ -74,7 +74,7 @@ impl Keeper {
     ) -> Option<Result<Issued, RenewalError>> {
         // The hub may still work on a request without an answer, also on one that the program sent before it restarted.
         let replaces = self.vault.has_request_at_hub();
-        let id = random_id();
+        let id = IssuanceRequest::random_id();
         let csr = match self.store_key(device_id, Some(id.as_str().to_owned())).await {
             Ok(csr) => csr,
             Err(error) => return Some(Err(error.into())),
@@ -164,10 +164,4 @@ impl CertificateHub for WeakHubClient {
             hub.ask_provider();
         }
     }
-}
-
-/// Returns an id of 32 random hexadecimal digits.
-fn random_id() -> CertificateRequestId {
-    let text = format!("{:032x}", fastrand::u128(..));
-    CertificateRequestId::new(text).expect("32 hexadecimal digits are a valid id")
 }
